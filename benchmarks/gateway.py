@@ -1,0 +1,130 @@
+"""voltgw under test: its configuration, its command line, and which Python runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import urllib.request
+from functools import cache
+from typing import Any, Final
+
+from harness import ROOT, BenchmarkError
+from proxies import HOST, REQUEST_EDIT, RESPONSE_EDIT, Proxy
+
+#: Asked of the interpreter under test. Debian's rules build with profile feedback, which CONFIG_ARGS does not show.
+_ABOUT_PYTHON: Final = """
+import glob, json, os, platform, sys, sysconfig
+build = sysconfig.get_config_var("CONFIG_ARGS") or ""
+real = os.path.realpath(sys.executable)
+packaged = bool(glob.glob("/var/lib/dpkg/info/%s-minimal*.list" % os.path.basename(real))) and real.startswith("/usr/bin/")
+pgo = "yes" if "--enable-optimizations" in build else "yes (distribution package)" if packaged else "no"
+def version(name):
+    try:
+        from importlib.metadata import version
+        return version(name)
+    except Exception as error:
+        return "missing (%s)" % error
+print(json.dumps({
+    "implementation": platform.python_implementation(), "version": platform.python_version(),
+    "compiler": platform.python_compiler(),
+    "pgo": pgo, "lto": "yes" if "--with-lto" in build else "unknown" if packaged else "no",
+    "twisted": version("twisted"), "orjson": version("orjson"),
+}))
+"""
+#: As the `twistd` script, for any interpreter.
+_TWISTD: Final = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
+
+
+@cache
+def about_python(python: str) -> dict[str, str]:
+    """Version, build and the libraries that matter of an interpreter."""
+    try:
+        done = subprocess.run([python, "-c", _ABOUT_PYTHON], capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BenchmarkError(f"cannot run {python}: {error}") from error
+    answer: dict[str, str] = json.loads(done.stdout)
+    return answer
+
+
+@cache
+def revision() -> str:
+    """The checkout that runs, ``-dirty`` with changes that are not committed; empty outside a checkout."""
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--tags"], capture_output=True,
+                              text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
+
+
+class Voltgw(Proxy):
+    """voltgw, one process."""
+
+    name = "voltgw"
+    #: The interpreter's own arguments in front of `-n`: `profile.py` puts its measuring launcher here.
+    launcher: tuple[str, ...] = ("-c", _TWISTD)
+
+    def command(self) -> list[str]:
+        """`twistd -n voltgw`, with the interpreter that was asked for."""
+        return [self.setup.python, *self.launcher, "-n", "--pidfile=", "voltgw", "--config",
+                str(self.directory / "voltgw.yaml")]
+
+    def environment(self) -> dict[str, str]:
+        """The checkout is what runs, whatever is installed."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        return {**inherited, "PYTHONPATH": str(ROOT)}
+
+    def version(self) -> str:
+        """The package's version and the revision of the checkout."""
+        text = (ROOT / "voltgw" / "__init__.py").read_text()
+        match = re.search(r'^__version__\s*(?::[^=]*)?=\s*"([^"]+)"', text, re.MULTILINE)
+        return " ".join(part for part in (match[1] if match else "", revision()) if part)
+
+    def write_config(self) -> str:
+        """voltgw.yaml, in JSON: a subset, and the standard library can write it."""
+        setup = self.setup
+        gateway: dict[str, Any] = {"admin": {"address": "127.0.0.1", "port": self.admin_port}}
+        if setup.features:
+            gateway["access_log"] = {"path": str(self.access_log), "format": "json"}
+        host: dict[str, Any] = {"domains": [HOST] if setup.mode == "http" else ["*"], "proxy": f"{setup.mode.upper()}_PROXY",
+                                "advertise_policies": [{"name": "shop"}], "routes": [{"name": "shop"}]}
+        if setup.features and setup.mode == "http":
+            for key, (name, value) in (("request_headers_to_add", REQUEST_EDIT), ("response_headers_to_add", RESPONSE_EDIT)):
+                host[key] = [{"name": name, "value": value, "append": True}]
+        cluster: dict[str, Any] = {"endpoints": [{"name": f"shop-{number}"} for number in range(len(setup.endpoints))],
+                                   "loadbalancer_algorithm": "ROUND_ROBIN"}
+        objects = [
+            _object("virtual_host", "shop", host),
+            _object("advertise_policy", "shop", {"address": "127.0.0.1", "protocol": "TCP", "port": self.port}),
+            _object("route", "shop", {"routes": [
+                {"route_destination": {"destinations": [{"cluster": [{"name": "shop"}], "weight": 1}]}}]}),
+            _object("cluster", "shop", cluster),
+            *(_object("endpoint", f"shop-{number}", {"ip": address, "port": port})
+              for number, (address, port) in enumerate(setup.endpoints)),
+        ]
+        if setup.probe_interval_s:
+            cluster["health_checks"] = [{"name": "shop"}]
+            objects.append(_object("healthcheck", "shop", {
+                "http_health_check": {"path": "/healthz"}, "interval": setup.probe_interval_s, "timeout": 1,
+                "healthy_threshold": 1, "unhealthy_threshold": 2}))
+        text = json.dumps({"gateway": gateway, "objects": objects}, indent=1)
+        (self.directory / "voltgw.yaml").write_text(text)
+        return text
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample of the admin interface's /metrics, by name with labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=5) as response:
+            text = response.read().decode()
+        samples = {}
+        for line in text.splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                samples[name] = float(value)
+        return samples
+
+
+def _object(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": kind, "metadata": {"name": name}, "spec": spec}
+

@@ -1,0 +1,93 @@
+"""Memory of idle client connections: anonymous RSS of the process tree before and after, for each connection.
+
+HTTP: every connection has had one request answered and waits for the next. ``--tcp``: every connection stands open through
+the relay, so the proxy holds two. Proxies are warm, and each round begins with a fresh process. Kernel memory of sockets is
+not in the figure. Clients come from sixteen addresses of 127/8, because a gateway may bound what one source holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import socket
+import time
+from typing import Final
+
+from compare import Bench, Column, Comparison, Figures, arguments, bench, finish, main
+from harness import BenchmarkError
+from load import wrk
+from proxies import HOST, Proxy
+
+_SOURCES: Final = 16
+#: Allocators and log buffers come to rest.
+_REST_S: Final = 2.0
+
+
+def idle(running: Bench, proxy: Proxy, count: int) -> Figures:
+    """Open `count` connections to a warm proxy, and see what they added."""
+    process = proxy.process
+    assert process is not None
+    wrk(proxy.port, 1, running.directory, nice=running.options.nice)
+    time.sleep(_REST_S)
+    before_kib, before_files = process.anonymous_kib(), process.open_files()
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for number in range(count):
+            client = stack.enter_context(socket.socket())
+            client.settimeout(10)
+            client.bind((f"127.0.0.{1 + number % _SOURCES}", 0))
+            client.connect(("127.0.0.1", proxy.port))
+            _ask(client, proxy.name)
+            clients.append(client)
+        time.sleep(_REST_S)
+        kib, files = process.anonymous_kib(), process.open_files()
+        expected = count * (2 if running.comparison.mode == "tcp" else 1) - 64
+        if files - before_files < expected:
+            raise BenchmarkError(f"{proxy.name} holds {files - before_files} more descriptors with {count} idle connections")
+        for client in clients[:: max(1, count // 100)]:
+            _ask(client, proxy.name)
+    time.sleep(_REST_S)
+    return {"before_mib": before_kib / 1024, "after_mib": kib / 1024, "closed_mib": process.anonymous_kib() / 1024,
+            "kib_per_connection": (kib - before_kib) / count, "descriptors": float(files - before_files)}
+
+
+def _ask(client: socket.socket, name: str) -> None:
+    try:
+        client.sendall(f"GET /shop/idle HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        answer = client.recv(4096)
+    except OSError as error:
+        raise BenchmarkError(f"{name}: an idle connection failed: {error}") from error
+    if not answer.startswith(b"HTTP/1.1 200 "):
+        raise BenchmarkError(f"{name}: an idle connection gave {answer[:100]!r}")
+
+
+def run() -> None:
+    """The command."""
+    parser = arguments(__doc__ or "", seconds=0, rounds=1, proxies="voltgw,haproxy,nginx,envoy", connections=5000)
+    parser.add_argument("--tcp", action="store_true", help="through the TCP relays")
+    options = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < options.connections * 2 + 1000:
+        raise BenchmarkError(f"{options.connections} connections need more than {hard} open files")
+    comparison = Comparison(
+        name="idle_tcp" if options.tcp else "idle_http", mode="tcp" if options.tcp else "http",
+        title=f"{options.connections} idle connections, {'TCP relay' if options.tcp else 'HTTP keep-alive'}, anonymous RSS",
+        unit="connection", main="kib_per_connection",
+        columns=(Column("before_mib", "MiB before"), Column("after_mib", "MiB with them"), Column("closed_mib", "MiB after"),
+                 Column("kib_per_connection", "KiB each", 2)),
+        notes=("User space only; nginx and HAProxy allocate some of it at start.",))
+    with bench(comparison, options) as running:
+        for number, proxy in running.each_round():
+            if proxy.process is None:
+                continue
+            if number:
+                proxy.stop()
+                proxy.start()
+                proxy.prove()
+            running.record(proxy, number, idle(running, proxy, options.connections))
+        finish(running)
+
+
+if __name__ == "__main__":
+    main(run)

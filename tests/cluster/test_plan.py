@@ -1,0 +1,156 @@
+"""Tests for `voltgw.cluster.plan`."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Generic, TypeVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.cluster.making import FakePool
+from voltgw.cluster.cluster import DEFAULT_LIMITS, NO_LIMIT, Limits
+from voltgw.cluster.plan import CheckPlan, ClusterPlan, MemberPlan, build_cluster, plan_cluster
+from voltgw.cluster.schedulers.random import Uniform
+from voltgw.cluster.snapshot import EndpointKey, EndpointSet, EndpointState
+from voltgw.config.objects.cluster import CircuitBreaker, ClusterSpec, LoadbalancerAlgorithm
+from voltgw.config.objects.endpoint import DnsNameAdvancedType, EndpointExtension, EndpointSpec
+from voltgw.config.objects.healthcheck import HealthcheckSpec, HttpHealthCheck, TcpHealthCheck
+from voltgw.config.objects.route import RoutingPriority
+from voltgw.config.values import EMPTY, FrozenMap
+from voltgw.registry import Registry, RegistryError
+from voltgw.values.defaults import CONNECT_TIMEOUT_S, DNS_REFRESH_S, UPSTREAM_IDLE_TIMEOUT_S
+
+S = TypeVar("S")
+
+
+@dataclass
+class Metadata:
+    """What is said about an object."""
+
+    labels: FrozenMap[str, str] = field(default=EMPTY)
+    disable: bool = False
+
+
+@dataclass
+class Object(Generic[S]):
+    """A configured object."""
+
+    spec: S
+    name: str = "shop"
+    namespace: str = "default"
+    metadata: Metadata = field(default_factory=Metadata)
+
+
+def endpoint(**values: Any) -> Object[EndpointSpec]:
+    """An endpoint object."""
+    return Object(EndpointSpec(**{"port": 80, **values}), "e")
+
+
+def healthcheck(**values: Any) -> Object[HealthcheckSpec]:
+    """A healthcheck object."""
+    times: dict[str, Any] = {"timeout_s": 2.0, "interval_s": 5.0, "unhealthy_threshold": 3, "healthy_threshold": 2}
+    return Object(HealthcheckSpec(**{**times, **values}), "h")
+
+
+def plan(*endpoints: Object[EndpointSpec], checks: tuple[Object[HealthcheckSpec], ...] = (), **values: Any) -> ClusterPlan:
+    """The plan of a cluster with these."""
+    return plan_cluster(Object(ClusterSpec(**values)), endpoints, checks)
+
+
+class PlanClusterTests(SynchronousTestCase):
+    def test_defaults(self) -> None:
+        """An empty cluster object has the documented defaults."""
+        self.assertEqual(plan(), ClusterPlan(
+            "default/shop", "round_robin", CONNECT_TIMEOUT_S, UPSTREAM_IDLE_TIMEOUT_S, DEFAULT_LIMITS, NO_LIMIT, (), ()))
+
+    def test_settings(self) -> None:
+        """What the object says is what the plan says."""
+        made = plan(
+            connection_timeout_s=0.5, http_idle_timeout_s=9.0, max_requests_per_connection=7,
+            loadbalancer_algorithm=LoadbalancerAlgorithm.RANDOM,
+            circuit_breaker=CircuitBreaker(connection_limit=5, pending_requests=6, retries=3, max_requests=8))
+        self.assertEqual(made, ClusterPlan("default/shop", "random", 0.5, 9.0, Limits(5, 6, 8, 3), 7))
+
+    def test_algorithms_that_are_not_served_yet(self) -> None:
+        """Round robin stands in for them."""
+        self.assertEqual(plan(loadbalancer_algorithm=LoadbalancerAlgorithm.RING_HASH).scheduler, "round_robin")
+
+    def test_a_partial_circuit_breaker(self) -> None:
+        """Absent limits keep their defaults; a breaker for high priority routes limits nobody else."""
+        self.assertEqual(plan(circuit_breaker=CircuitBreaker(retries=2)).limits, Limits(retries=2))
+        high = CircuitBreaker(priority=RoutingPriority.HIGH, connection_limit=1)
+        self.assertEqual(plan(circuit_breaker=high).limits, DEFAULT_LIMITS)
+
+    def test_members(self) -> None:
+        """Addresses, names and names with an interval of their own; a service in a registry is no member here."""
+        labelled = endpoint(ip="192.0.2.1", health_check_port=81, voltgw=EndpointExtension(weight=0))
+        labelled.metadata.labels = FrozenMap({"v": "1"})
+        made = plan(
+            labelled, endpoint(dns_name="a.internal"),
+            endpoint(dns_name_advanced=DnsNameAdvancedType(name="b.internal", refresh_interval_s=10.0)), endpoint())
+        self.assertEqual(made.members, (
+            MemberPlan("default/e", "static", "192.0.2.1", 80, health_port=81, weight=0, labels={"v": "1"}),
+            MemberPlan("default/e", "dns", "a.internal", 80, refresh_s=DNS_REFRESH_S),
+            MemberPlan("default/e", "dns", "b.internal", 80, refresh_s=10.0)))
+
+    def test_checks(self) -> None:
+        """HTTP and TCP checks with their own options."""
+        http, tcp = HttpHealthCheck(path="/healthz"), TcpHealthCheck()
+        made = plan(checks=(healthcheck(http_health_check=http, jitter_percent=20), healthcheck(tcp_health_check=tcp)))
+        self.assertEqual(made.checks, (
+            CheckPlan("default/h", "http", http, 5.0, 2.0, 2, 3, 20), CheckPlan("default/h", "tcp", tcp, 5.0, 2.0, 2, 3)))
+
+    def test_disabled_objects(self) -> None:
+        """What is disabled takes no part."""
+        off, unchecked = endpoint(ip="192.0.2.1"), healthcheck(tcp_health_check=TcpHealthCheck())
+        off.metadata.disable = unchecked.metadata.disable = True
+        made = plan(off, endpoint(ip="192.0.2.2"), checks=(unchecked,))
+        self.assertEqual(([member.address for member in made.members], made.checks), (["192.0.2.2"], ()))
+
+    def test_equal_objects_make_equal_plans(self) -> None:
+        """A reload can tell whether anything changed, labels and checks included."""
+        def made(label: str = "1", path: str = "/") -> ClusterPlan:
+            member = endpoint(ip="192.0.2.1")
+            member.metadata.labels = FrozenMap({"v": label})
+            return plan(member, checks=(healthcheck(http_health_check=HttpHealthCheck(path=path)),))
+
+        self.assertEqual(made(), made())
+        self.assertNotEqual(made(), made(label="2"))
+        self.assertNotEqual(made(), made(path="/x"))
+
+
+class BuildClusterTests(SynchronousTestCase):
+    def test_it_is_what_the_plan_says(self) -> None:
+        """Name, times, limits and scheduler; `config` is the plan."""
+        made = plan(
+            connection_timeout_s=0.5, http_idle_timeout_s=9.0, max_requests_per_connection=7,
+            loadbalancer_algorithm=LoadbalancerAlgorithm.RANDOM,
+            circuit_breaker=CircuitBreaker(connection_limit=5, pending_requests=6, retries=3, max_requests=8))
+        cluster = build_cluster(made, lambda _: FakePool(), Random(0), Registry())
+        self.assertEqual((cluster.name, cluster.connect_timeout_s, cluster.idle_timeout_s), ("default/shop", 0.5, 9.0))
+        self.assertEqual(
+            (cluster.max_connections, cluster.max_pending, cluster.max_requests, cluster.max_retries), (5, 6, 8, 3))
+        self.assertEqual(cluster.max_requests_per_connection, 7)
+        self.assertEqual(cluster.config, made)
+        key = EndpointKey("default/shop", "TCP", "", "192.0.2.1", 80)
+        cluster.install(EndpointSet(1, (EndpointState(key),)))
+        self.assertIsInstance(cluster.scheduler, Uniform)
+
+    def test_an_unknown_scheduler(self) -> None:
+        """A plan may name a scheduler of another package that is not there."""
+        with self.assertRaises(RegistryError):
+            build_cluster(ClusterPlan("default/shop", "sticky"), lambda _: FakePool(), Random(0), Registry())
+
+
+class SnapshotTests(SynchronousTestCase):
+    def test_it_crosses_a_process_boundary(self) -> None:
+        """An endpoint set is plain values: it can be pickled, and comes back equal."""
+        keys = [EndpointKey("default/shop", "TCP", "", address, 80) for address in ("192.0.2.1", "2001:db8::1")]
+        states = (EndpointState(keys[0], 2, FrozenMap({"v": "1"}), "a.internal", 81, False, "unhealthy", "status 500"),
+                  EndpointState(keys[1]))
+        made = EndpointSet(7, states)
+        self.assertEqual(pickle.loads(pickle.dumps(made)), made)
+        self.assertEqual(made.ready, states[1:])
+        self.assertEqual([str(key) for key in keys], ["192.0.2.1:80", "[2001:db8::1]:80"])

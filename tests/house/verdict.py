@@ -1,0 +1,65 @@
+"""The verdict on a full run: what failed, what was skipped and why, whether docs/features.rst told the truth.
+
+`tools/test` calls it with the reporter's file and the names of the checks that failed. It prints a closing line that
+any CI system can read, and its exit status is that of the whole run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.docs import features
+from tests.house.outcomes import FAILED, PASSED, SKIPPED, Outcome, load
+
+
+def untrue(rows: Sequence[features.Row], outcomes: Mapping[str, Outcome], strict: bool) -> list[str]:
+    """What docs/features.rst claims and this run did not show, one line each.
+
+    A named test that was skipped shows nothing; only where `strict` (in CI, where nothing may be skipped for want of a
+    program) is that a fault.
+    """
+    faults = []
+    for row in rows:
+        for name in row.tests:
+            outcome = outcomes.get(name)
+            if outcome is None:
+                faults.append(f"docs/features.rst: {row.id}: {name} did not run")
+            elif outcome.state == FAILED:
+                faults.append(f"docs/features.rst: {row.id}: {name} failed")
+            elif outcome.state == SKIPPED and strict:
+                faults.append(f"docs/features.rst: {row.id}: {name} was skipped: {outcome.reason}")
+    return faults
+
+
+def skips(outcomes: Mapping[str, Outcome]) -> list[str]:
+    """The skipped tests by reason, one line each."""
+    by_reason: dict[str, list[str]] = {}
+    for name, outcome in sorted(outcomes.items()):
+        if outcome.state == SKIPPED:
+            by_reason.setdefault(outcome.reason, []).append(name)
+    return [f"skipped: {name}: {reason}" for reason, names in sorted(by_reason.items()) for name in names]
+
+
+def closing_line(outcomes: Mapping[str, Outcome], faults: int) -> str:
+    """``N passed, N failed, N skipped``; every fault found outside of trial counts as one failure."""
+    count = {state: sum(outcome.state == state for outcome in outcomes.values()) for state in (PASSED, FAILED, SKIPPED)}
+    return f"{count[PASSED]} passed, {count[FAILED] + faults} failed, {count[SKIPPED]} skipped"
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """`arguments`: the reporter's file, then the checks that failed; 0 only if nothing at all is wrong."""
+    outcomes = load(Path(arguments[0]))
+    failed_checks = [name for name in arguments[1:] if name != "trial"]     # trial's own failures are in the file
+    faults = untrue(features.read(), outcomes, strict=environ.get("CI") == "true")
+    if not outcomes or ("trial" in arguments[1:] and not any(o.state == FAILED for o in outcomes.values())):
+        faults.insert(0, "trial did not finish its run")
+    print("\n".join(skips(outcomes) + faults + [f"check failed: {name}" for name in failed_checks]))
+    print(closing_line(outcomes, len(faults) + len(failed_checks)))
+    return 1 if faults or arguments[1:] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,201 @@
+"""Exchanges, records and a gateway for the tests of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from voltgw.cluster.snapshot import EndpointKey
+from voltgw.values.counters import ClusterCounters, ListenerCounters, RouteCounters
+from voltgw.values.exchange import Exchange, HostLabels
+from voltgw.values.head import Field, RequestHead, ResponseHead
+from voltgw.values.record import ConnectionRecord
+
+#: 2022-03-28T23:09:53.748Z is so many seconds after the epoch; the monotonic clock of the tests is then at `START`.
+WALL = 1648508993.748
+START = 1000.0
+
+
+@dataclass(eq=False)
+class Client:
+    """A `ClientSide`."""
+
+    peer_address: str = "203.0.113.10"
+    peer_port: int = 63826
+    local_address: str = "127.0.0.1"
+    local_port: int = 8080
+    scheme: bytes = b"http"
+    sni: str = ""
+    tls_version: str = ""
+    tls_cipher: str = ""
+    connected_wall: float = WALL - 0.25
+    listener: str = "127.0.0.1:8080"
+
+
+@dataclass(eq=False)
+class Host:
+    """A `HostLabels`."""
+
+    name: str = "shop"
+    namespace: str = "default"
+    app_type: str = "shop-app"
+    proxy: str = "HTTP_PROXY"
+
+
+@dataclass(eq=False)
+class Route:
+    """A `RouteLabels`."""
+
+    name: str = "shop/0"
+    host: HostLabels = field(default_factory=Host)
+    counters: RouteCounters = field(default_factory=RouteCounters)
+
+
+@dataclass(eq=False)
+class Endpoint:
+    """An `EndpointLabels`, and what metrics read of an endpoint."""
+
+    cluster: str = "default/shop"
+    address: str = "10.0.0.5"
+    port: int = 9001
+    site: str = ""
+    ready: bool = True
+    health: str = "healthy"
+    requests: int = 0
+    connect_failures: int = 0
+    active: int = 0
+    connections: int = 0
+    status: list[int] = field(default_factory=lambda: [0] * 6)
+    pool: list[object] = field(default_factory=list)
+
+    @property
+    def key(self) -> EndpointKey:
+        """Its identity."""
+        return EndpointKey(self.cluster, "TCP", self.site, self.address, self.port)
+
+
+@dataclass(eq=False)
+class Cluster:
+    """What metrics and pages read of a cluster."""
+
+    name: str = "default/shop"
+    endpoints: tuple[Endpoint, ...] = ()
+    counters: ClusterCounters = field(default_factory=ClusterCounters)
+    active: int = 0
+    pending: int = 0
+    connections: int = 0
+    any_ready: bool = True
+
+
+@dataclass(eq=False)
+class Listener:
+    """A `ListenerView`."""
+
+    name: str = "127.0.0.1:8080"
+    protocol: str = "TCP"
+    kind: str = "HTTP_PROXY"
+    bound: bool = True
+    problem: str = ""
+    counters: ListenerCounters = field(default_factory=ListenerCounters)
+    hosts: list[str] = field(default_factory=lambda: ["default/shop"])
+
+
+@dataclass(eq=False)
+class View:
+    """A `GatewayView`; what was asked of it stands in `asked`."""
+
+    version: str = "0.1.0"
+    started_wall: float = WALL
+    generation: int = 3
+    reloads_rejected: int = 2
+    last_reload_error: str = ""
+    draining: bool = False
+    missing: list[str] = field(default_factory=list)
+    all_clusters: list[Cluster] = field(default_factory=list)
+    all_listeners: list[Listener] = field(default_factory=lambda: [Listener()])
+    all_routes: list[Route] = field(default_factory=list)
+    numbers: dict[str, float] = field(default_factory=lambda: {
+        "turns": 7.0, "slow_turns": 1.0, "longest_turn_s": 0.5, "failures": 0.0, "open_streams": 4.0, "open_limit": 100.0,
+        "config_wall": WALL, "probes": 8.0, "probe_failures": 2.0})
+    reloaded: Deferred[dict[str, Any]] = field(default_factory=lambda: succeed({"ok": True, "changed": ["route shop"]}))
+    asked: list[str] = field(default_factory=list)
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether nothing is missing."""
+        return not self.missing, self.missing
+
+    def cluster_objects(self) -> Iterable[Any]:
+        """The live clusters."""
+        return iter(self.all_clusters)
+
+    def clusters(self) -> list[dict[str, Any]]:
+        """The clusters for the page."""
+        return [{"name": each.name, "endpoints": [{"address": e.address, "ready": e.ready} for e in each.endpoints]}
+                for each in self.all_clusters]
+
+    def listeners(self) -> list[Any]:
+        """The listeners."""
+        return self.all_listeners
+
+    def route_objects(self) -> Iterable[Any]:
+        """The live routes."""
+        return iter(self.all_routes)
+
+    def virtual_hosts(self) -> list[dict[str, Any]]:
+        """The hosts for the page."""
+        return [{"name": "default/<shop>", "domains": ["shop.example.com"]}]
+
+    def effective_config(self) -> Mapping[str, Any]:
+        """The configuration."""
+        return {"gateway": {"site": "paris"}}
+
+    def process(self) -> dict[str, float]:
+        """Numbers of the process."""
+        return self.numbers
+
+    def reload(self) -> Deferred[dict[str, Any]]:
+        """Note that it was asked for."""
+        self.asked.append("reload")
+        return self.reloaded
+
+    def drain(self) -> None:
+        """Note that it was asked for."""
+        self.asked.append("drain")
+        self.draining = True
+
+
+def an_exchange(
+    target: bytes = b"/cart", path: bytes | None = None, *, fields: list[Field] | None = None, client: Client | None = None,
+    method: bytes = b"GET", authority: bytes = b"shop.example.com",
+) -> Exchange:
+    """An exchange that went well: 200 after 1.460 ms, at the first try."""
+    before, mark, query = target.partition(b"?")
+    request = RequestHead(method, target, before if path is None else path, query if mark else None, 1, authority,
+                          authority, None, [(b"user-agent", b"curl/8.5.0")] if fields is None else fields, 0, True)
+    exchange = Exchange(client or Client(), request, b"f282cd42-4c86-4fd8-8d57-f90e43e1c9a5", START, 717)
+    exchange.route = Route()
+    exchange.endpoint = Endpoint()
+    exchange.response = ResponseHead(200, b"OK", 1, [], 128, True)
+    exchange.response_code = 200
+    exchange.attempts = 1
+    exchange.bytes_out = 223
+    exchange.t_upstream_first_tx = exchange.t_upstream_last_tx = START + 0.000123
+    exchange.t_upstream_first_rx = exchange.t_upstream_last_rx = START + 0.001456
+    exchange.t_downstream_first = exchange.t_downstream_last = START + 0.00146
+    return exchange
+
+
+def a_connection() -> ConnectionRecord:
+    """A relayed connection that lived for 2.5 s."""
+    route = Route("db/0", Host("db", "default", "", "TCP_PROXY"))
+    record = ConnectionRecord(Client(), route, START)
+    record.endpoint = Endpoint("default/db", "10.0.0.7", 5432)
+    record.attempts = 1
+    record.bytes_in = 1000
+    record.bytes_out = 2000
+    record.t_upstream_connected = START + 0.00031
+    record.t_end = START + 2.5
+    return record

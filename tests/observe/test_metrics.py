@@ -1,0 +1,213 @@
+"""Metrics: what a scraper gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.samples import Sample
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.observe.making import Cluster, Endpoint, Host, Listener, Route, View, an_exchange
+from voltgw.observe.access import INTERVAL_S, AccessLog
+from voltgw.observe.metrics import PIECE, GatewayCollector, exposition
+from voltgw.observe.names import METRICS
+from voltgw.values.counters import RouteCounters
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+
+
+def busy_view() -> View:
+    """A gateway with something in every counter."""
+    one, two = Endpoint(address="10.0.0.5", requests=4), Endpoint(address="2001:db8::1", ready=False, health="unhealthy")
+    one.status[2] = 3
+    new = Endpoint(address="10.0.0.9", health="unknown", site="lyon")
+    cluster = Cluster(endpoints=(one, two, new), active=2)
+    cluster.counters.requests = 5
+    cluster.counters.status[5] = 1
+    route = Route()
+    route.counters.status[2] = 3
+    route.counters.status[5] = 1
+    route.counters.bytes_in = 100
+    route.counters.local_replies["UF"] = 1
+    for seconds in (0.0, 0.000064, 0.001, 100.0):
+        route.counters.latency.observe(seconds)
+    listener = Listener()
+    listener.counters.accepted = 9
+    listener.counters.paused_fds = 2
+    return View(all_clusters=[cluster], all_routes=[route, Route("shop/1")], all_listeners=[listener])
+
+
+class CollectorTests(SynchronousTestCase):
+    """Values, names and labels."""
+
+    def samples(self, collector: GatewayCollector, accept: str = "") -> dict[str, Sample]:
+        """Every sample by its name and label values; the text is read back by prometheus_client."""
+        _, pieces = exposition(collector, accept)
+        text = b"".join(pieces).decode()
+        families = (parse_openmetrics if "openmetrics" in accept else parse_text)(text)
+        return {f"{sample.name}{sorted(sample.labels.items())}": sample for family in families for sample in family.samples}
+
+    def value(
+        self, name: str, labels: Mapping[str, str] | None = None, accept: str = "", view: View | None = None
+    ) -> float:
+        """One sample's value."""
+        return self.samples(GatewayCollector(view or busy_view()), accept)[f"{name}{sorted((labels or {}).items())}"].value
+
+    def test_values(self) -> None:
+        """Counters come out where dashboards look for them."""
+        endpoint = {"cluster": "default/shop", "endpoint": "10.0.0.5:9001"}
+        shop = {"virtual_host": "default/shop", "route": "shop/0"}
+        listener = {"listener": "127.0.0.1:8080", "protocol": "TCP"}
+        for name, labels, value in (
+            ("voltgw_requests_total", {**shop, "code_class": "2xx"}, 3),
+            ("voltgw_requests_total", {**shop, "code_class": "none"}, 0),
+            ("voltgw_request_bytes_total", shop, 100),
+            ("voltgw_response_flags_total", {**shop, "flag": "UF"}, 1),
+            ("voltgw_cluster_requests_total", {"cluster": "default/shop"}, 5),
+            ("voltgw_cluster_responses_total", {"cluster": "default/shop", "code_class": "5xx"}, 1),
+            ("voltgw_cluster_active_requests", {"cluster": "default/shop"}, 2),
+            ("voltgw_cluster_endpoints", {"cluster": "default/shop", "state": "ready"}, 2),
+            ("voltgw_cluster_endpoints", {"cluster": "default/shop", "state": "not_ready"}, 1),
+            ("voltgw_endpoint_responses_total", {**endpoint, "code_class": "2xx"}, 3),
+            ("voltgw_endpoint_ready", endpoint, 1), ("voltgw_endpoint_healthy", endpoint, 1),
+            ("voltgw_endpoint_ready", {"cluster": "default/shop", "endpoint": "[2001:db8::1]:9001"}, 0),
+            ("voltgw_endpoint_healthy", {"cluster": "default/shop", "endpoint": "[2001:db8::1]:9001"}, 0),
+            ("voltgw_endpoint_ready", {"cluster": "default/shop", "endpoint": "10.0.0.9:9001@lyon"}, 1),
+            ("voltgw_listener_connections_total", listener, 9),
+            ("voltgw_listener_pauses_total", {**listener, "reason": "descriptors"}, 2),
+            ("voltgw_listener_bound", {**listener, "kind": "HTTP_PROXY"}, 1),
+            ("voltgw_config_generation", {}, 3), ("voltgw_config_reloads_total", {"outcome": "ok"}, 2),
+            ("voltgw_config_reloads_total", {"outcome": "rejected"}, 2), ("voltgw_ready", {}, 1),
+            ("voltgw_loop_slow_turns_total", {}, 1), ("voltgw_loop_longest_turn_seconds", {}, 0.5),
+            ("voltgw_open_streams", {}, 4), ("voltgw_open_streams_limit", {}, 100),
+        ):
+            for accept in ("", OPENMETRICS, "text/plain;version=1.0.0"):
+                self.assertEqual(self.value(name, labels, accept), value, f"{name}{labels} {accept}")
+
+    def test_the_histogram(self) -> None:
+        """Buckets are cumulative, the last one and the count are all values, the bounds are seconds."""
+        shop = {"virtual_host": "default/shop", "route": "shop/0"}
+        name = "voltgw_request_duration_seconds"
+        for bound, count in (("6.4e-05", 1), ("0.000128", 2), ("0.001024", 3), ("67.108864", 3), ("+Inf", 4)):
+            self.assertEqual(self.value(f"{name}_bucket", {**shop, "le": bound}), count, bound)
+        self.assertEqual(self.value(f"{name}_count", shop), 4)
+        self.assertAlmostEqual(self.value(f"{name}_sum", shop), 100.001064)
+
+    def test_an_endpoint_that_was_never_probed(self) -> None:
+        """Its health is absent, not 0."""
+        names = self.samples(GatewayCollector(busy_view()))
+        self.assertEqual([name for name in names if name.startswith("voltgw_endpoint_healthy") and "lyon" in name], [])
+
+    def test_a_route_without_requests(self) -> None:
+        """It is not there yet, so that thousands of unused routes cost nothing."""
+        self.assertEqual([name for name in self.samples(GatewayCollector(busy_view())) if "shop/1" in name], [])
+
+    def test_requests_that_no_route_took(self) -> None:
+        """They are counted without names."""
+        unrouted = RouteCounters()
+        unrouted.status[4] = 6
+        found = self.samples(GatewayCollector(View(), unrouted=unrouted))
+        labels = [("code_class", "4xx"), ("route", ""), ("virtual_host", "")]
+        self.assertEqual(found[f"voltgw_requests_total{labels}"].value, 6)
+
+    def test_one_route_named_twice(self) -> None:
+        """Two rows of one name would be refused by Prometheus; they are added up."""
+        host = Host()
+        routes = [Route("shop/0", host), Route("shop/0", host)]
+        for route in routes:
+            route.counters.status[2] = 2
+            route.counters.latency.observe(0.001)
+        view = View(all_routes=routes)
+        shop = {"virtual_host": "default/shop", "route": "shop/0"}
+        self.assertEqual(self.value("voltgw_requests_total", {**shop, "code_class": "2xx"}, view=view), 4)
+        self.assertEqual(self.value("voltgw_request_duration_seconds_count", shop, view=view), 2)
+
+    def test_the_access_log(self) -> None:
+        """Lost lines are there by reason."""
+        clock = Clock()
+        log = AccessLog(self.mktemp(), "json", clock, clock.seconds, queue_limit=1)
+        log.start()
+        log.http(an_exchange())
+        log.http(an_exchange())
+        clock.advance(INTERVAL_S)
+        found = self.samples(GatewayCollector(View(), log))
+        log.close()
+        self.assertEqual(found["voltgw_access_log_dropped_total[('reason', 'queue')]"].value, 1)
+        self.assertEqual(found["voltgw_access_log_lines_total[]"].value, 1)
+        self.assertEqual(found["voltgw_access_log_bytes_total[]"].value, log.sink.bytes)
+
+    def test_draining(self) -> None:
+        """A gateway that drains is not ready."""
+        view = View(draining=True)
+        self.assertEqual((self.value("voltgw_ready", view=view), self.value("voltgw_draining", view=view)), (0, 1))
+
+    def test_names_are_those_of_the_table(self) -> None:
+        """`METRICS`, from which the docs are made, has every family with its type and labels, and no other."""
+        clock = Clock()
+        log = AccessLog(self.mktemp(), "json", clock, clock.seconds)
+        self.addCleanup(log.close)
+        table = {metric.name: metric for metric in METRICS}
+        self.assertEqual(len(table), len(METRICS))
+        seen = set()
+        for family in GatewayCollector(busy_view(), log, RouteCounters()).collect():
+            name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+            seen.add(name)
+            self.assertEqual(table[name].type, family.type)
+            self.assertTrue(family.samples, name)
+            if not name.startswith("process_"):
+                self.assertEqual(family.documentation, table[name].meaning.replace("``", ""))
+            for sample in family.samples:
+                self.assertEqual(tuple(label for label in sample.labels if label != "le"), table[name].labels)
+        self.assertEqual(seen, set(table))
+
+    def test_a_name_with_quotes(self) -> None:
+        """Configuration names are escaped."""
+        route = Route('a"b\\c\nd')
+        route.counters.status[2] = 1
+        labels = {"virtual_host": "default/shop", "route": 'a"b\\c\nd', "code_class": "2xx"}
+        self.assertEqual(self.value("voltgw_requests_total", labels, view=View(all_routes=[route])), 1)
+
+
+class ExpositionTests(SynchronousTestCase):
+    """The two formats, in pieces."""
+
+    def many(self) -> GatewayCollector:
+        """A gateway with more endpoints than a piece has samples."""
+        endpoints = tuple(Endpoint(address=f"10.0.{n // 250}.{n % 250}", requests=1) for n in range(PIECE * 2 + 1))
+        return GatewayCollector(View(all_clusters=[Cluster(endpoints=endpoints)]))
+
+    def test_content_types(self) -> None:
+        """Prometheus' text unless OpenMetrics is asked for."""
+        collector = GatewayCollector(View())
+        for accept, content_type in (
+            ("", "text/plain; version=0.0.4; charset=utf-8"), ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
+            (OPENMETRICS + ";q=0.5,text/plain;q=0.1", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        ):
+            found, pieces = exposition(collector, accept)
+            self.assertTrue(found.startswith(content_type), found)
+            self.assertEqual(b"".join(pieces).endswith(b"# EOF\n"), "openmetrics" in content_type)
+
+    def test_pieces_make_the_whole(self) -> None:
+        """In pieces the answer is what prometheus_client renders in one go, and no piece is long."""
+        view = self.many()
+        _, pieces = exposition(view, "")
+        parts = list(pieces)
+
+        def ours(text: bytes) -> Iterator[bytes]:
+            return (line for line in text.splitlines() if b"process_" not in line)
+
+        self.assertEqual(list(ours(b"".join(parts))), list(ours(generate_latest(view))))
+        self.assertLessEqual(max(part.count(b"\n") for part in parts), PIECE)
+
+    def test_openmetrics_in_pieces(self) -> None:
+        """One end, and each family's description once."""
+        _, pieces = exposition(self.many(), OPENMETRICS)
+        text = b"".join(pieces)
+        self.assertEqual(text.count(b"# EOF"), 1)
+        self.assertEqual(text.count(b"# HELP voltgw_endpoint_ready "), 1)
+        self.assertEqual(sum(len(family.samples) for family in parse_openmetrics(text.decode())
+                             if family.name == "voltgw_endpoint_ready"), PIECE * 2 + 1)

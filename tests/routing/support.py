@@ -1,0 +1,119 @@
+"""What the tests of this room share: heads, clusters that can be switched off, objects that stand in no file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from voltgw.config.objects.route import PathMatcherType, RouteMatch, RouteSpec, RouteType
+from voltgw.config.objects.virtual_host import VirtualHostSpec
+from voltgw.config.values import Ref
+from voltgw.errors import Place
+from voltgw.interfaces import UpstreamCluster
+from voltgw.routing.path import normalise
+from voltgw.routing.problems import Placer
+from voltgw.routing.table import VirtualHost, build_host
+from voltgw.values.counters import ClusterCounters
+from voltgw.values.exchange import Exchange
+from voltgw.values.head import Field, RequestHead, ResponseHead
+
+PORT = 8080
+
+
+def request(
+    target: bytes = b"/", *, method: bytes = b"GET", host: bytes = b"shop.example", port: int | None = None,
+    fields: Sequence[Field] = (),
+) -> RequestHead:
+    """A head as the codec makes it."""
+    path, query = normalise(target)
+    authority = host if port is None else b"%b:%d" % (host, port)
+    head = RequestHead(method, target, path, query, 1, authority, host, port, list(fields), 0, True)
+    head.forward = path if query is None else path + b"?" + query
+    return head
+
+
+class Client:
+    """The client's side of a connection; satisfies `ClientSide`."""
+
+    def __init__(self, scheme: bytes = b"http") -> None:
+        self.peer_address = "192.0.2.7"
+        self.peer_port = 40000
+        self.local_address = "192.0.2.1"
+        self.local_port = PORT
+        self.scheme = scheme
+        self.sni = ""
+        self.tls_version = ""
+        self.tls_cipher = ""
+        self.connected_wall = 0.0
+        self.listener = f"192.0.2.1:{PORT}"
+
+
+def exchange(fields: Sequence[Field] = (), response: ResponseHead | None = None) -> Exchange:
+    """An exchange in flight, with `fields` in its request."""
+    result = Exchange(Client(), request(fields=fields), b"id", 1.0, 100)
+    result.response = response
+    return result
+
+
+class Cluster:
+    """A cluster that is ready or not; satisfies `UpstreamCluster`."""
+
+    def __init__(self, name: str, ready: bool = True) -> None:
+        self.name = name
+        self.counters = ClusterCounters()
+        self.any_ready = ready
+
+    def pick(self, hash_key: int | None, /) -> object:
+        """Nobody asks here."""
+        return None
+
+    def pick_other(self, tried: Collection[object], hash_key: int | None, /) -> object:
+        """Nobody asks here."""
+        return None
+
+
+@dataclass
+class RouteObject:
+    """A route object whose values stand at ``<name>.yaml``, line 1 + the number of steps that lead to them."""
+
+    name: str
+    spec: RouteSpec
+    namespace: str = "default"
+
+    @property
+    def place(self) -> Placer:
+        """Where its values stand."""
+        return lambda *path: Place(f"{self.name}.yaml:{'.'.join(map(str, path))}", 1)
+
+
+class Clusters:
+    """Finds clusters by name; those in `missing` do not exist."""
+
+    def __init__(self, *missing: str) -> None:
+        self.missing = missing
+        self.made: dict[str, Cluster] = {}
+
+    def __call__(self, ref: Ref, namespace: str) -> UpstreamCluster | None:
+        if ref.name in self.missing:
+            return None
+        name = f"{ref.namespace or namespace}/{ref.name}"
+        return self.made.setdefault(name, Cluster(name))
+
+
+def prefix(text: str, **more: object) -> RouteMatch:
+    """An entry that asks for a prefix, and for `more`."""
+    return RouteMatch(path=PathMatcherType(prefix=text), **more)  # type: ignore[arg-type]  # the caller's field names
+
+
+def build(
+    *rules: RouteType, spec: VirtualHostSpec | None = None, clusters: Clusters | None = None,
+) -> VirtualHost:
+    """A host with one route object ``r`` of these rules."""
+    return build_host("shop", spec or VirtualHostSpec(domains=("*",)), [RouteObject("r", RouteSpec(routes=rules))],
+                      clusters or Clusters())
+
+
+def chosen(host: VirtualHost, head: RequestHead, port: int = PORT) -> str | None:
+    """The name of the route that takes the request."""
+    route = host.choose(head, port)
+    return None if route is None else route.name

@@ -1,0 +1,64 @@
+"""Reading the configuration that a gateway serves: files to a checked `Config`, at once or in small steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Generator, Mapping
+
+from voltgw.config.check import check
+from voltgw.config.load import Cache, load_text, loading
+from voltgw.config.model import Config
+from voltgw.config.show import arranged
+from voltgw.errors import ConfigErrors, Severity
+
+
+class Loader:
+    """The configuration of one file, read as often as asked; a file that has not changed is not parsed again."""
+
+    def __init__(self, path: str, environ: Mapping[str, str]) -> None:
+        self._path = path
+        self._environ = environ
+        self._cache = Cache()
+
+    def steps(self) -> Generator[None, None, Config]:
+        """Read and check; each step is short enough for a reactor's turn. Raises `ConfigErrors`."""
+        config = yield from loading(self._path, environ=self._environ, cache=self._cache)
+        yield
+        return checked(config)
+
+
+class TextLoader:
+    """A configuration that stands in no file: what ``voltgw proxy`` and ``voltgw demo`` make up."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self._text = text
+        self._name = name
+
+    def steps(self) -> Generator[None, None, Config]:
+        """As `Loader.steps`."""
+        config = load_text(self._text, name=self._name, folder=os.getcwd(), environ={})
+        yield
+        return checked(config)
+
+
+def checked(config: Config) -> Config:
+    """`config`, if the rules between its objects hold, with their warnings. Raises `ConfigErrors` otherwise."""
+    found = check(config)
+    if not found:
+        return config
+    problems = arranged((*found, *config.warnings), tuple(config.files), config.line)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise ConfigErrors(problems)
+    return dataclasses.replace(config, warnings=problems)
+
+
+def at_once(loader: Loader | TextLoader) -> Config:
+    """Run all the steps now, before there is a reactor to hold up. Raises `ConfigErrors`."""
+    steps = loader.steps()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            config: Config = done.value
+            return config

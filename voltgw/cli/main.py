@@ -1,0 +1,71 @@
+"""The ``voltgw`` command: a table of subcommands, each imported when it is asked for.
+
+A new command is one line of `COMMANDS`: its module has a function ``run(arguments: list[str]) -> int`` (the exit status).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Final, NamedTuple
+
+import voltgw
+from voltgw.config.suggest import did_you_mean
+
+#: Exit status of a wrong command line, as argparse has it.
+USAGE_STATUS: Final = 2
+#: Exit status after SIGINT, as shells show it.
+INTERRUPTED_STATUS: Final = 130
+
+
+class Command(NamedTuple):
+    """One subcommand: the module whose ``run`` does it, and what the help says."""
+
+    module: str
+    doc: str
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "check": Command("voltgw.cli.check", "say what is wrong with a configuration, without opening anything"),
+    "config": Command("voltgw.cli.show", "config show [--effective] FILE: print the configuration as it was understood"),
+    "schema": Command("voltgw.cli.schema", "print the JSON Schema of a file or of one kind of object"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that `arguments` (None = those of the process) name; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if given else USAGE_STATUS
+    if given[0] in ("-V", "--version", "version"):
+        print(f"voltgw {voltgw.__version__}")
+        return 0
+    command = COMMANDS.get(given[0])
+    if command is None:
+        hint = did_you_mean(given[0], COMMANDS)
+        print(f"voltgw: there is no command {given[0]!r}" + (f"; {hint}" if hint else "; try: voltgw --help"), file=sys.stderr)
+        return USAGE_STATUS
+    try:
+        status: int = import_module(command.module).run(given[1:])
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); without this the interpreter complains once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED_STATUS
+
+
+def usage() -> str:
+    """The help: every command with a line of its own."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.doc}" for name, command in COMMANDS.items()]
+    return "\n".join(["usage: voltgw COMMAND ...", "", *lines, "", "voltgw COMMAND --help says more; voltgw --version."])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""``voltgw schema [KIND]``: JSON Schema of a whole file, or of one kind of object."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from voltgw.config.kinds import KINDS, kind_of
+from voltgw.config.schema_export import schema_of, whole_schema
+from voltgw.config.suggest import did_you_mean
+
+
+def run(arguments: list[str]) -> int:
+    """Print the schema that `arguments` ask for; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="voltgw schema", description="Print the JSON Schema of a whole file, or of one kind of object.",
+        epilog="An editor uses it with a first line such as: # yaml-language-server: $schema=voltgw.schema.json")
+    parser.add_argument("kind", metavar="KIND", nargs="?", help=f"one of {', '.join(k.name for k in KINDS.values() if k.spec)}")
+    options = parser.parse_args(arguments)
+    if options.kind is None:
+        schema = whole_schema()
+    else:
+        kind = kind_of(options.kind)
+        if kind is None:
+            hint = did_you_mean(options.kind, KINDS)
+            print(f"voltgw schema: unknown kind {options.kind!r}" + (f"; {hint}" if hint else ""), file=sys.stderr)
+            return 2
+        schema = schema_of(kind)
+    print(json.dumps(schema, indent=1, ensure_ascii=False))
+    return 0

@@ -1,0 +1,73 @@
+"""A live endpoint: what the data plane counts on and takes its connections from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voltgw.cluster.snapshot import EndpointKey, EndpointState, Health
+    from voltgw.interfaces import PoolLike
+
+
+def host_field(hostname: str, address: str, port: int) -> bytes:
+    """What Host says when it shall name the endpoint: the DNS name alone, as the object model has it.
+
+    Without a name it is the address, in brackets if it is IPv6, with the port unless that is 80 (RFC 9110 7.2).
+    """
+    if hostname:
+        return hostname.encode("idna" if not hostname.isascii() else "ascii")
+    host = f"[{address}]" if ":" in address else address
+    return (host if port == 80 else f"{host}:{port}").encode("ascii")
+
+
+class Endpoint:
+    """One member of a cluster while it lives; `Cluster.install` makes, updates and retires it.
+
+    `ready` may turn False at any moment and a scheduler then passes over it. `gone` means that it has left the cluster:
+    what is under way on it may finish. `status[n]` counts its answers of class n00 (0: none of these).
+    """
+
+    __slots__ = (
+        "active", "address", "authority", "cluster", "connect_failures", "connections", "failed_in_a_row", "gone",
+        "health", "hostname", "key", "labels", "pool", "port", "ready", "reason", "requests", "site", "state", "status",
+        "weight",
+    )
+
+    def __init__(self, state: EndpointState, pool: PoolLike) -> None:
+        key = state.key
+        self.key: EndpointKey = key
+        self.cluster = key.cluster
+        self.site = key.site
+        self.address = key.address
+        self.port = key.port
+        self.pool = pool
+        self.connections = 0                # open now, idle ones included
+        self.active = 0                     # exchanges or relayed connections under way
+        self.requests = 0
+        self.status = [0] * 6
+        self.connect_failures = 0
+        self.failed_in_a_row = 0            # connect failures since the last connection; whoever connects sets it to 0
+        self.gone = False
+        self.update(state)
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.cluster} {self.key}{'' if self.ready else ' not ready'}>"
+
+    def update(self, state: EndpointState) -> None:
+        """Take over what membership says now; the key is the same."""
+        self.state = state
+        self.weight: int = state.weight
+        self.labels: Mapping[str, str] = state.labels
+        self.hostname: str = state.hostname
+        self.authority: bytes = host_field(state.hostname, self.address, self.port)
+        self.health: Health = state.health
+        self.ready: bool = state.ready
+        self.reason: str = state.reason
+
+    def retire(self, reason: str) -> None:
+        """It has left the cluster: no more picks; its idle connections close now, the busy ones as they come back."""
+        self.ready = False
+        self.gone = True
+        self.reason = reason
+        self.pool.drain()

@@ -1,0 +1,1 @@
+"""The algorithms that pick an endpoint: one file each, each with a `FACTORY`."""

@@ -1,0 +1,60 @@
+"""The members of a cluster at one moment: plain values, so that they can cross a process or a site boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+Health = Literal["healthy", "unhealthy", "unknown"]
+
+HEALTHY: Final = "healthy"
+UNHEALTHY: Final = "unhealthy"
+UNKNOWN: Final = "unknown"
+
+
+class EndpointKey(NamedTuple):
+    """What makes an endpoint the same one over time; connections and counts follow it, not its place in a list.
+
+    `cluster` is ``namespace/name``, `protocol` ``TCP`` or ``UDP``, `site` "" for our own, `address` an IP literal.
+    """
+
+    cluster: str
+    protocol: str
+    site: str
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """One member as discovery and health see it.
+
+    `ready` is the decision (may it get traffic), `health` what the probes say, `reason` one sentence that explains the
+    decision. `hostname` is the DNS name that led to the address, "" if none did. `health_port` is where probes go.
+    """
+
+    key: EndpointKey
+    weight: int = 1
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    hostname: str = ""
+    health_port: int = 0
+    ready: bool = True
+    health: Health = UNKNOWN
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSet:
+    """All members of a cluster, in the order of its feeds; `version` only grows."""
+
+    version: int
+    all: tuple[EndpointState, ...] = ()
+
+    @property
+    def ready(self) -> tuple[EndpointState, ...]:
+        """Those that may get traffic."""
+        return tuple(state for state in self.all if state.ready)

@@ -1,0 +1,120 @@
+"""The rules between objects; pure, opens no file unless a problem wants its place.
+
+`check` returns every problem there is, `checking` yields them one by one so that a caller may take turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from voltgw.config.model import Config, Object
+from voltgw.config.objects.virtual_host import ProxyType
+from voltgw.config.references import check_references
+from voltgw.config.sharing import check_sharing
+from voltgw.config.show import arranged
+from voltgw.errors import ConfigError, Severity
+
+if TYPE_CHECKING:
+    from voltgw.config.objects.cluster import ClusterSpec
+    from voltgw.config.objects.route import RouteSpec, RouteType
+    from voltgw.config.objects.virtual_host import VirtualHostSpec
+
+
+def check(config: Config) -> tuple[ConfigError, ...]:
+    """Errors and warnings of the rules between objects, errors first, in the order of files."""
+    return arranged(tuple(checking(config)), list(config.files), config.line)
+
+
+def checking(config: Config) -> Iterator[ConfigError]:
+    """The problems one by one, unordered and without their source lines."""
+    yield from check_references(config)
+    yield from check_sharing(config)
+    for host in config.of("virtual_host").values():
+        yield from _host(config, host)
+    for route in config.of("route").values():
+        yield from _route(route)
+    for cluster in config.of("cluster").values():
+        yield from _cluster(config, cluster)
+    for healthcheck in config.of("healthcheck").values():
+        if healthcheck.spec.timeout_s > healthcheck.spec.interval_s:
+            yield _warning("VG0208", healthcheck, ("timeout",), f"{healthcheck.title} waits up to {healthcheck.spec.timeout_s:g} s "
+                           f"for an answer, but probes every {healthcheck.spec.interval_s:g} s")
+
+
+def _warning(code: str, one: Object[object], path: tuple[str | int, ...], message: str, hint: str = "") -> ConfigError:
+    return ConfigError(code, one.place(*path), message, hint, Severity.WARNING)
+
+
+def _host(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError]:
+    """Whether a virtual host has routes, and such as its kind of proxy can use."""
+    spec = host.spec
+    if spec.proxy.http:
+        if not spec.routes:
+            yield _warning("VG0211", host, ("routes",), f"{host.title} has no routes, so every request is answered 404")
+        return
+    if spec.proxy not in (ProxyType.TCP_PROXY, ProxyType.TCP_PROXY_WITH_SNI, ProxyType.UDP_PROXY, ProxyType.SMA_PROXY):
+        return
+    if not spec.routes:
+        yield ConfigError("VG0203", host.place("routes"), f"{host.title} ({spec.proxy.value}) has no route, so it does not know "
+                          "where connections go", "give it a route object whose rule has only destinations")
+    for ref in spec.routes:
+        route = config.find("route", ref, host.namespace)
+        for index, rule in enumerate(route.spec.routes if route is not None else ()):
+            if rule.route_destination is None and route is not None:
+                yield ConfigError(
+                    "VG0203", route.place("routes", index), f"{route.title} redirects or answers here, which {host.title} "
+                    f"({spec.proxy.value}) cannot do", "it relays connections; give it a rule with only destinations",
+                    related=(("the virtual host", ref.place),))
+
+
+def _route(route: Object[RouteSpec]) -> Iterator[ConfigError]:
+    """Rules that mean something else than they seem to."""
+    unsafe: list[tuple[int, int, str]] = []
+    for index, rule in enumerate(route.spec.routes):
+        if not route.spec.segment_prefix(rule):
+            unsafe += [(index, number, prefix) for number, prefix in _unsafe(rule)]
+        destination = rule.route_destination
+        if destination is None:
+            continue
+        weights = [one.weight for one in destination.destinations]
+        if len(weights) > 1 and any(weight is not None for weight in weights) and not any(weights):
+            yield ConfigError("VG0209", route.place("routes", index, "route_destination"),
+                              "all destinations of this rule have the weight 0, so none gets a request")
+        policy = destination.retry_policy
+        if policy is not None and policy.per_try_timeout_s is not None and destination.timeout_s is not None \
+                and policy.per_try_timeout_s >= destination.timeout_s:
+            yield _warning(
+                "VG0208", route, ("routes", index, "route_destination", "retry_policy"),
+                f"one try may take {policy.per_try_timeout_s:g} s, but all together only {destination.timeout_s:g} s")
+    if unsafe:
+        index, number, prefix = unsafe[0]
+        more = f" (so do {len(unsafe) - 1} more prefixes of {route.title})" if len(unsafe) > 1 else ""
+        yield _warning("VG0207", route, ("routes", index, "match", number, "path"),
+                       f"prefix {prefix} also takes {prefix}x{more}",
+                       "write `voltgw: {segment_prefix: true}` in the rule if whole segments are meant")
+
+
+def _unsafe(rule: RouteType) -> Iterator[tuple[int, str]]:
+    for number, match in enumerate(rule.match):
+        prefix = match.path.prefix if match.path is not None else None
+        if prefix is not None and not prefix.endswith("/"):
+            yield number, prefix
+
+
+def _cluster(config: Config, cluster: Object[ClusterSpec]) -> Iterator[ConfigError]:
+    """Members that are missing or stand there twice."""
+    if not cluster.spec.endpoints:
+        yield _warning("VG0213", cluster, ("endpoints",), f"{cluster.title} has no endpoints, so requests for it are answered 503")
+    seen: dict[tuple[object, ...], str] = {}
+    for ref in cluster.spec.endpoints:
+        endpoint = config.find("endpoint", ref, cluster.namespace)
+        if endpoint is None or endpoint.spec.service_info is not None:
+            continue
+        spec = endpoint.spec
+        key = (spec.protocol, spec.where, spec.ip or spec.name, spec.port)
+        if key in seen:
+            what = "stands here twice" if seen[key] == endpoint.title else f"has the same address and port as {seen[key]}"
+            yield ConfigError("VG0206", ref.place, f"{endpoint.title} {what}; the first one counts", severity=Severity.WARNING,
+                              related=((f"members of {cluster.title}", cluster.place()),))
+        seen.setdefault(key, endpoint.title)

@@ -1,0 +1,116 @@
+"""The ``gateway:`` part of the main file: what concerns this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from voltgw.config.compound import ListOf, MapOf
+from voltgw.config.formats import HOST, IP, OBJECT_NAME
+from voltgw.config.reader import WARNS
+from voltgw.config.schema import Nested, Rule, field, message
+from voltgw.config.types import Choice, Duration, FilePath, Number, Text
+from voltgw.config.units import show_seconds
+from voltgw.config.values import FrozenMap
+from voltgw.values import defaults
+
+#: The name of the own site where the file names none.
+LOCAL_SITE = "local"
+
+
+class LogFormat(Enum):
+    """How log lines look."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(Enum):
+    """From which level on process log events are written."""
+
+    INFO = "info"
+    DEBUG = "debug"
+    WARN = "warn"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class OnDangling(Enum):
+    """What a reference to a cluster that does not exist is."""
+
+    ERROR = "error"
+    SERVE_503 = "serve_503"
+
+
+@message
+class AdminAddress:
+    """Where the admin interface listens."""
+
+    address: str | None = field(
+        Text(HOST), "Address; a loopback one unless you know why not.", group="where", absent=defaults.ADMIN_ADDRESS)
+    port: int | None = field(Number(0, 65535), "Port; 0 lets the kernel choose.", absent=str(defaults.ADMIN_PORT))
+    unix: str | None = field(FilePath(107), "Path of a Unix socket (mode 0600) instead.", group="where")
+
+    def rules(self) -> Iterable[Rule]:
+        """A Unix socket has no port."""
+        if self.unix is not None and self.port is not None:
+            yield Rule("port", "VG0106", "a Unix socket has no port")
+
+
+@message
+class Address:
+    """An address and a port."""
+
+    address: str = field(Text(IP), "Address.", required=True)
+    port: int = field(Number(0, 65535), "Port; 0 lets the kernel choose.", required=True)
+
+
+@message
+class AccessLog:
+    """Where the line of each request and connection goes."""
+
+    path: str | None = field(FilePath(), "File to append to; ``-`` = standard output.", absent="no access log")
+    format: LogFormat = field(Choice(LogFormat, numbers=False), "How the lines look.")
+
+
+@message
+class Gateway:
+    """This process."""
+
+    site: str | None = field(Text(OBJECT_NAME, least=1), "Name of the site object that it embodies.", absent=LOCAL_SITE)
+    workers: int | None = field(Number(0, 1024, zero_is_absent=True), "Data-plane processes; 0 = one process for everything.", absent="0",
+                                state=WARNS)
+    admin: AdminAddress | None = field(Nested(AdminAddress), "Where the admin interface listens.")
+    data_dir: str | None = field(
+        FilePath(), "State that outlives a restart.", absent="none is kept", state=WARNS)
+    access_log: AccessLog | None = field(
+        Nested(AccessLog, scalar="path"), "Where the line of each request and connection goes.")
+    dns: tuple[Address, ...] = field(ListOf(Nested(Address)), "Where delegated zones are answered.", state=WARNS)
+    log_level: LogLevel = field(Choice(LogLevel, numbers=False), "From which level on the process log is written.")
+    monitor: Address | None = field(
+        Nested(Address), "A second address for /ready, /live and /metrics alone, which may be public.", state=WARNS)
+    port_map: FrozenMap[int, int] = field(
+        MapOf(Number(1, 65535), Number(1, 65535)), "Ports to bind instead of those that policies name.",
+        example="{80: 8080, 443: 8443}")
+    secrets: FrozenMap[str, str] = field(
+        MapOf(Text(least=1), Text(least=1)), "Stand-ins for sealed secrets: ``namespace/name`` to a URL.", state=WARNS)
+    allow_unenforced: tuple[str, ...] = field(
+        ListOf(Text(least=1), unique=True),
+        "Fields that may be ignored although they exist to refuse someone.", example="[virtual_host.waf_type]")
+    on_dangling: OnDangling = field(
+        Choice(OnDangling, numbers=False), "Whether a cluster that does not exist is an error, or answered 503.")
+    drain_timeout_s: float | None = field(
+        Duration("s"), "SIGTERM waits this long for what is under way.", absent=show_seconds(defaults.DRAIN_TIMEOUT_S),
+        state=WARNS)
+    max_connections: int | None = field(
+        Number(1), "Most client connections; then accepting pauses.",
+        absent=f"(open-file limit - {defaults.RESERVED_FDS}) / 2", state=WARNS)
+
+    @property
+    def site_name(self) -> str:
+        """The name of the own site."""
+        return self.site or LOCAL_SITE
+
+    def bound_port(self, port: int) -> int:
+        """The port that is really bound for one that a policy names."""
+        return self.port_map.get(port, port)

@@ -1,0 +1,93 @@
+"""Include entries to files: patterns, folders, kinds and namespaces by the folders' names."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from voltgw.config.document import Include, OnError
+from voltgw.config.kinds import Kind, kind_of
+from voltgw.errors import ConfigError, Severity
+
+#: Names of files that may hold configuration.
+SUFFIXES: Final = (".yaml", ".yml", ".json")
+#: `namespace:` of an include entry that takes the folder's name.
+FROM_FOLDER: Final = "from-folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file that is to be read: `name` for people, `path` to open, and what its include entry says of it."""
+
+    name: str
+    path: str
+    kind: Kind | None = None
+    namespace: str | None = None
+    on_error: OnError = OnError.REFUSE
+    main: bool = False
+    text: str | None = None                 # for what stands in no file
+
+    @property
+    def context(self) -> tuple[str, str, str]:
+        """What the meaning of its content depends on."""
+        return (self.name, self.kind.name if self.kind is not None else "", self.namespace or "")
+
+
+def expanded(include: Include, by: Wanted, problems: list[ConfigError]) -> Iterator[Wanted]:
+    """The files that an include entry of the file `by` names, in the order of their names."""
+    entry = include.entry
+    shown = os.path.join(os.path.dirname(by.name), entry.path)
+    opened = os.path.join(os.path.dirname(by.path), entry.path)
+    pattern = glob.has_magic(entry.path)
+    # A pattern is matched against what is on disk; what people see is the same path as they wrote it.
+    cut, prefix = len(os.path.dirname(by.path)), os.path.dirname(by.name)
+    found = sorted(glob.glob(opened, recursive=True)) if pattern else [opened]
+    any_file = False
+    for path in found:
+        if os.path.isdir(path):
+            files = sorted(_below(path))
+        elif pattern and not _configuration(os.path.basename(path)):
+            continue
+        else:
+            files = [path]
+        folder = path.rstrip("/") if os.path.isdir(path) else os.path.dirname(path)
+        for file in files:
+            any_file = True
+            name = file if os.path.isabs(entry.path) else os.path.normpath(os.path.join(prefix, file[cut:].lstrip("/")))
+            yield Wanted(name, os.path.normpath(file), _kind(include, file), _namespace(include, folder), entry.on_error)
+    if not any_file:
+        problems.append(ConfigError(
+            "VG0007", include.place, f"{shown} matches no file" if pattern else f"the folder {shown} holds no file",
+            f"files end in {', '.join(SUFFIXES)}", Severity.WARNING))
+
+
+def _below(folder: str) -> Iterator[str]:
+    """Configuration files below a folder."""
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if _configuration(name):
+                yield os.path.join(where, name)
+
+
+def _configuration(name: str) -> bool:
+    """Whether a file's name is not that of an editor's backup or of something else."""
+    return name.endswith(SUFFIXES) and not name.startswith((".", "#"))
+
+
+def _kind(include: Include, path: str) -> Kind | None:
+    if include.entry.kind is not None:
+        return kind_of(include.entry.kind)
+    return kind_of(os.path.basename(os.path.dirname(path)))
+
+
+def _namespace(include: Include, folder: str) -> str | None:
+    """The namespace of an entry; the name of a folder that is called like a kind is not one, so its parent's is taken."""
+    if include.entry.namespace != FROM_FOLDER:
+        return include.entry.namespace
+    while kind_of(os.path.basename(folder)) is not None and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    return os.path.basename(folder) or None

@@ -1,0 +1,192 @@
+"""cluster: endpoints that serve the same thing, and how they are chosen and watched (objects.md 6)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from voltgw.config.compound import Anything, ListOf, MapOf, refs
+from voltgw.config.objects.headers import HeaderTransformationType
+from voltgw.config.objects.route import RoutingPriority
+from voltgw.config.objects.tls import UpstreamTlsParamsType
+from voltgw.config.reader import REFUSES, WARNS
+from voltgw.config.schema import Nested, field, message
+from voltgw.config.types import Choice, Duration, Flag, Number, Presence, Text
+from voltgw.config.units import show_seconds
+from voltgw.config.values import FrozenMap, Ref
+from voltgw.values import defaults
+
+
+class LoadbalancerAlgorithm(Enum):
+    """How an endpoint is chosen among the usable ones."""
+
+    ROUND_ROBIN = "ROUND_ROBIN"
+    LEAST_REQUEST = "LEAST_REQUEST"
+    RING_HASH = "RING_HASH"
+    RANDOM = "RANDOM"
+    LB_OVERRIDE = "LB_OVERRIDE"
+
+
+class SubsetFallbackPolicy(Enum):
+    """What happens when no endpoint carries the labels that are asked for."""
+
+    NO_FALLBACK = "NO_FALLBACK"
+    ANY_ENDPOINT = "ANY_ENDPOINT"
+    DEFAULT_SUBSET = "DEFAULT_SUBSET"
+
+
+class EndpointSelectionPolicy(Enum):
+    """Whether endpoints of other sites are used."""
+
+    DISTRIBUTED = "DISTRIBUTED"
+    LOCAL_ONLY = "LOCAL_ONLY"
+    LOCAL_PREFERRED = "LOCAL_PREFERRED"
+
+
+class DnsLookupFamily(Enum):
+    """Which addresses of a name are used."""
+
+    AUTO = "AUTO"
+    V4_ONLY = "V4_ONLY"
+    V6_ONLY = "V6_ONLY"
+
+
+class DnsDiscoveryType(Enum):
+    """Whether all addresses of a name are members, or one at a time."""
+
+    STRICT_DNS = "STRICT_DNS"
+    LOGICAL_DNS = "LOGICAL_DNS"
+
+
+@message
+class CircuitBreaker:
+    """Limits of one cluster; over them requests fail at once with 503."""
+
+    priority: RoutingPriority = field(
+        Choice(RoutingPriority, {RoutingPriority.HIGH: WARNS}), "Routes of this priority are limited.")
+    connection_limit: int | None = field(
+        Number(most=32768, zero_is_absent=True), "Most connections to all endpoints together.", absent="no limit")
+    pending_requests: int | None = field(
+        Number(most=32768, zero_is_absent=True), "Most requests that wait for a connection.",
+        absent=str(defaults.MAX_PENDING_REQUESTS))
+    retries: int | None = field(
+        Number(most=32768, zero_is_absent=True), "Most retries at a time.", absent="20 % of the active requests, at least 3")
+    max_requests: int | None = field(
+        Number(most=32768, zero_is_absent=True), "Most requests at a time.", absent="no limit")
+
+
+@message
+class EndpointSubsetSelectorType:
+    """A set of label keys that makes subsets of the endpoints that have all of them."""
+
+    keys: tuple[str, ...] = field(ListOf(Text(least=1), least=1, most=16, unique=True), "Label keys.", required=True)
+
+
+@message
+class OutlierDetectionType:
+    """When an endpoint is taken out because of its answers."""
+
+    consecutive_5xx: int | None = field(
+        Number(most=1024, zero_is_absent=True), "5xx (or no answer) in a row before it is taken out.", absent="5")
+    interval_s: float | None = field(Duration("ms", 0, 600000), "Between two sweeps.", absent="10 s")
+    base_ejection_time_s: float | None = field(
+        Duration("ms", 0, 1800000), "Times the number of ejections so far: how long it is out.", absent="30 s")
+    max_ejection_percent: int | None = field(
+        Number(most=100, zero_is_absent=True), "Share of the cluster that may be out, but always one endpoint.", absent="10")
+    consecutive_gateway_failure: int | None = field(
+        Number(most=1024, zero_is_absent=True), "502, 503 and 504 in a row before it is taken out.", absent="5")
+
+
+@message
+class Http1ProtocolOptions:
+    """HTTP/1.1 to the endpoints."""
+
+    header_transformation: HeaderTransformationType | None = field(
+        Nested(HeaderTransformationType), "Case of header names in requests.", since="+2023-01")
+
+
+@message
+class Http2ProtocolOptions:
+    """HTTP/2 to the endpoints."""
+
+    enabled: bool = field(Flag(), "Speak HTTP/2.", state=WARNS)
+
+
+@message
+class UpstreamConnPoolReuseType:
+    """Whether clients share upstream connections."""
+
+    enable_conn_pool_reuse: bool = field(Presence(), "They do.", since="+2025-06", group="reuse_choice")
+    disable_conn_pool_reuse: bool = field(
+        Presence(), "Every client connection has its own.", since="+2025-06", group="reuse_choice", state=WARNS)
+
+
+@message
+class ClusterSpec:
+    """Endpoints that serve the same thing, and how they are chosen and watched."""
+
+    endpoints: tuple[Ref, ...] = field(refs("endpoint", most=32), "Members.")
+    health_checks: tuple[Ref, ...] = field(
+        refs("healthcheck", most=4), "Health checks; an endpoint must pass all of them.", absent="judged by connect results")
+    loadbalancer_algorithm: LoadbalancerAlgorithm = field(
+        Choice(LoadbalancerAlgorithm, {LoadbalancerAlgorithm.LEAST_REQUEST: WARNS, LoadbalancerAlgorithm.RING_HASH: WARNS},
+               instead="round robin serves"),
+        "How an endpoint is chosen.")
+    circuit_breaker: CircuitBreaker | None = field(
+        Nested(CircuitBreaker), "Limits.", absent=f"{defaults.MAX_PENDING_REQUESTS} waiting requests, nothing else")
+    endpoint_subsets: tuple[EndpointSubsetSelectorType, ...] = field(
+        ListOf(Nested(EndpointSubsetSelectorType), most=32), "Key sets that make subsets.", state=WARNS)
+    default_subset: FrozenMap[str, str] = field(
+        MapOf(Text(), Text(), most=32), "Labels for the fallback DEFAULT_SUBSET.", state=WARNS)
+    fallback_policy: SubsetFallbackPolicy = field(
+        Choice(SubsetFallbackPolicy), "What happens when no endpoint carries the labels.")
+    tls_parameters: UpstreamTlsParamsType | None = field(
+        Nested(UpstreamTlsParamsType), "TLS to the endpoints; presence turns it on.", absent="plain text", state=REFUSES)
+    connection_timeout_s: float | None = field(
+        Duration("ms", 0, 600000), "An endpoint must accept a connection in this time.",
+        absent=show_seconds(defaults.CONNECT_TIMEOUT_S), example="500ms")
+    http_idle_timeout_s: float | None = field(
+        Duration("ms", 0, 600000), "A pooled connection without a request is closed after this.",
+        absent=show_seconds(defaults.UPSTREAM_IDLE_TIMEOUT_S))
+    outlier_detection: OutlierDetectionType | None = field(
+        Nested(OutlierDetectionType), "When an endpoint is taken out because of its answers.", state=WARNS)
+    endpoint_selection: EndpointSelectionPolicy = field(
+        Choice(EndpointSelectionPolicy), "Whether endpoints of other sites are used; with one site all are local.")
+    http1_config: Http1ProtocolOptions | None = field(
+        Nested(Http1ProtocolOptions), "HTTP/1.1 to the endpoints.", since="+2023-01", group="http_protocol_type", absent="this")
+    http2_options: Http2ProtocolOptions | None = field(
+        Nested(Http2ProtocolOptions), "HTTP/2 to the endpoints.", group="http_protocol_type")
+    auto_http_config: bool = field(
+        Presence(), "ALPN decides.", since="+2023-01", group="http_protocol_type", state=WARNS)
+    no_panic_threshold: bool = field(
+        Presence(), "Only healthy endpoints, ever.", since="+2020-11", group="panic_threshold_type", absent="this")
+    panic_threshold: int | None = field(
+        Number(most=100), "Percent: below this healthy share all endpoints are used.", since="+2020-11",
+        group="panic_threshold_type", state=WARNS)
+    header_transformation_type: HeaderTransformationType | None = field(
+        Nested(HeaderTransformationType), "Case of header names in requests.", since="+2022-09†")
+    disable_proxy_protocol: bool = field(
+        Presence(), "No PROXY header.", since="+2024-06", group="proxy_protocol_type", absent="this")
+    proxy_protocol_v1: bool = field(
+        Presence(), "Begin connections with a PROXY v1 header.", since="+2024-06", group="proxy_protocol_type", state=WARNS)
+    proxy_protocol_v2: bool = field(
+        Presence(), "Begin connections with a PROXY v2 header.", since="+2024-06", group="proxy_protocol_type", state=WARNS)
+    upstream_conn_pool_reuse_type: UpstreamConnPoolReuseType | None = field(
+        Nested(UpstreamConnPoolReuseType), "Whether clients share upstream connections.", since="+2025-06")
+    no_request_limit_per_connection: bool = field(
+        Presence(), "Any number of requests on a connection.", since="+2026-03", group="max_requests_per_connection_choice",
+        absent="this")
+    max_requests_per_connection: int | None = field(
+        Number(1), "A connection is closed after so many requests.", since="+2026-03",
+        group="max_requests_per_connection_choice")
+    dns_lookup_family: DnsLookupFamily = field(
+        Choice(DnsLookupFamily, {DnsLookupFamily.V4_ONLY: WARNS, DnsLookupFamily.V6_ONLY: WARNS}),
+        "Which addresses of a name are used.", since="†", internal=True)
+    dns_discovery_type: DnsDiscoveryType = field(
+        Choice(DnsDiscoveryType, {DnsDiscoveryType.LOGICAL_DNS: WARNS}),
+        "Whether all addresses of a name are members.", since="†", internal=True)
+    enable_lb_source_ip_persistance: bool = field(
+        Presence(), "Keep a client on its endpoint.", since="†", group="lb_source_ip_persistance_choice", state=WARNS,
+        internal=True)
+    disable_lb_source_ip_persistance: bool = field(
+        Presence(), "Do not.", since="†", group="lb_source_ip_persistance_choice", internal=True)
+    voltgw: FrozenMap[str, object] = field(MapOf(Text(), Anything()), "Nothing of our own yet.", since="voltgw", state=WARNS)

@@ -1,0 +1,199 @@
+"""Who listens where: which virtual hosts may share an address and port, and who owns a domain there (objects.md 4.2)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from voltgw.config.model import Config, Object
+from voltgw.config.objects.virtual_host import ProxyType
+from voltgw.config.objects.where import VirtualNetworkType
+from voltgw.config.values import Ref
+from voltgw.errors import ConfigError, Severity
+from voltgw.values import defaults
+
+if TYPE_CHECKING:
+    from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
+    from voltgw.config.objects.virtual_host import VirtualHostSpec
+
+#: Address of a listener on all addresses, IPv4 and IPv6.
+ANY: Final = "*"
+#: Kinds of proxy of which several may share an address and port, also mixed.
+_FAMILIES: Final = (
+    frozenset((ProxyType.HTTP_PROXY,)),
+    frozenset((ProxyType.HTTPS_PROXY, ProxyType.TCP_PROXY_WITH_SNI)),
+)
+
+
+class Offer(NamedTuple):
+    """A virtual host on one address and port. `port` is the one bound, after `gateway.port_map`."""
+
+    transport: str
+    address: str                            # an IP address, ANY, or "interface:<network>" where only the host knows it
+    port: int
+    host: Object[VirtualHostSpec]
+    policy: Object[AdvertisePolicySpec]
+    ref: Ref                                # the host's reference to the policy
+
+    @property
+    def where(self) -> str:
+        """How messages call the address and port."""
+        if self.address == ANY:
+            return f"port {self.port} of all addresses"
+        if self.address.startswith("interface:"):
+            return f"port {self.port} of the {self.address[10:]} interface"
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+def offers(config: Config) -> Iterator[Offer]:
+    """Everything that this gateway listens on."""
+    for host in config.of("virtual_host").values():
+        for ref in host.spec.advertise_policies:
+            policy = config.find("advertise_policy", ref, host.namespace)
+            if policy is None or not config.here(policy.spec.where, policy.namespace):
+                continue
+            address = _address(config, policy.spec)
+            for port in policy.spec.ports:
+                yield Offer(host.spec.proxy.transport, address, config.gateway.bound_port(port), host, policy, ref)
+
+
+def _address(config: Config, policy: AdvertisePolicySpec) -> str:
+    """The address of a policy, as far as configuration tells (objects.md 22.15)."""
+    if policy.any_address:
+        return ANY
+    if policy.address is not None:
+        return policy.address
+    network = VirtualNetworkType.SITE_LOCAL
+    if policy.where is not None and policy.where.site is not None:
+        network = policy.where.site.network_type
+    inside = network is VirtualNetworkType.SITE_LOCAL_INSIDE
+    site = config.site
+    vip = None if site is None else site.spec.inside_vip if inside else site.spec.outside_vip
+    return vip if vip is not None else f"interface:{'inside' if inside else 'outside'}"
+
+
+def check_sharing(config: Config) -> Iterator[ConfigError]:
+    """Problems of virtual hosts that meet on an address and port, and of those that are offered nowhere."""
+    by_port: dict[tuple[str, int], dict[str, list[Offer]]] = {}
+    offered: set[int] = set()
+    for offer in offers(config):
+        offered.add(id(offer.host))
+        if offer.policy.spec.protocol.value != offer.transport:
+            yield ConfigError(
+                "VG0201", offer.ref.place, f"{offer.host.title} is a {offer.host.spec.proxy.value} and speaks {offer.transport}, "
+                f"but {offer.policy.title} offers {offer.policy.spec.protocol.value}",
+                related=(("the policy", offer.policy.place("protocol")),))
+        same = by_port.setdefault((offer.transport, offer.port), {}).setdefault(offer.address, [])
+        if not any(other.host is offer.host for other in same):
+            same.append(offer)
+    for host in config.of("virtual_host").values():
+        if id(host) not in offered:
+            elsewhere = bool(host.spec.advertise_policies)
+            yield ConfigError(
+                "VG0204", host.place("advertise_policies"), f"{host.title} is offered nowhere"
+                + (" by this site: its advertise policies are missing, disabled or for other sites" if elsewhere else
+                   ", so it opens no port and is published nowhere"),
+                "" if elsewhere else "give it `advertise_policies`", Severity.WARNING)
+    for addresses in by_port.values():
+        yield from _overlaps(addresses)
+        for sharing in addresses.values():
+            yield from _kinds(sharing)
+            yield from _domains(sharing)
+    yield from _admin(config, by_port)
+
+
+def _overlaps(addresses: dict[str, list[Offer]]) -> Iterator[ConfigError]:
+    """All addresses of a port beside one of them: the system cannot open both."""
+    for wide in addresses:
+        for narrow in addresses:
+            if wide != narrow and _covers(wide, narrow):
+                first, second = addresses[wide][0], addresses[narrow][0]
+                yield ConfigError(
+                    "VG0210", second.ref.place, f"{second.host.title} wants {second.where}, which {first.host.title} has "
+                    f"with {first.where}", "name single addresses, or the same one, in both policies",
+                    related=(("the other policy", first.policy.place()),))
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """Whether a listener on the address `wide` takes what one on `narrow` wants."""
+    if wide == ANY:
+        return True
+    if narrow == ANY or narrow in ("0.0.0.0", "::"):
+        return False
+    if wide == "0.0.0.0":
+        return narrow.startswith("interface:") or ":" not in narrow
+    return wide == "::" and ":" in narrow and not narrow.startswith("interface:")
+
+
+def _kinds(sharing: list[Offer]) -> Iterator[ConfigError]:
+    """Kinds of proxy that cannot share."""
+    first = sharing[0]
+    for offer in sharing[1:]:
+        kinds = (offer.host.spec.proxy, first.host.spec.proxy)
+        if any(family.issuperset(kinds) for family in _FAMILIES):
+            continue
+        alone = next((kind for kind in kinds if not any(kind in family for family in _FAMILIES)), None)
+        why = f"{alone.value} must have an address and port alone" if alone is not None else "the two cannot be told apart there"
+        yield ConfigError(
+            "VG0201", offer.ref.place, f"{offer.host.title} ({kinds[0].value}) wants {offer.where}, which {first.host.title} "
+            f"({kinds[1].value}) has; {why}", related=(("the other virtual host", first.host.place()),))
+
+
+def _domains(sharing: list[Offer]) -> Iterator[ConfigError]:
+    """Two owners of one domain, and a bare ``*`` beside others."""
+    if len(sharing) < 2:
+        return
+    owners: dict[str, Offer] = {}
+    for offer in sharing:
+        spec = offer.host.spec
+        if not (spec.proxy.http or spec.proxy is ProxyType.TCP_PROXY_WITH_SNI):
+            continue
+        for index, domain in enumerate(spec.domains):
+            owner = owners.setdefault(domain, offer)
+            if owner is not offer:
+                yield ConfigError(
+                    "VG0202", offer.host.place("domains", index), f'domain "{domain}" of {offer.host.title} belongs to '
+                    f"{owner.host.title} already on {offer.where}",
+                    related=(("the first one", owner.host.place("domains", owner.host.spec.domains.index(domain))),))
+            elif domain == "*" and spec.proxy is not ProxyType.HTTP_PROXY:
+                yield ConfigError("VG0212", offer.host.place("domains", index),
+                                  f'{offer.host.title} may not have the domain "*", since it shares {offer.where}')
+
+
+def _admin(config: Config, by_port: dict[tuple[str, int], dict[str, list[Offer]]]) -> Iterator[ConfigError]:
+    """Traffic must reach neither the admin interface's port nor, through an endpoint, the interface itself."""
+    admin = config.gateway.admin
+    if admin is not None and admin.unix is not None:
+        return
+    address = (admin.address if admin is not None else None) or defaults.ADMIN_ADDRESS
+    port = admin.port if admin is not None and admin.port is not None else defaults.ADMIN_PORT
+    if port == 0:
+        return
+    mine = "127.0.0.1" if address == "localhost" else address.strip("[]")
+    for other, sharing in by_port.get(("TCP", port), {}).items():
+        if other == mine or _covers(other, mine) or _covers(mine, other):
+            offer = sharing[0]
+            yield ConfigError(
+                "VG0205", offer.ref.place, f"{offer.host.title} wants {offer.where}, where the admin interface is ({address}:"
+                f"{port})", "choose another port for one of them: `gateway: {admin: {port: ...}}`")
+    for endpoint in config.of("endpoint").values():
+        if endpoint.spec.port == port and _reaches(endpoint.spec.ip or endpoint.spec.name, mine):
+            yield ConfigError(
+                "VG0205", endpoint.place("port"), f"{endpoint.title} points at the admin interface ({address}:{port})",
+                "clients must not reach it through a cluster")
+
+
+def _reaches(host: str | None, admin: str) -> bool:
+    """Whether connecting to `host` ends at the admin interface's address."""
+    if host is None:
+        return False
+    if host == admin:
+        return True
+    try:
+        local = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    if local.is_loopback or local.is_unspecified:
+        return admin in ("0.0.0.0", "::") or (local.is_unspecified and ipaddress.ip_address(admin).is_loopback)
+    return False

@@ -1,0 +1,142 @@
+"""Friendly forms lowered to the primitive kinds: today the short form, ``load_balancers:``.
+
+One load balancer ``shop`` becomes the virtual host, route, advertise policy, cluster and health check ``shop`` and the
+endpoints ``shop-1``, ``shop-2`` … in the default namespace. Each of them knows where in the short form it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from voltgw.config.formats import IP
+from voltgw.config.model import DEFAULT_NAMESPACE, Made, Metadata, Object
+from voltgw.config.objects.advertise_policy import AdvertiseExtension, AdvertisePolicySpec
+from voltgw.config.objects.cluster import ClusterSpec
+from voltgw.config.objects.endpoint import EndpointExtension, EndpointSpec
+from voltgw.config.objects.healthcheck import HealthcheckSpec, HttpHealthCheck, TcpHealthCheck
+from voltgw.config.objects.route import (
+    PathMatcherType,
+    RouteDestination,
+    RouteDestinationList,
+    RouteExtension,
+    RouteMatch,
+    RouteRedirect,
+    RouteSpec,
+    RouteType,
+)
+from voltgw.config.objects.virtual_host import ProxyType, VirtualHostSpec
+from voltgw.config.short_form import Listen, ShortHealthCheck, ShortLoadBalancer, ShortOrigin, ShortProtocol, ShortRoute
+from voltgw.config.values import Ref
+from voltgw.errors import Place
+from voltgw.values import defaults
+
+#: What the protocols of the short form are in the object model. Those that are missing are refused where they are read.
+PROXIES: Final = {ShortProtocol.HTTP: ProxyType.HTTP_PROXY, ShortProtocol.TCP: ProxyType.TCP_PROXY}
+#: Where an http load balancer listens when it does not say.
+DEFAULT_LISTEN: Final = Listen(None, 80)
+
+
+class Places:
+    """Places of the parts of one load balancer: its own, and by field and position."""
+
+    def __init__(self, whole: Place, parts: Mapping[tuple[str | int, ...], Place]) -> None:
+        self.whole = whole
+        self.parts = parts
+
+    def of(self, *path: str | int) -> Place:
+        """The place of a part, or of the nearest part around it."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.parts:
+                return self.parts[path[:length]]
+        return self.whole
+
+
+def lower(form: ShortLoadBalancer, places: Places) -> list[Object[Any]]:
+    """The primitive objects that a load balancer stands for."""
+    name = form.name
+    title = f'load_balancer "{name}"'
+    here = Ref(None, name, places.of("name"))
+    cluster_ref = Ref(None, name, places.of("origins"))
+
+    def made(kind: str, spec: Any, place: Place, parts: Mapping[tuple[str | int, ...], Place], *, called: str = name,
+             metadata: Metadata | None = None) -> Object[Any]:
+        return Object(kind, metadata or Metadata(name=called, namespace=DEFAULT_NAMESPACE), spec, Made(place, parts, title))
+
+    objects = [
+        made("virtual_host", VirtualHostSpec(
+            domains=form.domains or (("*",) if form.protocol is ShortProtocol.HTTP else ()),
+            proxy=PROXIES[form.protocol], routes=(here,), advertise_policies=(here,),
+        ), places.whole, {
+            **{("domains", i): places.of("domains", i) for i in range(len(form.domains))},
+            ("domains",): places.of("domains"), ("proxy",): places.of("protocol"),
+            ("routes",): places.of("routes"), ("advertise_policies",): places.of("listen"),
+        }),
+        made("advertise_policy", _policy(form.listen or DEFAULT_LISTEN), places.of("listen"), {}),
+        made("route", _routes(form, cluster_ref), places.of("routes"),
+             {**{("routes", i): places.of("routes", i) for i in range(len(form.routes))},
+              ("routes", len(form.routes)): places.of("origins")}),
+    ]
+    if form.origins:
+        endpoints = tuple(Ref(None, f"{name}-{i}", places.of("origins", i - 1)) for i in range(1, len(form.origins) + 1))
+        objects.append(made("cluster", ClusterSpec(endpoints=endpoints, health_checks=(here,) if form.health_check else ()),
+                            places.of("origins"), {("health_checks",): places.of("health_check")}))
+        for ref, origin in zip(endpoints, form.origins, strict=True):
+            objects.append(made("endpoint", _endpoint(origin), ref.place, {}, metadata=Metadata(
+                name=ref.name, namespace=DEFAULT_NAMESPACE, labels=origin.labels)))
+        if form.health_check is not None:
+            objects.append(made("healthcheck", _check(form.health_check), places.of("health_check"), {}))
+    return objects
+
+
+def _policy(listen: Listen) -> AdvertisePolicySpec:
+    if listen.address is None:
+        return AdvertisePolicySpec(port=listen.port, voltgw=AdvertiseExtension(any_address=True))
+    return AdvertisePolicySpec(port=listen.port, address=listen.address)
+
+
+def _routes(form: ShortLoadBalancer, cluster: Ref) -> RouteSpec:
+    rules = [_rule(route) for route in form.routes]
+    if form.origins:
+        rules.append(RouteType(route_destination=RouteDestinationList(destinations=(RouteDestination(cluster=(cluster,)),))))
+    return RouteSpec(routes=tuple(rules))
+
+
+def _rule(route: ShortRoute) -> RouteType:
+    match = (RouteMatch(path=PathMatcherType(prefix=route.path)),)
+    whole_segments = RouteExtension(segment_prefix=True)
+    if route.to is not None:
+        return RouteType(match=match, voltgw=whole_segments, route_destination=RouteDestinationList(
+            destinations=(RouteDestination(cluster=(route.to,)),)))
+    return RouteType(match=match, voltgw=whole_segments, route_redirect=_redirect(route.redirect or "/"))
+
+
+def _redirect(target: str) -> RouteRedirect:
+    scheme, slashes, rest = target.partition("://")
+    if not slashes:
+        return RouteRedirect(prefix_rewrite=target)
+    host, slash, path = rest.partition("/")
+    return RouteRedirect(proto_redirect=scheme, host_redirect=host, prefix_rewrite=slash + path if slash else None)
+
+
+def _endpoint(origin: ShortOrigin) -> EndpointSpec:
+    address = origin.address
+    port = address.port if address.port is not None else 80
+    extension = EndpointExtension(weight=origin.weight) if origin.weight is not None else None
+    try:
+        return EndpointSpec(ip=IP.read(address.host), port=port, voltgw=extension)
+    except ValueError:
+        return EndpointSpec(dns_name=address.host, port=port, voltgw=extension)
+
+
+def _check(form: ShortHealthCheck) -> HealthcheckSpec:
+    http = None
+    if form.path is not None:
+        http = HttpHealthCheck(path=form.path, host_header=form.host_header, use_origin_server_name=form.host_header is None,
+                               expected_status_codes=form.expected_status_codes)
+    return HealthcheckSpec(
+        http_health_check=http, tcp_health_check=TcpHealthCheck() if http is None else None,
+        interval_s=form.interval_s or defaults.HEALTH_INTERVAL_S, timeout_s=form.timeout_s or defaults.HEALTH_TIMEOUT_S,
+        healthy_threshold=form.healthy_threshold or defaults.HEALTHY_THRESHOLD,
+        unhealthy_threshold=form.unhealthy_threshold or defaults.UNHEALTHY_THRESHOLD,
+    )

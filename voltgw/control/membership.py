@@ -1,0 +1,402 @@
+"""Who is a member of a cluster and may serve: feeds and health come in, endpoint sets go out.
+
+Whatever happens in one turn of the reactor leads to one pass, and a pass that changes something installs one new set.
+That an endpoint left or fails is told to the cluster at once, before the pass. A feed that fails changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.application.service import Service
+from twisted.logger import LogLevel
+
+from voltgw.cluster.health import combined, may_serve
+from voltgw.cluster.snapshot import HEALTHY, UNHEALTHY, UNKNOWN, EndpointKey, EndpointSet, EndpointState, Health
+from voltgw.control.connects import FAILURES, HOLD_S, ConnectJudge
+from voltgw.control.events import Events
+from voltgw.control.feed import Add, Failed, Feed, Found, Gone, Remove, Reset, Update
+from voltgw.control.probes.target import Target
+from voltgw.control.view import cluster_view, endpoint_view
+from voltgw.control.warmup import WarmUp
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from voltgw.cluster.cluster import Cluster
+    from voltgw.control.probes.prober import Prober
+    from voltgw.control.probes.target import Check
+    from voltgw.control.seams import ControlLoop, Timer
+
+#: What warm-up may take beyond the timeout of a probe.
+WARM_MARGIN_S: Final = 1.0
+#: After a pass that took t seconds the next one waits so many times t, so that a huge cluster whose members change all
+#: the time keeps the reactor at most one part in so many busy…
+PASS_REST: Final = 20
+#: …but never longer than this.
+PASS_REST_MOST_S: Final = 0.5
+
+
+class Member:
+    """One endpoint of the cluster, as membership keeps it."""
+
+    __slots__ = ("dirty", "found", "health", "key", "state", "targets")
+
+    def __init__(self, key: EndpointKey, found: Found) -> None:
+        self.key = key
+        self.found = found
+        self.health: Health = UNKNOWN
+        self.targets: tuple[Target, ...] = ()
+        self.state: EndpointState | None = None     # as installed; None: not yet
+        self.dirty = True                           # `state` may no longer be true
+
+
+class Membership(Service):
+    """Keeps the endpoints of one cluster.
+
+    `refused(address, port)` names endpoints that may not be (the gateway's own admin address), "" = none of them.
+    """
+
+    def __init__(
+        self, cluster: Cluster, feeds: Sequence[Feed], checks: Sequence[Check], prober: Prober, loop: ControlLoop,
+        refused: Callable[[str, int], str] = lambda address, port: "",
+    ) -> None:
+        self.cluster = cluster
+        self.feeds = tuple(feeds)
+        self.checks = tuple(checks)
+        self.members: dict[EndpointKey, Member] = {}
+        self.events = Events(cluster.name)
+        self._prober = prober
+        self._loop = loop
+        self._refused = refused
+        self._judge = ConnectJudge(cluster, loop, self._judged)
+        self._known: list[dict[EndpointKey, Found]] = [{} for _ in self.feeds]
+        self._turned_away: set[EndpointKey] = set()
+        self._unanswered = set(range(len(self.feeds)))
+        self._failing: set[int] = set()
+        self._feeds_changed = False
+        self._marked = False                # the cluster was told of somebody unready ahead of its set
+        self._down = False
+        self._any_healthy = False
+        self._pending = False
+        self._not_before = 0.0
+        self._pass_timer: Timer | None = None
+        self._warm_timer: Timer | None = None
+        self._warm = WarmUp(loop.clock)
+
+    def __repr__(self) -> str:
+        return f"<Membership {self.cluster.name} {len(self.members)} members>"
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    @property
+    def warm_timeout_s(self) -> float:
+        """How long warm-up may take: one probe and a second."""
+        return max((check.timeout_s for check in self.checks), default=0.0) + WARM_MARGIN_S
+
+    def startService(self) -> None:
+        """Ask the feeds, probe what they find."""
+        super().startService()
+        if not self.checks:
+            self.cluster.on_connect_failed = self._judge.failed
+        if not self.warm:
+            self._warm_timer = self._loop.clock.callLater(self.warm_timeout_s, self._warm_timed_out)
+        for index, feed in enumerate(self.feeds):
+            feed.start(partial(self._update, index))
+        self._touch()
+
+    def stopService(self) -> None:
+        """Ask and probe no more. The cluster keeps the endpoints that it has."""
+        super().stopService()
+        for feed in self.feeds:
+            feed.stop()
+        for member in self.members.values():
+            self._forget(member)
+        self.members = {}
+        self._known = [{} for _ in self.feeds]
+        self.cluster.on_connect_failed = None
+        self._judge.stop()
+        for timer in (self._pass_timer, self._warm_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._pass_timer = self._warm_timer = None
+        self._warm.let_go()
+
+    # -- warm-up ---------------------------------------------------------------------------------------------------
+
+    @property
+    def warm(self) -> bool:
+        """Whether every feed has answered and every endpoint has had its first probe, or the time for that is up."""
+        return self._warm.over
+
+    def warm_deferred(self, timeout_s: float | None = None) -> Deferred[None]:
+        """Fires when `warm` becomes True, after `timeout_s` at the latest, or when the service stops. Never fails."""
+        return self._warm.deferred(timeout_s)
+
+    def missing(self) -> str:
+        """What warm-up still waits for, in words; "" if for nothing."""
+        unprobed = sum(target.unprobed for member in self.members.values() for target in member.targets)
+        parts = [f"feed {self.feeds[index].name} has not answered" for index in sorted(self._unanswered)]
+        if unprobed:
+            parts.append(f"{unprobed} first probe{'s' if unprobed > 1 else ''} under way")
+        return ", ".join(parts)
+
+    # -- for the admin page ----------------------------------------------------------------------------------------
+
+    def view(self) -> list[dict[str, Any]]:
+        """Every endpoint, JSON-ready, with a sentence why it does or does not receive traffic."""
+        now = self._loop.monotonic()
+        members = self.members
+        return [
+            endpoint_view(endpoint, members[endpoint.key].targets if endpoint.key in members else (), now)
+            for endpoint in self.cluster.endpoints
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        """The whole cluster, JSON-ready."""
+        return cluster_view(self, self._loop.monotonic())
+
+    # -- what comes in ---------------------------------------------------------------------------------------------
+
+    def _update(self, index: int, update: Update) -> None:
+        """A feed has something to say."""
+        known = self._known[index]
+        self._unanswered.discard(index)
+        if isinstance(update, Failed):
+            self._feed_failed(index, update.why)
+            self._touch()
+            return
+        if index in self._failing:
+            self._failing.discard(index)
+            self._note(self.feeds[index].name, "answering again", "the feed has an answer")
+        if isinstance(update, Reset):
+            after = {self._key(found): found for found in reversed(update.found)}   # of equals the first stays
+            after = dict(reversed(after.items()))
+            left = known.keys() - after.keys()
+            self._known[index] = after
+        elif isinstance(update, Add):
+            left = set()
+            known.update((self._key(found), found) for found in update.found)
+        elif isinstance(update, Remove):
+            left = {self._key(found) for found in update.found} & known.keys()
+            for key in left:
+                del known[key]
+        else:
+            assert isinstance(update, Gone)
+            left = set(known)
+            known.clear()
+            self._note(self.feeds[index].name, "gone", "the source was removed")
+        for key in left:
+            if not any(key in others for others in self._known):
+                self._mark(key, "its feed no longer lists it")
+        self._feeds_changed = True
+        self._touch()
+
+    def probed(self, target: Target, changed: bool) -> None:
+        """The prober has a result."""
+        member: Member = target.member
+        if changed:
+            before = member.health
+            member.health = combined([each.state.healthy for each in member.targets])
+            member.dirty = True
+            if member.health == UNHEALTHY and before != UNHEALTHY:
+                self._mark(member.key, self._reason(member, False))
+            self._touch()
+
+    def _judged(self, key: EndpointKey) -> None:
+        """The judge has taken one out or brings it back."""
+        member = self.members.get(key)
+        if member is not None:
+            member.health = UNHEALTHY if self._judge.holds(key) else UNKNOWN
+            member.dirty = True
+            if member.health == UNHEALTHY:
+                self._mark(key, self._reason(member, False))
+            self._touch()
+
+    def _mark(self, key: EndpointKey, reason: str) -> None:
+        self._marked = True                 # the next set must be installed even if it says what the last one said
+        self.cluster.mark_unready(key, reason)
+
+    def _feed_failed(self, index: int, why: str) -> None:
+        if index not in self._failing:      # once for each time that it begins to fail
+            self._failing.add(index)
+            kept = "what it said last stays in force" if self._known[index] else "it has not said anything yet"
+            self._note(self.feeds[index].name, "failing", f"{why}; {kept}", LogLevel.warn)
+
+    # -- the pass --------------------------------------------------------------------------------------------------
+
+    def _touch(self) -> None:
+        """Have a pass soon; many calls lead to one."""
+        if self._pending or not self.running:
+            return
+        self._pending = True
+        wait_s = self._not_before - self._loop.monotonic()
+        if wait_s > 0:
+            self._pass_timer = self._loop.clock.callLater(wait_s, self._pass)
+        else:
+            self._loop.soon(self._pass)
+
+    def _pass(self) -> None:
+        self._pending = False
+        if not self.running:
+            return
+        began = self._loop.monotonic()
+        changed, self._marked = self._marked, False
+        if self._feeds_changed:
+            self._feeds_changed = False
+            changed = self._merge() or changed
+        changed = self._decide() or changed
+        if changed:
+            self._install()
+        self.events.flush()
+        if not self.warm and not self.missing():
+            self._warm_up()
+        now = self._loop.monotonic()
+        self._not_before = now + min((now - began) * PASS_REST, PASS_REST_MOST_S)
+
+    def _merge(self) -> bool:
+        """Take over what the feeds say; True when members came or left. Of two with one key, the first feed's stays."""
+        wanted: dict[EndpointKey, Found] = {}
+        for known in self._known:
+            for key, found in known.items():
+                if key not in wanted and not self._turns_away(key):
+                    wanted[key] = found
+        before = self.members
+        after: dict[EndpointKey, Member] = {}
+        for key, found in wanted.items():
+            member = before.get(key)
+            if member is None:
+                member = self._new_member(key, found)
+            elif member.found != found:
+                self._changed_member(member, found)
+            after[key] = member
+        self.members = after
+        for key, member in before.items():
+            if key not in after:
+                self._forget(member)
+                self._note(str(key), "removed", "its feed no longer lists it")
+        return list(before) != list(after)
+
+    def _decide(self) -> bool:
+        """Who may serve; True when that or its reason is another than before for anybody."""
+        members = self.members.values()
+        any_healthy = any(member.health == HEALTHY for member in members)
+        all_of_them = any_healthy is not self._any_healthy
+        self._any_healthy = any_healthy
+        changed = False
+        for member in members:
+            if not member.dirty and not all_of_them:
+                continue
+            member.dirty = False
+            state = self._state_of(member, any_healthy)
+            if state != member.state:
+                self._tell(member.state, state)
+                member.state = state
+                changed = True
+        return changed
+
+    def _install(self) -> None:
+        states = tuple(member.state for member in self.members.values() if member.state is not None)
+        self.cluster.install(EndpointSet(self.cluster.version + 1, states))
+        self._notice_down()
+
+    def _notice_down(self) -> None:
+        """Say loudly that nobody may serve, and that somebody may again."""
+        if self.cluster.any_ready:
+            if self._down:
+                self._note("", "serving again", "an endpoint may be used")
+            self._down = False
+        elif not self._down and (self.warm or self.members):
+            self._down = True
+            why = "every endpoint is unhealthy" if self.members else "it has no endpoints"
+            self._note("", "down", f"{why}: requests to it are refused", LogLevel.error)
+
+    def _state_of(self, member: Member, any_healthy: bool) -> EndpointState:
+        found = member.found
+        checked = bool(self.checks) or member.health == UNHEALTHY
+        return EndpointState(
+            member.key, found.weight, found.labels, found.hostname, found.health_port or found.port,
+            may_serve(member.health, checked=checked, any_healthy=any_healthy), member.health,
+            self._reason(member, any_healthy),
+        )
+
+    def _reason(self, member: Member, any_healthy: bool) -> str:
+        """Why the member is (not) given traffic; it follows "receives (no) traffic:"."""
+        targets = member.targets
+        if not targets:
+            if member.health == UNHEALTHY:
+                return f"{FAILURES} connections in a row failed; it is tried again after {HOLD_S:g} s"
+            return "the cluster has no health checks"
+        for target in targets:
+            if target.state.healthy is False:
+                return f"health check {target.check.name} fails: {target.last_reason}"
+        for target in targets:
+            if target.state.healthy is None:
+                waits = f"health check {target.check.name} has no result yet"
+                return waits if any_healthy else f"{waits}, and no endpoint is healthy"
+        if len(targets) == 1:
+            return f"health check {targets[0].check.name} passes"
+        return f"all {len(targets)} health checks pass"
+
+    # -- members ---------------------------------------------------------------------------------------------------
+
+    def _key(self, found: Found) -> EndpointKey:
+        return EndpointKey(self.cluster.name, found.protocol, found.site, found.address, found.port)
+
+    def _new_member(self, key: EndpointKey, found: Found) -> Member:
+        member = Member(key, found)
+        port = found.health_port or found.port
+        member.targets = tuple(
+            Target(check, found.hostname, found.address, port, self, member) for check in self.checks
+        )
+        for target in member.targets:
+            self._prober.add(target)
+        return member
+
+    def _changed_member(self, member: Member, found: Found) -> None:
+        for target in member.targets:
+            target.prepare(found.hostname, found.address, found.health_port or found.port)
+        member.found = found
+        member.dirty = True
+
+    def _forget(self, member: Member) -> None:
+        self._judge.forget(member.key)
+        for target in member.targets:
+            self._prober.remove(target)
+
+    def _turns_away(self, key: EndpointKey) -> bool:
+        why = self._refused(key.address, key.port)
+        if why and key not in self._turned_away:
+            self._turned_away.add(key)
+            self._note(str(key), "refused", why, LogLevel.error)
+        return bool(why)
+
+    def _tell(self, before: EndpointState | None, after: EndpointState) -> None:
+        """An event for each change that somebody may look for."""
+        where = str(after.key)
+        if before is None:
+            self._note(where, "added", f"receives {'' if after.ready else 'no '}traffic: {after.reason}")
+        elif before.health != after.health:
+            self._note(where, after.health, after.reason, LogLevel.warn if after.health == UNHEALTHY else LogLevel.info)
+        elif before.ready is not after.ready:
+            self._note(where, "ready" if after.ready else "not ready", after.reason)
+
+    def _note(self, endpoint: str, state: str, reason: str, level: Any = LogLevel.info) -> None:
+        self.events.add(self._loop.monotonic(), endpoint, state, reason, level)
+
+    # -- the end of warm-up ----------------------------------------------------------------------------------------
+
+    def _warm_timed_out(self) -> None:
+        if not self.warm:
+            why = f"after {self.warm_timeout_s:g} s it goes on although {self.missing()}"
+            self._note("", "warm", why, LogLevel.warn)
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        if self._warm_timer is not None and self._warm_timer.active():
+            self._warm_timer.cancel()
+        self._warm_timer = None
+        self._warm.end()
+        self._notice_down()

@@ -1,0 +1,171 @@
+"""What extensions implement (zope interfaces) and what our rooms need from their neighbours (Protocols).
+
+Seams are Protocols so that compiled code accepts any object that fits: our own streams, a Twisted transport, or a test's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from voltgw.values.counters import ClusterCounters, ListenerCounters
+    from voltgw.values.exchange import Exchange
+    from voltgw.values.record import ConnectionRecord
+    from voltgw.values.reply import Reply
+
+#: A request filter: None = go on; a `Reply` ends the exchange; a Deferred of either takes the slow lane.
+RequestFilter = Callable[["Exchange"], "Reply | None | Deferred[Reply | None]"]
+#: A response filter edits ``exchange.response`` in place; it cannot end the exchange.
+ResponseFilter = Callable[["Exchange"], None]
+
+
+class StreamTransport(Protocol):
+    """The part of `twisted.internet.interfaces.ITransport` (and of IConsumer, IPushProducer) that our protocols use."""
+
+    def write(self, data: bytes, /) -> None: ...
+    def loseConnection(self) -> None: ...
+    def loseWriteConnection(self) -> None: ...
+    def abortConnection(self) -> None: ...
+    def registerProducer(self, producer: Any, streaming: bool, /) -> None: ...
+    def unregisterProducer(self) -> None: ...
+    def pauseProducing(self) -> None: ...
+    def resumeProducing(self) -> None: ...
+    def getPeer(self) -> Any: ...
+    def getHost(self) -> Any: ...
+
+
+class AccessSink(Protocol):
+    """Where finished exchanges and connections go; must return at once and never raise."""
+
+    def http(self, exchange: Exchange, /) -> None:
+        """Take one finished HTTP exchange."""
+
+    def connection(self, record: ConnectionRecord, /) -> None:
+        """Take one ended connection."""
+
+
+class PoolLike(Protocol):
+    """The idle connections of one endpoint, as the cluster sees them."""
+
+    def drain(self) -> None:
+        """The endpoint is gone: close what is idle now and what comes back later."""
+
+    def __len__(self) -> int: ...
+
+
+class EndpointLike(Protocol):
+    """A live endpoint, as routes and records see it."""
+
+    cluster: str
+    address: str
+    port: int
+    site: str
+    authority: bytes                # what `auto_host_rewrite` writes into Host
+
+
+class UpstreamCluster(Protocol):
+    """A cluster, as a route sees it."""
+
+    name: str                       # "namespace/name"
+    counters: ClusterCounters
+
+    def pick(self, hash_key: int | None, /) -> Any:
+        """An endpoint that may be used, or None."""
+
+    def pick_other(self, tried: Collection[Any], hash_key: int | None, /) -> Any:
+        """An endpoint that is not among `tried`, or None."""
+
+    @property
+    def any_ready(self) -> bool:
+        """Whether a pick would find an endpoint (`retract_cluster` asks)."""
+
+
+class ListenerView(Protocol):
+    """One listener, as the admin page and the metrics see it."""
+
+    name: str                       # "127.0.0.1:8080", "[::]:443"
+    protocol: str                   # "TCP"
+    kind: str                       # "HTTP_PROXY", "TCP_PROXY"
+    problem: str                    # why it is not bound, "" if it is
+    counters: ListenerCounters
+
+    @property
+    def bound(self) -> bool:
+        """Whether the socket stands open."""
+
+    @property
+    def hosts(self) -> list[str]:
+        """Names of the virtual hosts behind it, ``namespace/name``."""
+
+
+class GatewayView(Protocol):
+    """The running gateway, as `observe` reads it; every value is plain and JSON-ready unless it says otherwise."""
+
+    version: str
+    started_wall: float
+    generation: int                 # 1 for the configuration of the start, +1 per successful reload
+    reloads_rejected: int
+    last_reload_error: str
+    draining: bool
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether it may be sent traffic, and what is missing if not (CONFIG.md, ``/ready``)."""
+
+    def cluster_objects(self) -> Iterable[Any]:
+        """The live `voltgw.cluster.cluster.Cluster` objects."""
+
+    def clusters(self) -> list[dict[str, Any]]:
+        """Every cluster with every endpoint, its health, its reasons, its pool and counters."""
+
+    def listeners(self) -> list[ListenerView]:
+        """Every listener."""
+
+    def route_objects(self) -> Iterable[Any]:
+        """Every live `voltgw.routing.table.Route`."""
+
+    def virtual_hosts(self) -> list[dict[str, Any]]:
+        """Every virtual host with its domains, listeners and routes."""
+
+    def effective_config(self) -> Mapping[str, Any]:
+        """The configuration that runs, secrets replaced by ``***``."""
+
+    def process(self) -> dict[str, float]:
+        """Numbers of the process, for the overview and, by these keys, the metrics; a key that is absent is not shown.
+
+        ``turns``, ``slow_turns``, ``longest_turn_s``, ``failures`` (caught by guards), ``open_streams``, ``open_limit``,
+        ``probes``, ``probe_failures``, ``config_wall`` (when the running configuration was taken over, epoch seconds).
+        """
+
+    def reload(self) -> Deferred[dict[str, Any]]:
+        """Load the configuration again; the result says what changed or what was wrong (``ok``: bool). Never fails."""
+
+    def drain(self) -> None:
+        """Stop taking new work; finish what is under way."""
+
+
+class Deadline(Protocol):
+    """A thing with a deadline, kept by `net.deadlines.Deadlines`.
+
+    `deadline` is monotonic seconds (0.0 = none); `expired(now)` is called at most once per passing of it, up to a sweep
+    interval late. `deadline_slot` belongs to the sweeper.
+    """
+
+    deadline: float
+    deadline_slot: int
+
+    def expired(self, now: float) -> None:
+        """The deadline has passed."""
+
+
+class IFactory(Interface):
+    """One named alternative of a room (a scheduler, a filter, a discovery method, a probe…), found by `registry`."""
+
+    name = Attribute("The name by which configuration asks for it.")
+
+    def options(raw: object, place: object) -> object:
+        """Validate the options given in configuration; return an immutable value or raise `ConfigErrors`."""

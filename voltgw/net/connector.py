@@ -1,0 +1,217 @@
+"""Connecting: `dial` for the data plane (no Deferred), `StreamClientEndpoint` for Twisted code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from select import EPOLLOUT
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectError, ConnectingCancelledError, NoProtocol, TimeoutError
+from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
+from zope.interface import implementer
+
+from voltgw.errors import ConnectFailed, ConnectTimeout
+from voltgw.net.deadlines import NO_SLOT
+from voltgw.net.sockets import address_of, connecting_socket, plain_address, where
+from voltgw.net.stream import Stream
+
+if TYPE_CHECKING:
+    from voltgw.net.loop import Loop
+
+Failed = Callable[[ConnectFailed], None]
+
+
+def dial(
+    loop: Loop, address: str, port: int, protocol: Any, timeout_s: float, failed: Failed,
+    source: tuple[str, int] | None = None,
+) -> Dial:
+    """Connect `protocol` to an IP address; `protocol.makeConnection` or `failed(error)` is called later, exactly once.
+
+    `source` is a local (address, port) to bind first; port 0 leaves the choice to the kernel. `Dial.cancel()` ends it
+    without either call. `timeout_s` is kept to the next edge of the loop's sweep (`voltgw.net.deadlines.TICK_S`).
+    """
+    started = Dial(loop, address, port, protocol, timeout_s, failed)
+    started.start(source)
+    return started
+
+
+class Dial:
+    """One connection attempt under way."""
+
+    __slots__ = ("_address", "_error", "_failed", "_loop", "_port", "_protocol", "_sock", "_timeout_s", "deadline",
+                 "deadline_slot")
+
+    def __init__(
+        self, loop: Loop, address: str, port: int, protocol: Any, timeout_s: float, failed: Failed
+    ) -> None:
+        self._loop = loop
+        self._address = address
+        self._port = port
+        self._protocol = protocol
+        self._timeout_s = timeout_s
+        self._failed: Failed | None = failed
+        self._sock: socket.socket | None = None
+        self._error = 0                     # why it could not even be begun (errno)
+        self.deadline = 0.0
+        self.deadline_slot = NO_SLOT
+
+    def __repr__(self) -> str:
+        return f"<Dial {where(self._address, self._port)}>"
+
+    def start(self, source: tuple[str, int] | None) -> None:
+        """Send the SYN."""
+        loop = self._loop
+        if loop.stopped:
+            self._fail_soon(errno.ECANCELED)
+            return
+        try:
+            sock, status = connecting_socket(self._address, self._port, source)
+        except ValueError:
+            self._fail_soon(errno.EINVAL)
+            return
+        except OSError as error:
+            self._fail_soon(error.errno or errno.EIO)
+            return
+        if status not in (0, errno.EINPROGRESS):
+            sock.close()
+            self._fail_soon(status)
+            return
+        try:
+            loop.watch(sock.fileno(), EPOLLOUT, self._ready)
+        except OSError as error:            # the kernel has no room in the epoll set
+            sock.close()
+            self._fail_soon(error.errno or errno.EIO)
+            return
+        self._sock = sock
+        self.deadline = loop.monotonic() + self._timeout_s
+        loop.deadlines.schedule(self)
+
+    def cancel(self) -> None:
+        """Give up without telling anybody."""
+        self._failed = None
+        self.deadline = 0.0
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            self._loop.forget(sock.fileno())
+            self._loop.bury(sock)
+
+    def shut(self) -> None:
+        """The loop stops."""
+        self._fail(_refused(self._address, self._port, errno.ECANCELED))
+
+    def expired(self, now: float) -> None:
+        """No answer in time."""
+        self._fail(ConnectTimeout(f"{where(self._address, self._port)} did not answer within {self._timeout_s:g} s"))
+
+    def _ready(self, events: int) -> None:
+        sock = self._sock
+        if sock is None:
+            return
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self._fail(_refused(self._address, self._port, error))
+            return
+        peer = (self._address, self._port)
+        local = plain_address(sock.getsockname())
+        if local == peer:
+            # Nobody listens, and the kernel happened to choose the target itself as our own port: TCP then connects to
+            # itself (RFC 9293 3.5, simultaneous open), and an echo of ourselves would pass for an endpoint.
+            self._fail(_refused(self._address, self._port, errno.ECONNREFUSED))
+            return
+        self._loop.forget(sock.fileno())
+        self._sock = None
+        failed, self._failed = self._failed, None
+        self.deadline = 0.0
+        try:
+            Stream(self._loop, sock, peer, local).open(self._protocol)
+        except OSError as refusal:          # the kernel has no room in the epoll set
+            if failed is not None:
+                failed(_refused(self._address, self._port, refusal.errno or errno.EIO))
+
+    def _fail_soon(self, error: int) -> None:
+        self._error = error
+        self._loop.soon(self._fail_now)
+
+    def _fail_now(self) -> None:
+        self._fail(_refused(self._address, self._port, self._error))
+
+    def _fail(self, error: ConnectFailed) -> None:
+        failed = self._failed
+        self.cancel()
+        if failed is not None:
+            failed(error)
+
+
+def _refused(address: str, port: int, status: int) -> ConnectFailed:
+    return ConnectFailed(f"{where(address, port)}: {os.strerror(status)}")
+
+
+@implementer(IStreamClientEndpoint)
+class StreamClientEndpoint:
+    """`IStreamClientEndpoint` over our loop, for any Twisted protocol factory. `host` is an IP address."""
+
+    def __init__(self, loop: Loop, host: str, port: int, timeout_s: float = 30.0) -> None:
+        self._loop = loop
+        self._host = host
+        self._port = port
+        self._timeout_s = timeout_s
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        """Connect; the Deferred gives the protocol once `makeConnection` was called, or a `ConnectError`."""
+        if self._loop.stopped:
+            return fail(ConnectError(string="the loop has stopped"))
+        attempt = _Attempt(protocolFactory, self._host, self._port)
+        attempt.dial = dial(self._loop, self._host, self._port, attempt, self._timeout_s, attempt.failed)
+        return attempt.done
+
+
+class _Attempt:
+    """Stands in for the protocol until there is a connection to build it for."""
+
+    dial: Dial
+
+    def __init__(self, factory: IProtocolFactory, host: str, port: int) -> None:
+        self.done: Deferred[Any] = Deferred(self._cancel)
+        self._factory = factory
+        self._peer = (host, port)
+        factory.doStart()
+
+    def makeConnection(self, transport: Stream) -> None:
+        """Hand over to the real protocol."""
+        transport.on_lost = self._ended
+        try:
+            protocol = self._factory.buildProtocol(transport.getPeer())
+            if protocol is None:
+                raise NoProtocol()
+            transport.protocol = protocol
+            protocol.makeConnection(transport)
+        except BaseException:
+            transport.abortConnection()
+            self.done.errback()
+        else:
+            self.done.callback(protocol)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Nothing comes before `makeConnection`, and afterwards the stream has another protocol."""
+        raise AssertionError("data before makeConnection")
+
+    def connectionLost(self, reason: Any) -> None:
+        """There was a connection, but no protocol for it."""
+
+    def failed(self, error: ConnectFailed) -> None:
+        """There is no connection."""
+        self._factory.doStop()
+        kind = TimeoutError if isinstance(error, ConnectTimeout) else ConnectError
+        self.done.errback(kind(string=str(error)))
+
+    def _cancel(self, done: Deferred[Any]) -> None:
+        self.dial.cancel()
+        self._factory.doStop()
+        done.errback(ConnectingCancelledError(address_of(self._peer)))
+
+    def _ended(self, stream: Stream) -> None:
+        self._factory.doStop()

@@ -1,0 +1,553 @@
+"""One connected socket on the loop: it sends at once and keeps only what the kernel refuses.
+
+A stream provides the parts of Twisted's `ITransport`, `IConsumer` and `IPushProducer` that protocols use, so any
+Twisted protocol runs on it and our protocols run on any Twisted transport.
+
+Where it differs from Twisted's TCP transport, on purpose:
+
+- `write` may find the connection dead; it says so later, through `connectionLost`, and never from inside.
+- When the peer has reset the connection, what it sent before is still delivered to a protocol that reads: an origin
+  that answers early and closes has its answer read although our request could not be sent to the end.
+- After `loseConnection` only a registered producer may write; Twisted sends what anybody writes until its buffer is
+  empty. As there, a pull producer may finish first, while a push producer does not hold up the end.
+- `loseConnection` waits for unsent bytes only as long as the peer takes some of them; and with bytes unread it lingers
+  for a moment, lest the kernel's RST destroy what was sent last (`voltgw.net.closing` has both).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterable
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ITCPTransport,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from voltgw.net.closing import LastWait, Linger, unread_bytes
+from voltgw.net.connected import ConnectedSocket
+from voltgw.net.sockets import address_of as address_of
+from voltgw.net.sockets import plain_address as plain_address
+from voltgw.values.defaults import BUFFER_HIGH_WATER_BYTES
+
+if TYPE_CHECKING:
+    from voltgw.net.loop import Loop
+
+#: First read size; it doubles while reads come back full and halves again when they come back nearly empty.
+READ_BYTES: Final = 16 * 1024
+#: Largest read of a stream whose bytes a codec looks at, and of a plain relay (fewer system calls per gigabyte).
+MAX_READ_BYTES: Final = 256 * 1024
+RELAY_READ_BYTES: Final = 1024 * 1024
+#: A paused producer goes on when no more than this waits to be sent.
+LOW_WATER_BYTES: Final = BUFFER_HIGH_WATER_BYTES // 4
+#: Small pieces that wait are joined up to this size for one send; a larger piece is sent from where it lies.
+JOIN_BYTES: Final = 256 * 1024
+
+_DONE: Final = Failure(ConnectionDone())
+_ABORTED: Final = Failure(ConnectionAborted())
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)    # struct linger {on, 0 s}: close sends RST
+_GONE: Final = EPOLLHUP | EPOLLERR
+#: Errors of send(2) and shutdown(2) that mean a reset by the peer; what it sent before that can still be read.
+_PEER_RESET: Final = frozenset((errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN))
+
+
+@implementer(ITCPTransport, IConsumer, IPushProducer)
+class Stream(ConnectedSocket):
+    """A connected, non-blocking stream socket. Made by a listener or a dial; `open` starts it.
+
+    `bytes_in` and `bytes_out` count what the kernel gave and took. `on_lost` is the bookkeeping of whoever made the
+    stream, called once after the protocol's `connectionLost`. The reason of a loss has the errno as `osError`; however
+    a reset by the peer was noticed, it is ECONNRESET.
+    """
+
+    __slots__ = (
+        "_blocked", "_closing", "_deliver", "_fd", "_gone", "_half_closing", "_loop", "_mask", "_out", "_out_bytes",
+        "_producer", "_producer_paused", "_protocol", "_read_bytes", "_read_closed", "_reading", "_reason", "_recv",
+        "_send", "_streaming", "_write_closed", "bytes_in", "bytes_out", "max_read_bytes", "on_lost",
+    )
+
+    def __init__(
+        self, loop: Loop, sock: socket.socket, peer: tuple[str, int], local: tuple[str, int] | None = None,
+    ) -> None:
+        super().__init__(sock, peer, local)
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.max_read_bytes = MAX_READ_BYTES
+        self.on_lost: Callable[[Stream], None] | None = None
+        self._loop = loop
+        self._fd = sock.fileno()
+        self._recv = sock.recv
+        self._send = sock.send
+        self._protocol: Any = None
+        self._deliver: Callable[[bytes], object] | None = None
+        self._read_bytes = READ_BYTES
+        self._reading = True
+        self._mask = 0                      # events the epoll set has (0: not in the set)
+        self._blocked = False               # write must queue: kernel full, stream closing or gone, pull producer
+        self._out: list[bytes | memoryview] = []
+        self._out_bytes = 0
+        self._producer: Any = None
+        self._streaming = True
+        self._producer_paused = False
+        self._closing = False
+        self._half_closing = False
+        self._read_closed = False
+        self._write_closed = False
+        self._gone = False
+        self._reason: Failure | None = None # why it ended, or why writing failed while reading goes on
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.peer[0]}:{self.peer[1]} {type(self._protocol).__name__}>"
+
+    # -- starting --------------------------------------------------------------------------------------------------
+
+    def open(self, protocol: Any) -> None:
+        """Join the loop and tell `protocol` that it is connected.
+
+        Raises OSError, and is closed, if the kernel has no room for it. A protocol that fails in `makeConnection` is a
+        bug for the guard: the stream ends, nothing is raised here.
+        """
+        self._protocol = protocol
+        self._deliver = protocol.dataReceived
+        try:
+            self._loop.watch(self._fd, EPOLLIN, self._ready)
+        except OSError:
+            self._gone = self._blocked = True
+            self._sock.close()
+            raise
+        self._mask = EPOLLIN
+        self._loop.opened()
+        try:
+            protocol.makeConnection(self)
+        except BaseException:
+            self._loop.failed(self)
+
+    @property
+    def protocol(self) -> Any:
+        """The protocol; may be set to another one in mid-stream, as Twisted's transports allow."""
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: Any) -> None:
+        self._protocol = protocol
+        if not self._closing:
+            self._deliver = protocol.dataReceived
+
+    def deliver_to(self, receiver: Callable[[bytes], object], max_read_bytes: int = RELAY_READ_BYTES) -> None:
+        """Give what is read straight to `receiver` (a relay's other side) instead of the protocol's `dataReceived`."""
+        if not self._closing:
+            self._deliver = receiver
+        self.max_read_bytes = max_read_bytes
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        return self._out_bytes
+
+    @property
+    def connected(self) -> bool:
+        """As on Twisted's transports: it has not ended yet."""
+        return not self._gone
+
+    @property
+    def disconnected(self) -> bool:
+        """As on Twisted's transports: it has ended, though `connectionLost` may still be on its way."""
+        return self._gone
+
+    @property
+    def disconnecting(self) -> bool:
+        """As on Twisted's transports: `loseConnection` was called (LineReceiver asks)."""
+        return self._closing
+
+    # -- ITransport ------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep what the kernel does not take. Never raises; calls nobody back but a producer to pause it."""
+        if self._blocked:
+            self._queue(data)
+            return
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._fail(error)
+            return
+        self.bytes_out += sent
+        if sent != len(data):
+            self._blocked = True
+            self._keep(memoryview(data)[sent:] if sent else data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send all pieces in order, as one."""
+        self.write(b"".join(iovec))
+
+    def loseConnection(self) -> None:
+        """Send what waits, and let a pull producer finish; then close. Reading stops now."""
+        if self._gone or self._closing:
+            return
+        self._closing = True
+        self._blocked = True
+        self._reading = False
+        if self._out_bytes or self._pulling:
+            self._want(self._wants_now())
+            LastWait(self._loop, self)
+        else:
+            self._finish()
+
+    def loseWriteConnection(self) -> None:
+        """Send what waits, then close our half (FIN); reading goes on."""
+        if self._gone or self._closing or self._half_closing:
+            return
+        self._half_closing = True
+        self._blocked = True
+        if not self._out_bytes:
+            self._shut_write()
+
+    def abortConnection(self) -> None:
+        """Close at once with RST; nothing that waits is sent."""
+        if self._gone:
+            return
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        except OSError:
+            pass                            # the peer was faster; closing is all that is left
+        self._end(_ABORTED)
+
+    # -- IConsumer -------------------------------------------------------------------------------------------------
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Have `producer` paused while more than the high-water mark waits to be sent.
+
+        One that does not stream is asked for more, from the loop, whenever what it gave has gone out.
+        """
+        if self._producer is not None:
+            raise RuntimeError(f"{self!r} already has the producer {self._producer!r}")
+        if self._gone:
+            producer.stopProducing()
+            return
+        self._producer = producer
+        self._streaming = streaming
+        self._producer_paused = False
+        if not streaming:
+            self._blocked = True            # what it writes takes the way through `_flush`, which asks it for more
+            self._loop.soon(self._pull)
+        elif self._out_bytes > BUFFER_HIGH_WATER_BYTES:
+            self._producer_paused = True
+            producer.pauseProducing()
+
+    def unregisterProducer(self) -> None:
+        """The producer has written its last. If it was paused it stays so: whoever unregisters it knows why it is."""
+        self._producer = None
+        self._producer_paused = False
+        if self._out_bytes or self._gone:
+            return
+        if self._closing:
+            self._finish()
+        elif not self._half_closing:
+            self._blocked = False
+
+    # -- IPushProducer ---------------------------------------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """Stop reading; the kernel's window then stops the peer."""
+        if self._gone or self._closing:
+            return
+        self._reading = False
+        if self._reason is not None:        # it was reset, and only the reading was left
+            self._end(self._reason)
+            return
+        self._want(self._wants_now())
+
+    def resumeProducing(self) -> None:
+        """Read again, unless this stream is closing or the peer has sent its FIN."""
+        if self._gone or self._closing or self._read_closed:
+            return
+        self._reading = True
+        self._want(self._wants_now())
+
+    def stopProducing(self) -> None:
+        """Our reader is gone for good: send what waits, and close without lingering."""
+        self._read_closed = True
+        self.loseConnection()
+
+    # -- the loop's side -------------------------------------------------------------------------------------------
+
+    def _ready(self, events: int) -> None:
+        if events & ~EPOLLOUT:
+            if self._reading:
+                try:
+                    data = self._recv(self._read_bytes)
+                except BlockingIOError:
+                    pass
+                except OSError as error:
+                    self._lose(Failure(_lost(error)))
+                    return
+                else:
+                    if not data:
+                        self._end_of_stream()
+                    else:
+                        size = len(data)
+                        self.bytes_in += size
+                        if size == self._read_bytes:
+                            if size < self.max_read_bytes:
+                                self._read_bytes = size << 1
+                        elif size << 3 < self._read_bytes > READ_BYTES:
+                            self._read_bytes >>= 1
+                        self._deliver(data)         # type: ignore[misc]  # set by open, before any event
+            elif events & _GONE:
+                self._hung_up()
+        if events & EPOLLOUT and self._out_bytes:
+            self._flush()
+
+    def crashed(self) -> None:
+        """A guard caught an exception of our protocol: let it answer if it can, then close."""
+        if self._gone:
+            return
+        crashed = getattr(self._protocol, "crashed", None)
+        if crashed is None:
+            self.abortConnection()
+            return
+        try:
+            crashed()
+        except BaseException:
+            self.abortConnection()          # it cannot even end by itself
+            raise
+
+    def shut(self) -> None:
+        """The loop stops: close now, and tell the protocol. A peer that waits for more is told by RST."""
+        if self._out_bytes:
+            self.abortConnection()
+        else:
+            self._end(_ABORTED)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _wants_now(self) -> int:
+        wants = EPOLLIN if self._reading else 0
+        if self._out_bytes:
+            wants |= EPOLLOUT
+        return wants
+
+    def _want(self, wants: int) -> None:
+        """Make the epoll set wait for exactly `wants`; nothing wanted means out of the set (a hang-up would spin)."""
+        if wants == self._mask:
+            return
+        if self._mask == 0:
+            self._loop.parked.discard(self)
+            self._loop.watch(self._fd, wants, self._ready)
+        elif wants == 0:
+            self._loop.forget(self._fd)
+            self._loop.parked.add(self)
+        else:
+            self._loop.change(self._fd, wants)
+        self._mask = wants
+
+    def _queue(self, data: bytes) -> None:
+        """What `write` does when it may not send."""
+        if not isinstance(data, bytes):
+            raise TypeError(f"a stream is sent bytes, not {type(data).__name__}")
+        if self._gone or self._half_closing or (self._closing and self._producer is None) or not data:
+            return                          # nobody will read it
+        self._keep(data)
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if not self._mask & EPOLLOUT:
+            self._want(self._wants_now())
+        if (
+            self._producer is not None and self._streaming and not self._producer_paused
+            and self._out_bytes > BUFFER_HIGH_WATER_BYTES
+        ):
+            self._producer_paused = True
+            self._producer.pauseProducing()
+
+    def _flush(self) -> None:
+        """The kernel has room and something waits."""
+        pieces = self._out
+        data = pieces[0]
+        if len(pieces) > 1 and len(data) < JOIN_BYTES:
+            data = self._join()
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        self.bytes_out += sent
+        self._out_bytes -= sent
+        if sent == len(data):
+            del pieces[0]
+        else:
+            pieces[0] = memoryview(data)[sent:]
+        if self._producer_paused and self._out_bytes <= LOW_WATER_BYTES:
+            self._producer_paused = False
+            self._producer.resumeProducing()
+        if self._gone or self._out_bytes:
+            return
+        if self._closing:
+            if not self._pulling:
+                self._finish()
+                return
+        elif self._half_closing:
+            if not self._write_closed:
+                self._shut_write()
+        elif not self._pulling:
+            self._blocked = False
+        if not self._gone:
+            self._want(self._wants_now())
+            self._pull()
+
+    def _join(self) -> bytes:
+        """Make one piece of the first few."""
+        pieces = self._out
+        size = count = 0
+        for piece in pieces:
+            size += len(piece)
+            if size > JOIN_BYTES and count:
+                break
+            count += 1
+        joined = b"".join(pieces[:count])
+        pieces[:count] = [joined]
+        return joined
+
+    @property
+    def _pulling(self) -> bool:
+        return self._producer is not None and not self._streaming
+
+    def _pull(self) -> None:
+        """Ask a pull producer for its next piece; one piece a turn, so that others have theirs."""
+        if self._pulling and not self._out_bytes:
+            self._producer.resumeProducing()
+
+    def _finish(self) -> None:
+        """Everything is sent: close."""
+        if self._read_closed or not unread_bytes(self._fd):
+            self._done()
+            return
+        self._write_closed = True
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self._fail(error)
+            return
+        self._deliver = Linger(self._loop, self, self._done).received
+        self._reading = True
+        self._want(EPOLLIN)
+
+    def _done(self) -> None:
+        self._end(_DONE)
+
+    def _shut_write(self) -> None:
+        self._write_closed = True
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self._fail(error)
+            return
+        if self._read_closed:
+            self._done()
+        elif IHalfCloseableProtocol.providedBy(self._protocol):
+            self._loop.soon(self._report_write_closed)
+
+    def _report_write_closed(self) -> None:
+        if not self._gone:
+            self._protocol.writeConnectionLost()
+
+    def _end_of_stream(self) -> None:
+        """The peer has sent its FIN."""
+        self._read_closed = True
+        self._reading = False
+        protocol = self._protocol
+        if self._write_closed or not IHalfCloseableProtocol.providedBy(protocol):
+            self._lose(_DONE)
+            return
+        self._want(self._wants_now())
+        protocol.readConnectionLost()
+
+    def _hung_up(self) -> None:
+        """HUP or ERR while we do not read: the connection is over, but bytes may still wait in the kernel."""
+        if self._read_closed or self._closing or self._out_bytes:
+            number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
+            self._lose(Failure(_lost(OSError(number, os.strerror(number)))))
+        else:
+            self._want(0)                   # resumeProducing reads the rest and then learns of the end
+
+    def _fail(self, error: OSError) -> None:
+        """Writing failed: report it as lost, but not from inside the writer."""
+        if error.errno not in _PEER_RESET:
+            self._end(Failure(_lost(error)))
+            return
+        reason = Failure(_lost(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))))
+        if not self._reading:
+            self._end(reason)
+            return
+        # What the peer sent before its reset is still there: read on, as if half closed; then `reason` is reported.
+        self._blocked = self._half_closing = self._write_closed = True
+        self._reason = reason
+        self._out.clear()
+        self._out_bytes = 0
+        self._want(EPOLLIN)
+
+    def _lose(self, reason: Failure) -> None:
+        """It has ended; the protocol is told at once (nobody of ours stands between the loop and us)."""
+        if not self._gone:
+            self._leave(reason)
+            self._report()
+
+    def _end(self, reason: Failure) -> None:
+        """It ends now; the protocol is told later, from the loop."""
+        if not self._gone:
+            self._leave(reason)
+            self._loop.soon(self._report)
+
+    def _leave(self, reason: Failure) -> None:
+        self._gone = True
+        self._blocked = True
+        self._reading = False
+        if self._reason is None:
+            self._reason = reason
+        self._out.clear()
+        self._out_bytes = 0
+        if self._mask:
+            self._mask = 0
+            self._loop.forget(self._fd)
+        else:
+            self._loop.parked.discard(self)
+        self._loop.bury(self._sock)
+        self._loop.closed()
+
+    def _report(self) -> None:
+        """Tell everybody, whatever one of them raises: a count that stays up would stop the listener for good."""
+        producer, self._producer = self._producer, None
+        try:
+            if producer is not None:
+                producer.stopProducing()
+        finally:
+            try:
+                self._protocol.connectionLost(self._reason)
+            finally:
+                self._protocol = self._deliver = None       # no ring of references is left for the garbage collector
+                on_lost, self.on_lost = self.on_lost, None
+                if on_lost is not None:
+                    on_lost(self)
+
+
+def _lost(error: OSError) -> ConnectionLost:
+    lost = ConnectionLost(error.strerror or str(error))
+    lost.osError = error.errno              # type: ignore[attr-defined]  # named as ConnectError names it
+    return lost

@@ -1,0 +1,224 @@
+"""The admin interface and the monitor: the running gateway, for programs and for people.
+
+`gateway.admin` is on a loopback address or on a unix socket that only our user may open (0600). Over TCP it only answers
+questions, since there are no tokens yet and every user of the machine can connect; whoever can open the socket may also
+reload and drain. `gateway.monitor` serves /ready, /live and /metrics, and may be public.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.logger import Logger
+
+from voltgw.observe.contents import Page, Pages
+from voltgw.observe.guard import is_loopback
+from voltgw.observe.metrics import GatewayCollector
+from voltgw.observe.site import AdminSite, BoundedFactory, Root
+
+if TYPE_CHECKING:
+    from voltgw.interfaces import GatewayView
+    from voltgw.observe.access import AccessLog
+    from voltgw.values.counters import RouteCounters
+
+#: Longest name of a unix socket on Linux, without the NUL (unix(7)).
+_MAX_UNIX_PATH: Final = 107
+#: How long answers may take to end when the service stops.
+_STOP_S: Final = 1.0
+
+
+class ListensAt(Protocol):
+    """Where the configuration wants a site: `unix` is a socket's path and goes before `address` and `port`."""
+
+    @property
+    def address(self) -> str:
+        """An IP literal or ``localhost``."""
+
+    @property
+    def port(self) -> int:
+        """0 = any that is free."""
+
+    @property
+    def unix(self) -> str | None:
+        """An absolute path; None or "" = TCP."""
+
+
+class GatewayConfig(Protocol):
+    """The part of the `gateway` section that is read here; None = there is no such site."""
+
+    @property
+    def admin(self) -> ListensAt | None:
+        """The whole interface."""
+
+    @property
+    def monitor(self) -> ListensAt | None:
+        """The part that may be public."""
+
+
+class AdminAddressError(Exception):
+    """The admin interface or the monitor cannot be where the configuration wants it; the message is for the operator."""
+
+
+class AdminService(Service):
+    """Serves `view`. `bind` opens what the configuration names, or nothing; `startService` does it if that was not done.
+
+    `addresses` are the addresses that are bound, ``127.0.0.1:9901`` or a path.
+    """
+
+    name = "admin"
+    _log = Logger()
+
+    def __init__(
+        self, view: GatewayView, config: GatewayConfig, reactor: Any, monotonic: Callable[[], float], *,
+        access: AccessLog | None = None, unrouted: RouteCounters | None = None,
+    ) -> None:
+        self._config = config
+        self._reactor = reactor             # IReactorTCP, IReactorUNIX and IReactorTime
+        self._monotonic = monotonic
+        self._collector = GatewayCollector(view, access, unrouted)
+        self._pages = Pages(view, self._collector)
+        self._open: list[tuple[IListeningPort, BoundedFactory]] = []
+        self._socket_path: str | None = None
+        self.addresses: list[str] = []
+
+    @property
+    def access(self) -> AccessLog | None:
+        """The access log whose numbers are shown; to be set when a reload has begun another one."""
+        return self._collector.access
+
+    @access.setter
+    def access(self, access: AccessLog | None) -> None:
+        self._collector.access = access
+
+    def bind(self) -> None:
+        """Open the ports. Raises AdminAddressError, and then nothing is open."""
+        config = self._config
+        try:
+            if config.admin is not None:
+                self._bind_admin(config.admin)
+            if config.monitor is not None:
+                self._listen_tcp("gateway.monitor", config.monitor, self._root(self._pages.monitor, guarded=False))
+        except AdminAddressError:
+            self._close()
+            raise
+
+    def startService(self) -> None:
+        """Called by Twisted. Raises AdminAddressError."""
+        if not self._open:
+            self.bind()
+        super().startService()
+
+    def stopService(self) -> Deferred[Any]:
+        """Called by Twisted; the result comes when everything is closed."""
+        super().stopService()
+        return self._close()
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _bind_admin(self, at: ListensAt) -> None:
+        if at.unix:
+            self._listen_unix(at.unix, self._root(self._pages.all))
+            return
+        if not is_loopback(at.address):
+            raise AdminAddressError(
+                f"gateway.admin: {at.address} is not a loopback address, and the admin interface has no tokens yet; "
+                "use 127.0.0.1, ::1 or {unix: PATH}, and gateway.monitor for /metrics on another address")
+        self._listen_tcp("gateway.admin", at, self._root(self._pages.all, at.address.lower()))
+
+    def _root(self, pages: Mapping[bytes, Page], *names: str, guarded: bool = True) -> Root:
+        return Root(pages, self._reactor, self._monotonic, names=names, guarded=guarded)
+
+    def _listen_tcp(self, key: str, at: ListensAt, root: Root) -> None:
+        factory = BoundedFactory(AdminSite(root, self._reactor))
+        shown = f"[{at.address}]" if ":" in at.address else at.address
+        try:
+            port = self._reactor.listenTCP(at.port, factory, interface=at.address)
+        except (CannotListenError, OSError) as error:
+            why = getattr(error, "socketError", error)
+            raise AdminAddressError(f"{key}: {shown}:{at.port} cannot be used: {_words(why)}") from error
+        self._opened(key, port, factory, f"{shown}:{port.getHost().port}")
+
+    def _listen_unix(self, path: str, root: Root) -> None:
+        if len(os.fsencode(path)) > _MAX_UNIX_PATH:
+            raise AdminAddressError(f"gateway.admin: {path} is longer than the {_MAX_UNIX_PATH} bytes that a socket's "
+                                    "name may have")
+        try:
+            _clear(path)
+            # Twisted sets the mode after bind(2); the mask makes it 0600 from the first moment. It is put back at once.
+            mask = os.umask(0o177)
+            try:
+                factory = BoundedFactory(AdminSite(root, self._reactor))
+                port = self._reactor.listenUNIX(path, factory, mode=0o600)
+            finally:
+                os.umask(mask)
+        except (CannotListenError, OSError) as error:
+            why = getattr(error, "socketError", error)
+            raise AdminAddressError(f"gateway.admin: {path} cannot be used: {_words(why)}") from error
+        self._socket_path = path
+        self._opened("gateway.admin", port, factory, path)
+
+    def _opened(self, key: str, port: IListeningPort, factory: BoundedFactory, address: str) -> None:
+        self._open.append((port, factory))
+        self.addresses.append(address)
+        self._log.info("{key} is at {address}", key=key, address=address)
+
+    def _close(self) -> Deferred[Any]:
+        ports, self._open = self._open, []
+        self.addresses.clear()
+        path, self._socket_path = self._socket_path, None
+        if path is not None and not os.path.lexists(path):
+            open(path, "wb").close()        # Twisted removes it, and would not go on without it
+        waiting: list[Deferred[Any]] = []
+        for port, factory in ports:
+            stopped = port.stopListening()
+            if stopped is not None:
+                waiting.append(stopped)
+            closed = factory.close()
+            if not closed.called:
+                late = self._reactor.callLater(_STOP_S, factory.abort)
+                closed.addBoth(_cancel, late)
+            waiting.append(closed)
+        return DeferredList(waiting)
+
+
+def _cancel(result: None, call: IDelayedCall) -> None:
+    if call.active():
+        call.cancel()
+
+
+def _clear(path: str) -> None:
+    """Remove a socket that a process left behind when it died. Raises OSError if somebody still listens, or it is none."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(errno.EEXIST, "it is there already and is no socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass                            # its backlog is full: somebody listens, if slowly
+    raise OSError(errno.EADDRINUSE, "another process listens there")
+
+
+def _words(error: object) -> str:
+    if isinstance(error, OSError):
+        words = error.strerror or str(error)
+        if error.errno == errno.EADDRINUSE:
+            words = f"{words}; is another gateway running?"
+        return words
+    return str(error)

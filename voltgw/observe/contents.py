@@ -1,0 +1,155 @@
+"""What the admin interface has to say, page by page; how it is asked and sent is `voltgw.observe.site`'s business."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from voltgw.observe.answers import Answer, json_answer, json_list
+from voltgw.observe.metrics import exposition
+from voltgw.observe.pages import HTML, page, prefers_html, preformatted, sections, show
+
+if TYPE_CHECKING:
+    from twisted.web.server import Request
+
+    from voltgw.interfaces import GatewayView, ListenerView
+    from voltgw.observe.metrics import GatewayCollector
+
+Serve = Callable[["Request"], "Answer | Deferred[Answer]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is served at one path; an `act` changes something and is asked for by POST, everything else by GET."""
+
+    serve: Serve
+    act: bool = False
+
+
+class Pages:
+    """The pages of one gateway; `all` is what the admin interface has, `monitor` the part that may be public."""
+
+    _log = Logger()
+
+    def __init__(self, view: GatewayView, collector: GatewayCollector) -> None:
+        self._view = view
+        self._collector = collector
+        self.monitor: Mapping[bytes, Page] = {
+            b"/ready": Page(self._ready), b"/live": Page(self._live), b"/metrics": Page(self._metrics),
+        }
+        self.all: Mapping[bytes, Page] = {
+            **self.monitor,
+            b"/": Page(self._overview), b"/clusters": Page(self._clusters), b"/listeners": Page(self._listeners),
+            b"/virtual_hosts": Page(self._virtual_hosts), b"/config": Page(self._config),
+            b"/reload": Page(self._reload, act=True), b"/drain": Page(self._drain, act=True),
+        }
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    def _ready(self, request: Request) -> Answer:
+        ready, missing = self._is_ready()
+        return _facts(request, "ready" if ready else "not ready", {"ready": ready, "missing": missing},
+                      200 if ready else 503)
+
+    def _live(self, request: Request) -> Answer:
+        return _facts(request, "live", {"live": True})
+
+    def _metrics(self, request: Request) -> Answer:
+        content_type, pieces = exposition(self._collector, _field(request, b"accept"))
+        return Answer(200, content_type, pieces)
+
+    def _overview(self, request: Request) -> Answer:
+        view = self._view
+        ready, missing = self._is_ready()
+        listeners = view.listeners()
+        clusters = list(view.cluster_objects())
+        facts: dict[str, Any] = {
+            "version": view.version, "started": _utc(view.started_wall), "ready": ready, "missing": missing,
+            "draining": view.draining, "generation": view.generation, "reloads_rejected": view.reloads_rejected,
+            "last_reload_error": view.last_reload_error,
+            "listeners": {"all": len(listeners), "bound": sum(each.bound for each in listeners)},
+            "clusters": {"all": len(clusters), "with_ready_endpoints": sum(bool(each.any_ready) for each in clusters)},
+            "process": view.process(),
+        }
+        access = self._collector.access
+        if access is not None:
+            facts["access_log"] = access.view()
+        return _facts(request, "voltgw", facts)
+
+    def _clusters(self, request: Request) -> Answer:
+        return _things(request, "clusters", self._view.clusters())
+
+    def _listeners(self, request: Request) -> Answer:
+        return _things(request, "listeners", [_listener(each) for each in self._view.listeners()])
+
+    def _virtual_hosts(self, request: Request) -> Answer:
+        return _things(request, "virtual_hosts", self._view.virtual_hosts())
+
+    def _config(self, request: Request) -> Answer:
+        config = self._view.effective_config()
+        if _wants_html(request):
+            return Answer(200, HTML, page("configuration", preformatted(config)))
+        return json_answer(config)
+
+    # -- acts ------------------------------------------------------------------------------------------------------
+
+    def _reload(self, request: Request) -> Deferred[Answer]:
+        self._log.info("a reload was asked for through the admin interface")
+        return self._view.reload().addCallback(self._reloaded)
+
+    def _reloaded(self, result: dict[str, Any]) -> Answer:
+        return json_answer(result, 200 if result.get("ok", True) else 422)
+
+    def _drain(self, request: Request) -> Answer:
+        self._log.info("draining was asked for through the admin interface")
+        self._view.drain()
+        return json_answer({"draining": True}, 202)
+
+    def _is_ready(self) -> tuple[bool, list[str]]:
+        ready, missing = self._view.ready()
+        return (False, missing or ["it drains"]) if self._view.draining else (ready, missing)
+
+
+def _field(request: Request, name: bytes) -> str:
+    values = request.requestHeaders.getRawHeaders(name, ())
+    return ", ".join(value.decode("latin-1") for value in values)
+
+
+def _wants_html(request: Request) -> bool:
+    return prefers_html(_field(request, b"accept"))
+
+
+def _facts(request: Request, title: str, facts: Mapping[str, Any], status: int = 200) -> Answer:
+    if _wants_html(request):
+        return Answer(status, HTML, tuple(page(title, [show(facts)])))
+    return json_answer(facts, status)
+
+
+def _things(request: Request, name: str, things: list[dict[str, Any]]) -> Answer:
+    if _wants_html(request):
+        return Answer(200, HTML, page(name.replace("_", " "), sections(things)))
+    return json_list(name, things)
+
+
+def refuse(request: Request, status: int, why: str, fields: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
+    """An answer that says why there is no other."""
+    answer = _facts(request, f"{status}", {"error": why}, status)
+    return Answer(status, answer.content_type, answer.body, fields)
+
+
+def _listener(listener: ListenerView) -> dict[str, Any]:
+    counters = listener.counters
+    return {
+        "name": listener.name, "protocol": listener.protocol, "kind": listener.kind, "bound": listener.bound,
+        "problem": listener.problem, "virtual_hosts": listener.hosts,
+        "counters": {name: getattr(counters, name) for name in type(counters).__slots__},
+    }
+
+
+def _utc(wall: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall))

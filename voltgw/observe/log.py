@@ -1,0 +1,171 @@
+"""The process log: one line per event of `twisted.logger`, as text or JSON; it never raises and never waits.
+
+What happens to single requests stands in the access log; here stand changes: started, reloaded, ready, ejected, failed.
+Twisted's own notes (ports opened, factories started) are shown from their warnings on, unless the level is ``debug``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from datetime import UTC, datetime
+from math import isfinite
+from threading import Lock
+from typing import Any, Final
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, LogLevelFilterPredicate, PredicateResult, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from voltgw.observe.redact import redact_text
+from voltgw.observe.sink import Sink, WriteTo
+
+LEVELS: Final = ("debug", "info", "warn", "error", "critical")
+FORMATS: Final = ("text", "json")
+
+#: Most characters of a message, of one of an event's own fields (in JSON), and of a traceback, whose end is kept.
+_MAX_MESSAGE: Final = 8 * 1024
+_MAX_FIELD: Final = 1024
+_MAX_TRACEBACK: Final = 64 * 1024
+#: Twisted's logger, and the older one that parts of it still use.
+_CHATTY: Final = ("twisted", "log_legacy")
+#: Fields that Twisted's logger and its older sibling put into every event; the rest are the event's own.
+_NOT_OURS: Final = frozenset(("message", "time", "system", "format", "isError", "failure", "why", "printed", "id"))
+
+
+@implementer(ILogObserver)
+class ProcessLog:
+    """Writes events to a `Sink`. In text, a traceback follows its line, indented; in JSON everything is one line.
+
+    Events may come from threads and from inside our own work (an unhandled error found by the garbage collector), so
+    lines go through a queue that whoever is not in the way writes out.
+    """
+
+    def __init__(
+        self, path: str | int = 2, format: str = "text", level: str = "info", *, write: WriteTo | None = None,
+    ) -> None:
+        """Write to `path` (a file's name, ``-`` = standard output, 2 = standard error).
+
+        Raises OSError when the file cannot be opened, and ValueError for an unknown format or level.
+        """
+        if format not in FORMATS:
+            raise ValueError(f"the process log is written as one of {', '.join(FORMATS)}, not as {format!r}")
+        self._filter = LogLevelFilterPredicate()
+        self.set_level(level)
+        self.sink = Sink(path, write=write)
+        self.failures = 0                   # events that could not be formatted
+        self._json = format == "json"
+        self._queue: deque[str] = deque()
+        self._writing = Lock()
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write one event, if its level is shown. Never raises."""
+        try:
+            if self._filter(event) is PredicateResult.no:
+                return
+            line = self._json_line(event) if self._json else self._text_line(event)
+        except Exception as error:          # a broken __repr__ or format in an event: say that much, go on
+            self.failures += 1
+            line = self._excuse(event, error)
+        self._queue.append(line)
+        while self._queue and self._writing.acquire(blocking=False):
+            try:
+                while self._queue:
+                    line = self._queue.popleft()
+                    self.sink.write(line.encode("utf-8", "backslashreplace"), 1)
+            finally:
+                self._writing.release()     # and look again: one may have come after the last look
+
+    def set_level(self, level: str) -> None:
+        """Show events from this level on; takes effect at once. Raises ValueError for a level that is none."""
+        if level not in LEVELS:
+            raise ValueError(f"a log level is one of {', '.join(LEVELS)}, not {level!r}")
+        self.level = level
+        least = LogLevel.lookupByName(level)
+        self._filter.setLogLevelForNamespace("", least)
+        for namespace in _CHATTY:
+            self._filter.setLogLevelForNamespace(namespace, least if level == "debug" else max(least, LogLevel.warn))
+
+    def reopen(self) -> bool:
+        """Open the file again after it was rotated; False when that failed and the old one stays in use."""
+        return not self.sink.reopen()
+
+    def close(self) -> None:
+        """Write what waits and give the descriptor back."""
+        self.sink.close()
+
+    # -- formatting ------------------------------------------------------------------------------------------------
+
+    def _text_line(self, event: LogEvent) -> str:
+        head = (f"{_time(event)} {_level(event):<8} {_one_line(str(event.get('log_namespace', '-')))}: "
+                f"{_one_line(redact_text(_message(event)))}\n")
+        traceback = _traceback(event)
+        if traceback:
+            head += "".join(f"    {_one_line(line)}\n" for line in traceback.splitlines())
+        return head
+
+    def _json_line(self, event: LogEvent) -> str:
+        record: dict[str, Any] = {
+            "time": _time(event), "level": _level(event), "logger": str(event.get("log_namespace", "-")),
+            "message": redact_text(_message(event)),
+        }
+        for name, value in event.items():
+            if name.startswith("log_") or name in _NOT_OURS or name in record:
+                continue
+            record[name] = value if isinstance(value, int) or value is None else _field(value)
+        traceback = _traceback(event)
+        if traceback:
+            record["traceback"] = traceback
+        return json.dumps(record) + "\n"
+
+    def _excuse(self, event: LogEvent, error: Exception) -> str:
+        """The line that stands for an event that could not be formatted."""
+        words = f"an event could not be written to the log: {type(error).__name__}"
+        if self._json:
+            return json.dumps({"time": _time(event), "level": "error", "logger": __name__, "message": words}) + "\n"
+        return f"{_time(event)} {'error':<8} {__name__}: {words}\n"
+
+
+def _message(event: LogEvent) -> str:
+    text = formatEvent(event)
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        what = f"{failure.type.__name__ if failure.type else 'error'}: {failure.getErrorMessage()}"
+        text = f"{text}: {what}" if text else what
+    return _cut(text, _MAX_MESSAGE)
+
+
+def _traceback(event: LogEvent) -> str:
+    failure = event.get("log_failure")
+    if not isinstance(failure, Failure):
+        return ""
+    text = redact_text(failure.getTraceback())
+    return text if len(text) <= _MAX_TRACEBACK else f"...\n{text[-_MAX_TRACEBACK:]}"
+
+
+def _level(event: LogEvent) -> str:
+    level = event.get("log_level")
+    return str(level.name) if level is not None else "info"
+
+
+def _time(event: LogEvent) -> str:
+    seconds = event.get("log_time")
+    if not isinstance(seconds, int | float):
+        return "-"                          # no `Logger` made it
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _one_line(text: str) -> str:
+    """Text in which no control character is left that could begin another line or steer a terminal."""
+    return text if text.isprintable() else "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _field(value: object) -> float | str:
+    if isinstance(value, float) and isfinite(value):
+        return value
+    return _cut(redact_text(value if isinstance(value, str) else repr(value)), _MAX_FIELD)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[:length] + "..."

@@ -1,0 +1,291 @@
+"""Plain counters, read when Prometheus asks.
+
+The collector goes over the live objects and gives one family after another, each sample as it is asked for. `exposition`
+renders them with prometheus_client in pieces, so that a scrape of ten thousand endpoints is many short turns of the
+reactor and not one long one.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from itertools import accumulate, islice
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client import ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+from prometheus_client.utils import floatToGoString
+
+from voltgw.observe.names import METRICS, MetricName
+from voltgw.values.counters import LATENCY_BOUNDS_US, RouteCounters
+
+if TYPE_CHECKING:
+    from voltgw.interfaces import GatewayView
+    from voltgw.observe.access import AccessLog
+
+__all__ = ["METRICS", "GatewayCollector", "MetricName", "exposition"]
+
+#: Samples in one piece of an answer: 1 ms of work, twice that for OpenMetrics.
+PIECE: Final = 250
+
+_BY_NAME: Final = {metric.name: metric for metric in METRICS}
+#: `status[n]` of the counters counts n00; what is none of these (nothing was sent, or a relayed connection) is 0.
+_CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+_BOUNDS: Final = (*(floatToGoString(bound / 1e6) for bound in LATENCY_BOUNDS_US), "+Inf")
+
+#: Label values and a number; for histograms, `_histogram` makes the samples itself.
+Row = tuple[tuple[str, ...], float]
+RouteRow = tuple[tuple[str, str], list[RouteCounters]]
+
+
+class GatewayCollector(Collector):
+    """Metrics of one gateway; `collect` gives them all at once, `families` piece by piece.
+
+    `access` may be replaced while it runs. `unrouted` counts the requests that no route took.
+    """
+
+    def __init__(
+        self, view: GatewayView, access: AccessLog | None = None, unrouted: RouteCounters | None = None
+    ) -> None:
+        self._view = view
+        self.access = access
+        self._unrouted = unrouted
+        self._process = ProcessCollector(registry=None)
+        self._build = (view.version, platform.python_version(), version("twisted"))
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family with all its samples, as prometheus_client's registries ask for them."""
+        for metric, samples in self.families():
+            metric.samples.extend(samples)
+            yield metric
+
+    def families(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        """Every family, still empty, with its samples, which are read from the counters as they are taken."""
+        yield from self._gateway()
+        yield from self._listeners()
+        yield from self._routes()
+        yield from self._clusters()
+        yield from self._endpoints()
+        yield from self._access_log()
+        for metric in self._process.collect():
+            samples, metric.samples = metric.samples, []
+            yield metric, iter(samples)
+
+    # -- families --------------------------------------------------------------------------------------------------
+
+    def _gateway(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        view = self._view
+        process = view.process()
+        ready, _ = view.ready()
+        yield _family("voltgw_build_info", [(self._build, 1)])
+        yield _family("voltgw_start_time_seconds", [((), view.started_wall)])
+        yield _family("voltgw_ready", [((), ready and not view.draining)])
+        yield _family("voltgw_draining", [((), view.draining)])
+        yield _family("voltgw_config_generation", [((), view.generation)])
+        yield _family("voltgw_config_reloads_total",
+                      [(("ok",), max(view.generation - 1, 0)), (("rejected",), view.reloads_rejected)])
+        for name, key in _FROM_PROCESS:
+            if key in process:
+                yield _family(name, [((), process[key])])
+
+    def _listeners(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        listeners = list({(each.name, each.protocol): each for each in self._view.listeners()}.items())
+        yield _family("voltgw_listener_bound", (((*key, each.kind), each.bound) for key, each in listeners))
+        for name, attribute in _OF_LISTENER:
+            yield _family(name, _attributes(attribute, ((key, each.counters) for key, each in listeners)))
+        yield _family("voltgw_listener_pauses_total", (
+            row for key, each in listeners for row in (((*key, "limit"), each.counters.paused_limit),
+                                                       ((*key, "descriptors"), each.counters.paused_fds))))
+        yield _family("voltgw_listener_bytes_total", (
+            row for key, each in listeners for row in (((*key, "in"), each.counters.bytes_in),
+                                                       ((*key, "out"), each.counters.bytes_out))))
+
+    def _routes(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        routes = self._used_routes()
+        yield _family("voltgw_requests_total", (
+            ((*key, _CLASSES[index]), sum(each.status[index] for each in counters))
+            for key, counters in routes for index in range(len(_CLASSES))))
+        yield _family("voltgw_request_bytes_total",
+                      ((key, sum(each.bytes_in for each in counters)) for key, counters in routes))
+        yield _family("voltgw_response_bytes_total",
+                      ((key, sum(each.bytes_out for each in counters)) for key, counters in routes))
+        yield _metric("voltgw_request_duration_seconds"), _histogram("voltgw_request_duration_seconds", routes)
+        yield _family("voltgw_response_flags_total", (
+            ((*key, flag), sum(each.local_replies.get(flag, 0) for each in counters))
+            for key, counters in routes
+            for flag in sorted({flag for each in counters for flag in each.local_replies})))
+
+    def _clusters(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        clusters: list[Any] = list({each.name: each for each in self._view.cluster_objects()}.values())
+        for name, attribute in _CLUSTER_COUNTERS:
+            yield _family(name, _attributes(attribute, (((each.name,), each.counters) for each in clusters)))
+        yield _family("voltgw_cluster_responses_total", (
+            ((each.name, _CLASSES[index]), each.counters.status[index])
+            for each in clusters for index in range(len(_CLASSES))))
+        for name, attribute in _CLUSTER_GAUGES:
+            yield _family(name, _attributes(attribute, (((each.name,), each) for each in clusters)))
+        yield _family("voltgw_cluster_endpoints", _members(clusters))
+
+    def _endpoints(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        clusters = list(self._view.cluster_objects())
+        yield _family("voltgw_endpoint_ready", ((key, each.ready) for key, each in _live(clusters)))
+        yield _family("voltgw_endpoint_healthy", (
+            (key, each.health == "healthy") for key, each in _live(clusters) if each.health != "unknown"))
+        for name, attribute in _OF_ENDPOINT:
+            yield _family(name, _attributes(attribute, _live(clusters)))
+        yield _family("voltgw_endpoint_responses_total", (
+            ((*key, _CLASSES[index]), each.status[index])
+            for key, each in _live(clusters) if each.requests for index in range(len(_CLASSES))))
+        yield _family("voltgw_endpoint_idle_connections", ((key, len(each.pool)) for key, each in _live(clusters)))
+
+    def _access_log(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        access = self.access
+        if access is None:
+            return
+        sink = access.sink
+        yield _family("voltgw_access_log_lines_total", [((), sink.lines)])
+        yield _family("voltgw_access_log_bytes_total", [((), sink.bytes)])
+        yield _family("voltgw_access_log_queued", [((), access.queued)])
+        yield _family("voltgw_access_log_dropped_total", [
+            (("queue",), access.dropped_queue), (("blocked",), sink.dropped_blocked),
+            (("failed",), sink.dropped_failed), (("format",), access.dropped_format)])
+
+    def _used_routes(self) -> list[RouteRow]:
+        """The counters of every route that took a request; one that a host names twice is one route."""
+        routes: dict[tuple[str, str], list[RouteCounters]] = {}
+        for route in self._view.route_objects():
+            counters = route.counters
+            if any(counters.status):
+                routes.setdefault((f"{route.host.namespace}/{route.host.name}", route.name), []).append(counters)
+        if self._unrouted is not None and any(self._unrouted.status):
+            routes.setdefault(("", ""), []).append(self._unrouted)
+        return list(routes.items())
+
+
+def exposition(collector: GatewayCollector, accept: str) -> tuple[str, Iterator[bytes]]:
+    """The content type that `accept` asks for, and the metrics in it, in pieces of at most `PIECE` samples."""
+    encode, content_type = choose_encoder(accept)
+    return content_type, _pieces(collector, encode)
+
+
+class _One(Collector):
+    """A registry of one family: what prometheus_client's encoders take."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        """The family."""
+        return (self._metric,)
+
+
+def _pieces(collector: GatewayCollector, encode: Callable[[Collector], bytes]) -> Iterator[bytes]:
+    end = b""
+    for metric, samples in collector.families():
+        head = encode(_One(metric))         # the family is still empty: its HELP and TYPE
+        if head.endswith(b"# EOF\n"):       # OpenMetrics ends a whole answer so, and the encoder takes this for one
+            end = b"# EOF\n"
+        head = head.removesuffix(end)
+        yield head
+        while piece := list(islice(samples, PIECE)):
+            metric.samples = piece
+            yield encode(_One(metric)).removesuffix(end)[len(head):]
+    yield end
+
+
+def _metric(name: str) -> Metric:
+    named = _BY_NAME[name]
+    family = name.removesuffix("_total") if named.type == "counter" else name.removesuffix("_info")
+    return Metric(family, named.meaning.replace("``", ""), named.type)
+
+
+def _family(name: str, rows: Iterable[Row]) -> tuple[Metric, Iterator[Sample]]:
+    labels = _BY_NAME[name].labels
+    return _metric(name), (Sample(name, dict(zip(labels, values, strict=True)), float(value)) for values, value in rows)
+
+
+def _histogram(name: str, routes: list[RouteRow]) -> Iterator[Sample]:
+    """The cumulative buckets that Prometheus wants, from ours, which count each value once."""
+    labels = _BY_NAME[name].labels
+    for key, counters in routes:
+        named = dict(zip(labels, key, strict=True))
+        counts = [sum(column) for column in zip(*(each.latency.buckets for each in counters), strict=True)]
+        total = 0
+        for bound, total in zip(_BOUNDS, accumulate(counts), strict=True):  # the last one is the count
+            yield Sample(name + "_bucket", {**named, "le": bound}, float(total))
+        yield Sample(name + "_sum", named, sum(each.latency.sum_s for each in counters))
+        yield Sample(name + "_count", named, float(total))
+
+
+def _live(clusters: list[Any]) -> Iterator[tuple[tuple[str, str], Any]]:
+    """Every endpoint with its labels; made anew for each family, since ten thousand at once would be a long turn."""
+    for cluster in clusters:
+        for endpoint in cluster.endpoints:
+            key = endpoint.key
+            label = str(key)
+            if key.protocol != "TCP":
+                label += f"/{key.protocol.lower()}"
+            if key.site:
+                label += f"@{key.site}"
+            yield (cluster.name, label), endpoint
+
+
+def _attributes(attribute: str, keyed: Iterable[tuple[tuple[str, ...], Any]]) -> Iterator[Row]:
+    """One row for each object. A function of its own, because a generator expression would see `attribute` change."""
+    for key, each in keyed:
+        yield key, getattr(each, attribute)
+
+
+def _members(clusters: list[Any]) -> Iterator[Row]:
+    for cluster in clusters:
+        ready = sum(endpoint.ready for endpoint in cluster.endpoints)
+        yield (cluster.name, "ready"), ready
+        yield (cluster.name, "not_ready"), len(cluster.endpoints) - ready
+
+
+#: Metric and key of `GatewayView.process`.
+_FROM_PROCESS: Final = (
+    ("voltgw_config_last_success_timestamp_seconds", "config_wall"),
+    ("voltgw_open_streams", "open_streams"),
+    ("voltgw_open_streams_limit", "open_limit"),
+    ("voltgw_loop_turns_total", "turns"),
+    ("voltgw_loop_slow_turns_total", "slow_turns"),
+    ("voltgw_loop_longest_turn_seconds", "longest_turn_s"),
+    ("voltgw_internal_failures_total", "failures"),
+    ("voltgw_probes_total", "probes"),
+    ("voltgw_probe_failures_total", "probe_failures"),
+)
+#: Metric and attribute of `ListenerCounters`.
+_OF_LISTENER: Final = (
+    ("voltgw_listener_connections_total", "accepted"),
+    ("voltgw_listener_open_connections", "open"),
+    ("voltgw_listener_bad_requests_total", "bad_requests"),
+    ("voltgw_listener_timeouts_total", "timeouts"),
+)
+#: Metric and attribute of `ClusterCounters`, and of the cluster itself.
+_CLUSTER_COUNTERS: Final = (
+    ("voltgw_cluster_requests_total", "requests"),
+    ("voltgw_cluster_connects_total", "connects"),
+    ("voltgw_cluster_connect_failures_total", "connect_failures"),
+    ("voltgw_cluster_no_endpoint_total", "no_endpoint"),
+    ("voltgw_cluster_overflows_total", "overflow"),
+    ("voltgw_cluster_resets_total", "resets"),
+    ("voltgw_cluster_retries_total", "retries"),
+    ("voltgw_cluster_timeouts_total", "timeouts"),
+)
+_CLUSTER_GAUGES: Final = (
+    ("voltgw_cluster_active_requests", "active"),
+    ("voltgw_cluster_pending_requests", "pending"),
+    ("voltgw_cluster_open_connections", "connections"),
+)
+#: Metric and attribute of an endpoint.
+_OF_ENDPOINT: Final = (
+    ("voltgw_endpoint_requests_total", "requests"),
+    ("voltgw_endpoint_connect_failures_total", "connect_failures"),
+    ("voltgw_endpoint_active_requests", "active"),
+    ("voltgw_endpoint_open_connections", "connections"),
+)

@@ -1,0 +1,106 @@
+"""Every metric that `/metrics` shows: a promise to dashboards; its page in the docs is made from this.
+
+Names follow Prometheus: base units, ``_total`` for counters. Labels are names from the configuration, addresses of endpoints,
+and words of ours, never something that a client sent; so their number is bounded by what the operator configured.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+MetricType = Literal["counter", "gauge", "histogram", "info"]
+
+
+class MetricName(NamedTuple):
+    """One metric; `labels` in the order in which the collector gives their values."""
+
+    name: str
+    type: MetricType
+    labels: tuple[str, ...]
+    meaning: str
+
+
+_ROUTE: Final = ("virtual_host", "route")
+_CLUSTER: Final = ("cluster",)
+_ENDPOINT: Final = ("cluster", "endpoint")
+_LISTENER: Final = ("listener", "protocol")
+
+METRICS: Final = (
+    # The process.
+    MetricName("voltgw_build_info", "info", ("version", "python", "twisted"), "What runs; always 1."),
+    MetricName("voltgw_start_time_seconds", "gauge", (), "When it started, seconds since the epoch."),
+    MetricName("voltgw_ready", "gauge", (), "1 if it may be sent traffic, as /ready says."),
+    MetricName("voltgw_draining", "gauge", (), "1 once it takes no new work."),
+    MetricName("voltgw_config_generation", "gauge", (),
+               "The configuration that runs: 1 for that of the start, one more for each successful reload."),
+    MetricName("voltgw_config_reloads_total", "counter", ("outcome",), "Reloads that were ``ok`` or ``rejected``."),
+    MetricName("voltgw_config_last_success_timestamp_seconds", "gauge", (),
+               "When the configuration that runs was taken over, seconds since the epoch."),
+    MetricName("voltgw_open_streams", "gauge", (), "Connections open now, clients' and endpoints' together."),
+    MetricName("voltgw_open_streams_limit", "gauge", (), "So many may be open; then listeners pause."),
+    MetricName("voltgw_loop_turns_total", "counter", (), "Turns of the data plane's event loop."),
+    MetricName("voltgw_loop_slow_turns_total", "counter", (), "Turns that took longer than 20 ms."),
+    MetricName("voltgw_loop_longest_turn_seconds", "gauge", (), "The longest turn since the start."),
+    MetricName("voltgw_internal_failures_total", "counter", (),
+               "Exceptions that only a connection's guard caught; each is a bug and stands in the log."),
+    MetricName("voltgw_probes_total", "counter", (), "Health probes that have ended."),
+    MetricName("voltgw_probe_failures_total", "counter", (), "Those that failed."),
+    # Listeners.
+    MetricName("voltgw_listener_bound", "gauge", (*_LISTENER, "kind"), "1 if the port is bound."),
+    MetricName("voltgw_listener_connections_total", "counter", _LISTENER, "Connections accepted."),
+    MetricName("voltgw_listener_open_connections", "gauge", _LISTENER, "Connections open now."),
+    MetricName("voltgw_listener_pauses_total", "counter", (*_LISTENER, "reason"),
+               "Times that accepting stopped: at the ``limit`` of connections, or for want of ``descriptors``."),
+    MetricName("voltgw_listener_bytes_total", "counter", (*_LISTENER, "direction"), "Bytes ``in`` and ``out``."),
+    MetricName("voltgw_listener_bad_requests_total", "counter", _LISTENER, "Bytes that were no valid request."),
+    MetricName("voltgw_listener_timeouts_total", "counter", _LISTENER, "Clients that were too slow."),
+    # Virtual hosts and routes.
+    MetricName("voltgw_requests_total", "counter", (*_ROUTE, "code_class"),
+               "Requests by the class of the status that the client was sent, ``none`` if nothing was; for TCP, "
+               "connections. Without host and route: what no route took. A route appears with its first request."),
+    MetricName("voltgw_request_bytes_total", "counter", _ROUTE, "Bytes from clients, heads included."),
+    MetricName("voltgw_response_bytes_total", "counter", _ROUTE, "Bytes to clients, heads included."),
+    MetricName("voltgw_request_duration_seconds", "histogram", _ROUTE,
+               "From the request's beginning to the last byte of its answer; for TCP, how long connections lived."),
+    MetricName("voltgw_response_flags_total", "counter", (*_ROUTE, "flag"),
+               "Requests and connections that went wrong, by response flag (Envoy's letters)."),
+    # Clusters.
+    MetricName("voltgw_cluster_requests_total", "counter", _CLUSTER, "Requests, for TCP connections, given an endpoint."),
+    MetricName("voltgw_cluster_responses_total", "counter", (*_CLUSTER, "code_class"), "Answers of its endpoints."),
+    MetricName("voltgw_cluster_connects_total", "counter", _CLUSTER, "Connections made to its endpoints."),
+    MetricName("voltgw_cluster_connect_failures_total", "counter", _CLUSTER, "Connections refused or timed out."),
+    MetricName("voltgw_cluster_no_endpoint_total", "counter", _CLUSTER, "Requests that found no endpoint ready."),
+    MetricName("voltgw_cluster_overflows_total", "counter", _CLUSTER, "Requests refused at a limit of the cluster."),
+    MetricName("voltgw_cluster_resets_total", "counter", _CLUSTER, "Connections that ended before their answer did."),
+    MetricName("voltgw_cluster_retries_total", "counter", _CLUSTER, "Further tries."),
+    MetricName("voltgw_cluster_timeouts_total", "counter", _CLUSTER, "Answers that did not begin or go on in time."),
+    MetricName("voltgw_cluster_active_requests", "gauge", _CLUSTER, "Requests under way."),
+    MetricName("voltgw_cluster_pending_requests", "gauge", _CLUSTER, "Requests that wait for a connection."),
+    MetricName("voltgw_cluster_open_connections", "gauge", _CLUSTER, "Connections open to its endpoints."),
+    MetricName("voltgw_cluster_endpoints", "gauge", (*_CLUSTER, "state"), "Endpoints ``ready`` and ``not_ready``."),
+    # Endpoints.
+    MetricName("voltgw_endpoint_ready", "gauge", _ENDPOINT, "1 if it may be given requests."),
+    MetricName("voltgw_endpoint_healthy", "gauge", _ENDPOINT,
+               "What its health checks say: 1 or 0; absent while they have said nothing, or if there are none."),
+    MetricName("voltgw_endpoint_requests_total", "counter", _ENDPOINT, "Requests, for TCP connections, given to it."),
+    MetricName("voltgw_endpoint_responses_total", "counter", (*_ENDPOINT, "code_class"),
+               "Its answers; from its first request on."),
+    MetricName("voltgw_endpoint_connect_failures_total", "counter", _ENDPOINT, "Connections refused or timed out."),
+    MetricName("voltgw_endpoint_active_requests", "gauge", _ENDPOINT, "Requests under way at it."),
+    MetricName("voltgw_endpoint_open_connections", "gauge", _ENDPOINT, "Connections open to it, idle ones included."),
+    MetricName("voltgw_endpoint_idle_connections", "gauge", _ENDPOINT, "Connections in its pool."),
+    # The access log.
+    MetricName("voltgw_access_log_lines_total", "counter", (), "Lines handed to the file."),
+    MetricName("voltgw_access_log_bytes_total", "counter", (), "Bytes written."),
+    MetricName("voltgw_access_log_queued", "gauge", (), "Records that wait to be formatted."),
+    MetricName("voltgw_access_log_dropped_total", "counter", ("reason",),
+               "Lines lost: the ``queue`` was full, the reader ``blocked``, writing ``failed``, or a bug in the "
+               "``format``."),
+    # prometheus_client's own, from /proc.
+    MetricName("process_cpu_seconds_total", "counter", (), "CPU time of the process, user and system."),
+    MetricName("process_resident_memory_bytes", "gauge", (), "Memory in use."),
+    MetricName("process_virtual_memory_bytes", "gauge", (), "Address space in use."),
+    MetricName("process_start_time_seconds", "gauge", (), "When the process started, seconds since the epoch."),
+    MetricName("process_open_fds", "gauge", (), "Open file descriptors."),
+    MetricName("process_max_fds", "gauge", (), "So many may be open."),
+)

@@ -1,0 +1,190 @@
+"""The admin interface's sites: who may ask what, and what every answer has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from voltgw.observe.answers import Answer, Sending, cut
+from voltgw.observe.contents import Page, refuse
+from voltgw.observe.guard import refusal
+from voltgw.observe.pages import CONTENT_SECURITY_POLICY
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress, IReactorTime
+    from twisted.web.http import Request as HttpRequest
+
+#: Connections open at once to one of our sites; the next ones are closed. Scrapers and probes need a handful.
+MAX_CONNECTIONS: Final = 64
+#: A connection without a request, or with half of one, is closed after this.
+IDLE_TIMEOUT_S: Final = 30.0
+#: Nothing that we serve wants a request body; a client that sends more than this is cut off.
+MAX_BODY_BYTES: Final = 64 * 1024
+
+_FIELDS: Final = (
+    (b"Server", b"voltgw"),
+    (b"Cache-Control", b"no-store"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"X-Frame-Options", b"DENY"),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"Cross-Origin-Resource-Policy", b"same-origin"),
+    (b"Content-Security-Policy", CONTENT_SECURITY_POLICY.encode("ascii")),
+)
+_USE_THE_SOCKET: Final = (
+    "over TCP the admin interface only answers questions; for this, set gateway.admin to {unix: PATH} and use that "
+    "socket, or send the process a signal: SIGHUP reloads, SIGTERM drains and stops"
+)
+
+
+class Root(Resource):
+    """Looks a path up and serves its page, after `guard` found nothing against the request."""
+
+    isLeaf = True
+    _log = Logger()
+
+    def __init__(self, pages: Mapping[bytes, Page], clock: IReactorTime, monotonic: Callable[[], float], *,
+                 names: Collection[str] = (), guarded: bool = True) -> None:
+        super().__init__()
+        self._pages = pages
+        self._clock = clock
+        self._monotonic = monotonic
+        self._names = names
+        self._guarded = guarded
+
+    def render(self, request: HttpRequest) -> int:
+        """Answer one request."""
+        assert isinstance(request, Request)     # our site makes no others
+        try:
+            answer = self._answer(request)
+        except Exception:
+            answer = self._failed(request)
+        if isinstance(answer, Deferred):
+            gone = request.notifyFinish()
+            gone.addErrback(lambda failure: None)   # the client did not wait: the act goes on, nobody is told
+            answer.addErrback(self._late_failure, request)
+            answer.addCallback(self._send_late, request, gone)
+        else:
+            self._send(request, answer)
+        return NOT_DONE_YET
+
+    def _answer(self, request: Request) -> Answer | Deferred[Answer]:
+        here = request.getHost()
+        unix = isinstance(here, UNIXAddress)
+        if self._guarded:
+            local = here.host if isinstance(here, IPv4Address | IPv6Address) else ""
+            why = refusal(lambda name: request.requestHeaders.getRawHeaders(name, ()), local, self._names, any_host=unix)
+            if why:
+                return refuse(request, 403, why)
+        found = self._pages.get(request.path)
+        if found is None:
+            return refuse(request, 404, "there is no such page")
+        allowed = b"POST" if found.act else b"GET, HEAD"
+        if request.method not in allowed.split(b", "):
+            return refuse(request, 405, "this page is not asked for like that", ((b"Allow", allowed),))
+        if found.act and not unix:
+            return refuse(request, 403, _USE_THE_SOCKET)
+        return found.serve(request)
+
+    def _send(self, request: Request, answer: Answer) -> None:
+        request.setResponseCode(answer.status)
+        headers = request.responseHeaders
+        for name, value in (*_FIELDS, *answer.fields, (b"Content-Type", answer.content_type.encode("latin-1"))):
+            headers.setRawHeaders(name, [value])
+        if request.method == b"HEAD":
+            request.finish()
+            return
+        body = answer.body
+        if isinstance(body, tuple):
+            whole = b"".join(body)
+            headers.setRawHeaders(b"Content-Length", [b"%d" % len(whole)])
+            request.write(whole)
+            request.finish()
+        else:
+            Sending(request, iter(body), self._clock, self._monotonic)
+
+    def _send_late(self, answer: Answer, request: Request, gone: Deferred[None]) -> None:
+        if not gone.called:
+            self._send(request, answer)
+
+    def _late_failure(self, failure: Failure, request: Request) -> Answer:
+        self._log.failure("the admin interface failed at {path!r}", failure, path=request.path)
+        return refuse(request, 500, "an internal error, see the log")
+
+    def _failed(self, request: Request) -> Answer:
+        return self._late_failure(Failure(), request)
+
+
+class AdminRequest(Request):
+    """A request whose body is thrown away as it comes, and is not long."""
+
+    def gotLength(self, length: int | None) -> None:
+        """The head is complete."""
+        self.content = BytesIO()
+        self._body_bytes = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._body_bytes += len(data)
+        if self._body_bytes > MAX_BODY_BYTES:
+            cut(self)
+
+
+class AdminSite(Site):
+    """A site that writes no log of its own: the process log has what changed, and questions change nothing."""
+
+    noisy = False
+    requestFactory = AdminRequest
+
+    def __init__(self, root: Root, clock: IReactorTime) -> None:
+        super().__init__(root, reactor=clock, timeout=IDLE_TIMEOUT_S)
+
+    def startFactory(self) -> None:
+        """Called by Twisted, to open a log and to keep the time for it; we do neither."""
+
+    def log(self, request: HttpRequest) -> None:
+        """Called by Twisted when a request is over."""
+
+
+class BoundedFactory(WrappingFactory):
+    """Takes at most `MAX_CONNECTIONS` at once, and can close them all."""
+
+    noisy = False
+
+    def __init__(self, site: AdminSite) -> None:
+        super().__init__(site)
+        self._closed: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]
+        """Twisted has accepted a connection; None closes it (which `WrappingFactory` does not say)."""
+        return None if len(self.protocols) >= MAX_CONNECTIONS else super().buildProtocol(addr)
+
+    def unregisterProtocol(self, p: ProtocolWrapper) -> None:
+        """A connection is over."""
+        super().unregisterProtocol(p)
+        if self._closed is not None and not self.protocols:
+            closed, self._closed = self._closed, None
+            closed.callback(None)
+
+    def close(self) -> Deferred[None]:
+        """Close every connection, behind what was written to it; the result comes when all are gone."""
+        if not self.protocols:
+            return succeed(None)
+        closed: Deferred[None] = Deferred()
+        self._closed = closed
+        for protocol in list(self.protocols):
+            protocol.loseConnection()
+        return closed
+
+    def abort(self) -> None:
+        """Close every connection that is still there, at once."""
+        for protocol in list(self.protocols):
+            protocol.abortConnection()

@@ -1,0 +1,54 @@
+"""What all connections of the data plane share: clocks, chance, the way to dial, the access log, request numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from voltgw.net.connector import dial
+from voltgw.values.counters import RouteCounters
+
+if TYPE_CHECKING:
+    from voltgw.cluster.endpoint import Endpoint
+    from voltgw.errors import ConnectFailed
+    from voltgw.interfaces import AccessSink
+    from voltgw.net.connector import Dial
+    from voltgw.net.deadlines import Deadlines
+    from voltgw.net.loop import Loop
+
+#: The last group of a UUID: 12 hexadecimal digits, counted up from a random start.
+_COUNT_MASK: Final = (1 << 48) - 1
+
+
+class Plane:
+    """One per process; everything a connection needs from outside itself.
+
+    `random` gives a number in [0, 1). `request_id_prefix` and `requests` make request ids in the form of a UUID: 80 bits of
+    chance per process, then a count. They tell requests apart; they are no secret.
+    """
+
+    __slots__ = ("access", "deadlines", "loop", "monotonic", "random", "request_id_prefix", "requests", "soon", "unrouted",
+                 "wall")
+
+    def __init__(self, loop: Loop, access: AccessSink, wall: Callable[[], float], random: Callable[[], float]) -> None:
+        self.loop = loop
+        self.access = access
+        self.wall = wall
+        self.random = random
+        self.monotonic = loop.monotonic
+        self.deadlines: Deadlines = loop.deadlines
+        self.soon = loop.soon
+        chance = int(random() * (1 << 40)) << 40 | int(random() * (1 << 40))
+        text = f"{chance:020x}"
+        self.request_id_prefix = f"{text[:8]}-{text[8:12]}-4{text[12:15]}-8{text[15:18]}-".encode("ascii")
+        self.requests = int(random() * (1 << 32))
+        self.unrouted = RouteCounters()     # requests that no route took
+
+    def request_id(self) -> bytes:
+        """A new request id. The hot path does the same in line."""
+        self.requests = count = self.requests + 1 & _COUNT_MASK
+        return b"%b%012x" % (self.request_id_prefix, count)
+
+    def dial(self, endpoint: Endpoint, protocol: Any, timeout_s: float, failed: Callable[[ConnectFailed], None]) -> Dial:
+        """Connect `protocol` to `endpoint`; `protocol.makeConnection` or `failed` is called later, exactly once."""
+        return dial(self.loop, endpoint.address, endpoint.port, protocol, timeout_s, failed)

@@ -1,0 +1,100 @@
+"""Answers of our own: small, honest, and in the form the client asked for (RFC 9457 problem details, or a page)."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from voltgw.wire.http1 import http_date
+
+if TYPE_CHECKING:
+    from voltgw.routing.table import VirtualHost
+    from voltgw.values.head import RequestHead
+    from voltgw.values.reply import Reply
+
+REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+REASONS[413] = b"Content Too Large"
+REASONS[421] = b"Misdirected Request"
+REASONS[499] = b"Client Closed Request"
+
+#: Statuses whose answers have no body, and no Content-Length either (RFC 9110 8.6: in a 304 it would be the 200's).
+_BODILESS: Final = frozenset((204, 304))
+
+_PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{status} {title}</title></head>
+<body><h1>{status} {title}</h1><p>{detail}</p><p>request {request_id}</p></body></html>
+"""
+
+
+def render(
+    reply: Reply, head: RequestHead | None, host: VirtualHost | None, request_id: bytes, wall: float, close: bool,
+) -> bytes:
+    """The whole answer as bytes: head and body.
+
+    `head` None means that the request was never understood; it is then answered as HTTP/1.1 and the connection closes.
+    """
+    status = reply.status
+    body, content_type = (_page(reply, head, host, request_id) if reply.negotiate and not reply.body
+                          else (reply.body, None))
+    lines = [b"HTTP/1.1 %d %b" % (status, REASONS.get(status, b""))]
+    lines += [b"%b: %b" % field for field in reply.fields]
+    if content_type is not None:
+        lines.append(b"content-type: " + content_type)
+    server = b"server: voltgw" if host is None else host.server_line
+    if server is not None:
+        lines.append(server)
+    lines.append(b"date: " + http_date(wall))
+    if reply.flag:
+        lines.append(b"x-request-id: " + request_id)
+    if status >= 200 and status not in _BODILESS:
+        lines.append(b"content-length: %d" % len(body))
+    if close:
+        lines.append(b"connection: close")
+    elif head is not None and not head.minor:
+        lines.append(b"connection: keep-alive")
+    lines.append(b"")
+    without_body = status in _BODILESS or status < 200 or (head is not None and head.method == b"HEAD")
+    lines.append(b"" if without_body else body)
+    return b"\r\n".join(lines)
+
+
+def _page(
+    reply: Reply, head: RequestHead | None, host: VirtualHost | None, request_id: bytes
+) -> tuple[bytes, bytes | None]:
+    """Body and content type of an error: the operator's own, else ours by Accept."""
+    status = reply.status
+    if status in _BODILESS:
+        return b"", None
+    if host is not None:
+        own = host.custom_errors.get(status) or host.custom_errors.get(status // 100)
+        if own is not None:
+            return own, b"text/html; charset=utf-8"
+        if not host.default_error_pages:
+            return b"", None
+    title = REASONS.get(status, b"").decode("ascii")
+    detail = DETAILS.get(reply.flag, "")
+    accept = head.get(b"accept") if head is not None else None
+    if accept is not None and b"text/html" in accept:
+        page = _PAGE.format(status=status, title=title, detail=escape(detail), request_id=request_id.decode("ascii"))
+        return page.encode("utf-8"), b"text/html; charset=utf-8"
+    problem = {"title": title, "status": status, "detail": detail, "flag": reply.flag,
+               "request_id": request_id.decode("ascii")}
+    return json.dumps(problem).encode("utf-8") + b"\n", b"application/problem+json"
+
+
+#: What a client may know of each response flag; endpoint addresses and names stay in the log.
+DETAILS: Final[dict[str, str]] = {
+    "DPE": "The request is not valid HTTP, or more than this gateway takes.",
+    "DT": "The request did not arrive in time.",
+    "NC": "The route leads to a cluster that is not configured.",
+    "NR": "No virtual host or route takes this request.",
+    "UC": "The endpoint closed the connection before its answer was complete.",
+    "UF": "The connection to the endpoint failed.",
+    "UH": "No healthy endpoint is available.",
+    "UO": "The limit of waiting requests is reached.",
+    "UPE": "The endpoint's answer is not valid HTTP.",
+    "UT": "The endpoint did not answer in time.",
+    "IE": "The gateway failed on this request; its log says why.",
+}

@@ -1,0 +1,1 @@
+"""Filters that a route runs over a request or a response, one kind a file."""

@@ -1,0 +1,304 @@
+"""Conditions of routes, compiled: one `Clause` per entry of a rule's `match`.
+
+A clause is made of parts that must all hold; each is a small function of the request head and the port on which the request
+came in, and a sentence for explain. Conditions on a literal path, or on the literal that a regex begins with, are set apart:
+`voltgw.routing.index` decides them by table and leaves `Clause.test`, what remains to be asked.
+
+Semantics beyond objects.md 5.2:
+
+* Header names compare without case, values exactly (Host without case). Of several values one that fits is enough;
+  `invert_match` turns the result around, so it holds where the header is absent. A name alone asks for presence.
+* Query keys and values are compared decoded (``%xx``, and ``+`` as space); of a repeated key one value that fits is enough.
+  A key alone asks for presence.
+* A regex covers the whole value: the path without its query, a field value, a decoded query value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from voltgw.routing.path import BadTarget, has_dot_segments, literal_path
+from voltgw.routing.problems import at
+from voltgw.routing.regex.pattern import ANY, FIELD, PATH, Pattern, Shape
+from voltgw.values.head import CHUNKED
+
+if TYPE_CHECKING:
+    from voltgw.config.objects.route import (
+        HeaderMatcherType,
+        PathMatcherType,
+        PortMatcherType,
+        QueryParameterMatcherType,
+        RouteMatch,
+    )
+    from voltgw.values.head import RequestHead
+
+Test: TypeAlias = "Callable[[RequestHead, int], bool]"
+
+#: Fields that belong to one connection (RFC 9110 7.6.1): the codec sets them aside, routes may still ask for them.
+_HOP_BY_HOP: Final = frozenset((
+    "connection", "keep-alive", "proxy-connection", "te", "trailer", "http2-settings", "proxy-authorization",
+    "proxy-authenticate",
+))
+#: Headers whose wanted value explain does not show.
+_SECRET: Final = frozenset(("authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"))
+
+
+class PathKind(Enum):
+    """What a clause asks of the path before anything else."""
+
+    ANY = "any"
+    EXACT = "exact"                     # the path is `literal`
+    PREFIX = "prefix"                   # the path begins with `literal`
+    SEGMENTS = "segments"               # the same, but only where a segment ends
+
+
+class Part(NamedTuple):
+    """One condition: in words, and as a function."""
+
+    text: str
+    test: Test
+
+
+class Clause:
+    """One entry of a rule's `match`.
+
+    `parts` are all conditions. `kind` and `literal` are what of them a table can decide, `test` the rest (None = nothing):
+    the clause holds when both do. `replaced` is how many bytes of a path that it matches `prefix_rewrite` puts something
+    else for, None = all of them; `segments` whether these are whole segments.
+    """
+
+    __slots__ = ("kind", "literal", "parts", "replaced", "segments", "test")
+
+    def __init__(
+        self, kind: PathKind, literal: bytes, parts: Sequence[Part], test: Test | None, replaced: int | None,
+        segments: bool = False,
+    ) -> None:
+        self.segments = segments
+        self.kind = kind
+        self.literal = literal
+        self.parts = tuple(parts)
+        self.test = test
+        self.replaced = replaced
+
+    def holds(self, head: RequestHead, port: int) -> bool:
+        """Whether every part holds; what the tables find, found the slow way."""
+        return all(part.test(head, port) for part in self.parts)
+
+
+#: The clause of a rule without `match`. A prefix rewrite replaces the first slash, as for the prefix ``/``.
+EVERYTHING: Final = Clause(PathKind.ANY, b"", (), None, 1)
+
+
+def compile_match(spec: RouteMatch, *, segments: bool = False, normalised: bool = True) -> Clause:
+    """The clause of one entry.
+
+    With `segments` a prefix ends where a path segment does. `normalised` false means that paths come as they were written.
+    Raises ValueError.
+    """
+    kind, literal, whole_path = PathKind.ANY, b"", False
+    parts: list[Part] = []
+    rest: list[Part] = []
+    if spec.http_method.value != "ANY":
+        rest.append(_method(spec.http_method.value.encode("ascii")))
+    if spec.incoming_port is not None and not spec.incoming_port.no_port_match:
+        port = _port(spec.incoming_port)
+        if port is not None:
+            rest.append(port)
+    if spec.path is not None:
+        with at("path"):
+            kind, literal, whole_path, part, left = _path(spec.path, segments, normalised)
+        if part is not None:
+            parts.append(part)
+        if left is not None:
+            rest.append(left)
+    for number, header in enumerate(spec.headers):
+        with at("headers", number):
+            rest.append(_header(header))
+    for number, parameter in enumerate(spec.query_params):
+        with at("query_params", number):
+            rest.append(_parameter(parameter))
+    tests = tuple(part.test for part in rest)
+    parts += [part for part in rest if part not in parts]
+    replaced = None if whole_path else len(literal) or 1
+    return Clause(kind, literal, parts, _all_of(tests), replaced, segments)
+
+
+def _all_of(tests: tuple[Test, ...]) -> Test | None:
+    if len(tests) < 2:
+        return tests[0] if tests else None
+
+    def every(head: RequestHead, port: int) -> bool:
+        for test in tests:              # noqa: SIM110  # a generator would cost a frame per request
+            if not test(head, port):
+                return False
+        return True
+
+    return every
+
+
+def _method(method: bytes) -> Part:
+    return Part(f"the method is {method.decode('ascii')}", lambda head, port: head.method == method)
+
+
+def _port(spec: PortMatcherType) -> Part | None:
+    ranges = spec.port_ranges
+    if spec.port is not None:
+        wanted = spec.port
+        return Part(f"the port is {wanted}", lambda head, port: port == wanted)
+    if not ranges:
+        return None
+    return Part(f"the port is in {', '.join(map(str, ranges))}", lambda head, port: any(port in span for span in ranges))
+
+
+# -- the path ----------------------------------------------------------------------------------------------------------
+
+def _path(
+    spec: PathMatcherType, segments: bool, normalised: bool,
+) -> tuple[PathKind, bytes, bool, Part | None, Part | None]:
+    """Kind and literal for the tables, whether a rewrite replaces the whole path, the condition, what the tables leave."""
+    if spec.regex is not None:
+        with at("regex"):
+            pattern = Pattern(spec.regex, PATH)
+        matches = pattern.matches
+        part = Part(f"the path matches the regex {spec.regex}", lambda head, port: bool(matches(head.path)))
+        if pattern.shape is Shape.LITERAL:
+            return PathKind.EXACT, pattern.prefix, True, part, None
+        kind = PathKind.PREFIX if pattern.prefix else PathKind.ANY
+        return kind, pattern.prefix, True, part, None if pattern.shape is Shape.PREFIX else part
+    if spec.path is not None:
+        with at("path"):
+            literal = _literal(spec.path, normalised, whole=True)
+        text = f"the path is {literal.decode('ascii')}"
+        return PathKind.EXACT, literal, True, Part(text, lambda head, port: head.path == literal), None
+    if spec.prefix is None:
+        return PathKind.ANY, b"", False, None, None
+    with at("prefix"):
+        literal = _literal(spec.prefix, normalised, whole=False)
+    shown = literal.decode("ascii")
+    if not segments or literal.endswith(b"/"):
+        return (PathKind.PREFIX, literal, False,
+                Part(f"the path begins with {shown}", lambda head, port: head.path.startswith(literal)), None)
+    below = literal + b"/"
+    return (PathKind.SEGMENTS, literal, False,
+            Part(f"the path is {shown} or stands below it",
+                 lambda head, port: head.path == literal or head.path.startswith(below)), None)
+
+
+def _literal(text: str, normalised: bool, *, whole: bool) -> bytes:
+    """What an operator wrote, as it stands in requests; refused when no path ever looks like that."""
+    if text == "*":
+        return b"*"                     # the target of OPTIONS *
+    if not text.startswith("/"):
+        raise BadTarget("can never be matched: every path begins with /")
+    literal = literal_path(text, normalised=normalised)
+    if normalised and has_dot_segments(literal if whole else literal[:literal.rfind(b"/") + 1]):
+        raise BadTarget("can never be matched: dot segments are resolved before paths are matched")
+    return literal
+
+
+# -- headers -----------------------------------------------------------------------------------------------------------
+
+def _header(spec: HeaderMatcherType) -> Part:
+    name = spec.name.lower()
+    values = _set_aside(name)
+    without_case = name in ("host", ":authority")
+    key = name.encode("ascii")
+    test: Test
+    if spec.exact is not None:
+        exact = (spec.exact.lower() if without_case else spec.exact).encode("utf-8")
+        pair = (key, exact)
+        test = ((lambda head, port: pair in head.fields) if values is None
+                else (lambda head, port: exact in values(head)))
+        text = f"header {name} is {'the wanted one' if name in _SECRET else repr(spec.exact)}"
+    elif spec.regex is not None:
+        with at("regex"):
+            pattern = Pattern(f"(?i){spec.regex}" if without_case else spec.regex, FIELD)
+        test = _header_matches(key, pattern) if values is None else _matches_any(values, pattern)
+        text = f"header {name} matches {'the regex' if name in _SECRET else spec.regex}"
+    else:
+        test = (lambda head, port: head.get(key) is not None) if values is None else (lambda head, port: any(values(head)))
+        text = f"header {name} is there"
+    if spec.invert_match:
+        return Part(f"not: {text}", lambda head, port: not test(head, port))
+    return Part(text, test)
+
+
+def _header_matches(key: bytes, pattern: Pattern) -> Test:
+    matches = pattern.matches
+
+    def test(head: RequestHead, port: int) -> bool:
+        for name, value in head.fields: # noqa: SIM110  # a generator would cost a frame per request
+            if name == key and matches(value):
+                return True
+        return False
+
+    return test
+
+
+def _matches_any(values: Callable[[RequestHead], list[bytes]], pattern: Pattern) -> Test:
+    return lambda head, port: any(map(pattern.matches, values(head)))
+
+
+def _set_aside(name: str) -> Callable[[RequestHead], list[bytes]] | None:
+    """How to get the values of what does not stand in `RequestHead.fields`; None for every other header."""
+    if name in ("host", ":authority"):
+        return lambda head: [head.authority.lower()]
+    if name == ":method":
+        return lambda head: [head.method]
+    if name == ":path":
+        return lambda head: [head.path if head.query is None else head.path + b"?" + head.query]
+    if name == "upgrade":
+        return lambda head: [] if head.upgrade is None else [head.upgrade]
+    if name == "expect":
+        return lambda head: [b"100-continue"] if head.expect_continue else []
+    if name == "content-length":
+        return lambda head: [b"%d" % head.length] if head.length > 0 else []
+    if name == "transfer-encoding":
+        return lambda head: [b"chunked"] if head.length == CHUNKED else []
+    if name in _HOP_BY_HOP:
+        key = name.encode("ascii")
+        return lambda head: [value for field, value in head.connection if field == key]
+    if name.startswith(":"):
+        raise ValueError(f"{name} cannot be matched; :authority, :method and :path can")
+    return None
+
+
+# -- the query ---------------------------------------------------------------------------------------------------------
+
+def _parameter(spec: QueryParameterMatcherType) -> Part:
+    key = spec.key.encode("utf-8")
+    fits: Callable[[bytes], object]
+    if spec.exact is not None:
+        exact = spec.exact.encode("utf-8")
+        fits, text = exact.__eq__, f"is {spec.exact!r}"
+    elif spec.regex is not None:
+        with at("regex"):
+            fits, text = Pattern(spec.regex, ANY).matches, f"matches {spec.regex}"
+    else:
+        fits, text = _anything, "is there"
+
+    # Only parameters whose name could be the key, if it were decoded, are looked at: the rest is passed over in one go.
+    find = re.compile(rb"(?:\A|&)([^=&]{%d,%d})(?:=([^&]*))?(?=&|\Z)" % (len(key), 3 * len(key))).findall
+
+    def test(head: RequestHead, port: int) -> bool:
+        query = head.query
+        if not query or (key not in query and b"%" not in query and b"+" not in query):
+            return False
+        for name, value in find(query): # noqa: SIM110  # a generator would cost a frame per request
+            if (name == key or _decoded(name) == key) and fits(_decoded(value)):
+                return True
+        return False
+
+    return Part(f"query parameter {spec.key} {text}", test)
+
+
+def _anything(value: bytes) -> bool:
+    return True
+
+
+def _decoded(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" ")) if b"%" in text or b"+" in text else text

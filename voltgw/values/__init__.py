@@ -1,0 +1,1 @@
+"""What every room speaks of: plain slotted values, no behaviour that needs a reactor."""

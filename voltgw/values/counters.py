@@ -1,0 +1,76 @@
+"""Plain integers where things happen; `observe.metrics` reads them when Prometheus asks.
+
+Nothing here is atomic or locked: one reactor thread writes, the same thread reads.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Upper bounds of the latency buckets in microseconds: powers of two from 64 us to 67 s, then +Inf.
+LATENCY_BOUNDS_US: Final = tuple(1 << n for n in range(6, 27))
+_FIRST: Final = 6
+_LAST: Final = len(LATENCY_BOUNDS_US)
+
+
+class Histogram:
+    """Latencies in log-2 buckets: bucket *i* counts values up to ``LATENCY_BOUNDS_US[i]``, the last one the rest."""
+
+    __slots__ = ("buckets", "sum_s")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (_LAST + 1)
+        self.sum_s = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one value (seconds, not negative)."""
+        index = (int(seconds * 1e6) >> _FIRST).bit_length()
+        self.buckets[index if index < _LAST else _LAST] += 1
+        self.sum_s += seconds
+
+
+class RouteCounters:
+    """What happened on one route of one virtual host; `status[n]` counts answers of class n00 (0: none was sent)."""
+
+    __slots__ = ("bytes_in", "bytes_out", "latency", "local_replies", "status")
+
+    def __init__(self) -> None:
+        self.status = [0] * 6
+        self.bytes_in = 0           # request bytes from the client, heads included
+        self.bytes_out = 0          # response bytes to the client, heads included
+        self.local_replies: dict[str, int] = {}     # by flag
+        self.latency = Histogram()
+
+
+class ClusterCounters:
+    """What one cluster was asked to do; `status[n]` counts the endpoints' answers, not ours."""
+
+    __slots__ = ("connect_failures", "connects", "no_endpoint", "overflow", "requests", "resets", "retries", "status",
+                 "timeouts")
+
+    def __init__(self) -> None:
+        self.requests = 0           # exchanges (HTTP) or connections (TCP) that picked an endpoint
+        self.status = [0] * 6
+        self.connects = 0
+        self.connect_failures = 0
+        self.no_endpoint = 0
+        self.overflow = 0
+        self.resets = 0             # connections that ended before the answer was complete
+        self.retries = 0
+        self.timeouts = 0
+
+
+class ListenerCounters:
+    """One listener; `paused` counts how often accepting stopped, by why."""
+
+    __slots__ = ("accepted", "bad_requests", "bytes_in", "bytes_out", "open", "paused_fds", "paused_limit", "timeouts")
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.open = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.bad_requests = 0
+        self.paused_limit = 0       # at the connection limit
+        self.paused_fds = 0         # EMFILE, ENFILE, ENOBUFS or ENOMEM from accept
+        self.timeouts = 0

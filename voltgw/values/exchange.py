@@ -1,0 +1,123 @@
+"""One request in flight, from its complete head to its access-log line.
+
+The exchange *is* the access record: when it ends, the data plane hands the same object to the access log, which formats
+it later in a batch. So it must not hold streams or buffers once it has ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from voltgw.values.counters import RouteCounters
+    from voltgw.values.head import RequestHead, ResponseHead
+
+
+class ClientSide(Protocol):
+    """What an exchange may know of the client's connection."""
+
+    peer_address: str               # the address the bytes come from
+    peer_port: int
+    local_address: str
+    local_port: int
+    scheme: bytes                   # b"http" or b"https"
+    sni: str
+    tls_version: str
+    tls_cipher: str
+    connected_wall: float           # seconds since the epoch
+    listener: str                   # the listener's name, "127.0.0.1:8080"
+
+
+class HostLabels(Protocol):
+    """What a record says of the virtual host that took the request."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+
+    @property
+    def app_type(self) -> str:
+        """The service mesh it belongs to, "" for none."""
+
+    @property
+    def proxy(self) -> str:
+        """``HTTP_PROXY``, …"""
+
+
+class RouteLabels(Protocol):
+    """What a record says of the route that took the request."""
+
+    @property
+    def name(self) -> str:
+        """``<route object>/<index in it>``."""
+
+    @property
+    def host(self) -> HostLabels:
+        """The virtual host."""
+
+    @property
+    def counters(self) -> RouteCounters:
+        """Where its requests are counted."""
+
+
+class EndpointLabels(Protocol):
+    """What a record says of the endpoint that answered."""
+
+    @property
+    def cluster(self) -> str:
+        """``namespace/name``."""
+
+    @property
+    def address(self) -> str:
+        """An IP literal."""
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+
+    @property
+    def site(self) -> str:
+        """Its site, "" for our own."""
+
+
+class Exchange:
+    """One request, its answer so far, and what the log will say of it.
+
+    All `t_*` are monotonic seconds, 0.0 = has not happened. `flag` is the response flag ("" = nothing unusual), `detail`
+    says the same in a word. `bytes_in`/`bytes_out` count the client's side, heads included.
+    """
+
+    __slots__ = (
+        "attempts", "bytes_in", "bytes_out", "client", "client_address", "detail", "endpoint", "flag", "hash_key",
+        "original_authority", "request", "request_id", "response", "response_code", "route",
+        "t_downstream_first", "t_downstream_last", "t_start", "t_upstream_first_rx", "t_upstream_first_tx",
+        "t_upstream_last_rx", "t_upstream_last_tx",
+    )
+
+    def __init__(self, client: ClientSide, request: RequestHead, request_id: bytes, t_start: float, bytes_in: int) -> None:
+        self.client = client
+        self.client_address = client.peer_address   # the trusted client address, after `trusted_hops`
+        self.request = request
+        self.request_id = request_id
+        self.original_authority = request.authority
+        self.route: RouteLabels | None = None
+        self.endpoint: EndpointLabels | None = None
+        self.response: ResponseHead | None = None
+        self.response_code = 0                      # what the client was sent; 0 = nothing
+        self.hash_key: int | None = None
+        self.attempts = 0
+        self.bytes_in = bytes_in
+        self.bytes_out = 0
+        self.flag = ""
+        self.detail = ""
+        self.t_start = t_start
+        self.t_upstream_first_tx = 0.0
+        self.t_upstream_last_tx = 0.0
+        self.t_upstream_first_rx = 0.0
+        self.t_upstream_last_rx = 0.0
+        self.t_downstream_first = 0.0
+        self.t_downstream_last = 0.0

@@ -1,0 +1,665 @@
+"""HTTP/1.1 and 1.0 messages (RFC 9112): strict heads in, heads out, chunked bodies scanned as they pass.
+
+Nothing here does I/O. Every function takes bytes and returns values or raises `BadRequest` / `BadResponse`; where RFC 9112
+offers a choice between repairing and refusing, this codec refuses, because a repair is what smuggling needs.
+
+Field lines repeat from request to request, so lines that were once found valid are remembered, whole, in two bounded tables
+(`_request_lines`, `_response_lines`): looking one up costs a tenth of parsing it. Lines that carry secrets are never kept.
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import formatdate
+from ipaddress import IPv6Address
+from itertools import islice
+from typing import Final
+
+from voltgw.errors import BadRequest, BadResponse, ProxyError
+from voltgw.values.defaults import (
+    MAX_CHUNK_EXTENSION_BYTES,
+    MAX_REQUEST_FIELDS,
+    MAX_RESPONSE_FIELDS,
+    MAX_TRAILER_BYTES,
+)
+from voltgw.values.head import CHUNKED, FORWARDING, UNTIL_CLOSE, Field, RequestHead, ResponseHead
+from voltgw.wire.path import BadTarget, normalise
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+#: How many field lines each table remembers before it starts again, and how long a remembered line may be.
+MEMO_LINES: Final = 4096
+MEMO_LINE_BYTES: Final = 512
+#: How many bytes of field lines one connection remembers: 10,000 idle ones must not hold a large head each.
+MEMO_BLOCK_BYTES: Final = 4096
+#: Longest method that is let pass; registered ones have at most 17 letters.
+MAX_METHOD_BYTES: Final = 32
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BAD_IN_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"COPY"))
+#: A target that is its own normal form: visible ASCII of the URI set, no escape, no fragment, no dot segment.
+_PLAIN_TARGET: Final = re.compile(rb"/(?:[A-Za-z0-9_~!$&'()*+,;=:@/\-]|(?<!/)\.)*(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?\-]*)?")
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
+_AUTHORITY: Final = re.compile(
+    rb"(?:(?P<name>[A-Za-z0-9\-._~!$&'()*+,;=%]+)|(?P<v6>\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9\-._~]+)?\]))"
+    rb"(?::(?P<port>[0-9]{0,5}))?"
+)
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+
+# What a field line means to the codec; 0 is "an end-to-end field like any other".
+_HOST: Final = 1
+_LENGTH: Final = 2
+_ENCODING: Final = 3
+_CONNECTION: Final = 4
+_HOP: Final = 5                     # hop-by-hop without a meaning to us: set aside
+_EXPECT: Final = 6
+_FORWARDING: Final = 7
+_UPGRADE: Final = 8
+_UNDERSCORE: Final = 9
+_SERVER: Final = 10
+_DATE: Final = 11
+_KEEP_ALIVE: Final = 12             # Connection: keep-alive and nothing else: nothing to do in HTTP/1.1
+_CLOSE: Final = 13                  # Connection: close and nothing else
+
+_USUAL_CONNECTIONS: Final = {b"keep-alive": _KEEP_ALIVE, b"close": _CLOSE}
+_HOP_NAMES: Final = dict.fromkeys((
+    b"keep-alive", b"proxy-connection", b"te", b"trailer", b"http2-settings", b"proxy-authorization", b"proxy-authenticate",
+), _HOP)
+_REQUEST_CODES: Final[dict[bytes, int]] = {
+    b"host": _HOST, b"content-length": _LENGTH, b"transfer-encoding": _ENCODING, b"connection": _CONNECTION,
+    b"expect": _EXPECT, b"upgrade": _UPGRADE, **_HOP_NAMES, **dict.fromkeys(FORWARDING, _FORWARDING),
+}
+_RESPONSE_CODES: Final[dict[bytes, int]] = {
+    b"content-length": _LENGTH, b"transfer-encoding": _ENCODING, b"connection": _CONNECTION, b"upgrade": _UPGRADE,
+    b"server": _SERVER, b"date": _DATE, **_HOP_NAMES,
+}
+#: Never remembered: what differs every time, and fields that sound as if they held a secret.
+_NOT_REMEMBERED: Final = frozenset((b"etag", b"if-none-match", b"if-modified-since", b"x-request-id", b"traceparent"))
+_SECRET: Final = re.compile(rb"auth|cookie|token|secret|passw|key|session|sign|credential|cert|jwt|dpop")
+
+_Line = tuple[Field, int]
+_request_lines: dict[bytes, _Line] = {}
+_response_lines: dict[bytes, _Line] = {}
+_status_lines: dict[bytes, tuple[int, int, bytes]] = {}
+_authorities: dict[bytes, tuple[bytes, int | None]] = {}
+
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+class RequestParser:
+    """The request heads of one client connection.
+
+    A client repeats its field lines from request to request. When they are the same bytes as last time, and said nothing
+    that this hop must act on, comparing them is all that is left to do: `_block` is that text, the rest what it meant.
+    """
+
+    __slots__ = ("_authority", "_block", "_fields", "_host", "_port", "normalised")
+
+    def __init__(self, normalised: bool = True) -> None:
+        self.normalised = normalised        # False: the path is checked and passed on as written (disable_path_normalize)
+        self._block = b"\0"                 # equal to no real one
+        self._fields: tuple[Field, ...] = ()
+        self._authority = b""
+        self._host = b""
+        self._port: int | None = None
+
+    def parse(self, data: bytes, end: int) -> RequestHead:
+        """The head in ``data[:end]`` (the empty line that ends it stands at `end`). Raises `BadRequest`."""
+        line_end = data.find(b"\r\n")
+        parts = data[:line_end].split(b" ")
+        if len(parts) != 3:
+            raise BadRequest("the request line is not METHOD SP TARGET SP VERSION")
+        method, target, version = parts
+        if method not in _METHODS:
+            _check_method(method)
+        if version == b"HTTP/1.1":
+            minor = 1
+            block = data[line_end:end]
+            if block == self._block and _PLAIN_TARGET.fullmatch(target) is not None:
+                path, mark, rest = target.partition(b"?")
+                return RequestHead(method, target, path, rest if mark else None, 1, self._authority, self._host, self._port,
+                                   list(self._fields), 0, True)
+        elif version == b"HTTP/1.0":
+            minor = 0
+            block = data[line_end:end]
+        else:
+            raise _bad_version(version)
+        return self._parse(method, target, minor, block)
+
+    def _parse(self, method: bytes, target: bytes, minor: int, block: bytes) -> RequestHead:
+        lines = block.split(b"\r\n")       # the first one is empty
+        if len(lines) > MAX_REQUEST_FIELDS + 1:
+            raise BadRequest(f"more than {MAX_REQUEST_FIELDS} fields", 431)
+        fields: list[Field] = []
+        special: list[_Line] | None = None
+        authority: bytes | None = None
+        keep_alive = minor == 1
+        remembered = _request_lines.get
+        add = fields.append
+        for line in islice(lines, 1, None):
+            known = remembered(line) or _learn_request(line)
+            field, code = known
+            if not code:
+                add(field)
+            elif code == _HOST and authority is None:
+                authority = field[1]
+            elif code == _KEEP_ALIVE and special is None:
+                keep_alive = True
+            elif special is None:
+                special = [known]
+            else:
+                special.append(known)
+
+        if authority is None:
+            if minor:
+                raise BadRequest("no Host (RFC 9112 3.2)")
+            authority = b""
+        named: bytes | None = None
+        path: bytes
+        query: bytes | None
+        forward = target
+        if _PLAIN_TARGET.fullmatch(target) is not None:
+            path, mark, rest = target.partition(b"?")
+            query = rest if mark else None
+        else:
+            path, query, named = _unusual_target(method, target, self.normalised)
+            forward = path if query is None else path + b"?" + query
+            if named is not None:
+                if authority or minor:              # an invalid Host is refused, even where it does not count
+                    _learn_authority(authority)
+                authority = named                   # RFC 9112 3.2.2: the target's authority wins over Host
+        if authority or minor:
+            host, port = _authorities.get(authority) or _learn_authority(authority)
+        else:
+            host, port = b"", None
+        head = RequestHead(method, target, path, query, minor, authority, host, port, fields, 0, keep_alive)
+        head.forward = forward
+        if special is not None:
+            _apply_request(head, special)
+        elif minor and named is None and len(block) <= MEMO_BLOCK_BYTES:
+            self._block = block
+            self._fields = tuple(fields)
+            self._authority, self._host, self._port = authority, host, port
+        return head
+
+
+def parse_request(data: bytes, end: int, normalised: bool = True) -> RequestHead:
+    """`RequestParser.parse` for a single head. Raises `BadRequest`."""
+    return RequestParser(normalised).parse(data, end)
+
+
+def bad_start(data: bytes, seen: int = 0) -> BadRequest | None:
+    """Whether bytes without an end of head yet can never become one; so that a client hears of it at once.
+
+    The first `seen` bytes were looked at before: a head that drips in must not cost the square of its length.
+    """
+    if _BARE_LF.search(data, seen) is not None:
+        return BadRequest("a line ends with a bare LF (RFC 9112 2.2)")
+    if data.find(b"\0", seen) >= 0:
+        return BadRequest("a NUL in the head")
+    if seen <= MAX_METHOD_BYTES:
+        method = data[:MAX_METHOD_BYTES + 1].partition(b"\r")[0].partition(b" ")[0]
+        if _TOKEN.fullmatch(method) is None or len(method) > MAX_METHOD_BYTES:
+            return BadRequest("not an HTTP request")
+    return None
+
+
+def bare_line_end(data: bytes) -> bool:
+    """Whether a line ends with LF alone, so that the end of this head would never come (RFC 9112 2.2)."""
+    return _BARE_LF.search(data) is not None
+
+
+def _check_method(method: bytes) -> None:
+    """A method that is not among the usual ones: any short token will do but CONNECT, whatever its target looks like."""
+    if method == b"CONNECT":
+        raise BadRequest("CONNECT is not served here", 405)
+    if _TOKEN.fullmatch(method) is None or len(method) > MAX_METHOD_BYTES:
+        raise BadRequest("the method is not a short token")
+
+
+def _bad_version(version: bytes) -> BadRequest:
+    if re.fullmatch(rb"HTTP/[0-9]\.[0-9]", version):
+        return BadRequest("this HTTP version is not spoken here", 505)
+    return BadRequest("the version is not HTTP/1.1 or HTTP/1.0")
+
+
+def _learn_request(line: bytes) -> _Line:
+    name, value = _split_line(line, BadRequest)
+    code = _REQUEST_CODES.get(name, 0)
+    if code == _CONNECTION:
+        code = _USUAL_CONNECTIONS.get(value.lower(), _CONNECTION)
+    elif not code and b"_" in name:
+        code = _UNDERSCORE
+    return _remember(_request_lines, line, ((name, value), code))
+
+
+def _split_line(line: bytes, error: type[BadRequest] | type[BadResponse]) -> Field:
+    """Name (lower case) and value of one field line; RFC 9112 5: a token, a colon, a value without controls."""
+    raw, colon, value = line.partition(b":")
+    if not colon or _TOKEN.fullmatch(raw) is None:
+        if line[:1] in (b" ", b"\t"):
+            raise error("a folded or indented field line (RFC 9112 5.2)")
+        raise error("a field line without a proper name and colon (RFC 9112 5.1)")
+    if _BAD_IN_VALUE.search(value) is not None:
+        raise error("a control character in a field value (RFC 9110 5.5)")
+    return raw.lower(), value.strip(b" \t")
+
+
+def _remember(memo: dict[bytes, _Line], line: bytes, known: _Line) -> _Line:
+    name = known[0][0]
+    if len(line) <= MEMO_LINE_BYTES and name not in _NOT_REMEMBERED and _SECRET.search(name) is None:
+        if len(memo) >= MEMO_LINES:
+            memo.clear()
+        memo[line] = known
+    return known
+
+
+def _learn_authority(authority: bytes) -> tuple[bytes, int | None]:
+    """Host (lower case, no trailing dot) and port of a Host field or of a target; the port is None when not written."""
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
+        raise BadRequest("Host is not a host name or address with an optional port")
+    digits = match["port"]
+    port = int(digits) if digits else None
+    if port is not None and not 0 < port < 65536:
+        raise BadRequest("the port in Host is not between 1 and 65535")
+    host = (match["name"] or match["v6"]).lower()
+    if host.startswith(b"["):
+        try:
+            IPv6Address(host[1:-1].partition(b"%25")[0].decode("ascii"))
+        except ValueError:
+            raise BadRequest("what stands in brackets in Host is no IPv6 address (RFC 3986 3.2.2)") from None
+    if host.endswith(b".") and host != b".":
+        host = host[:-1]
+    if len(_authorities) >= MEMO_LINES:
+        _authorities.clear()
+    if len(authority) <= MEMO_LINE_BYTES:
+        _authorities[authority] = host, port
+    return host, port
+
+
+def _unusual_target(method: bytes, target: bytes, normalised: bool) -> tuple[bytes, bytes | None, bytes | None]:
+    """Path, query, and the authority if the target names one (RFC 9112 3.2)."""
+    named: bytes | None = None
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise BadRequest("the target * is for OPTIONS only")
+        return target, None, None
+    if not target.startswith(b"/"):
+        match = _ABSOLUTE.fullmatch(target)
+        if match is None:
+            raise BadRequest("the target is neither a path nor an http URL")
+        named, target = match[1], match[2]
+        if not named:
+            raise BadRequest("the authority in the target is empty (RFC 9110 4.2.1)")
+        if not target and method == b"OPTIONS":
+            return b"*", None, named                # RFC 9112 3.2.4: it asks the server as a whole
+        if not target.startswith(b"/"):
+            target = b"/" + target
+    try:
+        path, query = normalise(target, normalised)
+    except BadTarget as error:
+        raise BadRequest(f"the target {error}") from None
+    return path, query, named
+
+
+def _apply_request(head: RequestHead, special: list[_Line]) -> None:
+    """The fields that mean something to this hop: framing, hop-by-hop, forwarding."""
+    length: int | None = None
+    chunked = False
+    options: set[bytes] | None = None
+    upgrade: bytes | None = None
+    for field, code in special:
+        value = field[1]
+        if code == _LENGTH:
+            if length is not None:
+                raise BadRequest("Content-Length stands twice (RFC 9112 6.3)")
+            if not value.isdigit() or len(value) > 18:
+                raise BadRequest("Content-Length is not a plain number (RFC 9110 8.6)")
+            length = int(value)
+        elif code == _CONNECTION or code == _KEEP_ALIVE or code == _CLOSE:
+            named = {option.strip(b" \t") for option in value.lower().split(b",")}
+            options = named if options is None else options | named
+            head.connection.append(field)
+        elif code == _FORWARDING:
+            if head.forwarding is None:
+                head.forwarding = [field]
+            else:
+                head.forwarding.append(field)
+        elif code == _UNDERSCORE:
+            head.underscored += 1                   # origins read X_Foo and X-Foo as one (DECISIONS: dropped and counted)
+        elif code == _HOP:
+            head.connection.append(field)
+        elif code == _ENCODING:
+            if chunked:
+                raise BadRequest("Transfer-Encoding stands twice")
+            coding = value.lower()
+            if coding != b"chunked":
+                known = all(_TOKEN.fullmatch(name.strip(b" \t")) for name in coding.split(b","))
+                raise BadRequest("Transfer-Encoding is not just chunked (RFC 9112 6.1)",
+                                 501 if known and coding.endswith((b",chunked", b", chunked")) else 400)
+            chunked = True
+        elif code == _EXPECT:
+            if value.lower() == b"100-continue":
+                head.expect_continue = head.minor == 1      # RFC 9110 10.1.1: ignored from a 1.0 client
+            else:
+                raise BadRequest("an expectation that is not 100-continue", 417)
+        elif code == _UPGRADE:
+            upgrade = value.lower()
+            head.connection.append(field)
+        elif code == _HOST:
+            raise BadRequest("Host stands twice (RFC 9112 3.2)")
+    if chunked:
+        if not head.minor:
+            raise BadRequest("Transfer-Encoding in HTTP/1.0 (RFC 9112 6.1)")
+        if length is not None:
+            raise BadRequest("Content-Length beside Transfer-Encoding (RFC 9112 6.3)")
+        head.length = CHUNKED
+    elif length is not None:
+        head.length = length
+    if options is not None:
+        if b"close" in options:
+            head.keep_alive = False
+        elif b"keep-alive" in options:
+            head.keep_alive = True
+        if b"upgrade" in options:
+            head.upgrade = upgrade
+        options -= _USUAL_OPTIONS
+        if options:
+            _set_aside(head, options)
+
+
+_USUAL_OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings", b""))
+
+
+def _set_aside(head: RequestHead | ResponseHead, options: set[bytes]) -> None:
+    """Take out the fields that Connection names (RFC 9110 7.6.1), before anybody adds or judges any."""
+    kept: list[Field] = []
+    for field in head.fields:
+        (head.connection if field[0] in options else kept).append(field)
+    head.fields = kept
+    if isinstance(head, RequestHead) and head.forwarding is not None:
+        head.forwarding = [field for field in head.forwarding if field[0] not in options] or None
+
+
+# -- responses ---------------------------------------------------------------------------------------------------------
+
+class ResponseParser:
+    """The response heads of one connection to an endpoint; equal field lines are compared, not parsed, as in `RequestParser`."""
+
+    __slots__ = ("_block", "_declared", "_fields", "_keep_alive", "_length", "_server")
+
+    def __init__(self) -> None:
+        self._block = b"\0"                 # equal to no real one
+        self._fields: tuple[Field, ...] = ()
+        self._keep_alive = True
+        self._declared = -1
+        self._length = UNTIL_CLOSE
+        self._server: bytes | None = None
+
+    def parse(self, data: bytes, end: int, method: bytes) -> ResponseHead:
+        """The head in ``data[:end]`` of an answer to a request of `method`. Raises `BadResponse`."""
+        line_end = data.find(b"\r\n")
+        line = data[:line_end]
+        minor, status, reason = _status_lines.get(line) or _learn_status(line)
+        block = data[line_end:end]
+        if block == self._block and minor:
+            head = ResponseHead(status, reason, 1, list(self._fields), self._length, self._keep_alive)
+            head.declared = self._declared
+            head.server = self._server
+            head.dated = True
+        else:
+            head = self._parse(status, reason, minor, block)
+        if status < 200 or status == 204 or status == 304 or method == b"HEAD":
+            if status == 204 and (head.length > 0 or head.length == CHUNKED):
+                head.keep_alive = False             # RFC 9110 8.6: it may not announce a body; who knows what follows
+            head.length = 0                         # RFC 9112 6.3 item 1, whatever the fields say
+        return head
+
+    def _parse(self, status: int, reason: bytes, minor: int, block: bytes) -> ResponseHead:
+        lines = block.split(b"\r\n")               # the first one is empty
+        if len(lines) > MAX_RESPONSE_FIELDS + 1:
+            raise BadResponse(f"more than {MAX_RESPONSE_FIELDS} fields")
+        fields: list[Field] = []
+        head = ResponseHead(status, reason, minor, fields, UNTIL_CLOSE, minor == 1)
+        remembered = _response_lines.get
+        add = fields.append
+        chunked = False
+        for line in islice(lines, 1, None):
+            field, code = remembered(line) or _learn_response(line)
+            if not code:
+                add(field)
+            elif code == _DATE:
+                head.dated = True
+                add(field)
+            elif code == _SERVER:
+                head.server = field[1]
+            elif code == _LENGTH:
+                value = field[1]
+                if head.declared >= 0:
+                    raise BadResponse("Content-Length stands twice (RFC 9112 6.3)")
+                if not value.isdigit() or len(value) > 18:
+                    raise BadResponse("Content-Length is not a plain number")
+                head.declared = int(value)
+            elif code == _ENCODING:
+                if chunked or field[1].lower() != b"chunked" or not minor:
+                    raise BadResponse("Transfer-Encoding is not just chunked")
+                chunked = True
+            elif code == _KEEP_ALIVE and minor:
+                pass
+            else:
+                head.connection.append(field)
+        if chunked:
+            if head.declared >= 0:
+                raise BadResponse("Content-Length beside Transfer-Encoding (RFC 9112 6.3)")
+            head.length = CHUNKED
+        elif head.declared >= 0:
+            head.length = head.declared
+        if head.connection:
+            _apply_connection(head)
+        elif minor and head.dated and len(block) <= MEMO_BLOCK_BYTES:
+            self._block = block
+            self._fields = tuple(fields)
+            self._keep_alive = head.keep_alive
+            self._declared = head.declared
+            self._length = head.length
+            self._server = head.server
+        return head
+
+
+def parse_response(data: bytes, end: int, method: bytes) -> ResponseHead:
+    """`ResponseParser.parse` for a single head. Raises `BadResponse`."""
+    return ResponseParser().parse(data, end, method)
+
+
+def _learn_status(line: bytes) -> tuple[int, int, bytes]:
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise BadResponse("the status line is not HTTP/1.1")
+    known = int(match[1]), int(match[2]), match[3] or b""
+    if len(_status_lines) >= 256:
+        _status_lines.clear()
+    if len(line) <= MEMO_LINE_BYTES:
+        _status_lines[line] = known
+    return known
+
+
+def _learn_response(line: bytes) -> _Line:
+    name, value = _split_line(line, BadResponse)
+    code = _RESPONSE_CODES.get(name, 0)
+    if code == _CONNECTION:
+        code = _KEEP_ALIVE if value.lower() == b"keep-alive" else _CONNECTION
+    return _remember(_response_lines, line, ((name, value), code))
+
+
+def _apply_connection(head: ResponseHead) -> None:
+    options: set[bytes] = set()
+    upgrade: bytes | None = None
+    for name, value in head.connection:
+        if name == b"connection":
+            options.update(option.strip(b" \t") for option in value.lower().split(b","))
+        elif name == b"upgrade":
+            upgrade = value
+    if b"close" in options:
+        head.keep_alive = False
+    elif b"keep-alive" in options:
+        head.keep_alive = True
+    if b"upgrade" in options:
+        head.upgrade = upgrade
+    options -= _USUAL_OPTIONS
+    if options:
+        _set_aside(head, options)
+
+
+# -- bodies ------------------------------------------------------------------------------------------------------------
+
+def chunk(data: bytes) -> bytes:
+    """`data` as one chunk; `data` must not be empty (that would be the last chunk)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+_SIZE: Final = 0
+_DATA: Final = 1
+_DATA_END: Final = 2
+_TRAILER: Final = 3
+_END: Final = 4
+
+
+class ChunkScanner:
+    """Watches a chunked body go by (RFC 9112 7.1) and says where it ends.
+
+    What comes out is a valid chunked body again: chunks as they came, but without extensions and trailers; or, with
+    `dechunk`, the data alone (for a client of HTTP/1.0). `error` is raised for anything that is not a chunked body.
+    """
+
+    __slots__ = ("_dechunk", "_error", "_extension_bytes", "_held", "_left", "_state", "_trailer_bytes", "done")
+
+    def __init__(self, error: type[BadRequest] | type[BadResponse], dechunk: bool = False) -> None:
+        self.done = False
+        self._error: type[ProxyError] = error
+        self._dechunk = dechunk
+        self._state = _SIZE
+        self._left = 0                      # data bytes of the present chunk still to come
+        self._held = b""                    # the beginning of a line that is not complete
+        self._extension_bytes = 0
+        self._trailer_bytes = 0
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """Take what came; return what may pass, and (once `done`) what came behind the body."""
+        size = len(data)
+        if self._state == _DATA and size < self._left:
+            self._left -= size              # the common case of a long chunk
+            return data, b""
+        if self._held:
+            data = self._held + data
+            self._held = b""
+            size = len(data)
+        out: list[bytes] = []
+        mark = pos = 0                      # data[mark:pos] may pass but is not in `out` yet
+        dechunk = self._dechunk
+        while pos < size:
+            state = self._state
+            if state == _DATA:
+                if size - pos < self._left:
+                    self._left -= size - pos
+                    pos = size
+                    break
+                pos += self._left
+                if dechunk:
+                    out.append(data[mark:pos])
+                self._state = _DATA_END
+            elif state == _DATA_END:
+                end = data[pos:pos + 2]
+                if end != b"\r\n":
+                    if end != b"\r":
+                        raise self._error("a chunk is longer than its size (RFC 9112 7.1)")
+                    return self._pause(out, data, mark, pos)
+                pos += 2
+                self._state = _SIZE
+            elif state == _SIZE:
+                end_of_line = data.find(b"\n", pos)
+                if end_of_line < 0:
+                    if size - pos > MAX_CHUNK_EXTENSION_BYTES:
+                        raise self._error("a chunk-size line without an end")
+                    return self._pause(out, data, mark, pos)
+                match = _SIZE_LINE.fullmatch(data, pos, end_of_line + 1)
+                if match is None:
+                    raise self._error("a chunk-size line that is none (RFC 9112 7.1)")
+                self._left = int(match[1], 16)
+                if self._left >> 62:
+                    raise self._error("a chunk too large to be true")
+                if match[2] is not None:
+                    self._extension_bytes += len(match[2])
+                    if self._extension_bytes > MAX_CHUNK_EXTENSION_BYTES:
+                        raise self._error("more chunk extensions than allowed")
+                if not self._left:
+                    if not dechunk:
+                        out.append(data[mark:pos])
+                    self._state = _TRAILER
+                elif match[2] is not None and not dechunk:
+                    out.append(data[mark:pos])
+                    out.append(match[1] + b"\r\n")
+                    mark = end_of_line + 1
+                pos = end_of_line + 1
+                if dechunk or not self._left:
+                    mark = pos
+                if self._left:
+                    self._state = _DATA
+            else:
+                end_of_line = data.find(b"\n", pos)
+                if end_of_line < 0:
+                    if size - pos > MAX_TRAILER_BYTES:
+                        raise self._error("more trailers than allowed")
+                    return self._pause(out, data, pos, pos)
+                line = data[pos:end_of_line + 1]
+                pos = mark = end_of_line + 1
+                if line == b"\r\n":
+                    if not dechunk:
+                        out.append(LAST_CHUNK)
+                    self._state = _END
+                    self.done = True
+                    return b"".join(out), data[pos:]
+                self._trailer(line)
+        if dechunk:
+            if self._state == _DATA:
+                out.append(data[mark:pos])
+        else:
+            out.append(data[mark:pos])
+        return (out[0] if len(out) == 1 else b"".join(out)), b""
+
+    def _pause(self, out: list[bytes], data: bytes, mark: int, pos: int) -> tuple[bytes, bytes]:
+        """Keep the piece of a line from `pos` on until the rest of it comes."""
+        self._held = data[pos:]
+        if not self._dechunk:
+            out.append(data[mark:pos])
+        return b"".join(out), b""
+
+    def _trailer(self, line: bytes) -> None:
+        """Check one trailer line and let it go: a merged trailer is how a body smuggles fields (RFC 9110 6.5.1)."""
+        self._trailer_bytes += len(line)
+        if self._trailer_bytes > MAX_TRAILER_BYTES:
+            raise self._error("more trailers than allowed")
+        if not line.endswith(b"\r\n"):
+            raise self._error("a trailer line that ends with a bare LF")
+        name, colon, value = line[:-2].partition(b":")
+        if not colon or _TOKEN.fullmatch(name) is None or _BAD_IN_VALUE.search(value) is not None:
+            raise self._error("a trailer line that is no field")
+
+
+# -- dates -------------------------------------------------------------------------------------------------------------
+
+_date: list[tuple[int, bytes]] = [(0, b"")]         # the last second that was asked for, and its text
+
+
+def http_date(wall: float) -> bytes:
+    """IMF-fixdate (RFC 9110 5.6.7) of `wall`, seconds since the epoch."""
+    second = int(wall)
+    known = _date[0]
+    if known[0] == second:
+        return known[1]
+    text = formatdate(second, usegmt=True).encode("ascii")
+    _date[0] = second, text
+    return text
