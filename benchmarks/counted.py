@@ -1,7 +1,7 @@
 """Starts twistd with a counter of calls and a sampler of time inside, which signals turn on and off. Run by profile.py.
 
 ``python counted.py RESULT.json <twistd arguments>``. SIGRTMIN+5 begins to count calls, SIGRTMIN+7 begins to sample the
-stack every millisecond of CPU time, SIGRTMIN+6 ends either and writes the result.
+stack every millisecond, SIGRTMIN+6 ends either and writes the result.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ COUNT: Final = signal.SIGRTMIN + 5
 STOP: Final = signal.SIGRTMIN + 6
 SAMPLE: Final = signal.SIGRTMIN + 7
 
+#: Of wall time: the kernel looks at a timer of CPU time only when its own tick comes, which may be every ten milliseconds.
 _SAMPLE_S: Final = 0.001
 _OWN: Final = __file__
 
@@ -56,8 +57,8 @@ class Recorder:
 
     def _sample(self, number: int, frame: FrameType | None) -> None:
         self._clear()
-        signal.signal(signal.SIGPROF, self._tick)
-        signal.setitimer(signal.ITIMER_PROF, _SAMPLE_S, _SAMPLE_S)
+        signal.signal(signal.SIGALRM, self._tick)
+        signal.setitimer(signal.ITIMER_REAL, _SAMPLE_S, _SAMPLE_S)
 
     def _tick(self, number: int, frame: FrameType | None) -> None:
         if frame is None:
@@ -74,7 +75,7 @@ class Recorder:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         sys.setprofile(None)
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         result = {
             "python": {_name(code): count for code, count in _named(self._python)},
             "c": dict(self._c),

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from harness import ROOT, BenchmarkError
-from proxies import HOST, REQUEST_EDIT, RESPONSE_EDIT, Proxy
+from proxies import HOST, MAX_CONNECTIONS, REQUEST_EDIT, RESPONSE_EDIT, Proxy
 
 #: Asked of the interpreter under test. Debian's rules build with profile feedback, which CONFIG_ARGS does not show.
 _ABOUT_PYTHON: Final = """
@@ -33,6 +33,8 @@ print(json.dumps({
     "twisted": version("twisted"), "orjson": version("orjson"),
 }))
 """
+#: The object model allows no more in one cluster; further endpoints go to further clusters.
+_MOST_ENDPOINTS: Final = 32
 #: As the `twistd` script, for any interpreter.
 _TWISTD: Final = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
 
@@ -85,7 +87,9 @@ class Voltgw(Proxy):
     def write_config(self) -> str:
         """voltgw.yaml, in JSON: a subset, and the standard library can write it."""
         setup = self.setup
-        gateway: dict[str, Any] = {"admin": {"address": "127.0.0.1", "port": self.admin_port}}
+        gateway: dict[str, Any] = {"admin": {"address": "127.0.0.1", "port": self.admin_port},
+                                   # It counts both sides of a relay; the peers count clients.
+                                   "max_connections": MAX_CONNECTIONS * 2}
         if setup.features:
             gateway["access_log"] = {"path": str(self.access_log), "format": "json"}
         host: dict[str, Any] = {"domains": [HOST] if setup.mode == "http" else ["*"], "proxy": f"{setup.mode.upper()}_PROXY",
@@ -93,19 +97,25 @@ class Voltgw(Proxy):
         if setup.features and setup.mode == "http":
             for key, (name, value) in (("request_headers_to_add", REQUEST_EDIT), ("response_headers_to_add", RESPONSE_EDIT)):
                 host[key] = [{"name": name, "value": value, "append": True}]
-        cluster: dict[str, Any] = {"endpoints": [{"name": f"shop-{number}"} for number in range(len(setup.endpoints))],
-                                   "loadbalancer_algorithm": "ROUND_ROBIN"}
+        checks: dict[str, Any] = {"health_checks": [{"name": "shop"}]} if setup.probe_interval_s else {}
         objects = [
             _object("virtual_host", "shop", host),
             _object("advertise_policy", "shop", {"address": "127.0.0.1", "protocol": "TCP", "port": self.port}),
-            _object("route", "shop", {"routes": [
-                {"route_destination": {"destinations": [{"cluster": [{"name": "shop"}], "weight": 1}]}}]}),
-            _object("cluster", "shop", cluster),
-            *(_object("endpoint", f"shop-{number}", {"ip": address, "port": port})
-              for number, (address, port) in enumerate(setup.endpoints)),
         ]
-        if setup.probe_interval_s:
-            cluster["health_checks"] = [{"name": "shop"}]
+        rules: list[dict[str, Any]] = []
+        for first in range(0, len(setup.endpoints), _MOST_ENDPOINTS):
+            name = f"shop-{first}"
+            members = range(first, min(first + _MOST_ENDPOINTS, len(setup.endpoints)))
+            objects.append(_object("cluster", name, {
+                "endpoints": [{"name": f"shop-{number}"} for number in members], "loadbalancer_algorithm": "ROUND_ROBIN",
+                **checks}))
+            # The first rule takes everything but what only a test of many endpoints has.
+            match = {"match": [{"path": {"prefix": f"/{name}/"}}]} if first else {}
+            rules.insert(0, {**match, "route_destination": {"destinations": [{"cluster": [{"name": name}], "weight": 1}]}})
+        objects.append(_object("route", "shop", {"routes": rules}))
+        objects += [_object("endpoint", f"shop-{number}", {"ip": address, "port": port})
+                    for number, (address, port) in enumerate(setup.endpoints)]
+        if checks:
             objects.append(_object("healthcheck", "shop", {
                 "http_health_check": {"path": "/healthz"}, "interval": setup.probe_interval_s, "timeout": 1,
                 "healthy_threshold": 1, "unhealthy_threshold": 2}))

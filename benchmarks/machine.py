@@ -19,7 +19,7 @@ def describe(python: str, nice: int) -> dict[str, Any]:
         "mhz": _field("/proc/cpuinfo", "cpu MHz"),
         "cpus": os.cpu_count(),
         "hypervisor": " hypervisor" in Path("/proc/cpuinfo").read_text(),
-        "memory": _field("/proc/meminfo", "MemTotal"),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": platform.release(),
         "system": _field("/etc/os-release", "PRETTY_NAME", "=").strip('"'),
         "open_files_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[1],

@@ -1,7 +1,7 @@
 """Where the work of a request goes: Python calls, lines that take the time, and system calls.
 
 ``calls``     counts every Python and C call of voltgw under load (sys.setprofile), divided by the requests;
-``samples``   samples the stack of voltgw once a millisecond of CPU time: which functions and lines the time is spent in;
+``samples``   looks at the stack of voltgw every millisecond: which functions and lines the time goes to, waiting included;
 ``syscalls``  counts system calls of any proxy under load with ``strace -c``, divided by the requests.
 
 Counting slows a proxy, so more requests wait whenever it looks, and work for one wake-up is shared by more of them than in
@@ -90,14 +90,14 @@ def show_calls(running: Bench) -> None:
 
 
 def show_samples(running: Bench) -> None:
-    """Share of CPU time by function (with what it calls) and by line."""
+    """Share of the time by function (with what it calls) and by line."""
     count, recorded = inside(running, SAMPLE)
     total = recorded["samples"]
     if total < 100:
         raise BenchmarkError(f"only {total} samples")
     print(f"{count:.0f} requests, {total} samples")
     for title, key in (("function, with what it calls", "within"), ("line, with the C code that it calls", "lines")):
-        print(f"\n% of CPU time by {title}:")
+        print(f"\n% of the time by {title}:")
         for name, samples in sorted(recorded[key].items(), key=_by_count)[:running.options.top]:
             print(f"  {samples / total * 100:6.2f}  {_short(name)}")
 

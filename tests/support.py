@@ -301,8 +301,8 @@ class SteppedLoopCase(_Bench, SynchronousTestCase):
         end = time.monotonic() + timeout_s
         while not fact():
             self.assertLess(time.monotonic(), end, f"waited {timeout_s:g} s in vain")
-            self.wait(0.05)
-            self.turn()
+            if self.wait(0.05):
+                self.turn()
 
     def wait(self, timeout_s: float) -> bool:
         """Whether the loop has something to do, at most `timeout_s` from now: what the reactor's own poll would see."""

@@ -60,28 +60,28 @@ class Gateway(MultiService):
     """The parent of everything that runs: turns failures of the start into an exit status, and signals into calls."""
 
     def __init__(self, gateway: GatewayService) -> None:
-        super().__init__()                  # type: ignore[no-untyped-call]  # Twisted's Service is not annotated
+        super().__init__()                
         self.gateway = gateway
-        gateway.setServiceParent(self)      # type: ignore[no-untyped-call]  # as above
+        gateway.setServiceParent(self)    
 
     def privilegedStartService(self) -> None:
         """Called by Twisted before it gives up privileges."""
         try:
-            super().privilegedStartService()    # type: ignore[no-untyped-call]  # as above
+            super().privilegedStartService()  
         except StartError as error:
             print(f"voltgw: {error}", file=sys.stderr)
             raise SystemExit(START_STATUS) from None
 
     def startService(self) -> None:
         """Called by Twisted."""
-        super().startService()              # type: ignore[no-untyped-call]  # as above
+        super().startService()            
         reactor = self.gateway.deps.reactor
         reactor.callWhenRunning(_handle_signals, reactor, self.gateway)
 
 
 def make_gateway(loader: Loader | TextLoader, process_log: ProcessLog | None = None) -> GatewayService:
     """A gateway of the configuration that `loader` reads. Ends the process with status 2 when that has errors."""
-    from twisted.internet import reactor    # noqa: PLC0415  # importing it installs it: only when a gateway is made
+    from twisted.internet import reactor    # importing it installs it: only when a gateway is made
 
     deps = Deps(
         reactor=reactor, monotonic=time.monotonic, wall=time.time, random=random.Random(),
@@ -102,17 +102,22 @@ def make_gateway(loader: Loader | TextLoader, process_log: ProcessLog | None = N
     return gateway
 
 
-def run(loader: Loader | TextLoader, *, started: Callable[[GatewayService], None] | None = None,
+def run(loader: Loader | TextLoader | Callable[[Any], TextLoader], *, access_log_to_stdout: bool = False,
+        started: Callable[[GatewayService], None] | None = None,
         children: Callable[[Any], list[Any]] | None = None, log_level: str = "info") -> int:
     """Serve in the foreground until a signal ends it; the exit status.
 
-    `started` is called once it serves. `children(reactor)` gives services that live beside the gateway and start first.
+    `loader` may be a function of the reactor. `started` is called once the gateway serves. `children(reactor)` gives services
+    that live beside the gateway and start first. With `access_log_to_stdout` requests are written to standard output where
+    the configuration does not say otherwise.
     """
     process_log = ProcessLog(2, "text", log_level)
     globalLogBeginner.beginLoggingTo([process_log], redirectStandardIO=False)
-    from twisted.internet import reactor    # noqa: PLC0415  # as above
+    from twisted.internet import reactor    # importing it installs it: only when a gateway is made
 
-    gateway = make_gateway(loader, process_log)
+    made = loader if isinstance(loader, (Loader, TextLoader)) else loader(reactor)
+    gateway = make_gateway(made, process_log)
+    gateway.access_log_to_stdout = access_log_to_stdout
     process_log.set_level(gateway.runtime.config.gateway.log_level.value)
     parent = Gateway(gateway)
     for child in children(reactor) if children is not None else []:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
-from voltgw.config.check import check
 
 from tests.docs.test_pages import ROOT, pages
+from voltgw.config.check import check
 from voltgw.config.gateway import Gateway
 from voltgw.config.load import load
 from voltgw.errors import ConfigErrors

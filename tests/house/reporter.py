@@ -31,8 +31,10 @@ class OutcomesReporter(TextReporter):
         self._started = 0.0
 
     def startTest(self, test: Any) -> None:
-        """Look at the clock."""
+        """Look at the clock. A warning is printed once in a run, not once in each test that comes past it."""
+        seen = self._warningCache
         super().startTest(test)
+        self._warningCache = seen
         self._started = time.monotonic()
 
     def addSuccess(self, test: Any) -> None:

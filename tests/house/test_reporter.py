@@ -81,6 +81,15 @@ class OutcomesReporterTests(SynchronousTestCase):
         reporter.done()
         self.assertEqual(load(path), reporter.outcomes)
 
+    def test_a_warning_in_many_tests(self) -> None:
+        """The same warning of the same place is printed once."""
+        reporter = OutcomesReporter(output := io.StringIO())
+        event = {"warning": "on purpose", "filename": "x.py", "lineno": 1, "category": "UserWarning"}
+        for name in ("passes", "passes"):
+            reporter.startTest(Specimens(name))
+            reporter._observeWarnings(event)
+        self.assertEqual(output.getvalue().count("on purpose"), 1)
+
     def patch_environ(self, environ: dict[str, str]) -> None:
         """Set the environment for this test."""
         self.patch(os, "environ", {**os.environ, **environ})

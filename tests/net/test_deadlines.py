@@ -106,6 +106,20 @@ class DeadlinesTests(SynchronousTestCase):
             self.run_for(5)
             self.assertEqual(len(thing.expired_at), 1)
 
+    def test_moved_to_and_fro(self) -> None:
+        """A thing that is scheduled earlier again and again has few entries, whatever its deadlines were."""
+        thing = self.scheduled(3600)
+        most = 0
+        for _ in range(100):
+            thing.deadline = self.now + 1
+            self.deadlines.schedule(thing)
+            self.run_for(0.75)
+            thing.deadline = self.now + 3600
+            self.run_for(0.5)
+            most = max(most, len(self.deadlines))
+        self.assertEqual(thing.expired_at, [])
+        self.assertLess(most, 6)
+
     def test_already_past(self) -> None:
         """A deadline in the past expires in the next sweep."""
         thing = self.scheduled(-100)

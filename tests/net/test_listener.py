@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.logger import globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from tests.support import Recorder, Recorders, SteppedLoopCase
@@ -111,6 +112,22 @@ class ListenerTests(SteppedLoopCase):
         self.assertEqual((listener.counters.accepted, listener.counters.open), (2, 1))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         factory.built[1].transport.loseConnection()
+
+    def test_no_room_in_the_set(self) -> None:
+        """A connection that the kernel will not watch is closed, and leaves no count behind."""
+        factory = Recorders()
+        listener = self.listen(factory)
+        sock = self.socket(listener)
+
+        def refuse(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        refusing = self.patch(self.loop, "watch", refuse)
+        self.spin(lambda: factory.built)
+        refusing.restore()
+        self.assertEqual((listener.counters.accepted, listener.counters.open, self.loop.open), (1, 0, 0))
+        self.assertEqual(sock.recv(1), b"")
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
     def test_many_at_once(self) -> None:
         """At most `ACCEPTS_PER_TURN` are accepted in one turn; the rest come in the next ones."""
@@ -275,12 +292,17 @@ class ListenerTests(SteppedLoopCase):
                 break
             holes.append(fd)
         resource.setrlimit(resource.RLIMIT_NOFILE, (fd + 2, hard))
+        said: list[Any] = []
+        note: Any = lambda event: said.append(event) if "listener" in event else None   # noqa: E731
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
         self.spin(lambda: listener.counters.paused_fds)
         self.assert_quiet()
         self.assertEqual((len(factory.built), listener.counters.accepted, listener.counters.open), (2, 2, 2))
         self.advance(4 * FD_PAUSE_S)
         self.assertEqual(len(factory.built), 2)
         self.assertIn(listener.counters.paused_fds, (4, 5))
+        self.assertEqual(len(said), 1)              # once, not at every try
         socks[0].sendall(b"still served")
         self.spin(lambda: factory.built[0].data == b"still served")
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

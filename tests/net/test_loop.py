@@ -260,7 +260,9 @@ class LoopTests(SteppedLoopCase):
                 self.loop.soon(again)
 
         self.loop.soon(again)
-        self.spin(lambda: len(turns) == 3)
+        while len(turns) < 3:
+            self.assertTrue(self.wait(0))
+            self.turn()
         self.assertEqual(turns, [turns[0], turns[0] + 1, turns[0] + 2])
         self.assert_quiet()
 

@@ -66,9 +66,10 @@ class ListeningTests(SocketCase):
 
     def test_ipv6(self) -> None:
         """``::1`` and ``::`` are IPv6 alone: another socket may have the same port for IPv4."""
-        self.assertEqual(self.kept(listening_socket("::1", 0)).getsockname()[0], "::1")
-        sock = self.kept(listening_socket("::", 0))
-        self.kept(listening_socket("0.0.0.0", sock.getsockname()[1]))
+        for address in ("::1", "::"):
+            sock = self.kept(listening_socket(address, 0))
+            self.assertEqual(sock.getsockname()[0], address)
+            self.assertTrue(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
 
     def test_everything(self) -> None:
         """None listens on all addresses of both families with one socket."""

@@ -268,7 +268,7 @@ class LingerTests(ProxyCase):
         self.assertFalse(second.gone)
         second.send(b"x")
         self.advance(1.5)
-        self.assertTrue(second.aborted)
+        self.assertTrue(second.gone)
 
     def test_a_close_of_ours_waits_for_the_client(self) -> None:
         """We close (drain, most requests served): the client may have sent the next one, which must not cost it the answer."""
@@ -282,6 +282,18 @@ class LingerTests(ProxyCase):
         self.assertEqual((answer(client.got()).start, client.aborted, len(self.records)), (200, False, 1))
         self.advance(LINGER_TIMEOUT_S + 0.5)
         self.assertTrue(client.gone)
+
+    def test_a_slow_reader_gets_the_whole_last_answer(self) -> None:
+        """A close of ours has no hurry: what waits for a client that reads slowly is not thrown away with the connection."""
+        self.host.max_requests_per_connection = 1
+        client, origin = self.asked()
+        client.stall()
+        origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000)
+        self.advance(LINGER_TIMEOUT_S * 4)
+        self.assertEqual((client.gone, client.aborted), (False, False))
+        client.take()
+        self.turn()
+        self.assertEqual((len(answer(client.got()).body), client.gone, client.aborted), (60_000, True, False))
 
 
 class DrainTests(ProxyCase):
@@ -320,4 +332,4 @@ class DrainTests(ProxyCase):
         self.http.close()
         self.turn()
         self.assertEqual((client.aborted, origin.aborted), (True, True))
-        self.assertEqual((len(self.records), self.under_way()), (1, {}))
+        self.assertEqual((len(self.records), self.records[0].detail, self.under_way()), (1, "drained", {}))

@@ -199,7 +199,7 @@ class FramingTests(ForwardCase):
         origin = dial.accept()
         self.assertTrue(origin.got().endswith(b"\r\n\r\nhi"))
         origin.send(EMPTY)
-        origin.write = writes.append        # type: ignore[method-assign]
+        origin.write = writes.append        # type: ignore[method-assign,assignment]
         client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
         self.assertEqual(len(writes), 1)
 

@@ -10,12 +10,12 @@ from voltgw.config.objects.virtual_host import VirtualHostSpec
 from voltgw.config.values import Ref
 from voltgw.errors import Place
 from voltgw.interfaces import UpstreamCluster
-from voltgw.routing.path import normalise
 from voltgw.routing.problems import Placer
 from voltgw.routing.table import VirtualHost, build_host
 from voltgw.values.counters import ClusterCounters
 from voltgw.values.exchange import Exchange
 from voltgw.values.head import Field, RequestHead, ResponseHead
+from voltgw.wire.http1 import parse_request
 
 PORT = 8080
 
@@ -24,11 +24,12 @@ def request(
     target: bytes = b"/", *, method: bytes = b"GET", host: bytes = b"shop.example", port: int | None = None,
     fields: Sequence[Field] = (),
 ) -> RequestHead:
-    """A head as the codec makes it."""
-    path, query = normalise(target)
+    """A head with this target as the codec makes it."""
+    data = b"%b %b HTTP/1.1\r\nhost: a\r\n\r\n" % (method, target)
+    parsed = parse_request(data, len(data) - 4)
     authority = host if port is None else b"%b:%d" % (host, port)
-    head = RequestHead(method, target, path, query, 1, authority, host, port, list(fields), 0, True)
-    head.forward = path if query is None else path + b"?" + query
+    head = RequestHead(method, target, parsed.path, parsed.query, 1, authority, host, port, list(fields), 0, True)
+    head.forward = parsed.forward
     return head
 
 

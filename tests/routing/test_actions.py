@@ -21,9 +21,9 @@ from voltgw.config.objects.route import (
 )
 from voltgw.routing.actions import direct_response, host_rewrite, redirect, target_rewrite
 from voltgw.routing.match import EVERYTHING, Clause, compile_match
-from voltgw.routing.path import BadTarget
 from voltgw.routing.problems import ProblemError
 from voltgw.values.head import RequestHead
+from voltgw.wire.path import BadTarget
 
 
 def location(spec: RouteRedirect, head: RequestHead, clause: Clause = EVERYTHING, scheme: bytes = b"http") -> bytes:
@@ -257,6 +257,16 @@ class TargetRewriteTests(SynchronousTestCase):
         for pattern, substitution in (("^/", ""), ("b", " "), ("b", "\r\n"), ("%2", "%"), ("b", "?x"), ("b", "#")):
             broken = forward(regex_rewrite=RegexMatchRewrite(pattern=pattern, substitution=substitution))
             self.assertRaises(BadTarget, rewritten, broken, b"/b%2Fx")
+
+    def test_regex_rewrite_to_what_must_be_escaped(self) -> None:
+        """A substitution is an operator's text: what may not stand in a path is sent escaped, on a host with raw paths too."""
+        spec = forward(regex_rewrite=RegexMatchRewrite(pattern="^/a", substitution="/é[|]"))
+        for normalised, wanted in ((True, b"/%C3%A9%5B%7C%5D/~"), (False, b"/%C3%A9%5B%7C%5D/x/../%7e")):
+            rewrite = target_rewrite(spec, EVERYTHING, normalised=normalised)
+            assert rewrite is not None
+            head = request()
+            head.path = b"/a/x/../%7e"
+            self.assertEqual(rewrite(head), wanted)
 
     def test_query(self) -> None:
         """The query is kept, dropped or replaced."""

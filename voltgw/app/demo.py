@@ -67,11 +67,13 @@ class DemoOrigins(Service):
         self._reactor = reactor
         self.origins = [Origin(colour) for colour in COLOURS]
         self._listening: list[Any] = []
+        self.ports: list[int] = []
 
     def bind(self) -> list[int]:
         """Listen; the ports in the order of `COLOURS`."""
         self._listening = [self._reactor.listenTCP(0, Site(origin), interface="127.0.0.1") for origin in self.origins]
-        return [port.getHost().port for port in self._listening]
+        self.ports = [port.getHost().port for port in self._listening]
+        return self.ports
 
     def stopService(self) -> Deferred[Any]:
         """Stop listening."""

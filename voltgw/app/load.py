@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Generator, Mapping
 
-from voltgw.config.check import check
-from voltgw.config.load import Cache, load_text, loading
+from voltgw.config.load import Cache, checked, load_text, loading
 from voltgw.config.model import Config
-from voltgw.config.show import arranged
-from voltgw.errors import ConfigErrors, Severity
 
 
 class Loader:
@@ -40,17 +36,6 @@ class TextLoader:
         config = load_text(self._text, name=self._name, folder=os.getcwd(), environ={})
         yield
         return checked(config)
-
-
-def checked(config: Config) -> Config:
-    """`config`, if the rules between its objects hold, with their warnings. Raises `ConfigErrors` otherwise."""
-    found = check(config)
-    if not found:
-        return config
-    problems = arranged((*found, *config.warnings), tuple(config.files), config.line)
-    if any(problem.severity is Severity.ERROR for problem in problems):
-        raise ConfigErrors(problems)
-    return dataclasses.replace(config, warnings=problems)
 
 
 def at_once(loader: Loader | TextLoader) -> Config:

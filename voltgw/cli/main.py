@@ -29,8 +29,14 @@ class Command(NamedTuple):
 
 COMMANDS: Final[Mapping[str, Command]] = {
     "check": Command("voltgw.cli.check", "say what is wrong with a configuration, without opening anything"),
+    "clusters": Command("voltgw.cli.clusters", "show the endpoints of the running gateway, and why they do or do not serve"),
     "config": Command("voltgw.cli.show", "config show [--effective] FILE: print the configuration as it was understood"),
+    "demo": Command("voltgw.cli.demo", "run the gateway with three origins of its own, to try it"),
+    "proxy": Command("voltgw.cli.proxy", "proxy LISTEN ORIGIN...: a load balancer from the command line alone"),
+    "reload": Command("voltgw.cli.reload", "have the running gateway read its configuration again"),
+    "run": Command("voltgw.cli.run", "run FILE: serve a configuration in the foreground"),
     "schema": Command("voltgw.cli.schema", "print the JSON Schema of a file or of one kind of object"),
+    "status": Command("voltgw.cli.status", "say whether the running gateway is ready, and what it serves"),
 }
 
 

@@ -1,6 +1,6 @@
 """The rules between objects; pure, opens no file unless a problem wants its place.
 
-`check` returns every problem there is, `checking` yields them one by one so that a caller may take turns.
+`check` returns every problem there is, `checking` does the same in small steps for those who must not hold up a reactor.
 """
 
 from __future__ import annotations
@@ -23,19 +23,23 @@ if TYPE_CHECKING:
 
 def check(config: Config) -> tuple[ConfigError, ...]:
     """Errors and warnings of the rules between objects, errors first, in the order of files."""
-    return arranged(tuple(checking(config)), list(config.files), config.line)
+    problems = tuple(problem for problem in checking(config) if problem is not None)
+    return arranged(problems, list(config.files), config.line)
 
 
-def checking(config: Config) -> Iterator[ConfigError]:
-    """The problems one by one, unordered and without their source lines."""
+def checking(config: Config) -> Iterator[ConfigError | None]:
+    """The problems one by one, unordered and without their source lines; None after each object that was looked at."""
     yield from check_references(config)
     yield from check_sharing(config)
     for host in config.of("virtual_host").values():
         yield from _host(config, host)
+        yield None
     for route in config.of("route").values():
         yield from _route(route)
+        yield None
     for cluster in config.of("cluster").values():
         yield from _cluster(config, cluster)
+        yield None
     for healthcheck in config.of("healthcheck").values():
         if healthcheck.spec.timeout_s > healthcheck.spec.interval_s:
             yield _warning("VG0208", healthcheck, ("timeout",), f"{healthcheck.title} waits up to {healthcheck.spec.timeout_s:g} s "

@@ -13,9 +13,10 @@ from voltgw.config.compound import Anything
 from voltgw.config.formats import OBJECT_NAME
 from voltgw.config.gateway import Gateway
 from voltgw.config.kinds import KINDS, Kind, kind_of
-from voltgw.config.model import DEFAULT_NAMESPACE, Defaults, File, Metadata, Object, Origin
+from voltgw.config.model import DEFAULT_NAMESPACE, Metadata, Object
 from voltgw.config.objects.route import RouteType
 from voltgw.config.origin import COLLECTION, PLAIN, describe, is_null
+from voltgw.config.places import Defaults, File, Origin
 from voltgw.config.reader import MISSING, Missing, Reader, State
 from voltgw.config.schema import Each, Nested, Partial, Rule, field, message, plan_of, read_message
 from voltgw.config.short_form import ShortLoadBalancer
@@ -134,11 +135,11 @@ def read_body(root: Node, reader: Reader, file: File, defaults: Mapping[str, Def
     if isinstance(root, SequenceNode):
         reader.substitute = False
         for node in root.value:
-            yield from _object(node, reader, file, defaults, kind, namespace)
+            yield from read_object(node, reader, file, defaults, kind, namespace)
         return
     reader.substitute = own(root)
     if not reader.substitute:
-        yield from _object(root, reader, file, defaults, kind, namespace)
+        yield from read_object(root, reader, file, defaults, kind, namespace)
         return
     for key, value in root.value:
         name = key.value if isinstance(key, ScalarNode) else ""
@@ -149,7 +150,7 @@ def read_body(root: Node, reader: Reader, file: File, defaults: Mapping[str, Def
             continue
         for node in value.value:
             if name == "objects":
-                yield from _object(node, reader, file, defaults, kind, namespace)
+                yield from read_object(node, reader, file, defaults, kind, namespace)
             else:
                 yield from _load_balancer(node, reader)
 
@@ -195,8 +196,8 @@ def _defaults(node: Node, reader: Reader, file: File, head: Head) -> None:
         head.defaults[kind.name] = Defaults(file, partial)
 
 
-def _object(node: Node, reader: Reader, file: File, defaults: Mapping[str, Defaults], hint: Kind | None,
-            namespace: str | None) -> Iterator[Object[Any]]:
+def read_object(node: Node, reader: Reader, file: File, defaults: Mapping[str, Defaults], hint: Kind | None,
+                namespace: str | None) -> Iterator[Object[Any]]:
     """Read one object, or the objects of a list answer ``{items: [...]}``."""
     if not isinstance(node, MappingNode) or node.tag != COLLECTION:
         reader.wrong(node, "VG0102", f"expected an object (kind, metadata, spec), found {describe(node)}")
@@ -220,17 +221,21 @@ def _object(node: Node, reader: Reader, file: File, defaults: Mapping[str, Defau
     if "items" in parts and not bad:
         items = parts["items"][1]
         for item in items.value if isinstance(items, SequenceNode) else ():
-            yield from _object(item, reader, file, defaults, hint, namespace)
+            yield from read_object(item, reader, file, defaults, hint, namespace)
         return
     kind = _kind(parts, node, reader, hint)
-    metadata = _metadata(parts, listed, node, reader, namespace)
-    if kind is MISSING or metadata is MISSING:
+    under = defaults.get(kind.name) if kind is not MISSING else None
+    mark = node.start_mark
+    origin = Origin(file, mark.index + reader.first_index, node.end_mark.index + reader.first_index,
+                    mark.line + reader.first_line + 1, mark.column + 1, under)
+    reader.origin, reader.start = origin, mark.line
+    try:
+        metadata = _metadata(parts, listed, node, reader, namespace)
+        spec = MISSING if kind is MISSING else _spec(kind, parts, node, reader, under)
+    finally:
+        reader.origin = None
+    if kind is MISSING or metadata is MISSING or spec is MISSING or bad:
         return
-    at = node.start_mark
-    spec = _spec(kind, parts, node, reader, defaults.get(kind.name))
-    if spec is MISSING or bad:
-        return
-    origin = Origin(file, at.index, node.end_mark.index, at.line + 1, at.column + 1, defaults.get(kind.name))
     yield Object(kind.name, metadata, spec, origin)
 
 

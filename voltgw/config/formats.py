@@ -142,6 +142,12 @@ def _field_text(text: str) -> str:
     return text.strip(" \t")
 
 
+def _methods(text: str) -> str:
+    if text != "*" and not all(_TOKEN.fullmatch(part.strip()) for part in text.split(",")):
+        raise ValueError(f"{text!r} is not a list of methods such as GET, POST")
+    return text
+
+
 def _object_name(text: str) -> str:
     if len(text) > 253 or not _OBJECT_NAME.fullmatch(text):
         raise ValueError(f"{text!r} is not a name: letters, digits and inside it . _ - (at most 253)")
@@ -167,5 +173,6 @@ HTTP_PATH: Final = Format("path that begins with /", _http_path, pattern="^/[!-~
 HEADER_NAME: Final = Format("header name", _header_name, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 EDITED_HEADER: Final = Format("header name", _edited_header, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 FIELD_TEXT: Final = Format("header value", _field_text)
+METHODS: Final = Format("methods, joined by commas", _methods)
 OBJECT_NAME: Final = Format("object name", _object_name, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
 HEX: Final = Format("hexadecimal bytes", _hex, pattern="^([0-9a-fA-F]{2})*$")

@@ -88,7 +88,7 @@ class Gateway:
     dns: tuple[Address, ...] = field(ListOf(Nested(Address)), "Where delegated zones are answered.", state=WARNS)
     log_level: LogLevel = field(Choice(LogLevel, numbers=False), "From which level on the process log is written.")
     monitor: Address | None = field(
-        Nested(Address), "A second address for /ready, /live and /metrics alone, which may be public.", state=WARNS)
+        Nested(Address), "A second address for /ready, /live and /metrics alone, which may be public.")
     port_map: FrozenMap[int, int] = field(
         MapOf(Number(1, 65535), Number(1, 65535)), "Ports to bind instead of those that policies name.",
         example="{80: 8080, 443: 8443}")
@@ -100,11 +100,10 @@ class Gateway:
     on_dangling: OnDangling = field(
         Choice(OnDangling, numbers=False), "Whether a cluster that does not exist is an error, or answered 503.")
     drain_timeout_s: float | None = field(
-        Duration("s"), "SIGTERM waits this long for what is under way.", absent=show_seconds(defaults.DRAIN_TIMEOUT_S),
-        state=WARNS)
+        Duration("s"), "SIGTERM waits this long for what is under way.", absent=show_seconds(defaults.DRAIN_TIMEOUT_S))
     max_connections: int | None = field(
         Number(1), "Most client connections; then accepting pauses.",
-        absent=f"(open-file limit - {defaults.RESERVED_FDS}) / 2", state=WARNS)
+        absent=f"(open-file limit - {defaults.RESERVED_FDS}) / 2")
 
     @property
     def site_name(self) -> str:

@@ -46,18 +46,25 @@ def expanded(include: Include, by: Wanted, problems: list[ConfigError]) -> Itera
     cut, prefix = len(os.path.dirname(by.path)), os.path.dirname(by.name)
     found = sorted(glob.glob(opened, recursive=True)) if pattern else [opened]
     any_file = False
+    kinds: dict[str, Kind | None] = {}              # by folder: there may be ten thousand files in one
+    namespaces: dict[str, str | None] = {}
     for path in found:
-        if os.path.isdir(path):
-            files = sorted(_below(path))
-        elif pattern and not _configuration(os.path.basename(path)):
+        named = path.endswith(SUFFIXES)
+        if not named and os.path.isdir(path):
+            folder, files = path.rstrip("/"), sorted(_below(path))
+        elif pattern and not (named and _configuration(os.path.basename(path))):
             continue
         else:
-            files = [path]
-        folder = path.rstrip("/") if os.path.isdir(path) else os.path.dirname(path)
+            folder, files = os.path.dirname(path), [path]
+        if folder not in namespaces:
+            namespaces[folder] = _namespace(include, folder)
         for file in files:
             any_file = True
             name = file if os.path.isabs(entry.path) else os.path.normpath(os.path.join(prefix, file[cut:].lstrip("/")))
-            yield Wanted(name, os.path.normpath(file), _kind(include, file), _namespace(include, folder), entry.on_error)
+            where = os.path.dirname(file)
+            if where not in kinds:
+                kinds[where] = _kind(include, where)
+            yield Wanted(name, os.path.normpath(file), kinds[where], namespaces[folder], entry.on_error)
     if not any_file:
         problems.append(ConfigError(
             "VG0007", include.place, f"{shown} matches no file" if pattern else f"the folder {shown} holds no file",
@@ -78,10 +85,9 @@ def _configuration(name: str) -> bool:
     return name.endswith(SUFFIXES) and not name.startswith((".", "#"))
 
 
-def _kind(include: Include, path: str) -> Kind | None:
-    if include.entry.kind is not None:
-        return kind_of(include.entry.kind)
-    return kind_of(os.path.basename(os.path.dirname(path)))
+def _kind(include: Include, folder: str) -> Kind | None:
+    """The kind of objects in a folder that do not say theirs."""
+    return kind_of(include.entry.kind if include.entry.kind is not None else os.path.basename(folder))
 
 
 def _namespace(include: Include, folder: str) -> str | None:

@@ -13,16 +13,18 @@ import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from yaml.nodes import Node
+from yaml.nodes import MappingNode, Node, SequenceNode
 
 from voltgw.config.check import check
-from voltgw.config.document import Head, OnError, own, read_body, read_head
+from voltgw.config.document import Head, OnError, own, read_body, read_head, read_object
 from voltgw.config.gateway import Gateway
 from voltgw.config.includes import Wanted, expanded
-from voltgw.config.model import Config, Defaults, File, Key, Made, Object
-from voltgw.config.origin import MAX_FILE_BYTES, Source, Unreadable, documents
+from voltgw.config.model import Config, Key, Made, Object
+from voltgw.config.origin import Source, Unreadable, contents, documents, is_null
+from voltgw.config.pieces import Cut, Piece, batches, cut
+from voltgw.config.places import Defaults, File, Origin
 from voltgw.config.reader import Note, Reader
 from voltgw.config.show import arranged
 from voltgw.config.states import judged, unknown_entries
@@ -31,6 +33,36 @@ from voltgw.errors import NOWHERE, ConfigError, ConfigErrors, Place, Severity
 
 #: Paths of configuration files, as callers give them.
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+@dataclass(slots=True)
+class Part:
+    """What one piece of a large file held (`voltgw.config.pieces`), kept as long as its text stays."""
+
+    start: int                              # where the piece began when its objects' origins were last counted
+    line: int
+    objects: tuple[Object[Any], ...]
+    notes: tuple[Note, ...]
+    variables: Mapping[str, str | None]
+    files: Mapping[str, str]
+
+    def move(self, file: File, piece: Piece) -> None:
+        """The text above was edited, perhaps: the objects are the same ones, a little further up or down."""
+        characters, lines = piece.start - self.start, piece.line - self.line
+        self.start, self.line = piece.start, piece.line
+        for one in self.objects:
+            origin = one.origin
+            if isinstance(origin, Origin):
+                origin.file = file
+                origin.start += characters
+                origin.end += characters
+                origin.line += lines
+
+
+#: Objects that are put together in one step, which is about 5 ms.
+_STEP: Final = 4096
+#: For parts that depend on nothing beside their text, which is nearly all of them.
+_NOTHING: Final[Mapping[str, Any]] = FrozenMap()
 
 
 @dataclass(slots=True)
@@ -43,9 +75,10 @@ class Entry:
     objects: list[Object[Any]]
     problems: list[ConfigError]
     notes: list[Note]
-    variables: Mapping[str, str | None]     # environment variables that were looked at, with their values
-    files: Mapping[str, str]                # files that were referred to, with their SHA-256 ("" = unreadable)
+    variables: dict[str, str | None]        # environment variables that were looked at, with their values
+    files: dict[str, str]                   # files that were referred to, with their SHA-256 ("" = unreadable)
     defaults: Mapping[str, Defaults]
+    parts: dict[bytes, Part]                # of a large file, by the digest of their text
 
     @property
     def good(self) -> bool:
@@ -57,7 +90,7 @@ class Cache:
     """What earlier loads of the same configuration read; hand the same one to every load of it.
 
     It holds one entry per file, so its size is that of the configuration. Objects of a file that has not changed come back
-    as the very same Python objects.
+    as the very same Python objects, and so do those of a large file whose own text has not changed.
     """
 
     def __init__(self) -> None:
@@ -120,11 +153,12 @@ def _without_collector() -> Iterator[None]:
 
 @dataclass(slots=True)
 class _Draft:
-    """A file that was taken apart and whose head was read; its objects wait for the defaults."""
+    """A file whose head was read; its objects wait for the defaults."""
 
     entry: Entry
-    roots: list[Node]
     reader: Reader | None                   # None: nothing of it could be read
+    roots: list[Node]                       # of the whole file, or of what was left when it was cut
+    cut: Cut | None = None
 
 
 class _Load:
@@ -142,15 +176,18 @@ class _Load:
         self.defaults: dict[str, Defaults] = {}
 
     def steps(self) -> Generator[None, None, Config]:
-        """Read everything, a file at a time."""
-        drafts = [(wanted, data, self._begun(wanted, data)) for wanted in self.mains
-                  if (data := self._data(wanted, None)) is not None]
-        for _, _, begun in drafts:
-            self._take_head(begun.entry.head if isinstance(begun, _Draft) else begun.head)
-        for wanted, data, begun in drafts:
-            yield
-            self._keep(wanted, self._completed(wanted, data, begun))
-        waiting = [(head, self.mains[0]) for head in (entry.head for entry in self.entries.values())]
+        """Read everything, a file (of a large one: some objects) at a time."""
+        begun: list[tuple[Wanted, Entry | _Draft]] = []
+        for wanted in self.mains:
+            data = self._data(wanted, None)
+            if data is not None:
+                begun.append((wanted, self._begun(wanted, data)))
+                yield
+        for _, found in begun:
+            self._take_head(found.entry.head if isinstance(found, _Draft) else found.head)
+        for wanted, found in begun:
+            self._keep(wanted, (yield from self._completed(wanted, found)))
+        waiting = [(self.entries[wanted.path].head, wanted) for wanted, _ in begun]
         while waiting:
             head, by = waiting.pop(0)
             for include in head.includes:
@@ -158,15 +195,15 @@ class _Load:
                     if wanted.path in self.entries:
                         continue                        # two patterns may match one file: the first one counts
                     yield
-                    found = self._data(wanted, include.place)
-                    if found is None:
+                    data = self._data(wanted, include.place)
+                    if data is None:
                         self._fall_back(wanted)
                         continue
-                    entry = self._completed(wanted, found, self._begun(wanted, found))
+                    entry = yield from self._completed(wanted, self._begun(wanted, data))
                     self._keep(wanted, entry)
                     waiting.append((entry.head, wanted))
         yield
-        return self._config()
+        return (yield from self._config())
 
     # -- one file -----------------------------------------------------------------------------------------------------
     def _data(self, wanted: Wanted, place: Place | None) -> bytes | None:
@@ -174,8 +211,7 @@ class _Load:
         if wanted.text is not None:
             return wanted.text.encode()
         try:
-            with open(wanted.path, "rb") as file:
-                return file.read(MAX_FILE_BYTES + 1)
+            return contents(wanted.path)
         except OSError as error:
             self.problems.append(ConfigError(
                 "VG0002", place or Place(wanted.name), f"{wanted.name} cannot be read: {error.strerror or error}"))
@@ -185,54 +221,140 @@ class _Load:
         """The cached entry of a file that has not changed, or a draft of its new one."""
         digest = hashlib.sha256(data).hexdigest()
         cached = self.cache.entries.get(wanted.path)
-        if cached is not None and cached.file.digest == digest and self._fresh(cached, wanted):
+        if cached is not None and cached.file.digest == digest and cached.context == wanted.context \
+                and self._current(cached.variables, cached.files):
             return cached
         file = File(wanted.name, "" if wanted.text is not None else wanted.path, digest, wanted.text or "")
-        entry = Entry(file, wanted.context, Head(), [], [], [], {}, {}, {})
+        entry = Entry(file, wanted.context, Head(), [], [], [], {}, {}, {}, {})
         try:
             source = Source.decode(wanted.name, data)
         except Unreadable as error:
             entry.problems.append(error.problem)
-            return _Draft(entry, [], None)
+            return _Draft(entry, None, [])
         self.sources[wanted.name] = source
+        return self._draft(wanted, entry, source, cut(source.text))
+
+    def _draft(self, wanted: Wanted, entry: Entry, source: Source, pieces: Cut | None) -> _Draft:
+        """Take a file apart, in `pieces` or (None) as a whole, and read its head."""
+        reader = Reader(source, self.environ, os.path.dirname(wanted.path), substitute=True)
         roots: list[Node] = []
         try:
-            roots.extend(documents(source))
+            for text in (source.text,) if pieces is None else pieces.rests:
+                roots.extend(documents(Source(source.name, text, "")))
         except Unreadable as error:
-            entry.problems.append(error.problem)
+            if pieces is not None:
+                return self._draft(wanted, entry, source, None)
             # What stands before the mistake is not read either: half a file makes errors of its own.
-            return _Draft(entry, [], None)
-        reader = Reader(source, self.environ, os.path.dirname(wanted.path), substitute=True)
+            entry.problems.append(error.problem)
+            return _Draft(entry, None, [])
+        if pieces is not None and not all(_has_empty_objects(root) for root in roots):
+            return self._draft(wanted, entry, source, None)     # what looked like the key `objects:` was none
         for root in roots:
             if own(root):
-                read_head(root, reader, file, entry.head, main=wanted.main)
-        return _Draft(entry, roots, reader)
+                read_head(root, reader, entry.file, entry.head, main=wanted.main)
+        return _Draft(entry, reader, roots, pieces)
 
-    def _fresh(self, entry: Entry, wanted: Wanted) -> bool:
-        """Whether a cached entry of an unchanged file still says what reading it again would."""
-        return (entry.context == wanted.context
-                and all(self.environ.get(name) == value for name, value in entry.variables.items())
-                and all(_digest(path) == digest for path, digest in entry.files.items()))
+    def _current(self, variables: Mapping[str, str | None], files: Mapping[str, str]) -> bool:
+        """Whether what was read beside a text still is what it was."""
+        return (all(self.environ.get(name) == value for name, value in variables.items())
+                and all(_digest(path) == digest for path, digest in files.items()))
 
-    def _completed(self, wanted: Wanted, data: bytes, begun: Entry | _Draft) -> Entry:
+    def _same_defaults(self, entry: Entry) -> bool:
+        return {k: d.partial for k, d in entry.defaults.items()} == {k: d.partial for k, d in self.defaults.items()}
+
+    def _completed(self, wanted: Wanted, begun: Entry | _Draft) -> Generator[None, None, Entry]:
         """The entry of a file with its objects."""
         if isinstance(begun, Entry):
-            if {k: d.partial for k, d in begun.defaults.items()} == {k: d.partial for k, d in self.defaults.items()}:
+            if self._same_defaults(begun):
                 return begun
-            self.cache.entries.pop(wanted.path, None)
+            data = self._data(wanted, None)
+            del self.cache.entries[wanted.path]         # so that it is read anew
+            if data is None:
+                return begun                            # it went away a moment ago, which was recorded
             again = self._begun(wanted, data)
             assert isinstance(again, _Draft)            # nothing is cached any more
             begun = again
         entry, reader = begun.entry, begun.reader
-        if reader is not None:
-            entry.defaults = dict(self.defaults)
-            for root in begun.roots:
-                entry.objects.extend(read_body(root, reader, entry.file, self.defaults, wanted.kind, wanted.namespace))
-            entry.problems += reader.problems
-            entry.notes = reader.notes
-            entry.variables = reader.variables
-            entry.files = reader.files
+        if reader is None:
+            return entry
+        entry.defaults = dict(self.defaults)
+        if begun.cut is not None and not (yield from self._pieces(wanted, begun, begun.cut)):
+            # The cuts were not where values begin, or something is wrong: read it as a whole, for the errors.
+            fresh = Entry(entry.file, entry.context, Head(), [], [], [], {}, {}, dict(self.defaults), {})
+            begun = self._draft(wanted, fresh, reader.source, None)
+            entry, reader = begun.entry, begun.reader
+            if reader is None:
+                return entry
+        for root in begun.roots:
+            entry.objects.extend(read_body(root, reader, entry.file, self.defaults, wanted.kind, wanted.namespace))
+        entry.problems += reader.problems
+        entry.notes += reader.notes
+        entry.variables.update(reader.variables)
+        entry.files.update(reader.files)
         return entry
+
+    def _pieces(self, wanted: Wanted, draft: _Draft, pieces: Cut) -> Generator[None, None, bool]:
+        """Read the pieces of a large file, those that are known from the cache; False when that cannot be done."""
+        entry, text = draft.entry, draft.reader.source.text if draft.reader is not None else ""
+        cached = self.cache.entries.get(wanted.path)
+        known = cached.parts if cached is not None and cached.context == entry.context and self._same_defaults(cached) else {}
+        keys: dict[Piece, bytes] = {}
+        unread: list[Piece] = []
+        for piece in pieces.pieces:
+            key = keys[piece] = hashlib.blake2b(text[piece.start:piece.end].encode(), digest_size=16).digest()
+            part = known.get(key)
+            if part is None or key in entry.parts or not self._current(part.variables, part.files):
+                unread.append(piece)
+            else:
+                entry.parts[key] = part
+        found: dict[Piece, Part] = {}
+        for run in batches(unread):
+            yield
+            parts = self._run(wanted, entry, text, run)
+            if parts is None:
+                return False
+            for piece, part in zip(run, parts, strict=True):
+                found[piece] = part
+                entry.parts.setdefault(keys[piece], part)
+        for piece in pieces.pieces:
+            part = found.get(piece)
+            if part is None:
+                part = entry.parts[keys[piece]]
+                part.move(entry.file, piece)
+            entry.objects += part.objects
+            entry.notes += part.notes
+            entry.variables.update(part.variables)
+            entry.files.update(part.files)
+        return True
+
+    def _run(self, wanted: Wanted, entry: Entry, text: str, run: list[Piece]) -> list[Part] | None:
+        """Read some pieces that follow each other; None when they are not what they seemed, or something in them is wrong."""
+        source = Source(entry.file.name, text[run[0].start:run[-1].end], "")
+        try:
+            roots = list(documents(source))
+        except Unreadable:
+            return None
+        if len(roots) != 1:
+            return None
+        nodes = roots[0].value if run[0].item else roots
+        if run[0].item and not isinstance(roots[0], SequenceNode) or len(nodes) != len(run):
+            return None
+        parts: list[Part] = []
+        for node, piece in zip(nodes, run, strict=True):
+            line = node.start_mark.line + run[0].line
+            if not piece.line <= line < piece.line + max(1, text.count("\n", piece.start, piece.end)):
+                return None                             # a cut went through a value
+            if own(node) and not piece.item:
+                return None                             # our own form in a spelling that was not recognised
+            reader = Reader(source, self.environ, os.path.dirname(wanted.path), substitute=piece.item)
+            reader.first_line, reader.first_index = run[0].line, run[0].start
+            read = read_object if piece.item else read_body
+            objects = tuple(read(node, reader, entry.file, self.defaults, wanted.kind, wanted.namespace))
+            if reader.problems:
+                return None
+            parts.append(Part(piece.start, piece.line, objects, tuple(reader.notes), reader.variables or _NOTHING,
+                              reader.files or _NOTHING))
+        return parts
 
     def _keep(self, wanted: Wanted, entry: Entry) -> None:
         """Take the entry of a file into the configuration, or what is left of the last good one."""
@@ -271,14 +393,18 @@ class _Load:
             self.defaults[kind] = defaults
 
     # -- the whole ----------------------------------------------------------------------------------------------------
-    def _config(self) -> Config:
+    def _config(self) -> Generator[None, None, Config]:
         gateway = self.gateway or Gateway()
         objects: dict[str, dict[Key, Object[Any]]] = {}
         notes: list[Note] = []
+        count = 0
         for entry in self.entries.values():
             self.problems += entry.problems
             notes += entry.notes
             for one in entry.objects:
+                count += 1
+                if count % _STEP == 0:
+                    yield
                 same = objects.setdefault(one.kind, {})
                 first = same.setdefault(one.key, one)
                 if first is not one:
@@ -288,13 +414,12 @@ class _Load:
         self.problems += unknown_entries(gateway.allow_unenforced, self.gateway_place)
         self.cache.entries = self.entries
         files = {entry.file.name: entry.file for entry in self.entries.values()}
-        problems = arranged(self.problems, list(files), self._line(files))
+        yield
+        problems = arranged(self.problems, list(files), _Lines(self.sources, files))
         if any(problem.severity is Severity.ERROR for problem in problems):
             raise ConfigErrors(problems)
+        yield
         return Config(gateway, objects, self._digest(), problems, unenforced, FrozenMap(files), self.gateway_place)
-
-    def _line(self, files: Mapping[str, File]) -> _Lines:
-        return _Lines(self.sources, files)
 
     def _digest(self) -> str:
         """A digest of everything that was read; it does not depend on where the files lie."""
@@ -306,6 +431,11 @@ class _Load:
             for name, value in sorted(entry.variables.items()):
                 total.update(f"{name}\0{value}\n".encode())
         return total.hexdigest()
+
+
+def _has_empty_objects(root: Node) -> bool:
+    """Whether a document from which the items of `objects:` were cut still has that key."""
+    return isinstance(root, MappingNode) and any(key.value == "objects" and is_null(value) for key, value in root.value)
 
 
 class _Lines:
@@ -334,7 +464,6 @@ def _twice(first: Object[Any], second: Object[Any]) -> ConfigError:
 def _digest(path: str) -> str:
     """SHA-256 of a file that a value refers to, "" if it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.sha256(file.read(MAX_FILE_BYTES + 1)).hexdigest()
+        return hashlib.sha256(contents(path)).hexdigest()
     except OSError:
         return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +15,7 @@ from voltgw.config.formats import OBJECT_NAME
 from voltgw.config.gateway import Gateway
 from voltgw.config.kinds import KINDS, kind_of, plan_named, spec_class
 from voltgw.config.origin import Source, Unreadable, documents, is_null
+from voltgw.config.places import File, Origin
 from voltgw.config.schema import (
     Message,
     Partial,
@@ -26,7 +26,6 @@ from voltgw.config.schema import (
     message,
     plan_inside,
     plan_of,
-    unpacked,
 )
 from voltgw.config.types import Flag, Text
 from voltgw.config.values import FrozenMap, Ref
@@ -58,50 +57,9 @@ class Metadata:
     name: str = field(Text(OBJECT_NAME, least=1), "Name, unique per kind and namespace.", required=True)
     namespace: str | None = field(Text(OBJECT_NAME), "Namespace.", absent=DEFAULT_NAMESPACE)
     labels: FrozenMap[str, str] = field(MapOf(Text(), Text()), "Labels, by which selectors choose.")
-    annotations: FrozenMap[str, str] = field(MapOf(Text(), Text(most=1024)), "Free text by key; never used for choosing.")
+    annotations: FrozenMap[str, str] = field(MapOf(Text(), Text(least=1, most=1024)), "Free text by key; never used for choosing.")
     description: str | None = field(Text(most=1200), "Free text.")
     disable: bool = field(Flag(), "Out of service: kept and shown, but not built.")
-
-
-class File:
-    """Where objects came from: `name` as places show it, `path` to read it again ("" = `text` is all there is)."""
-
-    __slots__ = ("digest", "name", "path", "text")
-
-    def __init__(self, name: str, path: str, digest: str, text: str = "") -> None:
-        self.name = name
-        self.path = path
-        self.digest = digest
-        self.text = text
-
-    def source(self) -> Source | None:
-        """Its text as it was loaded; None when the file has changed or gone since."""
-        if not self.path:
-            return Source(self.name, self.text, self.digest)
-        return _read_again(self.path, self.name, self.digest)
-
-
-class Origin(NamedTuple):
-    """Where one object stands: characters `start` to `end` of `file`; the object's own mapping begins at line and column."""
-
-    file: File
-    start: int
-    end: int
-    line: int
-    column: int
-    defaults: Defaults | None = None        # what was laid under its spec
-
-    @property
-    def place(self) -> Place:
-        """Where the object begins."""
-        return Place(self.file.name, self.line, self.column)
-
-
-class Defaults(NamedTuple):
-    """The defaults of one kind, and the file in which they stand."""
-
-    file: File
-    partial: Partial
 
 
 class Made(NamedTuple):
@@ -226,9 +184,7 @@ def _known_place(spec: object, path: tuple[str | int, ...], origin: Origin) -> P
     if isinstance(value, Ref):
         return value.place
     at: int = getattr(value, "at", 0) if isinstance(value, Message) else 0
-    if at < 0 and origin.defaults is not None:
-        return Place(origin.defaults.file.name, *unpacked(-at))
-    return Place(origin.file.name, *unpacked(at)) if at > 0 else None
+    return origin.inside(at) if at else None
 
 
 def _found_place(origin: Origin, kind: str, path: tuple[str | int, ...]) -> Whence:
@@ -246,7 +202,7 @@ def _found_place(origin: Origin, kind: str, path: tuple[str | int, ...]) -> When
         if not complete and origin.defaults is not None:
             at = _in_defaults(origin.defaults.partial, path)
             if at:
-                return Whence(Said.DEFAULTS, Place(origin.defaults.file.name, *unpacked(at)))
+                return Whence(Said.DEFAULTS, origin.inside(-at))
     mark = best.start_mark
     return Whence(Said.FILE if complete else Said.NOBODY, Place(origin.file.name, origin.line + mark.line, mark.column + 1))
 
@@ -301,22 +257,6 @@ def _entry(node: Node, plan: Plan | None, step: str) -> Node | None:
         if isinstance(key, ScalarNode) and key.value in names:
             return value
     return None
-
-
-@lru_cache(maxsize=2)
-def _read_again(path: str, name: str, digest: str) -> Source | None:
-    """The text of a file that was loaded before (the last two are kept, since places are asked for in bunches)."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError:
-        return None
-    if hashlib.sha256(data).hexdigest() != digest:
-        return None
-    try:
-        return Source.decode(name, data)
-    except Unreadable:
-        return None
 
 
 @lru_cache(maxsize=16)

@@ -8,6 +8,7 @@ user wrote. JSON is read by the same parser, as the subset of YAML that it is.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -35,6 +36,15 @@ NULLS: Final = frozenset(("", "~", "null", "Null", "NULL"))
 _ANCHOR: Final = re.compile(r"(?:^|[\s\[{,:-])&[^\s\[\]{},]", re.MULTILINE)
 _SURROGATES: Final = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _UNPAIRED: Final = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+def contents(path: str) -> bytes:
+    """The bytes of a file, or its first `MAX_FILE_BYTES` + 1 if it has more. Raises OSError."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        # Asking for as much as is allowed would have that much memory set aside for every small file; what has no size is a
+        # pipe or a file of /proc.
+        return file.read(min(size, MAX_FILE_BYTES) + 1) if size else file.read(MAX_FILE_BYTES + 1)
 
 
 class Source:

@@ -8,12 +8,16 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from yaml.nodes import Node
 
-from voltgw.config.origin import MAX_FILE_BYTES, Source, place_of
+from voltgw.config.origin import MAX_FILE_BYTES, Source, contents
+from voltgw.config.places import pack
 from voltgw.errors import ConfigError, Place, Severity
+
+if TYPE_CHECKING:
+    from voltgw.config.places import Origin
 
 
 class State(Enum):
@@ -46,8 +50,14 @@ class Note(NamedTuple):
     state: State
     field: str                      # "virtual_host.waf_type.app_firewall"
     value: str                      # the enum spelling that is not acted on, "" when it is the field as a whole
-    place: Place
-    instead: str = ""               # what happens instead, in a few words
+    instead: str                    # what happens instead, in a few words
+    whence: Place | Origin
+    at: int                         # place inside the object of an Origin
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return self.whence if isinstance(self.whence, Place) else self.whence.inside(self.at)
 
 
 #: ``${NAME}``, ``${NAME:-default}``, and ``$${`` which escapes.
@@ -60,9 +70,13 @@ class Reader:
     `problems` and `notes` collect what is found; `variables` and `files` remember, for the cache, on which environment
     variables (with the value seen, None = unset) and on which other files (with their SHA-256, "" = unreadable) the result
     depends. `substitute` says whether ``${VAR}`` acts (our own files only).
+
+    `first_line` and `first_index` are the line and the character of the file (from 0) at which the parsed text begins. While an object is read, `origin`
+    is its origin and `start` the line of the parsed text on which it begins: places inside it are kept relative to that.
     """
 
-    __slots__ = ("base", "environ", "files", "notes", "path", "problems", "source", "substitute", "variables")
+    __slots__ = ("base", "environ", "files", "first_index", "first_line", "notes", "origin", "path", "problems", "source", "start",
+                 "substitute", "variables")
 
     def __init__(self, source: Source, environ: Mapping[str, str], base: str, *, substitute: bool) -> None:
         self.source = source
@@ -74,12 +88,25 @@ class Reader:
         self.path: list[str] = []                   # names of the fields on the way to the value being read
         self.variables: dict[str, str | None] = {}
         self.files: dict[str, str] = {}
+        self.first_line = 0
+        self.first_index = 0
+        self.origin: Origin | None = None
+        self.start = 0
 
-    # -- problems -----------------------------------------------------------------------------------------------------
+    # -- places -------------------------------------------------------------------------------------------------------
     def place(self, node: Node) -> Place:
         """Where `node` begins."""
-        return place_of(self.source.name, node)
+        mark = node.start_mark
+        return Place(self.source.name, mark.line + self.first_line + 1, mark.column + 1)
 
+    def at(self, node: Node) -> int:
+        """Where `node` begins, for a message's `at`: relative to the object being read, else absolute."""
+        mark = node.start_mark
+        if self.origin is None:
+            return pack(mark.line + self.first_line + 1, mark.column + 1)
+        return pack(mark.line - self.start, mark.column + 1)
+
+    # -- problems -----------------------------------------------------------------------------------------------------
     def wrong(
         self, node: Node, code: str, message: str, hint: str = "", *, related: tuple[tuple[str, Place], ...] = (),
         severity: Severity = Severity.ERROR,
@@ -90,7 +117,8 @@ class Reader:
 
     def note(self, state: State, node: Node, value: str = "", instead: str = "") -> None:
         """Record that the field being read (the end of `path`) is in use but not acted on."""
-        self.notes.append(Note(state, ".".join(self.path), value, self.place(node), instead))
+        whence: Place | Origin = self.place(node) if self.origin is None else self.origin
+        self.notes.append(Note(state, ".".join(self.path), value, instead, whence, self.at(node)))
 
     @contextmanager
     def below(self, name: str) -> Iterator[None]:
@@ -141,8 +169,7 @@ class Reader:
         """The content of a file that a value refers to; relative to the file it stands in."""
         full = os.path.normpath(os.path.join(self.base, path))
         try:
-            with open(full, "rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+            data = contents(full)
         except OSError as error:
             self.files[full] = ""
             return self.wrong(node, "VG0002", f"{path} cannot be read: {error.strerror or error}")

@@ -140,11 +140,11 @@ def _field(decl: Decl) -> Iterator[str]:
     if unit:
         facts.append(("Unit of a plain number", _UNITS[unit]))
     if limits := decl.type.limits():
-        facts.append(("Limits", limits))
+        facts.append(("Limits", _prose(limits)))
     if decl.required:
         facts.append(("Required", "yes"))
     elif decl.absent:
-        facts.append(("Absent", decl.absent))
+        facts.append(("Absent", _prose(decl.absent)))
     if decl.group:
         facts.append(("Group", f"``{decl.group}``"))
     if decl.aliases:
@@ -170,7 +170,7 @@ def _type(decl: Decl) -> str:
         item = getattr(decl.type, "item", decl.type)
         if isinstance(item, Choice):
             return "a list of words" if item is not decl.type else "a word"
-        return words.replace("{}", "``{}``")
+        return _prose(words).replace("{}", "``{}``")
     link = f":ref:`config-{_slug(inner.cls)}`"
     return f"a list of {link}" if hasattr(decl.type, "item") else link
 

@@ -47,14 +47,11 @@ def uses(spec: object) -> Iterator[Use]:
         value = getattr(spec, bearing.attribute)
         if value is None or value == ():
             continue
-        for item in value if isinstance(value, tuple) and not isinstance(value, Ref) else (value,):
+        for item in value if isinstance(value, tuple) else (value,):
             if bearing.kinds is None:
                 yield from uses(item)
             else:
-                kinds = bearing.kinds
-                if bearing.name in ("site", "virtual_site") and not kinds:
-                    kinds = (bearing.name,)
-                yield Use(item, kinds, bearing.name)
+                yield Use(item, bearing.kinds, bearing.name)
 
 
 def _bearing(cls: type[Any]) -> tuple[_Bearing, ...]:
@@ -75,13 +72,14 @@ def _found(plan: Plan, inside: frozenset[type[Any]]) -> Iterator[_Bearing]:
                 yield _Bearing(decl.attribute, decl.name, None)
 
 
-def check_references(config: Config) -> Iterator[ConfigError]:
-    """Problems of all references of objects in service."""
+def check_references(config: Config) -> Iterator[ConfigError | None]:
+    """Problems of all references of objects in service; None after each object."""
     names = _Names(config)
     for kind in config.objects:
         for one in config.of(kind).values():
             for use in uses(one.spec):
                 yield from _check(config, one, use, names)
+            yield None
 
 
 def _check(config: Config, one: Object[Any], use: Use, names: _Names) -> Iterator[ConfigError]:

@@ -31,10 +31,6 @@ D = TypeVar("D")
 M = TypeVar("M")
 T = TypeVar("T")
 
-#: Columns that fit beside a line number in one int of a message's `at`.
-_COLUMNS: Final = 1 << 12
-
-
 class Rule(NamedTuple):
     """What a message's own `rules` finds wrong: at which field ("" = the message as a whole), and what."""
 
@@ -99,8 +95,8 @@ def field(type: Type[V, D], doc: str, *, required: bool = False, since: str = "2
 class Message:
     """What all messages have beside their fields: `at`, where the value began (not part of its comparison).
 
-    It is line * 4096 + column, negative where the message came from ``defaults:`` as a whole, and unset where the message
-    was made by hand.
+    It is as `Origin.inside` wants it: relative to the object that the message is in, negative where the whole message came
+    from ``defaults:``. It is unset where the message was made by hand.
     """
 
     __slots__ = ("at",)
@@ -207,7 +203,7 @@ class Nested(Type[M, None]):
             value = decl.type.read(node, reader)
             if value is MISSING:
                 return MISSING
-            made: M = _made(plan, {decl.attribute: value}, node)
+            made: M = _made(plan, {decl.attribute: value}, reader.at(node))
             return made
         return cast("M | Missing", read_message(plan, node, reader, under if isinstance(under, Partial) else None))
 
@@ -272,7 +268,7 @@ def read_message(plan: Plan, node: Node, reader: Reader, under: Partial | None =
     bad = _exclusive(plan, values, nodes, reader) or bad
     if partial:
         return MISSING if bad else Partial(
-            values, _packed(node), {name: _packed(nodes[name]) for name in values},
+            values, reader.at(node), {name: reader.at(nodes[name]) for name in values},
             {name: plan.by_attribute[name].name for name in values})
     if under:
         bad = _fill(plan, values, under, node, reader) or bad
@@ -286,7 +282,7 @@ def read_message(plan: Plan, node: Node, reader: Reader, under: Partial | None =
             reader.wrong(nodes[decl.attribute], "VG0105", f'"{decl.name}" must have a value: {decl.doc}')
     if bad:
         return MISSING
-    made = _made(plan, values, node)
+    made = _made(plan, values, reader.at(node))
     if plan.rules is not None:
         for rule in plan.rules(made):
             bad = bad or rule.severity is Severity.ERROR
@@ -390,25 +386,13 @@ def completed(decl: Decl, partial: Partial, node: Node, reader: Reader) -> Any:
             reader.wrong(node, "VG0105", f'`defaults:` gives this a "{decl.name}", but neither says its "{need.name}"')
     if bad:
         return MISSING
+    return _made(plan, values, -partial.at)         # negative: in the file where `defaults:` stands
+
+
+def _made(plan: Plan, values: dict[str, Any], at: int) -> Any:
     made = plan.cls(**values)
-    object.__setattr__(made, "at", -partial.at)     # negative: in the file where `defaults:` stands
+    object.__setattr__(made, "at", at)
     return made
-
-
-def _made(plan: Plan, values: dict[str, Any], node: Node) -> Any:
-    made = plan.cls(**values)
-    object.__setattr__(made, "at", _packed(node))
-    return made
-
-
-def _packed(node: Node) -> int:
-    mark = node.start_mark
-    return cast(int, (mark.line + 1) * _COLUMNS + min(mark.column + 1, _COLUMNS - 1))
-
-
-def unpacked(at: int) -> tuple[int, int]:
-    """Line and column of a message's `at`."""
-    return divmod(at, _COLUMNS)
 
 
 def camel(name: str) -> str:

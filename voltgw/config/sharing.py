@@ -73,20 +73,26 @@ def _address(config: Config, policy: AdvertisePolicySpec) -> str:
     return vip if vip is not None else f"interface:{'inside' if inside else 'outside'}"
 
 
-def check_sharing(config: Config) -> Iterator[ConfigError]:
-    """Problems of virtual hosts that meet on an address and port, and of those that are offered nowhere."""
+def check_sharing(config: Config) -> Iterator[ConfigError | None]:
+    """Problems of virtual hosts that meet on an address and port, and of those that are offered nowhere.
+
+    None stands between them after each virtual host.
+    """
     by_port: dict[tuple[str, int], dict[str, list[Offer]]] = {}
     offered: set[int] = set()
+    seen: set[tuple[int, str, int]] = set()         # hosts on an address and port, by two policies perhaps
     for offer in offers(config):
+        yield None
         offered.add(id(offer.host))
         if offer.policy.spec.protocol.value != offer.transport:
             yield ConfigError(
                 "VG0201", offer.ref.place, f"{offer.host.title} is a {offer.host.spec.proxy.value} and speaks {offer.transport}, "
                 f"but {offer.policy.title} offers {offer.policy.spec.protocol.value}",
                 related=(("the policy", offer.policy.place("protocol")),))
-        same = by_port.setdefault((offer.transport, offer.port), {}).setdefault(offer.address, [])
-        if not any(other.host is offer.host for other in same):
-            same.append(offer)
+        once = (id(offer.host), offer.address, offer.port)
+        if once not in seen:
+            seen.add(once)
+            by_port.setdefault((offer.transport, offer.port), {}).setdefault(offer.address, []).append(offer)
     for host in config.of("virtual_host").values():
         if id(host) not in offered:
             elsewhere = bool(host.spec.advertise_policies)

@@ -346,8 +346,8 @@ class Duration(Type[float, None]):
 
     def limits(self) -> str:
         if self.most is None:
-            return f"at least {self.least:g} {self.unit}" if self.least > 0 else ""
-        return f"{self.least:g} to {self.most:g} {self.unit}"
+            return f"at least {self.least:.15g} {self.unit}" if self.least > 0 else ""
+        return f"{self.least:.15g} to {self.most:.15g} {self.unit}"
 
 
 class Size(Type[int, None]):
@@ -487,10 +487,13 @@ class Reference(Type[Ref, None]):
 
     def _made(self, node: Node, reader: Reader, namespace: str | None, name: str, tenant: str | None) -> Ref | Missing:
         try:
-            return Ref(None if namespace is None else OBJECT_NAME.read(namespace), OBJECT_NAME.read(name),
-                       reader.place(node), tenant or None)
+            namespace = None if namespace is None else OBJECT_NAME.read(namespace)
+            name = OBJECT_NAME.read(name)
         except ValueError as error:
             return reader.wrong(node, "VG0110", str(error))
+        if reader.origin is None:
+            return Ref(namespace, name, reader.place(node), tenant or None)
+        return Ref.inside(reader.origin, reader.at(node), namespace, name, tenant or None)
 
     def schema(self, definitions: dict[str, Schema]) -> Schema:
         one: Schema = {"$ref": "#/$defs/Ref"}
@@ -513,13 +516,16 @@ class Ports(Type[tuple[Range, ...], tuple[Range, ...]]):
     default: tuple[Range, ...] = ()
     words = "ports such as 80,443,8080-8191"
 
-    def __init__(self, most: int = 1024) -> None:
+    def __init__(self, most: int = 1024, longest: int = 512) -> None:
         self.most = most
+        self.longest = longest                      # text
 
     def read(self, node: Node, reader: Reader) -> tuple[Range, ...] | Missing:
         text = self.scalar(node, reader)
         if text is MISSING:
             return MISSING
+        if len(text) > self.longest:
+            return reader.wrong(node, "VG0103", f"{len(text)} characters are more than the {self.longest} that are allowed")
         ranges: list[Range] = []
         for part in text.split(","):
             try:
@@ -542,7 +548,7 @@ class Ports(Type[tuple[Range, ...], tuple[Range, ...]]):
         return ",".join(map(str, value))
 
     def limits(self) -> str:
-        return f"at most {self.most} ports"
+        return f"at most {self.most} ports in {self.longest} characters"
 
 
 class Between(Type[Range, None]):

@@ -6,34 +6,65 @@ All of them are immutable, hashable and compare by content; places never take pa
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final, NoReturn, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from voltgw.errors import NOWHERE, Place
+
+if TYPE_CHECKING:
+    from voltgw.config.places import Origin
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
 class Ref:
     """A reference to another object as it was written; `namespace` None = the look-up rule of `Config.find` applies.
 
-    `tenant` is kept because ``ves-io`` names objects that are built in and stand in no file.
+    `tenant` is kept because ``ves-io`` names objects that are built in and stand in no file. `place` does not take part in
+    comparisons; it is computed from the origin of the object that the reference stands in.
     """
 
-    namespace: str | None
-    name: str
-    place: Place = field(default=NOWHERE, compare=False)
-    tenant: str | None = None
+    __slots__ = ("_at", "_origin", "name", "namespace", "tenant")
 
-    def __str__(self) -> str:
-        return self.name if self.namespace is None else f"{self.namespace}/{self.name}"
+    def __init__(self, namespace: str | None, name: str, place: Place = NOWHERE, tenant: str | None = None) -> None:
+        self.namespace = namespace
+        self.name = name
+        self.tenant = tenant
+        self._origin: Place | Origin = place
+        self._at = 0
+
+    @classmethod
+    def inside(cls, origin: Origin, at: int, namespace: str | None, name: str, tenant: str | None) -> Ref:
+        """A reference in the object of `origin`; `at` as `Origin.inside` wants it."""
+        made = cls(namespace, name, tenant=tenant)
+        made._origin = origin
+        made._at = at
+        return made
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return self._origin if isinstance(self._origin, Place) else self._origin.inside(self._at)
 
     @property
     def built_in(self) -> bool:
         """Whether it names an object that the vendor's system brings along (``ves-io/shared/*``)."""
         return self.tenant == "ves-io" or (self.namespace == "shared" and self.name.startswith("ves-io-"))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ref):
+            return NotImplemented
+        return self.name == other.name and self.namespace == other.namespace and self.tenant == other.tenant
+
+    def __hash__(self) -> int:
+        return hash((self.namespace, self.name))
+
+    def __str__(self) -> str:
+        return self.name if self.namespace is None else f"{self.namespace}/{self.name}"
+
+    def __repr__(self) -> str:
+        return f"Ref({self})"
 
 
 class FrozenMap(dict[K, V]):

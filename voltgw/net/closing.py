@@ -5,17 +5,14 @@ from __future__ import annotations
 import termios
 from collections.abc import Callable
 from fcntl import ioctl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from voltgw.net.deadlines import NO_SLOT
-from voltgw.values.defaults import LINGER_BYTES, LINGER_TIMEOUT_S
+from voltgw.values.defaults import CLOSE_TIMEOUT_S, LINGER_BYTES, LINGER_TIMEOUT_S
 
 if TYPE_CHECKING:
     from voltgw.net.loop import Loop
     from voltgw.net.stream import Stream
-
-#: A closing stream whose peer takes no byte for this long is cut. Its protocol has no deadline for it any more.
-CLOSE_TIMEOUT_S: Final = 30.0
 
 
 class LastWait:

@@ -307,7 +307,7 @@ class Stream(ConnectedSocket):
                         elif size << 3 < self._read_bytes > READ_BYTES:
                             self._read_bytes >>= 1
                         self._deliver(data)         # type: ignore[misc]  # set by open, before any event
-            elif events & _GONE:
+            elif events & _GONE and not events & EPOLLOUT:
                 self._hung_up()
         if events & EPOLLOUT and self._out_bytes:
             self._flush()
@@ -480,12 +480,12 @@ class Stream(ConnectedSocket):
         protocol.readConnectionLost()
 
     def _hung_up(self) -> None:
-        """HUP or ERR while we do not read: the connection is over, but bytes may still wait in the kernel."""
-        if self._read_closed or self._closing or self._out_bytes:
-            number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
-            self._lose(Failure(_lost(OSError(number, os.strerror(number)))))
-        else:
-            self._want(0)                   # resumeProducing reads the rest and then learns of the end
+        """HUP or ERR while we do not read, which is while bytes wait to be sent (else we are not in the set).
+
+        TCP says EPOLLOUT with it, and then sending tells; but an error alone would be told again and again.
+        """
+        number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET
+        self._lose(Failure(_lost(OSError(number, os.strerror(number)))))
 
     def _fail(self, error: OSError) -> None:
         """Writing failed: report it as lost, but not from inside the writer."""

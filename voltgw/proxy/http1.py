@@ -31,7 +31,7 @@ from voltgw.errors import (
 )
 from voltgw.net.deadlines import NO_SLOT, TICK_S
 from voltgw.proxy.phases import ASKING, BODY, CLOSED, DIALING, HEAD, IDLE, LINGER, READY, SENT
-from voltgw.proxy.replies import render
+from voltgw.proxy.replies import edited, render
 from voltgw.proxy.upstream import Upstream
 from voltgw.values.counters import LATENCY_BOUNDS_US
 from voltgw.values.defaults import (
@@ -80,9 +80,9 @@ class Downstream:
     """A client's connection. It is its own `ClientSide` for records and its own `Deadline`."""
 
     __slots__ = (
-        "_asked", "_attempts", "_begun", "_cluster", "_counters", "_dial", "_endpoint", "_factory", "_forwarded", "_held", "_left", "_limit",
-        "_limit_at", "_parse", "_paused", "_plane", "_producing", "_replayable", "_scanner", "_seen", "_served", "_stalled",
-        "_upstream", "_wire",
+        "_asked", "_attempts", "_begun", "_cluster", "_counters", "_dial", "_endpoint", "_factory", "_forwarded", "_held",
+        "_left", "_limit", "_limit_at", "_parse", "_paused", "_plane", "_producing", "_replayable", "_scanner", "_seen",
+        "_served", "_stalled", "_upstream", "_wire",
         "body_timeout_s", "connected_wall", "deadline", "deadline_slot", "exchange", "host", "listener",
         "local_address", "local_port", "monotonic", "must_close", "peer_address", "peer_port", "phase", "route", "scheme",
         "sni", "tls_cipher", "tls_version", "transport", "wall",
@@ -240,7 +240,10 @@ class Downstream:
     def _forward(self, route: Route, head: RequestHead, exchange: Exchange, body: bytes, now: float) -> None:
         """Pick an endpoint and send it the request; or answer ourselves if the route says so."""
         if route.answer is not None:
-            self._answer(route.answer(head, self), now)
+            reply = route.answer(head, self)
+            if route.response_filters and not reply.flag:   # a flag marks an error, and error pages are not edited
+                reply = edited(reply, exchange, route)
+            self._answer(reply, now)
             return
         cluster: Any = route.cluster        # a `Cluster`; routes know it as an `UpstreamCluster`
         if cluster is None:
@@ -586,7 +589,7 @@ class Downstream:
         latency.sum_s += took
         self._plane.access.http(exchange)
         if self.must_close or not complete:
-            self._close_after_answer(now, complete and not exchange.request.keep_alive)
+            self._close_after_answer(exchange, now)
             return
         self.phase = READY
         self.deadline = deadline = now + self._factory.keep_alive_timeout_s
@@ -629,7 +632,7 @@ class Downstream:
         self.transport.write(wire)
         self._finish(exchange, now)
         if close:
-            self._close_after_answer(now, complete and not exchange.request.keep_alive)
+            self._close_after_answer(exchange, now)
             return
         self.phase = READY
         self._set_deadline(now + self._factory.keep_alive_timeout_s)
@@ -705,14 +708,11 @@ class Downstream:
                 upstream.transport.unregisterProducer()
             upstream.abort()
 
-    def _close_after_answer(self, now: float, quiet: bool) -> None:
-        """Close; but a client that may still send must be able to read the answer first (RFC 9112 9.6).
-
-        `quiet`: it has said that it will send no more.
-        """
+    def _close_after_answer(self, exchange: Exchange, now: float) -> None:
+        """Close; but a client that may still send must be able to read the answer first (RFC 9112 9.6)."""
         self._limit = 0.0
-        if quiet and not self._held:
-            self._leave(now)
+        if self.phase == SENT and not exchange.request.keep_alive and not self._held:
+            self._leave(now)                # it has said that it will send no more, and has not
             return
         self.phase = LINGER
         self._scanner = None
@@ -752,7 +752,10 @@ class Downstream:
         if phase == READY and not self._held:
             self._leave(now)                            # an idle connection: closing is answer enough
             return
-        if phase == LINGER or phase == CLOSED:
+        if phase == LINGER:
+            self._leave(now)                            # what it has not read yet, it may still read
+            return
+        if phase == CLOSED:
             self._cut()
             return
         exchange = self.exchange
@@ -785,12 +788,16 @@ class Downstream:
 
     def close(self) -> None:
         """The drain's time is up."""
+        if self.exchange is not None:
+            self.exchange.detail = "drained"
         self._cut()
 
     def crashed(self) -> None:
         """A bug of ours on this connection: the guard has logged it; the client hears of it if it still can."""
         exchange = self.exchange
         if exchange is None or exchange.t_downstream_first or self.phase in (CLOSED, LINGER):
+            if exchange is not None:
+                exchange.flag, exchange.detail = "IE", "internal_error"
             self._drop_upstream()
             self._cut()
             return

@@ -7,12 +7,14 @@ from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from voltgw.values.head import ResponseHead
+from voltgw.values.reply import Reply
 from voltgw.wire.http1 import http_date
 
 if TYPE_CHECKING:
-    from voltgw.routing.table import VirtualHost
+    from voltgw.routing.table import Route, VirtualHost
+    from voltgw.values.exchange import Exchange
     from voltgw.values.head import RequestHead
-    from voltgw.values.reply import Reply
 
 REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 REASONS[413] = b"Content Too Large"
@@ -42,10 +44,12 @@ def render(
     lines += [b"%b: %b" % field for field in reply.fields]
     if content_type is not None:
         lines.append(b"content-type: " + content_type)
+    names = {name for name, _ in reply.fields}
     server = b"server: voltgw" if host is None else host.server_line
-    if server is not None:
+    if server is not None and b"server" not in names:
         lines.append(server)
-    lines.append(b"date: " + http_date(wall))
+    if b"date" not in names:
+        lines.append(b"date: " + http_date(wall))
     if reply.flag:
         lines.append(b"x-request-id: " + request_id)
     if status >= 200 and status not in _BODILESS:
@@ -58,6 +62,27 @@ def render(
     without_body = status in _BODILESS or status < 200 or (head is not None and head.method == b"HEAD")
     lines.append(b"" if without_body else body)
     return b"\r\n".join(lines)
+
+
+def edited(reply: Reply, exchange: Exchange, route: Route) -> Reply:
+    """`reply`, which `route` gave, after the route's response filters: to them it is an answer like an endpoint's.
+
+    A Server that they set counts as the endpoint's own would: the virtual host decides what becomes of it.
+    """
+    response = ResponseHead(
+        reply.status, REASONS.get(reply.status, b""), 1, list(reply.fields), len(reply.body), not reply.close)
+    exchange.response = response
+    try:
+        for response_filter in route.response_filters:
+            response_filter(exchange)
+    finally:
+        exchange.response = None            # in the record it says that an endpoint has answered
+    fields = response.fields
+    host = route.host
+    if response.server is not None and (host.server_line is None or host.keep_server):
+        fields.append((b"server", response.server))
+    return Reply(
+        reply.status, fields, reply.body, flag=reply.flag, detail=reply.detail, close=reply.close, negotiate=reply.negotiate)
 
 
 def _page(
@@ -76,7 +101,7 @@ def _page(
     title = REASONS.get(status, b"").decode("ascii")
     detail = DETAILS.get(reply.flag, "")
     accept = head.get(b"accept") if head is not None else None
-    if accept is not None and b"text/html" in accept:
+    if accept is not None and b"text/html" in accept.lower():
         page = _PAGE.format(status=status, title=title, detail=escape(detail), request_id=request_id.decode("ascii"))
         return page.encode("utf-8"), b"text/html; charset=utf-8"
     problem = {"title": title, "status": status, "detail": detail, "flag": reply.flag,

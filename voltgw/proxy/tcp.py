@@ -16,7 +16,7 @@ from zope.interface import implementer
 from voltgw.cluster.attempts import Attempts
 from voltgw.errors import ClientGone, ConnectFailed, NoCluster, NoEndpoint, Overflow, ProxyError
 from voltgw.net.deadlines import NO_SLOT
-from voltgw.values.defaults import MAX_PIPELINED_BYTES, TUNNEL_IDLE_TIMEOUT_S
+from voltgw.values.defaults import LINGER_TIMEOUT_S, MAX_PIPELINED_BYTES, TUNNEL_IDLE_TIMEOUT_S
 from voltgw.values.record import ConnectionRecord
 
 if TYPE_CHECKING:
@@ -256,6 +256,8 @@ class Relay:
     def lost(self, side: _Side, reason: Failure) -> None:
         """One side is over: so is the other, in the same manner."""
         other = side.other
+        if other is None or other.closed:
+            self.deadline = 0.0
         if isinstance(side, _Server):
             self._endpoint_lost()
         if other is None:
@@ -287,8 +289,9 @@ class Relay:
             self._cluster.connections -= 1
 
     def end(self, flag: str, detail: str, reset: bool) -> None:
-        """Close both sides ourselves."""
+        """Close both sides ourselves; without `reset` behind what was sent, but a peer that takes nothing has only so long."""
         self._finish(flag, detail)
+        closing = False
         for side in (self._client, self._server):
             if side is not None and not side.closed and hasattr(side, "transport"):
                 if reset:
@@ -297,6 +300,10 @@ class Relay:
                     if side.other is not None and not side.other.half_closed:
                         side.transport.unregisterProducer()
                     side.transport.loseConnection()
+                    closing = True
+        if closing:
+            self.deadline = self._plane.monotonic() + LINGER_TIMEOUT_S
+            self._plane.deadlines.schedule(self)
 
     def _fail(self, error: ProxyError) -> None:
         """No endpoint could be had: the client's connection is reset, which no client takes for an empty answer."""
@@ -342,6 +349,9 @@ class Relay:
 
     def expired(self, now: float) -> None:
         """The idle time has passed since the deadline was set: did anything move meanwhile?"""
+        if self._record is None:
+            self.end("", "", reset=True)    # it was to close, but a peer did not take what waits
+            return
         moved = self._bytes(self._client) + self._bytes(self._server)
         if moved != self._moved:
             self._moved = moved

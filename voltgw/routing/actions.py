@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from voltgw.routing.path import BadTarget, literal_path, literal_query, normal_path
 from voltgw.routing.problems import at
 from voltgw.routing.regex.pattern import Rewrite
 from voltgw.values.reply import Reply
+from voltgw.wire.path import BadTarget, literal_path, literal_query, normal_path, written_path
 
 if TYPE_CHECKING:
     from voltgw.config.objects.route import RouteDestinationList, RouteDirectResponse, RouteRedirect
@@ -233,7 +233,7 @@ def _regex_rewrite(rewrite: Rewrite, normalised: bool) -> _PathRewrite:
     def change(path: bytes) -> bytes:
         path = rewrite(path)
         normal = normal_path(path, above_root=False)
-        return normal if normalised else path
+        return normal if normalised else written_path(path)
 
     return change
 

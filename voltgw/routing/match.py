@@ -21,10 +21,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from voltgw.routing.path import BadTarget, has_dot_segments, literal_path
 from voltgw.routing.problems import at
 from voltgw.routing.regex.pattern import ANY, FIELD, PATH, Pattern, Shape
 from voltgw.values.head import CHUNKED
+from voltgw.wire.path import BadTarget, has_dot_segments, literal_path
 
 if TYPE_CHECKING:
     from voltgw.config.objects.route import (

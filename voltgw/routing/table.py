@@ -18,7 +18,7 @@ from voltgw.routing.problems import Collector, Placer, at, nowhere
 from voltgw.routing.split import Destination, Split, make_split
 from voltgw.values import defaults
 from voltgw.values.counters import RouteCounters
-from voltgw.wire.path import normalise as as_the_codec
+from voltgw.wire.path import normalise
 
 if TYPE_CHECKING:
     from voltgw.config.objects.route import RouteDestinationList, RouteSpec, RouteType
@@ -362,7 +362,7 @@ def _as_written(choose: Chooser) -> Chooser:
             else:
                 target = target[slash:]
         if target != b"*":
-            head.path, head.query = as_the_codec(target, False)
+            head.path, head.query = normalise(target, False)
             head.forward = head.path if head.query is None else b"%b?%b" % (head.path, head.query)
         return choose(head, port)
 

@@ -14,7 +14,10 @@ _LAST: Final = len(LATENCY_BOUNDS_US)
 
 
 class Histogram:
-    """Latencies in log-2 buckets: bucket *i* counts values up to ``LATENCY_BOUNDS_US[i]``, the last one the rest."""
+    """Latencies in log-2 buckets: bucket *i* counts values up to ``LATENCY_BOUNDS_US[i]``, the last one the rest.
+
+    Values are cut to whole microseconds, and one of exactly a bound counts in the bucket above it.
+    """
 
     __slots__ = ("buckets", "sum_s")
 
@@ -61,7 +64,7 @@ class ClusterCounters:
 
 
 class ListenerCounters:
-    """One listener; `paused` counts how often accepting stopped, by why."""
+    """One listener; `paused_*` count how often accepting stopped. A connection's bytes are added when it ends."""
 
     __slots__ = ("accepted", "bad_requests", "bytes_in", "bytes_out", "open", "paused_fds", "paused_limit", "timeouts")
 

@@ -17,7 +17,7 @@ BODY_IDLE_TIMEOUT_S: Final = 300.0
 TUNNEL_IDLE_TIMEOUT_S: Final = 3600.0
 """A relayed (TCP) or upgraded connection without a byte either way is closed after this."""
 LINGER_TIMEOUT_S: Final = 5.0
-"""How long the rest of a request body is read and thrown away after an early answer, so that the client can read it."""
+"""How long what a peer still sends is read and thrown away before its connection closes, so that it can read the answer."""
 LINGER_BYTES: Final = 16 * 1024 * 1024
 """How much of such a rest is read before the connection is cut; many clients read no answer before they have sent all."""
 MAX_REQUEST_HEAD_BYTES: Final = 60 * 1024
@@ -26,6 +26,9 @@ MAX_REQUEST_FIELDS: Final = 128
 """Most field lines in one request head; more is answered 431."""
 MAX_PIPELINED_BYTES: Final = 64 * 1024
 """What a client may send ahead of its answers before we stop reading from it."""
+
+CLOSE_TIMEOUT_S: Final = 30.0
+"""A connection that is closing with bytes unsent, and whose peer takes none of them for this long, is cut."""
 
 # -- upstream: the endpoint's side ------------------------------------------------------------------------------------
 CONNECT_TIMEOUT_S: Final = 2.0

@@ -320,7 +320,7 @@ def _apply_request(head: RequestHead, special: list[_Line]) -> None:
             if not value.isdigit() or len(value) > 18:
                 raise BadRequest("Content-Length is not a plain number (RFC 9110 8.6)")
             length = int(value)
-        elif code == _CONNECTION or code == _KEEP_ALIVE or code == _CLOSE:
+        elif code in (_CONNECTION, _KEEP_ALIVE, _CLOSE):
             named = {option.strip(b" \t") for option in value.lower().split(b",")}
             options = named if options is None else options | named
             head.connection.append(field)
@@ -388,7 +388,7 @@ def _set_aside(head: RequestHead | ResponseHead, options: set[bytes]) -> None:
 # -- responses ---------------------------------------------------------------------------------------------------------
 
 class ResponseParser:
-    """The response heads of one connection to an endpoint; equal field lines are compared, not parsed, as in `RequestParser`."""
+    """The response heads of one connection to an endpoint; equal field lines are compared, as in `RequestParser`."""
 
     __slots__ = ("_block", "_declared", "_fields", "_keep_alive", "_length", "_server")
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from voltgw.config.compound import ListOf, refs
-from voltgw.config.formats import DOMAIN
+from voltgw.config.formats import DOMAIN, METHODS
 from voltgw.config.reader import REFUSES
 from voltgw.config.regexes import REGEX
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Duration, Flag, Number, Presence, Size, Text
 from voltgw.config.values import Ref
 
-#: Conditions on which a request is tried again.
-RETRY_CONDITIONS = ("5xx", "gateway-error", "connect-failure", "refused-stream", "retriable-4xx", "retriable-status-codes",
-                    "reset")
+#: Conditions on which a request is tried again; the last one is newer than the others.
+RETRY_CONDITIONS: Final = ("5xx", "gateway-error", "connect-failure", "refused-stream", "retriable-4xx", "retriable-status-codes",
+                           "reset")
 
 
 @message
@@ -35,7 +36,7 @@ class RetryPolicyType:
     """When a failed request is tried again."""
 
     retry_on: str | None = field(
-        Text(one_of=("", *RETRY_CONDITIONS)), "One condition (the form of 2020).", since="2020†")
+        Text(one_of=("", *RETRY_CONDITIONS[:-1])), "One condition (the form of 2020).", since="2020†")
     retry_condition: tuple[str, ...] = field(
         ListOf(Text(one_of=RETRY_CONDITIONS), most=7, unique=True), "Conditions; any of them is enough.", since="+2021-08")
     num_retries: int | None = field(Number(most=8), "Further tries.", absent="1")
@@ -65,7 +66,7 @@ class CorsPolicy:
         ListOf(Text(least=1, most=256), most=128, unique=True), "Exact origins.")
     allow_origin_regex: tuple[str, ...] = field(
         ListOf(Text(REGEX, least=1, most=256), most=16, unique=True), "Patterns of origins; either list may match.")
-    allow_methods: str | None = field(Text(), "Text of access-control-allow-methods.")
+    allow_methods: str | None = field(Text(METHODS), "Text of access-control-allow-methods.")
     allow_headers: str | None = field(Text(), "Text of access-control-allow-headers.")
     expose_headers: str | None = field(Text(), "Text of access-control-expose-headers.")
     max_age: str | None = field(Text(), "Text of access-control-max-age (old).", since="2020†")

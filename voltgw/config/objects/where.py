@@ -39,12 +39,26 @@ class NetworkRefType:
 
 @message
 class SiteRefType:
-    """One site, or all sites of a virtual site, and the network there."""
+    """One site, and the network there."""
 
-    ref: tuple[Ref, ...] = field(refs("site", "virtual_site", most=1, least=1),
-                                 "Exactly one site (or, below `virtual_site`, one virtual_site).", required=True)
+    ref: tuple[Ref, ...] = field(refs("site", most=1, least=1), "Exactly one site.", required=True)
     network_type: VirtualNetworkType = field(
         Choice(VirtualNetworkType), "Which network of that site.", absent="the outside network")
+    disable_internet_vip: bool = field(Presence(), "No internet-facing VIP.", since="+2022-12", group="internet_vip_choice")
+    enable_internet_vip: bool = field(Presence(), "Ask the cloud for an internet VIP (cloud sites only).", since="+2022-12",
+                                      group="internet_vip_choice", state=WARNS)
+    refs: tuple[Ref, ...] = field(refs("virtual_network", most=1),
+                                  "A concrete network, with network types that need one.", since="†", state=WARNS,
+                                  internal=True)
+
+
+@message
+class VSiteRefType:
+    """All sites of a virtual site, and the network there."""
+
+    ref: tuple[Ref, ...] = field(refs("virtual_site", most=1, least=1), "Exactly one virtual_site.", required=True)
+    network_type: VirtualNetworkType = field(
+        Choice(VirtualNetworkType), "Which network of those sites.", absent="the outside network")
     disable_internet_vip: bool = field(Presence(), "No internet-facing VIP.", since="+2022-12", group="internet_vip_choice")
     enable_internet_vip: bool = field(Presence(), "Ask the cloud for an internet VIP (cloud sites only).", since="+2022-12",
                                       group="internet_vip_choice", state=WARNS)
@@ -60,5 +74,5 @@ class NetworkSiteRefSelector:
     virtual_network: NetworkRefType | None = field(
         Nested(NetworkRefType), "Every site where this network is present.", group="ref_or_selector", state=WARNS)
     site: SiteRefType | None = field(Nested(SiteRefType), "One site.", group="ref_or_selector")
-    virtual_site: SiteRefType | None = field(
-        Nested(SiteRefType), "All sites that the virtual site selects.", group="ref_or_selector", state=WARNS)
+    virtual_site: VSiteRefType | None = field(
+        Nested(VSiteRefType), "All sites that the virtual site selects.", group="ref_or_selector", state=WARNS)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
-from voltgw.routing.path import PATH_BYTES
 from voltgw.routing.regex.automaton import Automaton
 from voltgw.routing.regex.edges import without_edges
 from voltgw.routing.regex.proof import anchored, endless, linear, linear_anywhere
@@ -25,6 +24,7 @@ from voltgw.routing.regex.tree import (
     shortest,
     source,
 )
+from voltgw.wire.path import PATH_BYTES
 
 #: The bytes that values consist of, by kind of value: what the codec lets through.
 PATH: Final = sum(1 << byte for byte in PATH_BYTES)

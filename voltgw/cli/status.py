@@ -1,0 +1,28 @@
+"""``voltgw status``: whether the running gateway is ready, and what it serves."""
+
+from __future__ import annotations
+
+import json
+
+from voltgw.cli.remote import UNREACHABLE_STATUS, answer, parser
+
+
+def run(arguments: list[str]) -> int:
+    """Print it; exit status 0 when it is ready, 1 when it is not, 3 when no gateway answers."""
+    options = parser("status", "Say whether the running gateway is ready, and what it serves.").parse_args(arguments)
+    got = answer(options.admin, "GET", "/")
+    if got is None:
+        return UNREACHABLE_STATUS
+    facts = got[1]
+    if options.json:
+        print(json.dumps(facts, indent=2))
+    else:
+        print(f"voltgw {facts['version']}, generation {facts['generation']}, "
+              f"{'draining' if facts['draining'] else 'ready' if facts['ready'] else 'not ready'}")
+        for missing in facts["missing"]:
+            print(f"  waits for {missing}")
+        if facts["last_reload_error"]:
+            print(f"  the last reload was refused: {facts['last_reload_error']}")
+        print(f"  listeners: {facts['listeners']['bound']} of {facts['listeners']['all']} bound")
+        print(f"  clusters: {facts['clusters']['with_ready_endpoints']} of {facts['clusters']['all']} have an endpoint to use")
+    return 0 if facts["ready"] else 1
