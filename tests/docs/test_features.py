@@ -36,12 +36,15 @@ class FeaturesTests(SynchronousTestCase):
     def test_named_tests_exist(self) -> None:
         """Trial finds each named test, and each name means one test, not a class or module of them."""
         loader = TestLoader()
+        faults = []
         for row in features.read():
             for name in row.tests:
                 found = list(cases(loader.loadByName(name)))
-                self.assertEqual(len(found), 1, f"{row.id}: {name} is {len(found)} tests")
-                self.assertFalse(isinstance(found[0], ErrorHolder), f"{row.id}: {name} cannot be loaded")
-                self.assertTrue(name.startswith("tests."), f"{row.id}: {name} is none of our tests")
+                if len(found) != 1:
+                    faults.append(f"{row.id}: {name} is {len(found)} tests")
+                elif isinstance(found[0], ErrorHolder) or not name.startswith("tests."):
+                    faults.append(f"{row.id}: {name} is none of our tests")
+        self.assertEqual(faults, [])
 
 
 class RowsTests(SynchronousTestCase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import h11
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +55,7 @@ def _bench() -> _Bench:
 
 def _cut(data: bytes, places: list[int]) -> list[bytes]:
     borders = [0, *sorted(min(place, len(data)) for place in places), len(data)]
-    return [data[begin:end] for begin, end in zip(borders, borders[1:], strict=False) if begin < end]
+    return [data[begin:end] for begin, end in pairwise(borders) if begin < end]
 
 
 class ClientBytesFuzz(SynchronousTestCase):

@@ -145,7 +145,7 @@ class RefusalTests(SocketCase):
     def test_not_allowed(self) -> None:
         """A low port without the right: names the right. An ordinary user asks, in a process of its own."""
         code = (
-            "import os\n"
+            "import encodings.ascii, os\n"     # what is imported later may be out of reach by then
             "from voltgw.net.sockets import CannotListen, listening_socket\n"
             "if os.geteuid() == 0:\n"
             "    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"

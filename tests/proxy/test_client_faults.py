@@ -53,7 +53,7 @@ class LeavingTests(ProxyCase):
         for end in ENDS:
             cancelled: list[object] = []
             waiting: Deferred[Reply | None] = Deferred(cancelled.append)
-            self.route.request_filters = (lambda exchange: waiting,)
+            self.route.request_filters = (lambda exchange, waiting=waiting: waiting,)   # type: ignore[misc]
             client = self.client()
             client.send(GET)
             end(client)

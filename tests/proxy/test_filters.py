@@ -260,13 +260,27 @@ class ResponseFilterTests(ProxyCase):
         message = answer(got)
         self.assertEqual((message.get(b"x-one"), message.get(b"x-a"), message.body), (b"1", None, b"ok"))
 
-    def test_they_do_not_see_answers_of_ours(self) -> None:
+    def test_they_do_not_see_errors_of_ours(self) -> None:
         """Those are made whole."""
         self.route.response_filters = (mistake,)
         self.endpoint.ready = False
         client = self.client()
         client.send(GET)
         self.assertEqual(answer(client.got()).start, 503)
+
+    def test_they_edit_what_the_route_answers_itself(self) -> None:
+        """To them a redirect or a direct response is an answer like an endpoint's; the record knows of no endpoint."""
+        def edit(exchange: Exchange) -> None:
+            assert exchange.response is not None and exchange.response.status == 200
+            exchange.response.fields.append((b"x-one", b"1"))
+
+        self.route.response_filters = (edit,)
+        self.route.answer = lambda head, client: Reply(200, [(b"x-a", b"b")], b"hello")
+        client = self.client()
+        client.send(GET)
+        message = answer(client.got())
+        self.assertEqual((message.get(b"x-one"), message.get(b"x-a"), message.body), (b"1", b"b", b"hello"))
+        self.assertEqual((self.records[0].response, self.records[0].endpoint), (None, None))
 
     def test_a_mistake_costs_one_request(self) -> None:
         """500 and close; the endpoint's connection is not trusted any more."""

@@ -14,10 +14,10 @@ from voltgw.app.sites import InterfaceAddress, vip
 from voltgw.cluster.plan import build_cluster, plan_cluster
 from voltgw.config.objects.virtual_host import ProxyType
 from voltgw.errors import ConfigError, ConfigErrors
-from voltgw.net.sockets import where
 from voltgw.routing.hosts import HostTable
 from voltgw.routing.problems import BuildErrors
 from voltgw.routing.table import VirtualHost, build_host
+from voltgw.values.address import where
 from voltgw.values.counters import RouteCounters
 from voltgw.values.defaults import KEEP_ALIVE_TIMEOUT_S, MAX_REQUEST_HEAD_BYTES, REQUEST_HEAD_TIMEOUT_S
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from twisted.logger import Logger
 
 from voltgw.app.build import ListenerKey, ListenerPlan
 from voltgw.net.listener import Listener
-from voltgw.net.sockets import listening_socket
+from voltgw.net.sockets import CannotListen, adopt, listening_socket
 from voltgw.proxy.http1 import HttpFactory
 from voltgw.proxy.tcp import TcpFactory
 from voltgw.values.counters import ListenerCounters
@@ -18,12 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Bound", "Listening"]
 
+#: Addresses behind which every address of a family stands; None is both families.
+_EVERY: Final = (None, "0.0.0.0", "::")
+
 
 class Bound:
-    """One listening socket and what it serves; an `interfaces.ListenerView`."""
+    """One listening socket and what it serves; an `interfaces.ListenerView`. It owns `sock`."""
 
     protocol = "TCP"
-    problem = ""
+    _log = Logger()
 
     def __init__(self, plan: ListenerPlan, sock: socket.socket, plane: Plane, loop: Loop) -> None:
         self.plan = plan
@@ -39,12 +46,13 @@ class Bound:
             self.factory = TcpFactory(plane, self.name, address, plan.port, host.routes[0], self.counters)
         self.listener = Listener(loop, sock, self.factory, counters=self.counters)
         self.serving = False
+        self.problem = ""                   # why it cannot accept
         self.serve(plan)
 
     @property
     def bound(self) -> bool:
-        """Whether the socket stands open."""
-        return True
+        """Whether the socket stands open and accepts, or will in a moment."""
+        return not self.problem
 
     @property
     def hosts(self) -> list[str]:
@@ -55,12 +63,17 @@ class Bound:
         """Accept from now on; until then clients wait in the backlog."""
         if not self.serving:
             self.serving = True
-            self.listener.startListening()
+            try:
+                self.listener.startListening()
+            except OSError as error:        # the kernel has no room in our epoll set (max_user_watches); it is bound all the same
+                self.problem = f"cannot be watched: {error.strerror}"
+                self._log.error("{name} {problem}", name=self.name, problem=self.problem)
 
     def serve(self, plan: ListenerPlan) -> None:
         """Serve by `plan` (of the same key and kind) from the next request or connection on."""
         self.plan = plan
         factory = self.factory
+        factory.local_port = plan.port      # `gateway.port_map` may lead another port here now
         if isinstance(factory, HttpFactory):
             assert plan.table is not None       # the kind is the same
             factory.table = plan.table
@@ -82,13 +95,15 @@ class Bound:
 class Listening:
     """All sockets of the gateway, and those that were given up but still have connections."""
 
+    _log = Logger()
+
     def __init__(self, plane: Plane, loop: Loop) -> None:
         self._plane = plane
         self._loop = loop
         self.bound: dict[ListenerKey, Bound] = {}
         self.leaving: list[Bound] = []
 
-    def open_new(self, plans: dict[ListenerKey, ListenerPlan]) -> dict[ListenerKey, Bound]:
+    def open_new(self, plans: Mapping[ListenerKey, ListenerPlan]) -> dict[ListenerKey, Bound]:
         """Bind what `plans` needs and is not there yet; nothing is accepted yet.
 
         A key that is there but served another kind of proxy gets a new factory on a socket that shares the port. Raises
@@ -100,31 +115,72 @@ class Listening:
                 present = self.bound.get(key)
                 if present is not None and present.plan.kind is plan.kind:
                     continue
-                sock = listening_socket(key.address, key.port) if present is None else _second(present)
-                opened[key] = Bound(plan, sock, self._plane, self._loop)
+                sock = self._socket(key, plans) if present is None else _second(present)
+                try:
+                    opened[key] = Bound(plan, sock, self._plane, self._loop)
+                except BaseException:
+                    sock.close()
+                    raise
         except BaseException:
-            for bound in opened.values():
-                bound.listener.stopListening()
+            self.close_unused(opened)
             raise
         return opened
 
-    def install(self, plans: dict[ListenerKey, ListenerPlan], opened: dict[ListenerKey, Bound]) -> None:
-        """The swap: serve by `plans`. What `plans` does not name stops accepting and drains."""
+    def close_unused(self, opened: Mapping[ListenerKey, Bound]) -> None:
+        """Close what `open_new` opened: the swap will not come."""
+        for bound in opened.values():
+            bound.listener.stopListening()
+
+    def _socket(self, key: ListenerKey, plans: Mapping[ListenerKey, ListenerPlan]) -> socket.socket:
+        """A listening socket for `key`.
+
+        One for every address of a port, and one for a single address, keep each other out. Where the one that stands open is
+        on its way out, both are told to share (SO_REUSEPORT) for as long as it takes to bind: so a port can move from an
+        address to all of them without standing closed. Afterwards nobody else can slip in beside us.
+        """
+        try:
+            return listening_socket(key.address, key.port)
+        except CannotListen as error:
+            outgoing = [bound.listener for other, bound in self.bound.items() if other not in plans and _overlap(other, key)]
+            if error.errno != errno.EADDRINUSE or not outgoing:
+                raise
+        for listener in outgoing:
+            _share(listener.fileno(), True)
+        try:
+            sock = listening_socket(key.address, key.port, reuse_port=True)
+            _share(sock.fileno(), False)
+            return sock
+        finally:
+            for listener in outgoing:
+                _share(listener.fileno(), False)
+
+    def install(
+        self, plans: Mapping[ListenerKey, ListenerPlan], opened: Mapping[ListenerKey, Bound], drain_timeout_s: float,
+    ) -> None:
+        """The swap: serve by `plans`. What they do not name stops accepting, drains, and is closed after `drain_timeout_s`."""
+        gone: list[Bound] = []
         for key in [key for key in self.bound if key not in plans or key in opened]:
-            gone = self.bound.pop(key)
-            gone.stop()
-            self.leaving.append(gone)
+            bound = self.bound.pop(key)
+            bound.stop()
+            gone.append(bound)
         for key, plan in plans.items():
-            bound = opened.get(key)
-            if bound is None:
+            new = opened.get(key)
+            if new is None:
                 self.bound[key].serve(plan)
             else:
-                self.bound[key] = bound
-        self.forget_gone()
+                self.bound[key] = new
+        self.leaving = [bound for bound in (*self.leaving, *gone) if bound.factory.connections]
+        if any(bound.factory.connections for bound in gone):
+            self._loop.clock.callLater(drain_timeout_s, self._time_is_up, gone, drain_timeout_s)
 
-    def forget_gone(self) -> None:
-        """Let go of former listeners whose last connection has ended."""
-        self.leaving = [bound for bound in self.leaving if bound.factory.connections]
+    def _time_is_up(self, gone: Iterable[Bound], drain_timeout_s: float) -> None:
+        for bound in gone:
+            left = len(bound.factory.connections)
+            if left:
+                self._log.warn("{left} connections of the former listener {name} were still open after {timeout} s and are "
+                               "closed", left=left, name=bound.name, timeout=drain_timeout_s)
+                bound.factory.close()
+        self.leaving = [bound for bound in self.leaving if bound not in gone and bound.factory.connections]
 
     def start(self) -> None:
         """Accept on all of them."""
@@ -148,5 +204,24 @@ class Listening:
 
 
 def _second(present: Bound) -> socket.socket:
-    """Another descriptor of a socket that listens: the port is never given up while its kind of proxy changes."""
-    return socket.socket(fileno=socket.dup(present.listener.fileno()))
+    """Another descriptor of a socket that listens: the port is never given up while its kind of proxy changes.
+
+    Raises `CannotListen` when there is no descriptor left.
+    """
+    try:
+        return adopt(socket.dup(present.listener.fileno()))
+    except CannotListen:
+        raise
+    except OSError as error:
+        raise CannotListen(error.errno or errno.EMFILE, present.name) from error
+
+
+def _overlap(one: ListenerKey, other: ListenerKey) -> bool:
+    """Whether two listeners of one port are in each other's way because one of them takes every address."""
+    return one.port == other.port and (one.address in _EVERY or other.address in _EVERY)
+
+
+def _share(fd: int, on: bool) -> None:
+    """Let others bind the address of a listening socket, or not any more."""
+    with socket.socket(fileno=socket.dup(fd)) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(on))

@@ -24,29 +24,29 @@ class Plan:
 
     def describe(self) -> list[str]:
         """One line for each kind of change."""
-        changed = tuple(name for name in self.clusters_new if name in self.clusters_gone)
+        new, gone = set(self.clusters_new), set(self.clusters_gone)
         parts = (
             ("listeners opened", tuple(map(str, self.listeners_open))),
             ("listeners closed", tuple(map(str, self.listeners_close))),
             ("virtual hosts added", self.hosts_new),
             ("virtual hosts removed", self.hosts_gone),
-            ("clusters added", tuple(name for name in self.clusters_new if name not in changed)),
-            ("clusters removed", tuple(name for name in self.clusters_gone if name not in changed)),
-            ("clusters changed", changed),
+            ("clusters added", tuple(name for name in self.clusters_new if name not in gone)),
+            ("clusters removed", tuple(name for name in self.clusters_gone if name not in new)),
+            ("clusters changed", tuple(name for name in self.clusters_new if name in gone)),
         )
         return [f"{what}: {_some(names)}" for what, names in parts if names]
 
 
 def plan_reload(current: Runtime, following: Runtime) -> Plan:
     """What changes from `current` to `following`; a cluster is kept exactly if it is the same object in both."""
-    kept = tuple(name for name, cluster in following.clusters.items() if current.clusters.get(name) is cluster)
+    kept = dict.fromkeys(name for name, cluster in following.clusters.items() if current.clusters.get(name) is cluster)
     return Plan(
         listeners_open=tuple(key for key in following.listeners if key not in current.listeners),
         listeners_close=tuple(key for key in current.listeners if key not in following.listeners),
         listeners_keep=tuple(key for key in following.listeners if key in current.listeners),
         clusters_new=tuple(name for name in following.clusters if name not in kept),
         clusters_gone=tuple(name for name in current.clusters if name not in kept),
-        clusters_keep=kept,
+        clusters_keep=tuple(kept),
         hosts_new=tuple(name for name in following.hosts if name not in current.hosts),
         hosts_gone=tuple(name for name in current.hosts if name not in following.hosts),
     )

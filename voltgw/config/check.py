@@ -42,8 +42,9 @@ def checking(config: Config) -> Iterator[ConfigError | None]:
         yield None
     for healthcheck in config.of("healthcheck").values():
         if healthcheck.spec.timeout_s > healthcheck.spec.interval_s:
-            yield _warning("VG0208", healthcheck, ("timeout",), f"{healthcheck.title} waits up to {healthcheck.spec.timeout_s:g} s "
-                           f"for an answer, but probes every {healthcheck.spec.interval_s:g} s")
+            yield _warning(
+                "VG0208", healthcheck, ("timeout",), f"{healthcheck.title} waits up to {healthcheck.spec.timeout_s:g} s for an "
+                f"answer, but probes every {healthcheck.spec.interval_s:g} s")
 
 
 def _warning(code: str, one: Object[object], path: tuple[str | int, ...], message: str, hint: str = "") -> ConfigError:
@@ -60,8 +61,9 @@ def _host(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError
     if spec.proxy not in (ProxyType.TCP_PROXY, ProxyType.TCP_PROXY_WITH_SNI, ProxyType.UDP_PROXY, ProxyType.SMA_PROXY):
         return
     if not spec.routes:
-        yield ConfigError("VG0203", host.place("routes"), f"{host.title} ({spec.proxy.value}) has no route, so it does not know "
-                          "where connections go", "give it a route object whose rule has only destinations")
+        yield ConfigError(
+            "VG0203", host.place("routes"), f"{host.title} ({spec.proxy.value}) has no route, so it does not know where "
+            "connections go", "give it a route object whose rule has only destinations")
     for ref in spec.routes:
         route = config.find("route", ref, host.namespace)
         for index, rule in enumerate(route.spec.routes if route is not None else ()):
@@ -109,7 +111,8 @@ def _unsafe(rule: RouteType) -> Iterator[tuple[int, str]]:
 def _cluster(config: Config, cluster: Object[ClusterSpec]) -> Iterator[ConfigError]:
     """Members that are missing or stand there twice."""
     if not cluster.spec.endpoints:
-        yield _warning("VG0213", cluster, ("endpoints",), f"{cluster.title} has no endpoints, so requests for it are answered 503")
+        yield _warning("VG0213", cluster, ("endpoints",),
+                       f"{cluster.title} has no endpoints, so requests for it are answered 503")
     seen: dict[tuple[object, ...], str] = {}
     for ref in cluster.spec.endpoints:
         endpoint = config.find("endpoint", ref, cluster.namespace)

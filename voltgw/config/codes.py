@@ -18,101 +18,224 @@ class Code(NamedTuple):
 
 
 CODES: Final[dict[str, Code]] = {
-    # -- files and YAML -----------------------------------------------------------------------------------------------
-    "VG0001": Code("Not YAML", "The file cannot be taken apart. The place is where the parser noticed; the mistake is often on "
-                   "the line above: a missing space after a colon, an indent that differs from its neighbours, a quote or "
-                   "bracket that is never closed. Nothing after that place was read, so mend this one first."),
-    "VG0002": Code("File cannot be read", "A file that was named (on the command line, under `include:`, or behind a `file:` "
-                   "URL) does not exist or may not be read by this user. Paths are relative to the file they stand in."),
-    "VG0003": Code("Not text", "Configuration is UTF-8 text. The file holds bytes that are not, or control characters; it may "
-                   "have been saved in another encoding, or not be a configuration file at all."),
-    "VG0004": Code("Too large", "Files, nesting and what YAML aliases may stand for are bounded, so that a hostile file cannot "
-                   "take all memory. Spread many objects over several files and write repeated parts under `defaults:`."),
-    "VG0005": Code("Key stands twice", "A mapping has the same key twice. YAML forbids it, and many programs silently take the "
-                   "last one; here it is an error, because one of the two values would be lost."),
-    "VG0006": Code("Tag", "YAML tags (`!!str`, `!!python/object`, `!Ref`) are not read: the schema decides what a value is, "
-                   "and what is written stays what it is. Remove the tag, and quote the value if need be."),
-    "VG0007": Code("Include matches nothing", "A pattern under `include:` matches no file. That may be meant (an empty folder), "
-                   "so it is a warning; a path without `*` or `?` that does not exist is an error."),
-    "VG0008": Code("Variable not set", "`${NAME}` stands for an environment variable, which is not set. Set it, give a default "
-                   "with `${NAME:-default}`, or write `$${` for the characters themselves. Variables act in voltgw's own files "
-                   "only, never in object files that are included."),
-    # -- one field or object ------------------------------------------------------------------------------------------
-    "VG0101": Code("Unknown field", "No field of this name exists here. Fields are never ignored, because a misspelt one would "
-                   "silently have no effect. Both snake_case and lowerCamelCase are read."),
-    "VG0102": Code("Wrong type", "The value is of another kind than the field wants: a list where a mapping is meant, a word "
-                   "where a number is meant. Only `true` and `false` are Booleans; `yes`, `no`, `on` and `off` are words."),
-    "VG0103": Code("Out of limits", "The value is larger, smaller, longer or has more items than the object model allows. The "
-                   "limits of each field stand in the configuration reference."),
-    "VG0104": Code("Unknown spelling", "The field takes one of a fixed list of words, spelt exactly, in capitals where the list "
-                   "has capitals. Unknown spellings are refused: other tools take the first of the list for them, which is "
-                   "hardly ever what was meant."),
-    "VG0105": Code("Something is missing", "The field or part that the message names must be there."),
-    "VG0106": Code("These exclude each other", "The fields are members of one group, of which at most one may be set. Remove one "
-                   "of the two; `null` counts as absent."),
-    "VG0107": Code("Not found", "The object that is referred to does not exist in any file. A reference without a namespace "
-                   "means the referrer's own namespace, and for some kinds also `shared` or `system`. For clusters, "
-                   "`gateway.on_dangling: serve_503` makes this a warning: requests for it are then answered 503."),
-    "VG0108": Code("Unknown kind", "No kind of object has this name. Every kind of the object model is known, even those that "
-                   "are not acted on yet; so this is most likely a typing error."),
-    "VG0109": Code("Object stands twice", "Two objects have the same kind, namespace and name. Which one would be used must not "
-                   "depend on the order of files, so remove or rename one."),
-    "VG0110": Code("Wrong form", "The text does not have the form that the field wants: an address, a host name, a path, a "
-                   "header name, base64 after `string:///`."),
-    "VG0111": Code("Wrong unit", "A duration or size is a plain number in the field's own unit (the reference names it; "
-                   "milliseconds for proxy timeouts, seconds for health checks) or a number with a unit: `250ms`, `30s`, `5m`, "
-                   "`64KiB`."),
-    "VG0112": Code("Regular expression", "Patterns are those of RE2, which has no look-around and no back-references, and must "
-                   "match the whole value. A pattern whose repeats are nested so that a text can be divided among them in very "
-                   "many ways is refused, because it could hold up all other traffic."),
-    "VG0113": Code("Item stands twice", "The list may hold each item only once."),
-    "VG0114": Code("Not acted on yet", "The field is part of the object model and was read and checked, but voltgw does nothing "
-                   "with it yet. What happens instead stands in the message or in the reference. It is a warning because "
-                   "ignoring the field admits nobody whom it would refuse."),
-    "VG0115": Code("Protection not acted on yet", "The field exists to refuse someone (a firewall, a login, a rate limit, a "
-                   "client certificate, TLS to the endpoint), and voltgw does not act on it yet. Serving without it would admit "
-                   "what it should refuse, so this is an error. If you accept that, name the field under "
-                   "`gateway.allow_unenforced`; the log and `/ready` then say so."),
-    "VG0116": Code("Not supported yet", "The value is part of the object model, but voltgw cannot do it yet, and nothing else "
-                   "would do in its place."),
-    "VG0117": Code("Kind not acted on yet", "Objects of this kind are read and kept, but voltgw does nothing with them yet."),
-    "VG0118": Code("Name hides another", "A reference without a namespace finds an object in the referrer's namespace, although "
-                   "one of the same name lives in `shared` or `system` too. Write the namespace to say which is meant."),
-    "VG0119": Code("Refers to a disabled object", "The object that is referred to has `metadata.disable: true` and is out of "
-                   "service, so the reference has no effect."),
-    # -- rules between objects ----------------------------------------------------------------------------------------
-    "VG0201": Code("Address and port cannot be shared", "Two virtual hosts are offered on the same address and port, and their "
-                   "kinds of proxy cannot share it. Several HTTP_PROXY hosts may share one, several HTTPS_PROXY and "
-                   "TCP_PROXY_WITH_SNI hosts may share one; TCP_PROXY, UDP_PROXY and SMA_PROXY need one alone. TCP and UDP on "
-                   "one port number do not meet."),
-    "VG0202": Code("Domain has two owners", "Two virtual hosts on the same address and port have the same domain. Requests for it "
-                   "could go to either, so one of them must give it up."),
-    "VG0203": Code("Route does not fit the proxy", "A virtual host that relays connections (TCP_PROXY) needs a route whose rules "
-                   "have only destinations: there is no path to match and nothing to redirect. Matches in such rules are "
-                   "ignored."),
-    "VG0204": Code("Offered nowhere", "The virtual host has no advertise policy that applies to this site. It opens no port and is "
-                   "published nowhere."),
-    "VG0205": Code("Clash with the admin interface", "An address and port of the admin interface is also that of a virtual host, "
-                   "or an endpoint points at it. Traffic must never reach the admin interface."),
-    "VG0206": Code("Endpoint stands twice", "Two endpoints of one cluster have the same address, port and protocol. The first one "
-                   "counts; the other is left out."),
-    "VG0207": Code("Prefix is not a segment", "A path prefix is a byte prefix: `/api` also takes `/apiary`. If whole segments are "
-                   "meant, write `voltgw: {segment_prefix: true}` in the rule, or end the prefix with `/` and add a second "
-                   "match for the path without it."),
-    "VG0208": Code("Time limits contradict", "A limit for one try is no shorter than that for all tries together, or a health "
-                   "check's timeout is longer than its interval; the longer one can never act."),
-    "VG0209": Code("No share", "All destinations of a rule have the weight 0, so none of them would get a request."),
-    "VG0210": Code("Addresses overlap", "One virtual host is offered on all addresses of a port and another on a single address "
-                   "of the same port. The system cannot open both at once."),
-    "VG0211": Code("Virtual host serves nothing", "The virtual host has no route, so every request for it is answered 404."),
-    "VG0212": Code("Domain may not be shared", "A virtual host with the bare domain `*` shares its address and port with others "
-                   "that choose by name. Give it names, or an address and port of its own."),
-    "VG0213": Code("Cluster without endpoints", "The cluster has no endpoint, so every request for it is answered 503."),
-    # -- building -----------------------------------------------------------------------------------------------------
-    "VG0301": Code("Cannot be built", "The object is well formed, but what serves cannot be made from it: a regular expression "
-                   "that cannot be matched in linear time, a rewrite that refers to a group that is not there."),
-    "VG0302": Code("No such extension", "A scheduler, probe or other alternative is asked for by name, and no part of voltgw and "
-                   "no installed package offers it, or two packages claim the name."),
+    # -- files and YAML ----------------------------------------------------------------------------------------------
+    "VG0001": Code(
+        "Not YAML",
+        "The file cannot be taken apart. The place is where the parser noticed; the mistake is often on the line "
+        "above: a missing space after a colon, an indent that differs from its neighbours, a quote or bracket that "
+        "is never closed. Nothing after that place was read, so mend this one first.",
+    ),
+    "VG0002": Code(
+        "File cannot be read",
+        "A file that was named (on the command line, under `include:`, or behind a `file:` URL) does not exist or "
+        "may not be read by this user. Paths are relative to the file they stand in.",
+    ),
+    "VG0003": Code(
+        "Not text",
+        "Configuration is UTF-8 text. The file holds bytes that are not, or control characters; it may have been "
+        "saved in another encoding, or not be a configuration file at all.",
+    ),
+    "VG0004": Code(
+        "Too large",
+        "Files, nesting and what YAML aliases may stand for are bounded, so that a hostile file cannot take all "
+        "memory. Spread many objects over several files and write repeated parts under `defaults:`.",
+    ),
+    "VG0005": Code(
+        "Key stands twice",
+        "A mapping has the same key twice. YAML forbids it, and many programs silently take the last one; here it "
+        "is an error, because one of the two values would be lost.",
+    ),
+    "VG0006": Code(
+        "Tag",
+        "YAML tags (`!!str`, `!!python/object`, `!Ref`) are not read: the schema decides what a value is, and what "
+        "is written stays what it is. Remove the tag, and quote the value if need be.",
+    ),
+    "VG0007": Code(
+        "Include matches nothing",
+        "A pattern under `include:` matches no file. That may be meant (an empty folder), so it is a warning; a "
+        "path without `*` or `?` that does not exist is an error.",
+    ),
+    "VG0008": Code(
+        "Variable not set",
+        "`${NAME}` stands for an environment variable, which is not set. Set it, give a default with "
+        "`${NAME:-default}`, or write `$${` for the characters themselves. Variables act in voltgw's own files "
+        "only, never in object files that are included.",
+    ),
+    # -- one field or object -----------------------------------------------------------------------------------------
+    "VG0101": Code(
+        "Unknown field",
+        "No field of this name exists here. Fields are never ignored, because a misspelt one would silently have no "
+        "effect. Both snake_case and lowerCamelCase are read.",
+    ),
+    "VG0102": Code(
+        "Wrong type",
+        "The value is of another kind than the field wants: a list where a mapping is meant, a word where a number "
+        "is meant. Only `true` and `false` are Booleans; `yes`, `no`, `on` and `off` are words.",
+    ),
+    "VG0103": Code(
+        "Out of limits",
+        "The value is larger, smaller, longer or has more items than the object model allows. The limits of each "
+        "field stand in the configuration reference.",
+    ),
+    "VG0104": Code(
+        "Unknown spelling",
+        "The field takes one of a fixed list of words, spelt exactly, in capitals where the list has capitals. "
+        "Unknown spellings are refused: other tools take the first of the list for them, which is hardly ever what "
+        "was meant.",
+    ),
+    "VG0105": Code(
+        "Something is missing",
+        "The field or part that the message names must be there.",
+    ),
+    "VG0106": Code(
+        "These exclude each other",
+        "The fields are members of one group, of which at most one may be set. Remove one of the two; `null` counts "
+        "as absent.",
+    ),
+    "VG0107": Code(
+        "Not found",
+        "The object that is referred to does not exist in any file. A reference without a namespace means the "
+        "referrer's own namespace, and for some kinds also `shared` or `system`. For clusters, "
+        "`gateway.on_dangling: serve_503` makes this a warning: requests for it are then answered 503.",
+    ),
+    "VG0108": Code(
+        "Unknown kind",
+        "No kind of object has this name. Every kind of the object model is known, even those that are not acted on "
+        "yet; so this is most likely a typing error.",
+    ),
+    "VG0109": Code(
+        "Object stands twice",
+        "Two objects have the same kind, namespace and name. Which one would be used must not depend on the order "
+        "of files, so remove or rename one.",
+    ),
+    "VG0110": Code(
+        "Wrong form",
+        "The text does not have the form that the field wants: an address, a host name, a path, a header name, "
+        "base64 after `string:///`.",
+    ),
+    "VG0111": Code(
+        "Wrong unit",
+        "A duration or size is a plain number in the field's own unit (the reference names it; milliseconds for "
+        "proxy timeouts, seconds for health checks) or a number with a unit: `250ms`, `30s`, `5m`, `64KiB`.",
+    ),
+    "VG0112": Code(
+        "Regular expression",
+        "Patterns are those of RE2, which has no look-around and no back-references, and must match the whole "
+        "value. A pattern whose repeats are nested so that a text can be divided among them in very many ways is "
+        "refused, because it could hold up all other traffic.",
+    ),
+    "VG0113": Code(
+        "Item stands twice",
+        "The list may hold each item only once.",
+    ),
+    "VG0114": Code(
+        "Not acted on yet",
+        "The field is part of the object model and was read and checked, but voltgw does nothing with it yet. What "
+        "happens instead stands in the message or in the reference. It is a warning because ignoring the field "
+        "admits nobody whom it would refuse.",
+    ),
+    "VG0115": Code(
+        "Protection not acted on yet",
+        "The field exists to refuse someone (a firewall, a login, a rate limit, a client certificate, TLS to the "
+        "endpoint), and voltgw does not act on it yet. Serving without it would admit what it should refuse, so "
+        "this is an error. If you accept that, name the field under `gateway.allow_unenforced`; the log and "
+        "`/ready` then say so.",
+    ),
+    "VG0116": Code(
+        "Not supported yet",
+        "The value is part of the object model, but voltgw cannot do it yet, and nothing else would do in its "
+        "place.",
+    ),
+    "VG0117": Code(
+        "Kind not acted on yet",
+        "Objects of this kind are read and kept, but voltgw does nothing with them yet.",
+    ),
+    "VG0118": Code(
+        "Name hides another",
+        "A reference without a namespace finds an object in the referrer's namespace, although one of the same name "
+        "lives in `shared` or `system` too. Write the namespace to say which is meant.",
+    ),
+    "VG0119": Code(
+        "Refers to a disabled object",
+        "The object that is referred to has `metadata.disable: true` and is out of service, so the reference has no "
+        "effect.",
+    ),
+    # -- rules between objects ---------------------------------------------------------------------------------------
+    "VG0201": Code(
+        "Address and port cannot be shared",
+        "Two virtual hosts are offered on the same address and port, and their kinds of proxy cannot share it. "
+        "Several HTTP_PROXY hosts may share one, several HTTPS_PROXY and TCP_PROXY_WITH_SNI hosts may share one; "
+        "TCP_PROXY, UDP_PROXY and SMA_PROXY need one alone. TCP and UDP on one port number do not meet.",
+    ),
+    "VG0202": Code(
+        "Domain has two owners",
+        "Two virtual hosts on the same address and port have the same domain. Requests for it could go to either, "
+        "so one of them must give it up.",
+    ),
+    "VG0203": Code(
+        "Route does not fit the proxy",
+        "A virtual host that relays connections (TCP_PROXY) needs a route whose rules have only destinations: there "
+        "is no path to match and nothing to redirect. Matches in such rules are ignored.",
+    ),
+    "VG0204": Code(
+        "Offered nowhere",
+        "The virtual host has no advertise policy that applies to this site. It opens no port and is published "
+        "nowhere.",
+    ),
+    "VG0205": Code(
+        "Clash with the admin interface",
+        "An address and port of the admin interface is also that of a virtual host, or an endpoint points at it. "
+        "Traffic must never reach the admin interface.",
+    ),
+    "VG0206": Code(
+        "Endpoint stands twice",
+        "Two endpoints of one cluster have the same address, port and protocol. The first one counts; the other is "
+        "left out.",
+    ),
+    "VG0207": Code(
+        "Prefix is not a segment",
+        "A path prefix is a byte prefix: `/api` also takes `/apiary`. If whole segments are meant, write `voltgw: "
+        "{segment_prefix: true}` in the rule, or end the prefix with `/` and add a second match for the path "
+        "without it.",
+    ),
+    "VG0208": Code(
+        "Time limits contradict",
+        "A limit for one try is no shorter than that for all tries together, or a health check's timeout is longer "
+        "than its interval; the longer one can never act.",
+    ),
+    "VG0209": Code(
+        "No share",
+        "All destinations of a rule have the weight 0, so none of them would get a request.",
+    ),
+    "VG0210": Code(
+        "Addresses overlap",
+        "One virtual host is offered on all addresses of a port and another on a single address of the same port. "
+        "The system cannot open both at once.",
+    ),
+    "VG0211": Code(
+        "Virtual host serves nothing",
+        "The virtual host has no route, so every request for it is answered 404.",
+    ),
+    "VG0212": Code(
+        "Domain may not be shared",
+        "A virtual host with the bare domain `*` shares its address and port with others that choose by name. Give "
+        "it names, or an address and port of its own.",
+    ),
+    "VG0213": Code(
+        "Cluster without endpoints",
+        "The cluster has no endpoint, so every request for it is answered 503.",
+    ),
+    # -- building ----------------------------------------------------------------------------------------------------
+    "VG0301": Code(
+        "Cannot be built",
+        "The object is well formed, but what serves cannot be made from it: a regular expression that cannot be "
+        "matched in linear time, a rewrite that refers to a group that is not there.",
+    ),
+    "VG0302": Code(
+        "No such extension",
+        "A scheduler, probe or other alternative is asked for by name, and no part of voltgw and no installed "
+        "package offers it, or two packages claim the name.",
+    ),
 }
 
 

@@ -6,9 +6,10 @@ from typing import Any, Generic, TypeVar, cast
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from voltgw.config.names import Reference
 from voltgw.config.origin import COLLECTION, MAX_DEPTH, PLAIN, QUOTED, describe, is_null, too_deep
 from voltgw.config.reader import MISSING, Missing, Reader
-from voltgw.config.types import Reference, Schema, Type, tagged
+from voltgw.config.types import Schema, Type, tagged
 from voltgw.config.values import FrozenMap, Ref
 
 V = TypeVar("V")

@@ -100,7 +100,8 @@ def read_head(root: Node, reader: Reader, file: File, head: Head, *, main: bool)
     for key, value in root.value:
         name = key.value if isinstance(key, ScalarNode) else ""
         if name in seen:
-            reader.wrong(key, "VG0005", f'"{name}" stands here twice', related=(("the first one", reader.place(seen[name])),))
+            reader.wrong(key, "VG0005", f'"{name}" stands here twice',
+                         related=(("the first one", reader.place(seen[name])),))
             continue
         seen[name] = key
         if name not in OWN:
@@ -157,6 +158,9 @@ def read_body(root: Node, reader: Reader, file: File, defaults: Mapping[str, Def
 
 def _includes(node: Node, reader: Reader, head: Head) -> None:
     entry_type = Nested(IncludeEntry, scalar="path")
+    if isinstance(node, SequenceNode) and node.tag != COLLECTION:
+        tagged(node, reader)
+        return
     items = node.value if isinstance(node, SequenceNode) else [node]
     for item in items:
         with reader.below("include"):
@@ -209,7 +213,8 @@ def read_object(node: Node, reader: Reader, file: File, defaults: Mapping[str, D
         name = key.value if isinstance(key, ScalarNode) else ""
         if name in parts:
             bad = True
-            reader.wrong(key, "VG0005", f'"{name}" stands here twice', related=(("the first one", reader.place(parts[name][0])),))
+            reader.wrong(key, "VG0005", f'"{name}" stands here twice',
+                         related=(("the first one", reader.place(parts[name][0])),))
         elif name in OBJECT or name == "items":
             parts[name] = (key, value)
         elif name in _LISTED:

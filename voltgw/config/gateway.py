@@ -7,9 +7,10 @@ from enum import Enum
 
 from voltgw.config.compound import ListOf, MapOf
 from voltgw.config.formats import HOST, IP, OBJECT_NAME
+from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Choice, Duration, FilePath, Number, Text
+from voltgw.config.types import Choice, FilePath, Number, Text
 from voltgw.config.units import show_seconds
 from voltgw.config.values import FrozenMap
 from voltgw.values import defaults
@@ -78,8 +79,9 @@ class Gateway:
     """This process."""
 
     site: str | None = field(Text(OBJECT_NAME, least=1), "Name of the site object that it embodies.", absent=LOCAL_SITE)
-    workers: int | None = field(Number(0, 1024, zero_is_absent=True), "Data-plane processes; 0 = one process for everything.", absent="0",
-                                state=WARNS)
+    workers: int | None = field(
+        Number(0, 1024, zero_is_absent=True), "Data-plane processes; 0 = one process for everything.", absent="0",
+        state=WARNS)
     admin: AdminAddress | None = field(Nested(AdminAddress), "Where the admin interface listens.")
     data_dir: str | None = field(
         FilePath(), "State that outlives a restart.", absent="none is kept", state=WARNS)

@@ -57,7 +57,8 @@ class Metadata:
     name: str = field(Text(OBJECT_NAME, least=1), "Name, unique per kind and namespace.", required=True)
     namespace: str | None = field(Text(OBJECT_NAME), "Namespace.", absent=DEFAULT_NAMESPACE)
     labels: FrozenMap[str, str] = field(MapOf(Text(), Text()), "Labels, by which selectors choose.")
-    annotations: FrozenMap[str, str] = field(MapOf(Text(), Text(least=1, most=1024)), "Free text by key; never used for choosing.")
+    annotations: FrozenMap[str, str] = field(
+        MapOf(Text(), Text(least=1, most=1024)), "Free text by key; never used for choosing.")
     description: str | None = field(Text(most=1200), "Free text.")
     disable: bool = field(Flag(), "Out of service: kept and shown, but not built.")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 #: Files below this many characters are read as a whole: it takes less than 20 ms, and nothing can be gained.
@@ -66,7 +67,7 @@ def cut(text: str) -> Cut | None:
         rests.append("\n" * line + text[start:bounds[0]] + "\n" * text.count("\n", bounds[0], bounds[-1])
                      + text[bounds[-1]:end])
         number = text.count("\n", 0, bounds[0])
-        for begin, stop in zip(bounds, bounds[1:], strict=False):
+        for begin, stop in pairwise(bounds):
             pieces.append(Piece(begin, stop, number, item=True))
             number += text.count("\n", begin, stop)
     return Cut(tuple(pieces), tuple(rests)) if len(pieces) > 1 else None

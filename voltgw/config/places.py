@@ -74,7 +74,7 @@ class Origin:
         return Place(self.file.name, self.line, self.column)
 
     def inside(self, at: int) -> Place:
-        """The place of a part: `at` packs its line, counted from the object's (negative: a place in the file of the defaults)."""
+        """The place of a part: `at` packs its line, counted from the object's; negative: one in the file of the defaults."""
         if at < 0 and self.defaults is not None:
             return Place(self.defaults.file.name, *unpack(-at))
         line, column = unpack(at)

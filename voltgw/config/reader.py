@@ -71,12 +71,13 @@ class Reader:
     variables (with the value seen, None = unset) and on which other files (with their SHA-256, "" = unreadable) the result
     depends. `substitute` says whether ``${VAR}`` acts (our own files only).
 
-    `first_line` and `first_index` are the line and the character of the file (from 0) at which the parsed text begins. While an object is read, `origin`
-    is its origin and `start` the line of the parsed text on which it begins: places inside it are kept relative to that.
+    `first_line` and `first_index` are the line and the character of the file (from 0) at which the parsed text begins. While
+    an object is read, `origin` is its origin and `start` the line of the parsed text on which it begins: places inside it
+    are kept relative to that.
     """
 
-    __slots__ = ("base", "environ", "files", "first_index", "first_line", "notes", "origin", "path", "problems", "source", "start",
-                 "substitute", "variables")
+    __slots__ = ("base", "environ", "files", "first_index", "first_line", "notes", "origin", "path", "problems", "source",
+                 "start", "substitute", "variables")
 
     def __init__(self, source: Source, environ: Mapping[str, str], base: str, *, substitute: bool) -> None:
         self.source = source

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,8 +35,8 @@ def render_reference() -> str:
 
 def render_defaults() -> str:
     """The page of defaults: every constant of `voltgw.values.defaults`, its value and its sentence."""
-    lines = [*_title("Defaults", "="), "Every default of the gateway. What the object model calls each of them stands in "
-             ":doc:`reference`.", "", ".. list-table::", "   :header-rows: 1", "   :widths: 30 15 55", "",
+    lines = [*_title("Defaults", "="), "Every default of the gateway.", "", ".. list-table::",
+             "   :header-rows: 1", "   :widths: 30 15 55", "",
              "   * - Name", "     - Value", "     - Meaning"]
     for name, text in _documented(Path(defaults.__file__).read_text(encoding="utf-8")):
         value = getattr(defaults, name)
@@ -55,7 +56,8 @@ def render_states() -> str:
     """The page of what is known but not acted on yet, from the declarations."""
     lines = [*_title("Known but not acted on", "="),
              "Fields and kinds of the object model that voltgw reads and checks, but does nothing with yet.", "",
-             ".. list-table::", "   :header-rows: 1", "   :widths: 45 20 35", "", "   * - Field", "     - Value", "     - State"]
+             ".. list-table::", "   :header-rows: 1", "   :widths: 45 20 35", "",
+             "   * - Field", "     - Value", "     - State"]
     for row in table():
         lines += [f"   * - ``{row.field}``", f"     - {f'``{row.value}``' if row.value else 'any'}",
                   f"     - {_STATE_WORDS[row.state]}"]
@@ -64,10 +66,10 @@ def render_states() -> str:
 
 def _reference() -> Iterator[str]:
     yield from _title("Configuration reference", "=")
-    yield ("A file is YAML 1.2 or JSON. Names are read in snake_case and in lowerCamelCase; ``null`` means absent. A duration is "
-           "a plain number in the field's unit, or a number with a unit (``250ms``, ``30s``, ``5m``); a size likewise "
-           "(``64KiB``). A reference is ``name``, ``namespace/name`` or ``{namespace: …, name: …}``. Of the fields of one *group* "
-           "at most one may be set.")
+    yield ("A file is YAML 1.2 or JSON. Names are read in snake_case and in lowerCamelCase; ``null`` means absent. A duration "
+           "is a plain number in the field's unit, or a number with a unit (``250ms``, ``30s``, ``5m``); a size likewise "
+           "(``64KiB``). A reference is ``name``, ``namespace/name`` or ``{namespace: …, name: …}``. Of the fields of one "
+           "*group* at most one may be set.")
     yield ""
     shown: dict[type[Any], str] = {}
     for heading, key, plan, words in (
@@ -193,7 +195,7 @@ def _prose(text: str) -> str:
 def _documented(source: str) -> Iterator[tuple[str, str]]:
     """Constants that are followed by a string, and that string."""
     body = ast.parse(source).body
-    for statement, following in zip(body, body[1:], strict=False):
+    for statement, following in pairwise(body):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) \
                 and isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
             yield statement.target.id, " ".join(str(following.value.value).split())

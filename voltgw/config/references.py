@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple
 from voltgw.config.gateway import OnDangling
 from voltgw.config.kinds import KINDS
 from voltgw.config.model import DEFAULT_NAMESPACE, Config, Object
+from voltgw.config.names import Reference
 from voltgw.config.schema import Message, Plan, plan_inside, plan_of
 from voltgw.config.suggest import nearest
-from voltgw.config.types import Reference, Type
+from voltgw.config.types import Type
 from voltgw.config.values import Ref
 from voltgw.errors import ConfigError, Severity
 

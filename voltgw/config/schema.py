@@ -331,7 +331,8 @@ def _unknown(plan: Plan, key: Node, reader: Reader) -> None:
     elif key.tag not in (PLAIN, QUOTED):
         tagged(key, reader)
     elif key.value == "<<":
-        reader.wrong(key, "VG0101", 'unknown field "<<"', "YAML 1.2 has no merge keys; `defaults:` does the same for all objects")
+        reader.wrong(key, "VG0101", 'unknown field "<<"',
+                     "YAML 1.2 has no merge keys; `defaults:` does the same for all objects")
     else:
         reader.wrong(key, "VG0101", f'unknown field "{key.value}"' + (f" in {plan.doc}" if not plan.decls else ""),
                      did_you_mean(key.value, plan.by_key) or _fields_hint(plan))

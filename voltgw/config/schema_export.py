@@ -1,4 +1,4 @@
-"""JSON Schema (draft 2020-12) of a kind and of a whole file, made from the declarations: for editors and for ``voltgw schema``."""
+"""JSON Schema (draft 2020-12) of a kind and of a whole file, made from the declarations."""
 
 from __future__ import annotations
 

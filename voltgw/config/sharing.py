@@ -86,8 +86,8 @@ def check_sharing(config: Config) -> Iterator[ConfigError | None]:
         offered.add(id(offer.host))
         if offer.policy.spec.protocol.value != offer.transport:
             yield ConfigError(
-                "VG0201", offer.ref.place, f"{offer.host.title} is a {offer.host.spec.proxy.value} and speaks {offer.transport}, "
-                f"but {offer.policy.title} offers {offer.policy.spec.protocol.value}",
+                "VG0201", offer.ref.place, f"{offer.host.title} is a {offer.host.spec.proxy.value} and speaks "
+                f"{offer.transport}, but {offer.policy.title} offers {offer.policy.spec.protocol.value}",
                 related=(("the policy", offer.policy.place("protocol")),))
         once = (id(offer.host), offer.address, offer.port)
         if once not in seen:
@@ -140,7 +140,7 @@ def _kinds(sharing: list[Offer]) -> Iterator[ConfigError]:
         if any(family.issuperset(kinds) for family in _FAMILIES):
             continue
         alone = next((kind for kind in kinds if not any(kind in family for family in _FAMILIES)), None)
-        why = f"{alone.value} must have an address and port alone" if alone is not None else "the two cannot be told apart there"
+        why = "the two cannot be told apart there" if alone is None else f"{alone.value} must have an address and port alone"
         yield ConfigError(
             "VG0201", offer.ref.place, f"{offer.host.title} ({kinds[0].value}) wants {offer.where}, which {first.host.title} "
             f"({kinds[1].value}) has; {why}", related=(("the other virtual host", first.host.place()),))

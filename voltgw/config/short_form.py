@@ -10,9 +10,12 @@ from yaml.nodes import Node
 
 from voltgw.config.compound import ListOf, MapOf
 from voltgw.config.formats import DOMAIN, HOSTPORT, HTTP_PATH, IP, OBJECT_NAME, Format, split_port
+from voltgw.config.names import Reference
+from voltgw.config.quantities import Duration
+from voltgw.config.ranges import Between
 from voltgw.config.reader import MISSING, UNSUPPORTED, Missing, Reader
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Between, Choice, Duration, FilePath, Number, Reference, Schema, Text, Type
+from voltgw.config.types import Choice, FilePath, Number, Schema, Text, Type
 from voltgw.config.units import show_seconds
 from voltgw.config.values import FrozenMap, Range, Ref
 from voltgw.errors import Severity
@@ -167,7 +170,8 @@ class ShortRoute:
     to: Ref | None = field(Reference("cluster"), "Name of a cluster or of another load balancer, whose origins serve.",
                            since="voltgw", group="action")
     redirect: str | None = field(Text(Format("path or URL", _redirect_target), least=1),
-                                 "Answer 301 with this path or URL in place of the matched path.", since="voltgw", group="action")
+                                 "Answer 301 with this path or URL in place of the matched path.", since="voltgw",
+                                 group="action")
 
     def rules(self) -> Iterable[Rule]:
         """Something must be done."""
@@ -181,7 +185,7 @@ class ShortLoadBalancer:
 
     name: str = field(Text(OBJECT_NAME, least=1), "Name, also of the objects made from it.", since="voltgw", required=True)
     protocol: ShortProtocol = field(
-        Choice(ShortProtocol, {p: UNSUPPORTED for p in (ShortProtocol.HTTPS, ShortProtocol.UDP, ShortProtocol.SNI)},
+        Choice(ShortProtocol, dict.fromkeys((ShortProtocol.HTTPS, ShortProtocol.UDP, ShortProtocol.SNI), UNSUPPORTED),
                numbers=False), "What its clients speak.", since="voltgw")
     listen: Listen | None = field(
         ListenType(), "Port or address:port; a bare port means all addresses.", since="voltgw", absent="80 (http)",

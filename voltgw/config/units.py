@@ -24,14 +24,14 @@ _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)")
 def seconds(text: str, unit: str) -> float:
     """The duration that `text` says, in seconds; `unit` is that of a plain number.
 
-    Parts add up (``1m30s``). Raises ValueError with the reason, fit for a user.
+    Parts add up (``1m30s``, ``1m 30s``). Raises ValueError with the reason, fit for a user.
     """
     text = text.strip()
     if _NUMBER.fullmatch(text):
         return float(text) * SECONDS[unit]
     total, position = 0.0, 0
     for match in _PARTS.finditer(text):
-        if match.start() != position:
+        if text[position:match.start()].strip():
             break
         total += float(match[1]) * SECONDS[match[2]]
         position = match.end()

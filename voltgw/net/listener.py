@@ -110,7 +110,7 @@ class Listener:
         """A stream ended, or a limit was raised: accept again if there is room."""
         if self._stopped or self._retry is not None:
             return
-        if self.counters.open < self.limit and self._loop.open < self._loop.open_limit:
+        if self.counters.open < self.limit and self._loop.accepted < self._loop.open_limit:
             self._loop.waiting_listeners.discard(self)
             self._watch()
 
@@ -128,7 +128,7 @@ class Listener:
         counters = self.counters
         loop = self._loop
         for _ in range(ACCEPTS_PER_TURN):
-            if counters.open >= self.limit or loop.open >= loop.open_limit:
+            if counters.open >= self.limit or loop.accepted >= loop.open_limit:
                 self._unwatch()
                 loop.waiting_listeners.add(self)
                 counters.paused_limit += 1
@@ -161,12 +161,15 @@ class Listener:
         if protocol is None:                                    # the factory wants no more connections
             sock.close()
             return
+        loop = self._loop
         counters.open += 1
+        loop.accepted += 1
         stream.on_lost = self._lost
         try:
             stream.open(protocol)
         except OSError:                                         # the kernel has no room in the epoll set
             counters.open -= 1
+            loop.accepted -= 1
             raise
 
     def _lost(self, stream: Stream) -> None:
@@ -174,8 +177,10 @@ class Listener:
         counters.open -= 1
         counters.bytes_in += stream.bytes_in
         counters.bytes_out += stream.bytes_out
-        if self in self._loop.waiting_listeners:
-            self.room_again()
+        loop = self._loop
+        loop.accepted -= 1
+        if loop.waiting_listeners:
+            loop.room_again()
 
     def _pause(self, error: OSError) -> None:
         """Accepting failed, and would again: the event stays, and without a pause we would spin on it."""

@@ -57,7 +57,8 @@ class Parked(Protocol):
 class Loop:
     """The data plane's event loop. It belongs to a service: `start` before any socket, `stop` last; it starts once.
 
-    `open_limit` is how many streams may exist before listeners stop accepting; `open` how many there are.
+    `open` is how many streams there are, `accepted` how many of them listeners have accepted. Accepting stops when those
+    are `open_limit`: connections that we make ourselves do not count, since each serves one that was accepted.
     """
 
     _log = Logger()
@@ -65,6 +66,7 @@ class Loop:
     def __init__(self, reactor: Any, monotonic: Callable[[], float], open_limit: int = 1 << 30) -> None:
         self.monotonic = monotonic
         self.open = 0
+        self.accepted = 0
         self.open_limit = open_limit
         self.turns = 0
         self.slow_turns = 0
@@ -208,11 +210,13 @@ class Loop:
         self.open += 1
 
     def closed(self) -> None:
-        """One stream less; listeners that had stopped for want of room go on."""
+        """One stream less."""
         self.open -= 1
-        if self.waiting_listeners and self.open < self.open_limit:
-            for listener in list(self.waiting_listeners):
-                listener.room_again()
+
+    def room_again(self) -> None:
+        """An accepted stream has ended, or a limit was raised: listeners that had stopped for want of room go on."""
+        for listener in list(self.waiting_listeners):
+            listener.room_again()
 
     def failed(self, owner: object) -> None:
         """Call this while handling an exception that escaped from `owner`: a bug. Say so once; end that one alone."""

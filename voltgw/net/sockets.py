@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
 
+from voltgw.values.address import where as where
+
 #: Connections that may wait in the kernel for `accept`; the kernel caps it at net.core.somaxconn.
 BACKLOG: Final = 4096
 
@@ -29,13 +31,6 @@ class CannotListen(OSError):
 
     def __str__(self) -> str:
         return f"cannot listen on {self.place}: {(self.strerror or '').lower()}{self.hint and '; '}{self.hint}"
-
-
-def where(address: str | None, port: int) -> str:
-    """An address and port as one writes them: ``10.0.0.1:80``, ``[::1]:80``, ``*:80``."""
-    if address is None:
-        return f"*:{port}"
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def address_of(sockaddr: tuple[Any, ...]) -> IPv4Address | IPv6Address:

@@ -23,7 +23,7 @@ from voltgw.values.defaults import (
     MAX_TRAILER_BYTES,
 )
 from voltgw.values.head import CHUNKED, FORWARDING, UNTIL_CLOSE, Field, RequestHead, ResponseHead
-from voltgw.wire.path import BadTarget, normalise
+from voltgw.wire.path import BadTarget, normal_target, normalise
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -39,8 +39,6 @@ _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BAD_IN_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"COPY"))
-#: A target that is its own normal form: visible ASCII of the URI set, no escape, no fragment, no dot segment.
-_PLAIN_TARGET: Final = re.compile(rb"/(?:[A-Za-z0-9_~!$&'()*+,;=:@/\-]|(?<!/)\.)*(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?\-]*)?")
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 _AUTHORITY: Final = re.compile(
     rb"(?:(?P<name>[A-Za-z0-9\-._~!$&'()*+,;=%]+)|(?P<v6>\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9\-._~]+)?\]))"
@@ -118,10 +116,11 @@ class RequestParser:
         if version == b"HTTP/1.1":
             minor = 1
             block = data[line_end:end]
-            if block == self._block and _PLAIN_TARGET.fullmatch(target) is not None:
-                path, mark, rest = target.partition(b"?")
-                return RequestHead(method, target, path, rest if mark else None, 1, self._authority, self._host, self._port,
-                                   list(self._fields), 0, True)
+            if block == self._block:
+                normal = normal_target(target)
+                if normal is not None and b"/." not in target:
+                    return RequestHead(method, target, normal[1], normal[2], 1, self._authority, self._host, self._port,
+                                       list(self._fields), 0, True)
         elif version == b"HTTP/1.0":
             minor = 0
             block = data[line_end:end]
@@ -161,9 +160,9 @@ class RequestParser:
         path: bytes
         query: bytes | None
         forward = target
-        if _PLAIN_TARGET.fullmatch(target) is not None:
-            path, mark, rest = target.partition(b"?")
-            query = rest if mark else None
+        normal = normal_target(target)
+        if normal is not None and b"/." not in target:
+            path, query = normal[1], normal[2]
         else:
             path, query, named = _unusual_target(method, target, self.normalised)
             forward = path if query is None else path + b"?" + query

@@ -23,7 +23,8 @@ _KEPT: Final = rb"0[1-9A-F]|1[0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF]|[89
 
 #: Path and query of a target in which nothing has to be changed but, perhaps, dot segments. (`*+` gives nothing back, so that
 #: a long target that does not match is done with at once.)
-_normal_target: Final = re.compile(
+#: Path and query of a target that may be its own normal form: it is if, besides, ``/.`` does not stand in it.
+normal_target: Final = re.compile(
     rb"(/[" + _IN_PATH + rb"]*+(?:%(?:" + _KEPT + rb")[" + _IN_PATH + rb"]*+)*)(?:\?([" + _IN_QUERY + rb"%]*+))?"
 ).fullmatch
 _not_in_path: Final = re.compile(rb"[^" + _IN_PATH + rb"%]").sub
@@ -47,7 +48,7 @@ def normalise(target: bytes, normalised: bool = True) -> tuple[bytes, bytes | No
     With `normalised` false (``disable_path_normalize``) the path comes as `written_path` leaves it; the same targets are
     refused.
     """
-    match = _normal_target(target)
+    match = normal_target(target)
     if match is not None and b"/." not in target:
         return match.group(1, 2)  # type: ignore[return-value]  # exactly two, and the first always takes part
     path, mark, query = target.partition(b"?")

@@ -9,9 +9,10 @@ from voltgw.config.formats import IP
 from voltgw.config.objects.endpoint import TransportProtocol
 from voltgw.config.objects.tls import DownstreamTlsParamsType
 from voltgw.config.objects.where import NetworkSiteRefSelector
+from voltgw.config.ranges import Ports
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Choice, Flag, Number, Ports, Text
+from voltgw.config.types import Choice, Flag, Number, Text
 from voltgw.config.values import Range, Ref
 
 #: The port of a policy that names none (objects.md 22.16).

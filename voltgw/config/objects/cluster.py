@@ -8,9 +8,10 @@ from voltgw.config.compound import Anything, ListOf, MapOf, refs
 from voltgw.config.objects.headers import HeaderTransformationType
 from voltgw.config.objects.route import RoutingPriority
 from voltgw.config.objects.tls import UpstreamTlsParamsType
+from voltgw.config.quantities import Duration
 from voltgw.config.reader import REFUSES, WARNS
 from voltgw.config.schema import Nested, field, message
-from voltgw.config.types import Choice, Duration, Flag, Number, Presence, Text
+from voltgw.config.types import Choice, Flag, Number, Presence, Text
 from voltgw.config.units import show_seconds
 from voltgw.config.values import FrozenMap, Ref
 from voltgw.values import defaults

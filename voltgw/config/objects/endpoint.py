@@ -9,9 +9,10 @@ from voltgw.config.compound import ListOf
 from voltgw.config.formats import HOSTNAME, IP, PREFIX
 from voltgw.config.labels import SELECTOR
 from voltgw.config.objects.where import NetworkSiteRefSelector
+from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Choice, Duration, Number, Presence, Text
+from voltgw.config.types import Choice, Number, Presence, Text
 from voltgw.config.units import show_seconds
 from voltgw.values import defaults
 

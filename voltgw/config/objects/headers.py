@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from voltgw.config.formats import EDITED_HEADER, FIELD_TEXT, HOSTNAME
 from voltgw.config.objects.secrets import SecretType
+from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, field, message
-from voltgw.config.types import Duration, Flag, Presence, Text
+from voltgw.config.types import Flag, Presence, Text
 
 
 @message

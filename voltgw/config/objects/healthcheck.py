@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from voltgw.config.compound import Anything, ListOf, MapOf
+from voltgw.config.contents import Hex
 from voltgw.config.formats import FIELD_TEXT, HEADER_NAME, HOSTPORT, HTTP_PATH
+from voltgw.config.quantities import Duration
+from voltgw.config.ranges import Between
 from voltgw.config.reader import UNSUPPORTED, WARNS
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Between, Duration, Flag, Hex, Number, Presence, Text
+from voltgw.config.types import Flag, Number, Presence, Text
 from voltgw.config.values import FrozenMap, Range
 
 

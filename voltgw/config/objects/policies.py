@@ -7,15 +7,17 @@ from typing import Final
 
 from voltgw.config.compound import ListOf, refs
 from voltgw.config.formats import DOMAIN, METHODS
+from voltgw.config.quantities import Duration, Size
 from voltgw.config.reader import REFUSES
 from voltgw.config.regexes import REGEX
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Duration, Flag, Number, Presence, Size, Text
+from voltgw.config.types import Flag, Number, Presence, Text
 from voltgw.config.values import Ref
 
 #: Conditions on which a request is tried again; the last one is newer than the others.
-RETRY_CONDITIONS: Final = ("5xx", "gateway-error", "connect-failure", "refused-stream", "retriable-4xx", "retriable-status-codes",
-                           "reset")
+RETRY_CONDITIONS: Final = (
+    "5xx", "gateway-error", "connect-failure", "refused-stream", "retriable-4xx", "retriable-status-codes", "reset",
+)
 
 
 @message

@@ -6,13 +6,17 @@ from collections.abc import Iterable
 from enum import Enum
 
 from voltgw.config.compound import Anything, ListOf, MapOf, refs
+from voltgw.config.contents import Content
 from voltgw.config.formats import EDITED_HEADER, FIELD_TEXT, HEADER_NAME, HOSTPORT, HTTP_PATH
+from voltgw.config.names import Reference
 from voltgw.config.objects.headers import CookieValueOption, HeaderManipulationOptionType, SetCookieValueOption
 from voltgw.config.objects.policies import BufferConfigType, CorsPolicy, CsrfPolicy, RetryPolicyType, WafType
+from voltgw.config.quantities import Duration
+from voltgw.config.ranges import Ports
 from voltgw.config.reader import REFUSES, WARNS
 from voltgw.config.regexes import REGEX
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Choice, Content, Duration, Flag, Number, Ports, Presence, Reference, Text
+from voltgw.config.types import Choice, Flag, Number, Presence, Text
 from voltgw.config.values import FrozenMap, Range, Ref
 
 
@@ -305,7 +309,8 @@ class RouteExtension:
     """What voltgw adds to a rule, or to all rules of a route object."""
 
     segment_prefix: bool = field(
-        Flag(), "A path prefix matches whole segments only: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``.", since="voltgw")
+        Flag(), "A path prefix matches whole segments only: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``.",
+        since="voltgw")
 
 
 @message

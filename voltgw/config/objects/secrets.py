@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import ClassVar
 
+from voltgw.config.contents import SecretContent
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, field, message
-from voltgw.config.types import Choice, Number, SecretContent, Text
+from voltgw.config.types import Choice, Number, Text
 from voltgw.config.values import Secret
 
 

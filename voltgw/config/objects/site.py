@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from voltgw.config.compound import Anything, MapOf
 from voltgw.config.formats import IP
+from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, field, message
-from voltgw.config.types import Choice, Decimal, Duration, Text
+from voltgw.config.types import Choice, Decimal, Text
 from voltgw.config.values import FrozenMap
 
 

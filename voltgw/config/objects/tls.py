@@ -6,11 +6,12 @@ from enum import Enum
 from typing import Final
 
 from voltgw.config.compound import ListOf, refs
+from voltgw.config.contents import Content
 from voltgw.config.formats import HOSTNAME
 from voltgw.config.objects.secrets import SecretType
 from voltgw.config.reader import REFUSES
 from voltgw.config.schema import Nested, field, message
-from voltgw.config.types import Choice, Content, Flag, Number, Presence, Text
+from voltgw.config.types import Choice, Flag, Number, Presence, Text
 from voltgw.config.values import Ref
 
 #: Largest certificate or trust store in characters of its URL.
@@ -108,7 +109,8 @@ class TlsParamsType:
 
     minimum_protocol_version: TlsProtocol = field(Choice(TlsProtocol), "Lowest version.", absent="TLS 1.2")
     maximum_protocol_version: TlsProtocol = field(Choice(TlsProtocol), "Highest version.", absent="TLS 1.3")
-    cipher_suites: tuple[str, ...] = field(_ciphers(), "Suites in order of preference.", absent="ECDHE with AES-GCM or ChaCha20")
+    cipher_suites: tuple[str, ...] = field(
+        _ciphers(), "Suites in order of preference.", absent="ECDHE with AES-GCM or ChaCha20")
     tls_certificates: tuple[TlsCertificateType, ...] = field(
         ListOf(Nested(TlsCertificateType)), "Server certificates (downstream) or the client certificate (upstream).")
     trusted_ca_url: bytes | None = field(

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import ClassVar
 
 from voltgw.config.compound import Anything, ListOf, MapOf, refs
+from voltgw.config.contents import Content
 from voltgw.config.formats import DOMAIN, EDITED_HEADER, FIELD_TEXT
 from voltgw.config.objects.headers import (
     CookieManipulationOptionType,
@@ -26,9 +27,10 @@ from voltgw.config.objects.policies import (
 from voltgw.config.objects.secrets import SecretType
 from voltgw.config.objects.tls import CertificateParamsType, DownstreamTlsParamsType, TLSCoalescingOptions
 from voltgw.config.objects.where import VirtualNetworkType
+from voltgw.config.quantities import Duration, Size
 from voltgw.config.reader import REFUSES, UNSUPPORTED, WARNS
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Choice, Content, Duration, Flag, Number, Presence, Size, Text
+from voltgw.config.types import Choice, Flag, Number, Presence, Text
 from voltgw.config.units import show_seconds
 from voltgw.config.values import FrozenMap, Ref
 from voltgw.values import defaults
@@ -71,7 +73,8 @@ class DynamicReverseProxyType:
     resolve_endpoint_dynamically: bool = field(Flag(), "Connect to what Host (or the server name) resolves to.")
     resolution_network_type: VirtualNetworkType = field(Choice(VirtualNetworkType), "In which network.")
     resolution_network: tuple[Ref, ...] = field(refs("virtual_network"), "The network object, where the type needs one.")
-    connection_timeout_s: float | None = field(Duration("ms", 0, 600000), "Connect in this time.", since="+2021-06", absent="2 s")
+    connection_timeout_s: float | None = field(
+        Duration("ms", 0, 600000), "Connect in this time.", since="+2021-06", absent="2 s")
 
 
 @message
@@ -128,7 +131,8 @@ class CookieParams:
     """The cookies of an authenticated session."""
 
     cookie_expiry_s: float | None = field(Duration("s"), "Life of the cookie.", since="+2020-11", absent="1 h")
-    cookie_refresh_interval_s: float | None = field(Duration("s"), "It is renewed this often.", since="+2020-11", absent="50 min")
+    cookie_refresh_interval_s: float | None = field(
+        Duration("s"), "It is renewed this often.", since="+2020-11", absent="50 min")
     session_expiry_s: float | None = field(Duration("s"), "Longest session.", since="+2020-11", absent="1 d")
     auth_hmac: HashKeys | None = field(Nested(HashKeys), "Keys that sign the cookies.", since="+2020-11", group="secret_choice")
     kms_key_hmac: object = field(Anything(), "Keys in the vendor's store.", since="+2020-11", group="secret_choice")
@@ -206,7 +210,8 @@ class VirtualHostSpec:
     request_headers_to_remove: tuple[str, ...] = field(_names(), "Names; applied after the route's own.")
     response_headers_to_remove: tuple[str, ...] = field(_names(), "Names; applied after the route's own.")
     request_cookies_to_add: tuple[CookieValueOption, ...] = field(
-        ListOf(Nested(CookieValueOption), most=32, unique=True), "Applied after the route's own.", since="+2025-06", state=WARNS)
+        ListOf(Nested(CookieValueOption), most=32, unique=True), "Applied after the route's own.", since="+2025-06",
+        state=WARNS)
     request_cookies_to_remove: tuple[str, ...] = field(
         ListOf(Text(least=1, most=256), most=32, unique=True), "Names.", since="+2025-06", state=WARNS)
     response_cookies_to_add: tuple[SetCookieValueOption, ...] = field(
@@ -258,7 +263,8 @@ class VirtualHostSpec:
         Nested(TemporaryUserBlockingType), "Page for users blocked by malicious-user mitigation.", since="2020†", state=WARNS)
     no_authentication: bool = field(Presence(), "No login.", since="+2020-11", group="authentication_choice")
     authentication: AuthenticationDetails | None = field(
-        Nested(AuthenticationDetails), "An OIDC login in front.", since="+2020-11", group="authentication_choice", state=REFUSES)
+        Nested(AuthenticationDetails), "An OIDC login in front.", since="+2020-11", group="authentication_choice",
+        state=REFUSES)
     default_header: bool = field(
         Presence(), "Our own Server header.", since="+2021-02", group="server_header_choice", absent="this")
     server_name: str | None = field(

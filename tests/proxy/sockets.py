@@ -1,0 +1,78 @@
+"""A gateway on loopback with all parts real but the access log; client and endpoint are plain sockets of the test."""
+
+from __future__ import annotations
+
+import select
+import socket
+from random import Random
+from typing import Any
+
+from tests.proxy.rig import Records
+from tests.support import SteppedLoopCase
+from voltgw.cluster.cluster import Cluster
+from voltgw.cluster.schedulers.round_robin import FACTORY
+from voltgw.cluster.snapshot import EndpointKey, EndpointSet, EndpointState
+from voltgw.proxy.http1 import HttpFactory
+from voltgw.proxy.plane import Plane
+from voltgw.proxy.pool import Pool
+from voltgw.proxy.tcp import TcpFactory
+from voltgw.routing.hosts import HostTable
+from voltgw.routing.split import Destination
+from voltgw.routing.table import Route, VirtualHost
+from voltgw.values.counters import ListenerCounters
+
+
+class SocketCase(SteppedLoopCase):
+    """`connect` gives a client's socket; `accept` lets the endpoint accept, whose socket is then `origin`."""
+
+    origin: socket.socket
+
+    def setUp(self) -> None:
+        """Make the gateway and the endpoint's listening socket."""
+        super().setUp()
+        self.records = Records()
+        self.plane = Plane(self.loop, self.records, lambda: 784111777.0, Random(0).random)
+        self.origin_listening = socket.create_server(("127.0.0.1", 0))
+        self.origin_listening.setblocking(False)
+        self._sockets.append(self.origin_listening)
+        key = EndpointKey("default/shop", "TCP", "", "127.0.0.1", self.origin_listening.getsockname()[1])
+        self.cluster = Cluster("default/shop", FACTORY, lambda key: Pool(), Random(0))
+        self.cluster.install(EndpointSet(1, (EndpointState(key),)))
+        self.addCleanup(self.cluster.retire)
+        self.host = VirtualHost("shop", domains=["*"])
+        self.route = Route(self.host, "shop/0")
+        self.route.forward_to([Destination(self.cluster, self.cluster.name)])
+        self.host.only = self.route
+
+    def http(self) -> HttpFactory:
+        """An HTTP listener's factory."""
+        return HttpFactory(self.plane, "http", "127.0.0.1", 8080, HostTable([(["*"], self.host)]), ListenerCounters())
+
+    def tcp(self) -> TcpFactory:
+        """A TCP listener's factory."""
+        return TcpFactory(self.plane, "tcp", "127.0.0.1", 8080, self.route, ListenerCounters())
+
+    def connect(self, factory: Any) -> socket.socket:
+        """A client, connected to a new listener with this factory."""
+        client = self.socket(self.listen(factory))
+        client.settimeout(5)
+        return client
+
+    def accept(self) -> None:
+        """The endpoint accepts the connection that the gateway makes, and the gateway knows of it."""
+        self.spin(self._accepted)
+        self.spin(lambda: not self.cluster.pending)
+
+    def _accepted(self) -> bool:
+        try:
+            self.origin, _ = self.origin_listening.accept()
+        except BlockingIOError:
+            return False
+        self._sockets.append(self.origin)
+        self.origin.settimeout(5)
+        return True
+
+    def heard(self, sock: socket.socket, size: int = 65536) -> bytes:
+        """What has come to `sock`, once something has: bytes, or b"" for FIN; raises for RST."""
+        self.spin(lambda: select.select([sock], [], [], 0)[0])
+        return sock.recv(size)
