@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,4 +49,6 @@ class CheckTests(SynchronousTestCase):
         except ValueError:
             foreign = re.search(r"\(\?[=!<>(#P|&R]|\\[1-9kZ]|[*+?}]\+|\\$|\(\?[a-zA-Z^-]", pattern)
             if foreign is None:
-                self.assertRaises(re.error, re.compile, pattern)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", FutureWarning)      # `re` would like to have nested sets one day
+                    self.assertRaises(re.error, re.compile, pattern)

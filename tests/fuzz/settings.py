@@ -1,6 +1,7 @@
 """How the fuzz targets run: the same examples every time, few enough for every run of the tests.
 
-`examples(n)` decorates a test. For a long hunt set ``VOLTGW_FUZZ_EXAMPLES`` to how many times as many shall be tried; they
+`examples(n)` decorates a test. For a long hunt set ``VOLTGW_FUZZ_EXAMPLES`` to how many times as many shall be tried;
+they
 are then drawn at random.
 """
 

@@ -21,44 +21,59 @@ from voltgw.wire.path import BadTarget, normal_target, normalise
 
 #: Pieces that heads and bodies are made of, the tricky ones among them; glued together they reach every branch.
 _PIECES = [
-    b"GET", b"POST", b"HEAD", b"CONNECT", b"OPTIONS", b"G\0T", b" ", b"  ", b"\t", b"/", b"*", b"/a/../b", b"/%2e%2e/", b"/%00", b"http://a",
-    b"http://", b"?q", b"#", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.1 200 OK", b"HTTP/1.1 204 X", b"HTTP/1.0 304 X", b"\r\n", b"\r\n", b"\r\n", b"\n",
-    b"\r", b":", b": ", b",", b"Host", b"Host: a", b"host: b:80", b"Content-Length", b"Content-Length: 5", b"content-length: 0", b"5", b"+5",
-    b"Transfer-Encoding", b"Transfer-Encoding: chunked", b"chunked", b"identity", b"Connection: close", b"Connection: x-a, keep-alive",
-    b"X-A: 1", b"X_A: 2", b"X-Forwarded-For: 1", b"Upgrade: h2c", b"Expect: 100-continue", b"Date: x", b"Server: y", b"\0", b"\x7f", b"\x80\xff", b"\x0b",
+    b"GET", b"POST", b"HEAD", b"CONNECT", b"OPTIONS", b"G\0T", b" ", b"  ", b"\t", b"/", b"*", b"/a/../b", b"/%2e%2e/",
+    b"/%00", b"http://a",
+    b"http://", b"?q", b"#", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.1 200 OK", b"HTTP/1.1 204 X",
+    b"HTTP/1.0 304 X", b"\r\n", b"\r\n", b"\r\n", b"\n",
+    b"\r", b":", b": ", b",", b"Host", b"Host: a", b"host: b:80", b"Content-Length", b"Content-Length: 5",
+    b"content-length: 0", b"5", b"+5",
+    b"Transfer-Encoding", b"Transfer-Encoding: chunked", b"chunked", b"identity", b"Connection: close",
+    b"Connection: x-a, keep-alive",
+    b"X-A: 1", b"X_A: 2", b"X-Forwarded-For: 1", b"Upgrade: h2c", b"Expect: 100-continue", b"Date: x", b"Server: y",
+    b"\0", b"\x7f", b"\x80\xff", b"\x0b",
 ]
 _ANY_HEAD = st.lists(st.one_of(st.sampled_from(_PIECES), st.binary(max_size=4)), max_size=24).map(b"".join)
 
 _TOKENS = st.sampled_from([b"X-A", b"X-B", b"Accept", b"Cookie", b"X_C", b"Via", b"a!#$%&'*+-.^`|~1"])
 _VALUES = st.binary(max_size=12).map(lambda value: bytes(octet for octet in value if octet >= 32 and octet != 127))
 _SPECIALS = [
-    b"Content-Length: 5", b"Content-Length: 05", b"Transfer-Encoding: chunked", b"Transfer-Encoding:CHUNKED ", b"Connection: close",
-    b"Connection: keep-alive", b"Connection: X-A,close", b"Connection: upgrade, x-b", b"Upgrade: websocket", b"Keep-Alive: 5", b"TE: trailers",
-    b"Trailer: x", b"Expect: 100-Continue", b"X-Forwarded-For: 192.0.2.1", b"Forwarded: for=x", b"Date: Tue, 15 Nov 1994 08:12:31 GMT", b"Server: s",
+    b"Content-Length: 5", b"Content-Length: 05", b"Transfer-Encoding: chunked", b"Transfer-Encoding:CHUNKED ",
+    b"Connection: close",
+    b"Connection: keep-alive", b"Connection: X-A,close", b"Connection: upgrade, x-b", b"Upgrade: websocket",
+    b"Keep-Alive: 5", b"TE: trailers",
+    b"Trailer: x", b"Expect: 100-Continue", b"X-Forwarded-For: 192.0.2.1", b"Forwarded: for=x",
+    b"Date: Tue, 15 Nov 1994 08:12:31 GMT", b"Server: s",
     b"Set-Cookie: a=b", b"Proxy-Connection: x",
 ]
 _LINES = st.lists(
-    st.one_of(st.sampled_from(_SPECIALS), st.builds(lambda name, value: name + b":" + value, _TOKENS, _VALUES)), max_size=6,
+    st.one_of(st.sampled_from(_SPECIALS), st.builds(lambda name, value: name + b":" + value, _TOKENS, _VALUES)),
+    max_size=6,
 ).map(lambda lines: b"".join(b"\r\n" + line for line in lines))
 _PATHS = st.lists(
-    st.sampled_from([b"/", b".", b"..", b"%2e", b"%2E", b"%2f", b"%5c", b"\\", b"%25", b"2e", b"%00", b"%", b"a", b"~", b"%7e", b";", b"//", b"\xc0\xae", b"?", b"#", b" "]),
+    st.sampled_from([b"/", b".", b"..", b"%2e", b"%2E", b"%2f", b"%5c", b"\\", b"%25", b"2e", b"%00", b"%", b"a", b"~",
+                     b"%7e", b";", b"//", b"\xc0\xae", b"?", b"#", b" "]),
     max_size=12,
 ).map(lambda parts: b"/" + b"".join(parts))
 _REQUESTS = st.builds(
     lambda method, target, version, lines: method + b" " + target + b" " + version + b"\r\nHost: a" + lines + ENDS,
-    st.sampled_from([b"GET", b"POST", b"HEAD", b"PURGE"]), st.one_of(_PATHS, st.sampled_from([b"/", b"/a?b", b"http://b/c", b"*"])),
+    st.sampled_from([b"GET", b"POST", b"HEAD", b"PURGE"]), st.one_of(_PATHS,
+                                                                     st.sampled_from([b"/", b"/a?b", b"http://b/c",
+                                                                                      b"*"])),
     st.sampled_from([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0"]), _LINES,
 )
 _RESPONSES = st.builds(
     lambda start, lines: start + lines + ENDS,
-    st.sampled_from([b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK", b"HTTP/1.0 404 X", b"HTTP/1.1 204 ", b"HTTP/1.1 304 X", b"HTTP/1.1 103 E"]), _LINES,
+    st.sampled_from([b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK", b"HTTP/1.0 404 X", b"HTTP/1.1 204 ", b"HTTP/1.1 304 X",
+                     b"HTTP/1.1 103 E"]), _LINES,
 )
 _CHUNK_PIECES = [
-    b"0", b"1", b"5", b"a", b"F", b"00", b"\r\n", b"\r\n", b"\r\n", b"\r", b"\n", b";", b";x=y", b" ", b"0x", b"hello", b"5\r\nhello\r\n", b"1\r\nx\r\n",
+    b"0", b"1", b"5", b"a", b"F", b"00", b"\r\n", b"\r\n", b"\r\n", b"\r", b"\n", b";", b";x=y", b" ", b"0x", b"hello",
+    b"5\r\nhello\r\n", b"1\r\nx\r\n",
     b"3;e\r\nabc\r\n", b"0\r\n\r\n", b"0\r\nA: b\r\n\r\n", b"A: b", b":", b"fffffffffffffffff", b"\0", b"-",
 ]
 _ANY_CHUNKS = st.lists(st.one_of(st.sampled_from(_CHUNK_PIECES), st.binary(max_size=3)), max_size=16).map(b"".join)
-_GOOD_CHUNKS = st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.sampled_from([b"", b";a", b' ; b="c"'])), max_size=5)
+_GOOD_CHUNKS = st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.sampled_from([b"", b";a", b' ; b="c"'])),
+                        max_size=5)
 _CUTS = st.lists(st.integers(0, 200), max_size=6)
 
 
@@ -69,7 +84,8 @@ def _cut(data: bytes, places: Iterable[int]) -> list[bytes]:
 
 def _parts_of_request(head: RequestHead) -> tuple[object, ...]:
     return tuple(getattr(head, name) for name in (
-        "method", "target", "forward", "path", "query", "minor", "authority", "host", "port", "fields", "length", "keep_alive",
+        "method", "target", "forward", "path", "query", "minor", "authority", "host", "port", "fields", "length",
+        "keep_alive",
         "expect_continue", "forwarding", "upgrade", "underscored"))
 
 
@@ -96,7 +112,8 @@ class RequestHeadFuzz(SynchronousTestCase):
         self.assertNotRegex(head.forward, rb"[\x00-\x20\x7f-\xff#]")
         self.assertFalse({b".", b".."} & set(head.path.split(b"/")), head.path)
         self.assertFalse({name for name, _ in head.fields} & {
-            b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"trailer", b"upgrade", b"keep-alive", b"expect",
+            b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"trailer", b"upgrade",
+            b"keep-alive", b"expect",
             b"proxy-connection", b"http2-settings", b"x-forwarded-for", b"forwarded"})
 
     @examples(200)
@@ -110,7 +127,8 @@ class RequestHeadFuzz(SynchronousTestCase):
         if max(ours.target) > 0x7e:
             return                          # we encode such bytes, h11 refuses them
         theirs = h11_request(data)
-        self.assertEqual((ours.method, ours.target, b"1.%d" % ours.minor), (theirs.method, theirs.target, theirs.http_version))
+        self.assertEqual((ours.method, ours.target, b"1.%d" % ours.minor),
+                         (theirs.method, theirs.target, theirs.http_version))
         fields = list(theirs.headers)
         for field in ours.fields:
             self.assertIn(field, fields)
@@ -147,7 +165,8 @@ class ResponseHeadFuzz(SynchronousTestCase):
         for name, value in head.fields:
             self.assertNotRegex(name, rb"[\x00-\x20\x7f:A-Z]")
             self.assertNotRegex(value, rb"[\x00-\x08\x0a-\x1f\x7f]")
-            self.assertNotIn(name, (b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"upgrade", b"trailer"))
+            self.assertNotIn(name, (b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"upgrade",
+                                    b"trailer"))
 
     @examples(200)
     @given(_RESPONSES)
@@ -188,7 +207,8 @@ class ChunkFuzz(SynchronousTestCase):
     @examples(300)
     @given(_ANY_CHUNKS, _CUTS, st.booleans())
     def test_cuts_change_nothing(self, data: bytes, places: list[int], dechunk: bool) -> None:
-        """Any bytes, whole or cut anywhere: the same verdict, the same output, the same rest; only the given error escapes."""
+        """Any bytes, whole or cut anywhere: the same verdict, the same output, the same rest; only the given error
+        escapes."""
         results = []
         for pieces in ([data], _cut(data, places), [data[at:at + 1] for at in range(len(data))]):
             scanner = ChunkScanner(BadResponse, dechunk)
@@ -212,7 +232,8 @@ class ChunkFuzz(SynchronousTestCase):
     @given(_GOOD_CHUNKS, _CUTS, st.sampled_from([b"", b"X: y\r\n"]))
     def test_good_bodies_pass(self, chunks: list[tuple[bytes, bytes]], places: list[int], trailer: bytes) -> None:
         """A well-formed body comes out as one that h11 reads, with the same data, without extensions and trailers."""
-        wire = b"".join(b"%X%b\r\n%b\r\n" % (len(data), extension, data) for data, extension in chunks) + b"0\r\n" + trailer + b"\r\n"
+        wire = b"".join(b"%X%b\r\n%b\r\n" % (len(data), extension, data) for data,
+                        extension in chunks) + b"0\r\n" + trailer + b"\r\n"
         expected = b"".join(data for data, _ in chunks)
         scanner, plain = ChunkScanner(BadRequest), ChunkScanner(BadRequest, dechunk=True)
         pieces = _cut(wire, places)
@@ -228,7 +249,8 @@ class PathFuzz(SynchronousTestCase):
     @examples(400)
     @given(st.one_of(_PATHS, st.binary(max_size=20).map(lambda data: b"/" + data)))
     def test_the_form_is_safe_and_stable(self, target: bytes) -> None:
-        """A form is its own form, holds no dot segment in any spelling, nothing but visible ASCII; else it is refused."""
+        """A form is its own form, holds no dot segment in any spelling, nothing but visible ASCII; else it is
+        refused."""
         try:
             path, query = normalise(target)
         except BadTarget:

@@ -1,7 +1,10 @@
-"""The data plane without sockets: real connections, clusters, routes and deadlines, on transports that a test turns by hand.
+"""The data plane without sockets: real connections, clusters, routes and deadlines, on transports that a test turns by
+hand.
 
-`Wire` behaves as `voltgw.net.stream.Stream` does, and is written from its documentation: it sends at once unless its peer
-is `stalled`, holds what may not be read yet, closes behind what waits, and reports the end in a later turn where the stream
+`Wire` behaves as `voltgw.net.stream.Stream` does, and is written from its documentation: it sends at once unless its
+peer
+is `stalled`, holds what may not be read yet, closes behind what waits, and reports the end in a later turn where the
+stream
 does. `ProxyCase` is the base of the tests: `client()` connects, `accept()` lets the next dial succeed.
 
 Each test ends with every connection gone and every counter of things under way back at zero.
@@ -319,7 +322,8 @@ class Wire(StringTransport):
 class HandDial:
     """A connection attempt that the test decides."""
 
-    def __init__(self, rig: Rig, endpoint: Endpoint, protocol: Any, timeout_s: float, failed: Callable[[ConnectFailed], None]) -> None:
+    def __init__(self, rig: Rig, endpoint: Endpoint, protocol: Any, timeout_s: float,
+                 failed: Callable[[ConnectFailed], None]) -> None:
         self.endpoint = endpoint
         self.timeout_s = timeout_s
         self.protocol = protocol
@@ -537,7 +541,8 @@ class RelayCase(BareProxyCase):
 
 
 class Message:
-    """One message as h11 reads it: `start` is the status or the method; fields as a list; `whole` tells that it ended."""
+    """One message as h11 reads it: `start` is the status or the method; fields as a list; `whole` tells that it
+    ended."""
 
     def __init__(self, start: int | bytes, target: bytes, fields: list[tuple[bytes, bytes]]) -> None:
         self.start = start

@@ -1,9 +1,10 @@
-"""What a client gets of an endpoint's answer: framing for its version, Server, Date, fields of one hop (promises 3.1, 3.3)."""
+"""What a client gets of an endpoint's answer: framing for its version, Server, Date, fields of one hop (promises 3.1,
+3.3)."""
 
 from __future__ import annotations
 
 from tests.proxy.rig import DATE, EMPTY, GET, ProxyCase, Wire, answer, answers
-from voltgw.values.defaults import MAX_INTERIM_RESPONSES
+from voltgw.values.defaults import BODY_IDLE_TIMEOUT_S, KEEP_ALIVE_TIMEOUT_S, MAX_INTERIM_RESPONSES
 
 GET_10 = b"GET / HTTP/1.0\r\nHost: shop\r\n\r\n"
 GET_10_KEEP = b"GET / HTTP/1.0\r\nHost: shop\r\nConnection: keep-alive\r\n\r\n"
@@ -15,9 +16,11 @@ UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
 class FieldTests(ProxyCase):
     def test_an_answer_arrives_as_it_was_sent(self) -> None:
         """Status, reason, end-to-end fields in order, body; nothing of the hop between us and the endpoint."""
-        _, got = self.exchange(GET, b"HTTP/1.1 404 Not here\r\nDate: x\r\nX-B: 1\r\nSet-Cookie: a\r\nX-Powered-By: p\r\nSet-Cookie: b\r\n"
+        _, got = self.exchange(GET,
+                               b"HTTP/1.1 404 Not here\r\nDate: x\r\nX-B: 1\r\nSet-Cookie: a\r\nX-Powered-By: p\r\nSet-Cookie: b\r\n"
                                     b"Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nno")
-        self.assertEqual(got, b"HTTP/1.1 404 Not here\r\ndate: x\r\nx-b: 1\r\nset-cookie: a\r\nx-powered-by: p\r\nset-cookie: b\r\n"
+        self.assertEqual(got,
+                         b"HTTP/1.1 404 Not here\r\ndate: x\r\nx-b: 1\r\nset-cookie: a\r\nx-powered-by: p\r\nset-cookie: b\r\n"
                               b"server: voltgw\r\ncontent-length: 2\r\n\r\nno")
 
     def test_a_missing_date_is_added(self) -> None:
@@ -40,7 +43,8 @@ class FieldTests(ProxyCase):
 
     def test_connection_cannot_take_away_the_framing(self) -> None:
         """``Connection: content-length`` from an endpoint leaves the length."""
-        _, got = self.exchange(GET, b"HTTP/1.1 200 OK\r\nConnection: Content-Length, Date, X-A\r\nContent-Length: 2\r\nX-A: 1\r\n\r\nok")
+        _, got = self.exchange(GET,
+                               b"HTTP/1.1 200 OK\r\nConnection: Content-Length, Date, X-A\r\nContent-Length: 2\r\nX-A: 1\r\n\r\nok")
         message = answer(got)
         self.assertEqual((message.body, message.get(b"x-a")), (b"ok", None))
 
@@ -128,7 +132,8 @@ class FramingTests(ProxyCase):
             self.assertEqual(self.pieces(client, origin, piece), piece)
 
     def test_answers_without_a_body(self) -> None:
-        """RFC 9112 6.3 item 1: after HEAD, 204 and 304 nothing follows the head, whatever it says; lengths are as RFC 9110 8.6."""
+        """RFC 9112 6.3 item 1: after HEAD, 204 and 304 nothing follows the head, whatever it says; lengths are as RFC
+        9110 8.6."""
         table = [
             (HEAD, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"5"),
             (HEAD, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", None),
@@ -140,7 +145,8 @@ class FramingTests(ProxyCase):
         for request, data, length in table:
             origin_got, got = self.exchange(request, data)
             message = answer(got, request.partition(b" ")[0])
-            self.assertEqual((message.get(b"content-length"), message.get(b"transfer-encoding"), message.body), (length, None, b""), data)
+            self.assertEqual((message.get(b"content-length"), message.get(b"transfer-encoding"), message.body),
+                             (length, None, b""), data)
             self.assertTrue(got.endswith(b"\r\n\r\n"))
         self.assertEqual(len(self.rig.origins), 1)      # each one left the connection good for the next
 
@@ -245,6 +251,125 @@ class BackPressureTests(ProxyCase):
         self.assertEqual(answer(client.got()).body, b"".join(bytes([number]) * 10_000 for number in range(100)))
         self.assertTrue(origin.reading)
         self.assertEqual(len(self.endpoint.pool), 1)
+
+    def test_a_client_that_asks_on_and_on_without_reading(self) -> None:
+        """Whole answers count too: over one buffer of them its next requests wait, unread, until it reads (promise
+        19)."""
+        page = b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n" + b"x" * 10_000
+        for ahead in (1, 100):              # one request at a time, and many sent ahead
+            client = self.client()
+            client.stall()
+            for _ in range(200 // ahead):
+                client.send(GET * ahead)
+                for _ in range(ahead):
+                    if self.rig.dials:
+                        self.accept()
+                    origin = next(wire for wire in self.rig.origins if not wire.gone)
+                    if origin.got():
+                        origin.send(page)
+                    self.turn()
+            self.assertLess(client.waiting, 64 * 1024 + 2 * len(page))
+            served = len(self.records)
+            self.assertLess(served, 10)
+            for _ in range(300):
+                client.take()
+                client.stall()
+                self.turn()
+                if origin.got():
+                    origin.send(page)
+                self.turn()
+            client.take()
+            self.turn()
+            self.assertEqual(len(answers(client.got(), [b"GET"] * 200)), 200)
+            self.assertTrue(client.reading)
+            client.fin()
+            self.turn()
+            self.records.clear()
+
+    def test_it_may_ask_for_answers_of_ours(self) -> None:
+        """The same bound holds for them."""
+        self.endpoint.ready = False
+        client = self.client()
+        client.stall()
+        for _ in range(50):
+            client.send(GET * 50)
+            self.turn()
+        self.assertLess(client.waiting, 80_000)
+        self.assertLess(len(self.records), 400)
+        self.assertFalse(client.reading)
+        self.host.only = None
+        for _ in range(100):
+            client.take()
+            client.stall()
+            self.turn()
+        client.take()
+        self.turn()
+        self.assertEqual((len(self.records), client.reading), (2500, True))
+
+    def test_what_it_sends_in_the_same_turn(self) -> None:
+        """The turn that was to bring its next request finds it backed up by what came in between."""
+        self.endpoint.ready = False
+        client = self.client()
+        client.stall()
+        while client.reading:
+            client.send(GET * 2)            # each time one is answered and one waits for the next turn
+        count = len(self.records)
+        self.turn()
+        self.assertEqual(len(self.records), count)
+
+    def test_a_large_first_piece(self) -> None:
+        """The endpoint is paused with the very first piece if that is too much for the client."""
+        client, origin = self.asked()
+        client.stall()
+        origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 100_000)
+        self.assertFalse(origin.reading)
+        client.take()
+        self.turn()
+        self.assertTrue(origin.reading)
+
+    def test_a_streamed_answer_that_ends_unread(self) -> None:
+        """The next request waits until the client has read; then it is read, and the endpoint's connection is another's."""
+        client, origin = self.asked()
+        client.stall()
+        origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        origin.send(b"x" * 100_000)
+        self.assertEqual((client.reading, origin.reading, len(self.endpoint.pool)), (False, True, 1))
+        client.send(GET)
+        origin.clear()
+        self.turn()
+        self.assertEqual(origin.written, b"")
+        client.take()
+        self.turn()
+        self.assertTrue(client.reading)
+        origin.send(EMPTY)
+        self.assertEqual(len(answers(client.got(), [b"GET"] * 2)), 2)
+
+    def test_one_that_never_reads_is_let_go(self) -> None:
+        """After the time of an idle connection, without a word; what it had sent ahead is forgotten."""
+        self.endpoint.ready = False
+        client = self.client()
+        client.stall()
+        for _ in range(50):
+            client.send(GET * 50)
+            self.turn()
+        count = len(self.records)
+        self.advance(KEEP_ALIVE_TIMEOUT_S + BODY_IDLE_TIMEOUT_S + 2)
+        self.assertEqual((client.aborted, len(self.records)), (True, count))
+
+    def test_an_upload_goes_on_while_the_answer_waits(self) -> None:
+        """A client that first writes all and then reads is not held up by an answer that came early."""
+        client, origin = self.asked(b"POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 100000\r\n\r\n")
+        client.stall()
+        origin.send(CHUNKED + b"186a0\r\n" + b"x" * 100_000)
+        self.assertFalse(origin.reading)
+        origin.clear()
+        client.send(b"y" * 100_000)
+        self.assertEqual(len(origin.got()), 100_000)
+        client.take()
+        self.turn()
+        self.assertTrue(origin.reading)
+        origin.send(b"\r\n0\r\n\r\n")
+        self.assertEqual(len(answer(client.got()).body), 100_000)
 
     def test_a_paused_endpoint_is_read_again_for_the_next_request(self) -> None:
         """The last piece may be what paused it: in the pool it must be read, or its FIN would go unseen."""

@@ -23,7 +23,8 @@ class LeavingTests(ProxyCase):
         self.assertEqual(len(self.records), records)
         if records:
             record = self.records[-1]
-            self.assertEqual((record.flag, record.detail, record.response_code), ("DC", "downstream_remote_disconnect", status))
+            self.assertEqual((record.flag, record.detail, record.response_code),
+                             ("DC", "downstream_remote_disconnect", status))
         self.records.clear()
 
     def test_before_it_has_said_anything(self) -> None:

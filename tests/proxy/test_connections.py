@@ -38,7 +38,8 @@ class KeepAliveTests(ProxyCase):
         self.assertNotIn(b"connection", requests(origin.got())[0].names())
         origin.send(EMPTY)
         self.turn()
-        self.assertEqual((answer(client.got()).get(b"connection"), client.gone, client.aborted), (b"close", True, False))
+        self.assertEqual((answer(client.got()).get(b"connection"), client.gone, client.aborted),
+                         (b"close", True, False))
         self.assertEqual(len(self.endpoint.pool), 1)
 
     def test_an_endpoint_that_says_close_is_closed(self) -> None:
@@ -82,7 +83,8 @@ class KeepAliveTests(ProxyCase):
         """What is over never reaches anybody (promise 5), in the same piece as the head or later."""
         for pieces in ([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n"],
                        [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", b"okHTTP/1.1 200 OK\r\n"],
-                       [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n"],
+                       [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                        b"2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n"],
                        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n"]):
             client, origin = self.asked()
             for piece in pieces:
@@ -92,7 +94,8 @@ class KeepAliveTests(ProxyCase):
             self.assertEqual((origin.gone, len(self.endpoint.pool), client.gone), (True, 0, False), pieces)
 
     def test_a_connection_serves_only_so_many_requests(self) -> None:
-        """cluster.max_requests_per_connection: the endpoint's connection retires behind the last; the client's goes on."""
+        """cluster.max_requests_per_connection: the endpoint's connection retires behind the last; the client's goes
+        on."""
         self.cluster.max_requests_per_connection = 2
         client, first = self.asked()
         first.send(EMPTY)
@@ -105,7 +108,8 @@ class KeepAliveTests(ProxyCase):
         self.assertEqual(len(answers(client.got(), [b"GET"] * 3)), 3)
 
     def test_a_client_connection_serves_only_so_many_requests(self) -> None:
-        """virtual_host.max_requests_per_connection: the last answer says close, and what is behind it is not answered."""
+        """virtual_host.max_requests_per_connection: the last answer says close, and what is behind it is not
+        answered."""
         self.host.max_requests_per_connection = 2
         client, origin = self.asked()
         origin.send(EMPTY)
@@ -227,7 +231,8 @@ class PipelineTests(ProxyCase):
         """RFC 9112 2.2: old clients send one behind a body; whole, in pieces, on a new connection or a used one."""
         client, origin = self.asked(b"\r\n" + numbered(1))
         origin.send(EMPTY)
-        for pieces in ([b"\r\n" + numbered(2)], [b"\r\n", numbered(2)], [b"\r", b"\n" + numbered(2)], [b"\r\n\r\n" + numbered(2)],
+        for pieces in ([b"\r\n" + numbered(2)], [b"\r\n", numbered(2)], [b"\r", b"\n" + numbered(2)],
+                       [b"\r\n\r\n" + numbered(2)],
                        [b"\r\n", b"\r\n", numbered(2)], [b"\r\nGET /2", b" HTTP/1.1\r\nHost: shop\r\n\r\n"]):
             origin.clear()
             for piece in pieces:
@@ -241,7 +246,8 @@ class LingerTests(ProxyCase):
     """Closing in stages (RFC 9112 9.6): the peer reads the answer before it meets a reset."""
 
     def test_a_refused_upload_is_drained_then_closed(self) -> None:
-        """The client gets the answer and FIN; what it still sends is read and thrown away, never taken for a request."""
+        """The client gets the answer and FIN; what it still sends is read and thrown away, never taken for a
+        request."""
         client = self.client()
         self.endpoint.ready = False
         client.send(b"POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000\r\n\r\n")
@@ -271,7 +277,8 @@ class LingerTests(ProxyCase):
         self.assertTrue(second.gone)
 
     def test_a_close_of_ours_waits_for_the_client(self) -> None:
-        """We close (drain, most requests served): the client may have sent the next one, which must not cost it the answer."""
+        """We close (drain, most requests served): the client may have sent the next one, which must not cost it the
+        answer."""
         self.host.max_requests_per_connection = 1
         client, origin = self.asked()
         origin.send(EMPTY)
@@ -284,7 +291,8 @@ class LingerTests(ProxyCase):
         self.assertTrue(client.gone)
 
     def test_a_slow_reader_gets_the_whole_last_answer(self) -> None:
-        """A close of ours has no hurry: what waits for a client that reads slowly is not thrown away with the connection."""
+        """A close of ours has no hurry: what waits for a client that reads slowly is not thrown away with the
+        connection."""
         self.host.max_requests_per_connection = 1
         client, origin = self.asked()
         client.stall()

@@ -1,4 +1,5 @@
-"""Every phase has its time: heads, idle connections, bodies, answers, whole requests (promises 3.5, DECISIONS: HTTP)."""
+"""Every phase has its time: heads, idle connections, bodies, answers, whole requests (promises 3.5, DECISIONS:
+HTTP)."""
 
 from __future__ import annotations
 
@@ -206,7 +207,8 @@ class AnswerTests(ProxyCase):
         self.advance(RESPONSE_HEAD_TIMEOUT_S - 1)
         self.assertEqual(client.written, b"")
         self.advance(1 + LATE)
-        self.assertEqual((answer(client.got()).start, self.records[0].flag, origin.aborted, self.rig.dials), (504, "UT", True, []))
+        self.assertEqual((answer(client.got()).start, self.records[0].flag, origin.aborted, self.rig.dials),
+                         (504, "UT", True, []))
         self.assertEqual((self.cluster.counters.timeouts, client.gone), (1, False))
 
     def test_a_head_that_drips_out_of_the_endpoint(self) -> None:

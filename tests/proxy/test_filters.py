@@ -33,7 +33,8 @@ class RequestFilterTests(ProxyCase):
 
         self.route.request_filters = (first, second)
         got, _ = self.exchange(GET, EMPTY)
-        self.assertEqual([field for field in requests(got)[0].fields if field[0].startswith(b"x-t")], [(b"x-two", b"2")])
+        self.assertEqual([field for field in requests(got)[0].fields if field[0].startswith(b"x-t")],
+                         [(b"x-two", b"2")])
         self.assertNotIn(b"x-one", got)
 
     def test_hop_by_hop_fields_are_out_of_sight(self) -> None:
@@ -46,12 +47,15 @@ class RequestFilterTests(ProxyCase):
     def test_a_reply_ends_the_exchange(self) -> None:
         """Later filters do not run, no endpoint hears of it; the connection goes on."""
         later: list[Exchange] = []
-        self.route.request_filters = (lambda exchange: Reply(403, [(b"x-why", b"because")], b"no", detail="denied"), later.append)
+        self.route.request_filters = (lambda exchange: Reply(403, [(b"x-why", b"because")], b"no", detail="denied"),
+                                      later.append)
         client = self.client()
         client.send(GET)
         message = answer(client.got())
-        self.assertEqual((message.start, message.body, message.get(b"x-why"), message.get(b"connection")), (403, b"no", b"because", None))
-        self.assertEqual((later, self.rig.dials, self.records[0].detail, self.route.counters.status[4]), ([], [], "denied", 1))
+        self.assertEqual((message.start, message.body, message.get(b"x-why"), message.get(b"connection")),
+                         (403, b"no", b"because", None))
+        self.assertEqual((later, self.rig.dials, self.records[0].detail, self.route.counters.status[4]),
+                         ([], [], "denied", 1))
         client.send(GET)
         self.assertEqual(answer(client.got()).start, 403)
 
@@ -127,7 +131,8 @@ class SlowFilterTests(ProxyCase):
     def test_it_has_said_so_already(self) -> None:
         """A Deferred that has fired costs nothing."""
         for decision, status in ((None, 200), (Reply(401), 401)):
-            self.route.request_filters = (lambda exchange, decision=decision: succeed(decision),)     # type: ignore[misc]
+            fired = succeed(decision)
+            self.route.request_filters = (lambda exchange, fired=fired: fired,)     # type: ignore[misc]
             client = self.client()
             client.send(GET)
             if status == 200:
@@ -256,7 +261,8 @@ class ResponseFilterTests(ProxyCase):
             exchange.response.fields.remove((b"x-a", b"b"))
 
         self.route.response_filters = (first, second)
-        _, got = self.exchange(GET, b"HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok")
+        _, got = self.exchange(GET,
+                               b"HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok")
         message = answer(got)
         self.assertEqual((message.get(b"x-one"), message.get(b"x-a"), message.body), (b"1", None, b"ok"))
 
@@ -318,7 +324,8 @@ class ActionTests(ProxyCase):
         client = self.client()
         client.send(b"GET /a HTTP/1.1\r\nHost: Shop\r\n\r\n")
         message = answer(client.got())
-        self.assertEqual((message.start, message.get(b"location"), message.get(b"content-length")), (301, b"https://shop/a", b"0"))
+        self.assertEqual((message.start, message.get(b"location"), message.get(b"content-length")),
+                         (301, b"https://shop/a", b"0"))
         self.assertEqual((self.records[0].detail, self.records[0].flag), ("direct_response", ""))
 
     def test_an_unexpected_error_of_a_rewrite(self) -> None:

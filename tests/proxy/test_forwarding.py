@@ -1,4 +1,5 @@
-"""What an endpoint gets: the request line, Host, fields of one hop, fields about the client, framing (promises 3.1 to 3.3)."""
+"""What an endpoint gets: the request line, Host, fields of one hop, fields about the client, framing (promises 3.1 to
+3.3)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from voltgw.values.head import RequestHead
 
 
 class ForwardCase(ProxyCase):
-    def forwarded(self, *lines: bytes, start: bytes = b"GET / HTTP/1.1", host: bytes = b"Host: shop", body: bytes = b"") -> Message:
+    def forwarded(self, *lines: bytes, start: bytes = b"GET / HTTP/1.1", host: bytes = b"Host: shop",
+                  body: bytes = b"") -> Message:
         """The request that the endpoint gets for this one."""
         head = b"\r\n".join([start, *([host] if host else []), *lines, b"", b""])
         got, _ = self.exchange(head + body, EMPTY)
@@ -22,15 +24,18 @@ class ForwardCase(ProxyCase):
 class RequestLineTests(ForwardCase):
     def test_a_plain_request(self) -> None:
         """Method, target, Host and end-to-end fields arrive as they were sent, in order; names are lower case."""
-        message = self.forwarded(b"Accept: */*", b"X-B: 1", b"Cookie: a=b", b"X-A: 2", b"x-b:  3", start=b"DELETE /a//b;c?d=%20e HTTP/1.1",
+        message = self.forwarded(b"Accept: */*", b"X-B: 1", b"Cookie: a=b", b"X-A: 2", b"x-b:  3",
+                                 start=b"DELETE /a//b;c?d=%20e HTTP/1.1",
                                  host=b"Host: Shop.example:8080")
         self.assertEqual((message.start, message.target), (b"DELETE", b"/a//b;c?d=%20e"))
-        self.assertEqual(message.fields[:6], [(b"host", b"Shop.example:8080"), (b"accept", b"*/*"), (b"x-b", b"1"), (b"cookie", b"a=b"),
+        self.assertEqual(message.fields[:6], [(b"host", b"Shop.example:8080"), (b"accept", b"*/*"), (b"x-b", b"1"),
+                                              (b"cookie", b"a=b"),
                                               (b"x-a", b"2"), (b"x-b", b"3")])
 
     def test_the_path_goes_on_in_its_normal_form(self) -> None:
         """What was routed is what the endpoint gets: no dot segment in any spelling reaches it."""
-        for target, expected in ((b"/a/%2e%2e/admin", b"/admin"), (b"/./a/../../b", b"/b"), (b"/%7Eu/%2f?x=../y", b"/~u/%2F?x=../y")):
+        for target, expected in ((b"/a/%2e%2e/admin", b"/admin"), (b"/./a/../../b", b"/b"),
+                                 (b"/%7Eu/%2f?x=../y", b"/~u/%2F?x=../y")):
             self.assertEqual(self.forwarded(start=b"GET %b HTTP/1.1" % target).target, expected)
 
     def test_the_absolute_form_becomes_the_origin_form(self) -> None:
@@ -82,17 +87,22 @@ class RequestLineTests(ForwardCase):
 class HopByHopTests(ForwardCase):
     def test_fields_of_one_hop_never_arrive(self) -> None:
         """RFC 9110 7.6.1: Proxy-Connection, Keep-Alive, TE, Trailer, Upgrade and HTTP2-Settings, h2c included."""
-        message = self.forwarded(b"Connection: Upgrade, HTTP2-Settings, TE, keep-alive", b"Upgrade: h2c", b"HTTP2-Settings: AAMA", b"TE: trailers",
-                                 b"Keep-Alive: timeout=5", b"Proxy-Connection: keep-alive", b"Trailer: X", b"X-Own: stays")
-        self.assertEqual(message.names(), [b"host", b"x-own", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip", b"x-request-id"])
+        message = self.forwarded(b"Connection: Upgrade, HTTP2-Settings, TE, keep-alive", b"Upgrade: h2c",
+                                 b"HTTP2-Settings: AAMA", b"TE: trailers",
+                                 b"Keep-Alive: timeout=5", b"Proxy-Connection: keep-alive", b"Trailer: X",
+                                 b"X-Own: stays")
+        self.assertEqual(message.names(), [b"host", b"x-own", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip",
+                                           b"x-request-id"])
 
     def test_connection_takes_away_what_it_names_but_not_ours(self) -> None:
         """Named fields go *before* ours are added; Host and framing never go."""
         message = self.forwarded(
             b"Connection: X-Forwarded-For, X-Real-IP, X-Request-Id, X-Forwarded-Proto, Authorization, Host, Content-Length, close",
-            b"X-Forwarded-For: 10.0.0.1", b"Authorization: Basic x", b"Content-Length: 2", b"X-Other: y", start=b"POST / HTTP/1.1", body=b"ok")
+            b"X-Forwarded-For: 10.0.0.1", b"Authorization: Basic x", b"Content-Length: 2", b"X-Other: y",
+            start=b"POST / HTTP/1.1", body=b"ok")
         self.assertEqual((message.get(b"host"), message.get(b"content-length"), message.body), (b"shop", b"2", b"ok"))
-        self.assertEqual((message.get(b"x-forwarded-for"), message.get(b"x-real-ip"), message.get(b"x-forwarded-proto")),
+        self.assertEqual((message.get(b"x-forwarded-for"), message.get(b"x-real-ip"),
+                          message.get(b"x-forwarded-proto")),
                          (PEER.encode(), PEER.encode(), b"http"))
         self.assertEqual((message.get(b"authorization"), message.get(b"x-other")), (None, b"y"))
         self.assertEqual(message.get(b"x-request-id"), self.records[0].request_id)
@@ -118,20 +128,24 @@ class AboutTheClientTests(ForwardCase):
     def test_the_client_is_the_peer(self) -> None:
         """X-Forwarded-For, -Proto and X-Real-IP say what we see; the record has the same address."""
         message = self.forwarded()
-        self.assertEqual((message.get(b"x-forwarded-for"), message.get(b"x-forwarded-proto"), message.get(b"x-real-ip")),
+        self.assertEqual((message.get(b"x-forwarded-for"), message.get(b"x-forwarded-proto"),
+                          message.get(b"x-real-ip")),
                          (PEER.encode(), b"http", PEER.encode()))
         self.assertEqual(self.records[0].client_address, PEER)
 
     def test_what_the_client_says_of_itself_is_overwritten(self) -> None:
         """X-Forwarded-For is appended; Proto, Host, Port, X-Real-IP, Forwarded and certificates do not pass."""
         message = self.forwarded(
-            b"X-Forwarded-For: 10.0.0.1, 10.0.0.2", b"X-Forwarded-For: 10.0.0.3", b"X-Forwarded-Proto: https", b"X-Forwarded-Host: evil",
-            b"X-Forwarded-Port: 1", b"X-Real-IP: 10.0.0.4", b"Forwarded: for=10.0.0.5", b"X-Forwarded-Client-Cert: By=x", b"Client-Cert: :x:",
+            b"X-Forwarded-For: 10.0.0.1, 10.0.0.2", b"X-Forwarded-For: 10.0.0.3", b"X-Forwarded-Proto: https",
+            b"X-Forwarded-Host: evil",
+            b"X-Forwarded-Port: 1", b"X-Real-IP: 10.0.0.4", b"Forwarded: for=10.0.0.5",
+            b"X-Forwarded-Client-Cert: By=x", b"Client-Cert: :x:",
             b"Client-Cert-Chain: :x:", b"X-Request-Id: theirs")
         self.assertEqual(message.get(b"x-forwarded-for"), b"10.0.0.1, 10.0.0.2, 10.0.0.3, " + PEER.encode())
         self.assertEqual((message.get(b"x-forwarded-proto"), message.get(b"x-real-ip")), (b"http", PEER.encode()))
         self.assertNotIn(b"evil", [value for _, value in message.fields])
-        self.assertEqual([name for name in message.names() if b"cert" in name or name in (b"forwarded", b"x-forwarded-port")], [])
+        self.assertEqual([name for name in message.names() if b"cert" in name or name in (b"forwarded",
+                                                                                          b"x-forwarded-port")], [])
         self.assertEqual(message.get(b"x-request-id"), self.records[0].request_id)
         self.assertEqual(self.records[0].client_address, PEER)
 
@@ -140,7 +154,8 @@ class AboutTheClientTests(ForwardCase):
         self.assertEqual(self.forwarded(b"X-Forwarded-For:").get(b"x-forwarded-for"), PEER.encode())
 
     def test_appending_may_be_switched_off(self) -> None:
-        """skip_xff_append: what the client sent stays as it is, and without any there is none; X-Real-IP is still ours."""
+        """skip_xff_append: what the client sent stays as it is, and without any there is none; X-Real-IP is still
+        ours."""
         self.http.skip_xff_append = True
         message = self.forwarded(b"X-Forwarded-For: 10.0.0.1", b"X-Real-IP: 10.0.0.2")
         self.assertEqual((message.get(b"x-forwarded-for"), message.get(b"x-real-ip")), (b"10.0.0.1", PEER.encode()))
@@ -163,7 +178,8 @@ class AboutTheClientTests(ForwardCase):
         ids = [message.get(b"x-request-id") for message in requests(origin.got())]
         self.assertEqual(len(set(ids)), 4)
         for request_id in ids:
-            self.assertRegex(request_id or b"", rb"\A[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+            self.assertRegex(request_id or b"",
+                             rb"\A[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
         self.assertEqual([record.request_id for record in self.records], ids[:3])
 
 
@@ -171,13 +187,15 @@ class FramingTests(ForwardCase):
     def test_a_body_with_a_length(self) -> None:
         """One Content-Length, as a plain number, and the body behind the head."""
         message = self.forwarded(b"Content-Length: 005", start=b"POST / HTTP/1.1", body=b"hello")
-        self.assertEqual((message.get(b"content-length"), message.get(b"transfer-encoding"), message.body), (b"5", None, b"hello"))
+        self.assertEqual((message.get(b"content-length"), message.get(b"transfer-encoding"), message.body),
+                         (b"5", None, b"hello"))
 
     def test_a_chunked_body(self) -> None:
         """One Transfer-Encoding; extensions and trailers do not arrive (`requests` refuses trailers)."""
         message = self.forwarded(b"Transfer-Encoding: Chunked", start=b"POST / HTTP/1.1",
                                  body=b"5;x=y\r\nhello\r\n0\r\nContent-Length: 3\r\nHost: evil\r\n\r\n")
-        self.assertEqual((message.get(b"content-length"), message.get(b"transfer-encoding"), message.body), (None, b"chunked", b"hello"))
+        self.assertEqual((message.get(b"content-length"), message.get(b"transfer-encoding"), message.body),
+                         (None, b"chunked", b"hello"))
         self.assertEqual(message.get(b"host"), b"shop")
 
     def test_a_get_with_a_body(self) -> None:

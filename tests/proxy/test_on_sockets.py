@@ -27,7 +27,8 @@ class HttpTests(SocketCase):
         return data
 
     def test_an_early_answer_is_read_in_spite_of_the_upload(self) -> None:
-        """The client goes on sending after the endpoint has said 413: it reads the answer whole, and no reset before it."""
+        """The client goes on sending after the endpoint has said 413: it reads the answer whole, and no reset before
+        it."""
         client = self.connect(self.http())
         client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n" + b"x" * 1000)
         self.accept()
@@ -61,7 +62,8 @@ class HttpTests(SocketCase):
         self.assertEqual((self.loop.failures, len(self.flushLoggedErrors(Mistake))), (1, 1))
 
     def test_a_client_that_never_reads(self) -> None:
-        """Its keep-alive connection times out with an answer unread: it is closed for good, not only half (promise 19)."""
+        """Its keep-alive connection times out with an answer unread: it is closed for good, not only half (promise
+        19)."""
         client = self.connect(self.http())
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -86,7 +88,8 @@ class HttpTests(SocketCase):
         self.assertEqual(self.streams("Downstream"), [])
 
     def test_a_stale_connection(self) -> None:
-        """The endpoint has closed a pooled connection: the request goes out again on a new one, and the client notices nothing."""
+        """The endpoint has closed a pooled connection: the request goes out again on a new one, and the client notices
+        nothing."""
         client = self.connect(self.http())
         client.sendall(GET)
         self.accept()
@@ -134,7 +137,8 @@ class TcpTests(SocketCase):
             other.shutdown(socket.SHUT_WR)
             self.assertEqual(self.heard(one), b"")
             self.spin(lambda: not self.loop.open)
-        self.assertEqual([(record.flag, record.bytes_in, record.bytes_out) for record in self.records.connections], [("", 10, 6), ("", 6, 10)])
+        self.assertEqual([(record.flag, record.bytes_in, record.bytes_out) for record in self.records.connections],
+                         [("", 10, 6), ("", 6, 10)])
 
     def test_a_reset_is_passed_on(self) -> None:
         """RST arrives as RST, either way."""
@@ -161,8 +165,8 @@ class TcpTests(SocketCase):
             except BlockingIOError:
                 idle += 1
             self.turn()
-        held = [stream for stream in self.loop._owners() if "Server" in repr(stream)]
+        held: list[Any] = [stream for stream in self.loop._owners() if "Server" in repr(stream)]
         self.assertEqual(len(held), 1)
-        self.assertLess(held[0]._out_bytes, 2 * 1024 * 1024)    # type: ignore[attr-defined]  # one read of a relay, and the mark
+        self.assertLess(held[0]._out_bytes, 2 * 1024 * 1024)        # one read of a relay, and the mark
         self.advance(2 * TUNNEL_IDLE_TIMEOUT_S + LINGER_TIMEOUT_S + LATE)
         self.assertEqual(self.loop.open, 0)

@@ -1,4 +1,5 @@
-"""Answers of our own: their form by Accept, the operator's pages, HEAD and 304, what they give away (promises 3.2, 3.3)."""
+"""Answers of our own: their form by Accept, the operator's pages, HEAD and 304, what they give away (promises 3.2,
+3.3)."""
 
 from __future__ import annotations
 
@@ -97,12 +98,14 @@ class LocalReplyTests(ProxyCase):
         """disable_default_error_pages: the status says it all."""
         self.host.default_error_pages = False
         message = self.asks(b"Accept: text/html")
-        self.assertEqual((message.start, message.body, message.get(b"content-length"), message.get(b"content-type")), (503, b"", b"0", None))
+        self.assertEqual((message.start, message.body, message.get(b"content-length"), message.get(b"content-type")),
+                         (503, b"", b"0", None))
 
     def test_statuses_without_a_body(self) -> None:
         """RFC 9110 8.6: a 204 has no Content-Length, and a 304 none that is not the 200's."""
         for status in (204, 304):
-            self.route.request_filters = (lambda exchange, status=status: Reply(status, body=b"x", flag="X"),)    # type: ignore[misc]
+            reply = Reply(status, body=b"x", flag="X")
+            self.route.request_filters = (lambda exchange, reply=reply: reply,)     # type: ignore[misc]
             client = self.client()
             client.send(GET)
             data = client.got()
@@ -136,4 +139,5 @@ class LocalReplyTests(ProxyCase):
         self.assertEqual((self.route.counters.local_replies, self.route.counters.status[5]), ({"UH": 1}, 1))
         client = self.client()
         client.send(b"BAD\r\n\r\n")
-        self.assertEqual((self.rig.unrouted.local_replies, self.rig.unrouted.status[4], self.counters.bad_requests), ({"DPE": 1}, 1, 1))
+        self.assertEqual((self.rig.unrouted.local_replies, self.rig.unrouted.status[4], self.counters.bad_requests),
+                         ({"DPE": 1}, 1, 1))

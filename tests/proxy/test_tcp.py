@@ -1,4 +1,5 @@
-"""TCP_PROXY: bytes both ways, half-close, reset, other endpoints, silence, back-pressure (promises 3.7; DECISIONS: Layer 4)."""
+"""TCP_PROXY: bytes both ways, half-close, reset, other endpoints, silence, back-pressure (promises 3.7; DECISIONS:
+Layer 4)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class TcpCase(RelayCase):
         self.turn()
         self.assertEqual(len(self.relayed), 1)
         record = self.relayed[0]
-        self.assertEqual((record.flag, record.detail, record.bytes_in, record.bytes_out), (flag, detail, bytes_in, bytes_out))
+        self.assertEqual((record.flag, record.detail, record.bytes_in, record.bytes_out),
+                         (flag, detail, bytes_in, bytes_out))
         self.assertIs(record.route, self.route)
         self.assertEqual((self.under_way(), len(self.tcp.connections)), ({}, 0))
         self.relayed.clear()
@@ -45,7 +47,8 @@ class BytesTests(TcpCase):
         origin.fin()
         self.recorded("", "", bytes_in=260, bytes_out=256)
         counters = self.route.counters
-        self.assertEqual((counters.bytes_in, counters.bytes_out, self.cluster.counters.requests, self.endpoint.requests), (260, 256, 1, 1))
+        self.assertEqual((counters.bytes_in, counters.bytes_out, self.cluster.counters.requests,
+                          self.endpoint.requests), (260, 256, 1, 1))
 
     def test_a_server_that_speaks_first(self) -> None:
         """The endpoint is dialled before the client has said a word."""
@@ -103,12 +106,14 @@ class HalfCloseTests(TcpCase):
         client, origin = self.pair()
         client.send(b"question")
         client.fin()
-        self.assertEqual((origin.got(), origin.finished, client.finished, origin.gone), (b"question", True, False, False))
+        self.assertEqual((origin.got(), origin.finished, client.finished, origin.gone),
+                         (b"question", True, False, False))
         origin.send(b"answer")
         self.assertEqual(client.got(), b"answer")
         origin.fin()
         self.turn()
-        self.assertEqual((client.finished or client.gone, origin.gone, client.gone, client.aborted, origin.aborted), (True, True, True, False, False))
+        self.assertEqual((client.finished or client.gone, origin.gone, client.gone, client.aborted, origin.aborted),
+                         (True, True, True, False, False))
         self.recorded("", "", bytes_in=8, bytes_out=6)
 
     def test_the_endpoint_says_its_last(self) -> None:
@@ -231,7 +236,8 @@ class ConnectTests(TcpCase):
         record = self.relayed[0]
         self.assertEqual((record.attempts, record.flag), (2, ""))
         self.assertIs(record.endpoint, second.endpoint)
-        self.assertEqual((first.endpoint.connect_failures, self.cluster.counters.retries, self.cluster.counters.connects), (1, 1, 2))
+        self.assertEqual((first.endpoint.connect_failures, self.cluster.counters.retries,
+                          self.cluster.counters.connects), (1, 1, 2))
 
     def test_both_fail(self) -> None:
         """The client is reset, which no client takes for an empty answer."""

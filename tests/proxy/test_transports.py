@@ -1,4 +1,5 @@
-"""The data plane on transports that are not ours: Twisted's own in-memory ones (DECISIONS: Twisted, as the design card asks)."""
+"""The data plane on transports that are not ours: Twisted's own in-memory ones (DECISIONS: Twisted, as the design card
+asks)."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def joined(ours: Any, *, address: str = "192.0.2.9") -> tuple[Peer, IOPump]:
 
 class HttpTests(ProxyCase):
     def test_on_iosim(self) -> None:
-        """Client and endpoint on Twisted's simulated transports: requests, a chunked body, keep-alive, both ends' closes."""
+        """Client and endpoint on Twisted's simulated transports: requests, a chunked body, keep-alive, both ends'
+        closes."""
         client, client_pump = joined(self.http.buildProtocol(IPv4Address("TCP", "192.0.2.9", 1)))
         assert client.transport is not None
         client.transport.write(GET)

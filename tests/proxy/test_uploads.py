@@ -1,8 +1,11 @@
-"""Request bodies on their way: framing, back-pressure, expectations, answers that come early, bodies that are none (promises 3.1)."""
+"""Request bodies on their way: framing, back-pressure, expectations, answers that come early, bodies that are none
+(promises 3.1)."""
 
 from __future__ import annotations
 
 from tests.proxy.rig import EMPTY, GET, ProxyCase, Wire, answer, answers, requests
+from voltgw.errors import BadRequest
+from voltgw.proxy import http1
 
 POST = b"POST / HTTP/1.1\r\nHost: shop\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -77,7 +80,8 @@ class StreamingTests(ProxyCase):
         self.assertGreater(client.unread, 900_000)
         origin.take()
         self.turn()
-        self.assertEqual(requests(head + origin.got())[0].body, b"".join(bytes([number]) * 10_000 for number in range(100)))
+        self.assertEqual(requests(head + origin.got())[0].body,
+                         b"".join(bytes([number]) * 10_000 for number in range(100)))
         self.assertTrue(client.reading)
         origin.send(EMPTY)
         self.assertEqual(len(self.endpoint.pool), 1)
@@ -97,7 +101,8 @@ class StreamingTests(ProxyCase):
         self.assertEqual(len(requests(origin.got())[0].body), 1_000_000)
 
     def test_a_bad_chunk_ends_both_sides(self) -> None:
-        """400, the endpoint's connection is cut before it could take the body for whole, and nothing behind is a request."""
+        """400, the endpoint's connection is cut before it could take the body for whole, and nothing behind is a
+        request."""
         for tail in (b"3\r\nabcX\r\n0\r\n\r\n", b"x\r\n", b"3\nabc\r\n0\r\n\r\n", b"0\r\nGET / HTTP/1.1\r\n\r\n"):
             client, origin = self.asked(CHUNKED + b"3\r\nabc\r\n")
             client.send(tail + GET)
@@ -295,7 +300,8 @@ class SmugglingTests(ProxyCase):
         """GET or POST, with a length or chunked: what looks like a request inside is data (CL.0, 0.CL)."""
         for method in (b"GET", b"POST", b"OPTIONS"):
             for framing, body in ((b"Content-Length: %d" % len(self.SMUGGLED), self.SMUGGLED),
-                                  (b"Transfer-Encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(self.SMUGGLED), self.SMUGGLED))):
+                                  (b"Transfer-Encoding: chunked",
+                                   b"%x\r\n%b\r\n0\r\n\r\n" % (len(self.SMUGGLED), self.SMUGGLED))):
                 got, _ = self.exchange(method + b" / HTTP/1.1\r\nHost: shop\r\n" + framing + b"\r\n\r\n" + body, EMPTY)
                 message, = requests(got)
                 self.assertEqual((message.start, message.body), (method, self.SMUGGLED))
@@ -309,11 +315,28 @@ class SmugglingTests(ProxyCase):
 
     def test_what_is_not_http_is_told_at_once(self) -> None:
         """TLS, a PROXY header that nobody configured, HTTP/2: refused without waiting for a deadline."""
-        for data, status in ((b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400), (b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n" + GET, 400),
+        for data, status in ((b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+                             (b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n" + GET, 400),
                              (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505), (b"GET / HTTP/1.1\nHost: a\n\n", 400)):
             client = self.client()
             client.send(data)
             self.assertEqual((answer(client.got()).start, client.finished), (status, True), data)
+
+    def test_a_head_that_drips_in_is_looked_at_once(self) -> None:
+        """Each byte of it, not all of it for each byte: else a head in single bytes costs the square of its length."""
+        looked: list[int] = []
+
+        def bad_start(data: bytes, seen: int = 0) -> BadRequest | None:
+            looked.append(len(data) - seen)
+            return None
+
+        self.patch(http1, "bad_start", bad_start)
+        client = self.client()
+        for request in (GET, GET):
+            for at in range(len(request)):
+                client.send(request[at:at + 1])
+            (self.accept() if self.rig.dials else self.rig.origins[0]).send(EMPTY)
+        self.assertEqual(set(looked), {1})
 
     def test_heads_beyond_the_bounds(self) -> None:
         """431: a line of 100 kB, 5,000 lines, at once or in pieces; nothing is kept (promises 3.5)."""

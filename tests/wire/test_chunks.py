@@ -35,18 +35,29 @@ GOOD = {
 
 #: What is no chunked body: nothing of the offending piece may count as one.
 BAD = {
-    "no size": b"\r\nhello\r\n", "an empty size with an extension": b";a\r\n", "0x": b"0x5\r\nhello\r\n", "a plus sign": b"+5\r\nhello\r\n",
-    "a minus sign": b"-5\r\nhello\r\n", "an underscore": b"1_0\r\n0123456789abcdef\r\n", "a space before": b" 5\r\nhello\r\n",
-    "a space behind": b"5 \r\nhello\r\n", "a tab behind": b"5\t\r\nhello\r\n", "no hexadecimal": b"g\r\n", "17 digits": b"00000000000000005\r\nhello\r\n",
+    "no size": b"\r\nhello\r\n", "an empty size with an extension": b";a\r\n", "0x": b"0x5\r\nhello\r\n",
+    "a plus sign": b"+5\r\nhello\r\n",
+    "a minus sign": b"-5\r\nhello\r\n", "an underscore": b"1_0\r\n0123456789abcdef\r\n",
+    "a space before": b" 5\r\nhello\r\n",
+    "a space behind": b"5 \r\nhello\r\n", "a tab behind": b"5\t\r\nhello\r\n", "no hexadecimal": b"g\r\n",
+    "17 digits": b"00000000000000005\r\nhello\r\n",
     "2**64 + 5": b"10000000000000005\r\nhello\r\n", "2**63": b"8000000000000000\r\n", "2**62": b"4000000000000000\r\n",
-    "bare LF behind the size": b"5\nhello\r\n", "bare CR behind the size": b"5\rhello\r\n", "NUL in the size": b"5\0\r\nhello\r\n",
-    "bare LF in an extension": b"5;a\nb\r\nhello\r\n", "bare CR in an extension": b"5;a\rb\r\nhello\r\n", "CR CR LF": b"5\r\r\nhello\r\n",
-    "NUL in an extension": b"5;\0\r\nhello\r\n", "a comma behind the size": b"5,5\r\nhello\r\n", "a quote before the size": b'"5"\r\nhello\r\n',
-    "a chunk longer than its size": b"5\r\nhello!\r\n0\r\n\r\n", "a chunk shorter than its size": b"6\r\nhello\r\n0\r\n\r\n",
-    "bare LF behind a chunk": b"5\r\nhello\n0\r\n\r\n", "bare CR behind a chunk": b"5\r\nhello\r0\r\n\r\n", "nothing behind a chunk": b"5\r\nhello0\r\n\r\n",
-    "bare LF at the very end": b"0\r\n\n", "bare LF for the last size": b"0\n\r\n", "a bare LF in a trailer": b"0\r\nA: b\nC: d\r\n\r\n",
-    "a bare CR in a trailer": b"0\r\nA: b\rC: d\r\n\r\n", "a trailer without colon": b"0\r\nA\r\n\r\n", "a trailer with a space before the colon": b"0\r\nA : b\r\n\r\n",
-    "a folded trailer": b"0\r\nA: b\r\n c\r\n\r\n", "NUL in a trailer": b"0\r\nA: \0\r\n\r\n", "the next request as a trailer": b"0\r\nGET / HTTP/1.1\r\n\r\n",
+    "bare LF behind the size": b"5\nhello\r\n", "bare CR behind the size": b"5\rhello\r\n",
+    "NUL in the size": b"5\0\r\nhello\r\n",
+    "bare LF in an extension": b"5;a\nb\r\nhello\r\n", "bare CR in an extension": b"5;a\rb\r\nhello\r\n",
+    "CR CR LF": b"5\r\r\nhello\r\n",
+    "NUL in an extension": b"5;\0\r\nhello\r\n", "a comma behind the size": b"5,5\r\nhello\r\n",
+    "a quote before the size": b'"5"\r\nhello\r\n',
+    "a chunk longer than its size": b"5\r\nhello!\r\n0\r\n\r\n",
+    "a chunk shorter than its size": b"6\r\nhello\r\n0\r\n\r\n",
+    "bare LF behind a chunk": b"5\r\nhello\n0\r\n\r\n", "bare CR behind a chunk": b"5\r\nhello\r0\r\n\r\n",
+    "nothing behind a chunk": b"5\r\nhello0\r\n\r\n",
+    "bare LF at the very end": b"0\r\n\n", "bare LF for the last size": b"0\n\r\n",
+    "a bare LF in a trailer": b"0\r\nA: b\nC: d\r\n\r\n",
+    "a bare CR in a trailer": b"0\r\nA: b\rC: d\r\n\r\n", "a trailer without colon": b"0\r\nA\r\n\r\n",
+    "a trailer with a space before the colon": b"0\r\nA : b\r\n\r\n",
+    "a folded trailer": b"0\r\nA: b\r\n c\r\n\r\n", "NUL in a trailer": b"0\r\nA: \0\r\n\r\n",
+    "the next request as a trailer": b"0\r\nGET / HTTP/1.1\r\n\r\n",
     "Arabic digits": b"\xd9\xa5\r\nhello\r\n",
 }
 
@@ -84,7 +95,8 @@ class ChunkTests(SynchronousTestCase):
         """For a client of HTTP/1.0 only the data comes out."""
         for body, (_, expected) in GOOD.items():
             for pieces in cuts(body + b"over"):
-                self.assertEqual(feed(ChunkScanner(BadResponse, dechunk=True), iter(pieces)), (expected, b"over"), pieces)
+                self.assertEqual(feed(ChunkScanner(BadResponse, dechunk=True), iter(pieces)), (expected, b"over"),
+                                 pieces)
 
     def test_bad_bodies_are_refused_however_they_are_cut(self) -> None:
         """RFC 9112 7.1: never repaired; the error is the one that the side which sent it deserves."""
@@ -100,7 +112,8 @@ class ChunkTests(SynchronousTestCase):
         """The second opinion reads the same data and the same end from what we pass on, and finds no trailers."""
         for body, (_, expected) in GOOD.items():
             passed, _ = feed(ChunkScanner(BadRequest), iter([body]))
-            events = h11_events(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + passed, h11.SERVER)
+            events = h11_events(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + passed,
+                                h11.SERVER)
             data = b"".join(bytes(event.data) for event in events if isinstance(event, h11.Data))
             self.assertEqual(data, expected)
             end = events[-1]
@@ -120,7 +133,8 @@ class ChunkTests(SynchronousTestCase):
             self.assertIsInstance(events[-1], h11.EndOfMessage)
 
     def test_a_body_that_is_not_over_is_not_done(self) -> None:
-        """No proper beginning of a body counts as its end, and the last chunk is not passed on before all of it is here."""
+        """No proper beginning of a body counts as its end, and the last chunk is not passed on before all of it is
+        here."""
         for body, (expected, _) in GOOD.items():
             for at in range(len(body)):
                 scanner = ChunkScanner(BadRequest)
@@ -142,7 +156,8 @@ class ChunkTests(SynchronousTestCase):
         """`chunk` frames the body of an origin that ends it by closing."""
         wire = b"".join(chunk(data) for data in (b"a", b"b" * 17, b"\r\n"))
         self.assertEqual(wire, b"1\r\na\r\n11\r\n" + b"b" * 17 + b"\r\n2\r\n\r\n\r\n")
-        self.assertEqual(feed(ChunkScanner(BadResponse, dechunk=True), iter([wire + b"0\r\n\r\n"]))[0], b"a" + b"b" * 17 + b"\r\n")
+        self.assertEqual(feed(ChunkScanner(BadResponse, dechunk=True), iter([wire + b"0\r\n\r\n"]))[0],
+                         b"a" + b"b" * 17 + b"\r\n")
 
 
 class BoundTests(SynchronousTestCase):
@@ -170,7 +185,8 @@ class BoundTests(SynchronousTestCase):
         with self.assertRaises(BadRequest):
             for _ in range(MAX_TRAILER_BYTES // 10 + 1):
                 many.feed(b"X: 34567\r\n")
-        self.assertRaises(BadRequest, ChunkScanner(BadRequest).feed, b"0\r\nX: " + b"y" * MAX_TRAILER_BYTES + b"\r\n\r\n")
+        self.assertRaises(BadRequest, ChunkScanner(BadRequest).feed,
+                          b"0\r\nX: " + b"y" * MAX_TRAILER_BYTES + b"\r\n\r\n")
         endless = ChunkScanner(BadRequest)
         endless.feed(b"0\r\n")
         with self.assertRaises(BadRequest):

@@ -124,16 +124,20 @@ HEADS = {
     "an asterisk for GET": (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "chunked in HTTP/1.0": (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
     "an expectation that nobody knows": (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n", 417),
-    "an obfuscated expectation": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: y 100-continue\r\n\r\n", 417),
+    "an obfuscated expectation": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: y 100-continue\r\n\r\n",
+                                  417),
 }
 
 #: Host fields. 0 = accepted.
 HOSTS = {
-    b"shop.example.com": 0, b"SHOP.Example.Com:8080": 0, b"shop.example.com.": 0, b"127.0.0.1": 0, b"[::1]": 0, b"[::1]:80": 0,
+    b"shop.example.com": 0, b"SHOP.Example.Com:8080": 0, b"shop.example.com.": 0, b"127.0.0.1": 0, b"[::1]": 0,
+    b"[::1]:80": 0,
     b"a:": 0, b"a_b": 0, b"xn--bcher-kva.example": 0,
-    b"": 400, b"a b": 400, b"a/b": 400, b"a@b": 400, b"a?b": 400, b"a#b": 400, b"a:b": 400, b"a:80:80": 400, b"a:0": 400,
+    b"": 400, b"a b": 400, b"a/b": 400, b"a@b": 400, b"a?b": 400, b"a#b": 400, b"a:b": 400, b"a:80:80": 400,
+    b"a:0": 400,
     b"a:65536": 400, b"a:-1": 400, b"a:+80": 400, b"::1": 400, b"[::1": 400, b"[::1]x": 400, b"[]": 400, b"[a]": 400,
-    b"[1.2.3.4]": 400, b"[:::::]": 400, b"b\xc3\xbccher": 400, b"a\\b": 400, b"a,b c": 400, b"http://a": 400, b":80": 400,
+    b"[1.2.3.4]": 400, b"[:::::]": 400, b"b\xc3\xbccher": 400, b"a\\b": 400, b"a,b c": 400, b"http://a": 400,
+    b":80": 400,
 }
 
 
@@ -181,7 +185,8 @@ class HeadTests(SynchronousTestCase):
 
     def test_methods_are_case_sensitive_and_any_token_will_do(self) -> None:
         """RFC 9110 9.1: what we do not know is the origin's to judge; ``get`` is not GET."""
-        self.assertEqual([request(with_lines(start=method + b" / HTTP/1.1")).method for method in (b"get", b"PROPFIND", b"M-SEARCH")],
+        self.assertEqual([request(with_lines(start=method + b" / HTTP/1.1")).method for method in (b"get", b"PROPFIND",
+                                                                                                   b"M-SEARCH")],
                          [b"get", b"PROPFIND", b"M-SEARCH"])
 
     def test_as_many_fields_as_allowed_pass_and_one_more_does_not(self) -> None:
@@ -255,13 +260,16 @@ class HostTests(SynchronousTestCase):
 
     def test_the_absolute_form_does_not_excuse_a_missing_or_invalid_host(self) -> None:
         """RFC 9112 3.2 asks for a valid Host in every 1.1 request, whatever the form of the target."""
-        self.assertEqual([status_of(b"GET http://a/ HTTP/1.1\r\n\r\n"), status_of(b"GET http://a/ HTTP/1.1\r\nHost: b c\r\n\r\n")],
+        self.assertEqual([status_of(b"GET http://a/ HTTP/1.1\r\n\r\n"),
+                          status_of(b"GET http://a/ HTTP/1.1\r\nHost: b c\r\n\r\n")],
                          [400, 400])
 
     def test_an_absolute_target_needs_a_valid_authority(self) -> None:
         """RFC 9110 4.2: no empty host, no user information."""
-        targets = [b"http://", b"http:///x", b"http://u@a/", b"http://a:b/", b"http:/a", b"http:a", b"http://a b/", b"//a/b"]
-        found = [status_of(b"GET %b HTTP/1.%d\r\nHost: a\r\n\r\n" % (target, minor)) for target in targets for minor in (0, 1)]
+        targets = [b"http://", b"http:///x", b"http://u@a/", b"http://a:b/", b"http:/a", b"http:a", b"http://a b/",
+                   b"//a/b"]
+        found = [status_of(b"GET %b HTTP/1.%d\r\nHost: a\r\n\r\n" % (target,
+                                                                     minor)) for target in targets for minor in (0, 1)]
         self.assertEqual(found[:-2], [400] * (len(found) - 2))
         self.assertEqual(found[-2:], [0, 0])        # two slashes begin a path here, as in every origin-form
 
@@ -274,8 +282,10 @@ class HopByHopTests(SynchronousTestCase):
     def test_fields_of_one_hop_are_set_aside(self) -> None:
         """RFC 9110 7.6.1: none of them is among the fields that are forwarded."""
         head = request(with_lines(
-            b"Connection: keep-alive, Upgrade, HTTP2-Settings, TE", b"Keep-Alive: 5", b"Proxy-Connection: x", b"TE: trailers",
-            b"Trailer: x", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA", b"Proxy-Authorization: Basic x",
+            b"Connection: keep-alive, Upgrade, HTTP2-Settings, TE", b"Keep-Alive: 5", b"Proxy-Connection: x",
+            b"TE: trailers",
+            b"Trailer: x", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA",
+            b"Proxy-Authorization: Basic x",
             b"Accept: */*",
         ))
         self.assertEqual(head.fields, [(b"accept", b"*/*")])
@@ -287,7 +297,8 @@ class HopByHopTests(SynchronousTestCase):
 
     def test_fields_that_connection_names_are_set_aside(self) -> None:
         """Whatever their case, on one line or on several, before or after Connection."""
-        head = request(with_lines(b"X-A: 1", b"Connection: X-a , x-b", b"X-B: 2", b"connection: X-C", b"X-C: 3", b"X-D: 4"))
+        head = request(with_lines(b"X-A: 1", b"Connection: X-a , x-b", b"X-B: 2", b"connection: X-C", b"X-C: 3",
+                                  b"X-D: 4"))
         self.assertEqual(head.fields, [(b"x-d", b"4")])
         self.assertEqual([name for name, _ in head.connection if name != b"connection"], [b"x-a", b"x-b", b"x-c"])
 
@@ -300,7 +311,8 @@ class HopByHopTests(SynchronousTestCase):
 
     def test_connection_takes_away_what_the_client_says_of_itself(self) -> None:
         """Fields about the client that Connection names are gone before the data plane writes its own."""
-        head = request(with_lines(b"Connection: X-Forwarded-For, Authorization", b"X-Forwarded-For: 1", b"Authorization: x",
+        head = request(with_lines(b"Connection: X-Forwarded-For, Authorization", b"X-Forwarded-For: 1",
+                                  b"Authorization: x",
                                   b"Forwarded: for=2"))
         self.assertEqual((head.fields, head.forwarding), ([], [(b"forwarded", b"for=2")]))
         head = request(with_lines(b"Connection: x-forwarded-for", b"X-Forwarded-For: 1"))
@@ -308,7 +320,8 @@ class HopByHopTests(SynchronousTestCase):
 
     def test_what_clients_say_of_themselves_is_kept_apart(self) -> None:
         """Forwarding and client-identity fields never reach filters as if they were true."""
-        names = (b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Port", b"X-Real-IP", b"Forwarded",
+        names = (b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Port", b"X-Real-IP",
+                 b"Forwarded",
                  b"X-Forwarded-Client-Cert", b"Client-Cert", b"Client-Cert-Chain", b"X-Request-Id")
         head = request(with_lines(*(name + b": z" for name in names)))
         self.assertEqual(head.fields, [])
@@ -316,14 +329,17 @@ class HopByHopTests(SynchronousTestCase):
 
     def test_names_with_underscores_are_dropped_and_counted(self) -> None:
         """Origins that read X_Real_IP and X-Real-IP as one cannot be lied to."""
-        head = request(with_lines(b"X_Forwarded_For: 1", b"Content_Length: 5", b"Transfer_Encoding: chunked", b"A-B: 1"))
+        head = request(with_lines(b"X_Forwarded_For: 1", b"Content_Length: 5", b"Transfer_Encoding: chunked",
+                                  b"A-B: 1"))
         self.assertEqual((head.fields, head.underscored, head.length), ([(b"a-b", b"1")], 3, 0))
 
     def test_who_keeps_the_connection(self) -> None:
         """RFC 9112 9.3: 1.1 persists unless closed, 1.0 closes unless asked; close wins."""
         table = {
-            (1, b""): True, (1, b"close"): False, (1, b"Close"): False, (1, b"keep-alive"): True, (1, b"keep-alive, close"): False,
-            (1, b"x, close ,y"): False, (1, b"closed"): True, (0, b""): False, (0, b"keep-alive"): True, (0, b"Keep-Alive"): True,
+            (1, b""): True, (1, b"close"): False, (1, b"Close"): False, (1, b"keep-alive"): True,
+            (1, b"keep-alive, close"): False,
+            (1, b"x, close ,y"): False, (1, b"closed"): True, (0, b""): False, (0, b"keep-alive"): True,
+            (0, b"Keep-Alive"): True,
             (0, b"close, keep-alive"): False,
         }
         found = {}
@@ -343,7 +359,8 @@ class HopByHopTests(SynchronousTestCase):
 class BadStartTests(SynchronousTestCase):
     def test_what_can_never_become_a_request_is_known_at_once(self) -> None:
         """A TLS hello, bare LF, NUL or a line that is no method: the client need not wait for its deadline."""
-        for data in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET / HTTP/1.1\nHost", b"\nGET / ", b"GET / HTTP/1.1\r\nX: \0",
+        for data in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET / HTTP/1.1\nHost", b"\nGET / ",
+                     b"GET / HTTP/1.1\r\nX: \0",
                      b"G:T / HTTP", b"{\"a\": 1}\r\n", b" GET", b"G" * 33):
             self.assertIsInstance(bad_start(data), BadRequest, data)
 
@@ -354,7 +371,8 @@ class BadStartTests(SynchronousTestCase):
             self.assertIs(bad_start(data[:cut]), None, data[:cut])
 
     def test_what_was_looked_at_before_is_not_looked_at_again(self) -> None:
-        """Only the new bytes are searched, and one before them: a head that drips in costs its length, not its square."""
+        """Only the new bytes are searched, and one before them: a head that drips in costs its length, not its
+        square."""
         self.assertIs(bad_start(b"GET / HTTP/1.1\r\nA: \0b", 20), None)
         self.assertIsInstance(bad_start(b"GET / HTTP/1.1\r\nA: \0b", 19), BadRequest)
         self.assertIsInstance(bad_start(b"GET / HTTP/1.1\n", 14), BadRequest)
@@ -367,8 +385,10 @@ class MemoTests(SynchronousTestCase):
 
     def test_secrets_are_never_remembered(self) -> None:
         """No line of a field that may hold a secret stays in the process."""
-        names = (b"Authorization", b"Cookie", b"X-Api-Key", b"X-Auth-Token", b"Proxy-Authorization", b"X-Amz-Security-Token",
-                 b"X-CSRF-Token", b"Private-Token", b"X-Vault-Token", b"X-Goog-Signature", b"X-Secret", b"X-Password", b"ApiKey",
+        names = (b"Authorization", b"Cookie", b"X-Api-Key", b"X-Auth-Token", b"Proxy-Authorization",
+                 b"X-Amz-Security-Token",
+                 b"X-CSRF-Token", b"Private-Token", b"X-Vault-Token", b"X-Goog-Signature", b"X-Secret", b"X-Password",
+                 b"ApiKey",
                  b"X-Session-Id", b"Authentication", b"X-Client-Credentials", b"X-JWT-Assertion", b"Cookie2", b"DPoP")
         request(with_lines(*(name + b": hunter2" for name in names)))
         self.assertEqual([line for line in http1._request_lines if b"hunter2" in line], [])
@@ -417,7 +437,8 @@ class RepeatedHeadTests(SynchronousTestCase):
         again = self.parse(with_lines(b"X: y", b"Cookie: z", start=b"DELETE /c HTTP/1.1", host=b"Host: H.:81"))
         self.assertEqual((again.method, again.target, again.path, again.query, again.forward),
                          (b"DELETE", b"/c", b"/c", None, b"/c"))
-        for name in ("fields", "authority", "host", "port", "length", "keep_alive", "minor", "expect_continue", "upgrade",
+        for name in ("fields", "authority", "host", "port", "length", "keep_alive", "minor", "expect_continue",
+                     "upgrade",
                      "forwarding", "underscored"):
             self.assertEqual(getattr(again, name), getattr(first, name), name)
 

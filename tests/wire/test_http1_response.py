@@ -47,9 +47,12 @@ FRAMING = {
 STATUS_LINES = {
     b"HTTP/1.1 200 OK": False, b"HTTP/1.0 200 OK": False, b"HTTP/1.1 200 ": False, b"HTTP/1.1 200": False,
     b"HTTP/1.1 404 Nicht gefunden \xfc\t!": False, b"HTTP/1.1 599 X": False,
-    b"HTTP/1.1 600 X": True, b"HTTP/1.1 099 X": True, b"HTTP/1.1 20 X": True, b"HTTP/1.1 2000 X": True, b"HTTP/1.1  200 OK": True,
-    b"HTTP/2.0 200 OK": True, b"HTTP/1.2 200 OK": True, b"http/1.1 200 OK": True, b"ICY 200 OK": True, b"HTTP/1.1 2xx OK": True,
-    b"HTTP/1.1 200 O\0K": True, b"HTTP/1.1 200 O\rK": True, b"HTTP/1.1 200 O\nK": True, b" HTTP/1.1 200 OK": True, b"": True,
+    b"HTTP/1.1 600 X": True, b"HTTP/1.1 099 X": True, b"HTTP/1.1 20 X": True, b"HTTP/1.1 2000 X": True,
+    b"HTTP/1.1  200 OK": True,
+    b"HTTP/2.0 200 OK": True, b"HTTP/1.2 200 OK": True, b"http/1.1 200 OK": True, b"ICY 200 OK": True,
+    b"HTTP/1.1 2xx OK": True,
+    b"HTTP/1.1 200 O\0K": True, b"HTTP/1.1 200 O\rK": True, b"HTTP/1.1 200 O\nK": True, b" HTTP/1.1 200 OK": True,
+    b"": True,
     b"HTTP/1.1 +20 OK": True, b"HTTP/1.1 200OK": True, b"\xff": True,
 }
 
@@ -107,12 +110,15 @@ class FramingTests(SynchronousTestCase):
 class FieldTests(SynchronousTestCase):
     def test_end_to_end_fields_come_out_in_order(self) -> None:
         """Set-Cookie stays one line per cookie; names are lower case."""
-        head = response(answer(b"Set-Cookie: a=1", b"X-Powered-By: y", b"Set-Cookie: b=2; Path=/", b"Content-Length: 0"))
-        self.assertEqual(head.fields, [(b"set-cookie", b"a=1"), (b"x-powered-by", b"y"), (b"set-cookie", b"b=2; Path=/")])
+        head = response(answer(b"Set-Cookie: a=1", b"X-Powered-By: y", b"Set-Cookie: b=2; Path=/",
+                               b"Content-Length: 0"))
+        self.assertEqual(head.fields, [(b"set-cookie", b"a=1"), (b"x-powered-by", b"y"),
+                                       (b"set-cookie", b"b=2; Path=/")])
 
     def test_fields_of_one_hop_are_set_aside(self) -> None:
         """RFC 9110 7.6.1, with what Connection names."""
-        head = response(answer(b"Connection: X-A, keep-alive", b"X-A: 1", b"Keep-Alive: timeout=5", b"Trailer: x", b"Upgrade: h2",
+        head = response(answer(b"Connection: X-A, keep-alive", b"X-A: 1", b"Keep-Alive: timeout=5", b"Trailer: x",
+                               b"Upgrade: h2",
                                b"Proxy-Connection: x", b"Proxy-Authenticate: Basic", b"X-B: 2"))
         self.assertEqual(head.fields, [(b"x-b", b"2")])
 
@@ -139,7 +145,8 @@ class FieldTests(SynchronousTestCase):
 
     def test_the_reason_is_kept(self) -> None:
         """It is passed on as it is, empty if it is."""
-        self.assertEqual([response(answer(start=line)).reason for line in (b"HTTP/1.1 200 Fine, thanks", b"HTTP/1.1 200 ", b"HTTP/1.1 200")],
+        self.assertEqual([response(answer(start=line)).reason for line in (b"HTTP/1.1 200 Fine, thanks",
+                                                                           b"HTTP/1.1 200 ", b"HTTP/1.1 200")],
                          [b"Fine, thanks", b"", b""])
 
 
@@ -149,7 +156,8 @@ class MemoTests(SynchronousTestCase):
 
     def test_secrets_are_never_remembered(self) -> None:
         """No cookie or token that an origin sets stays in the process."""
-        response(answer(b"Set-Cookie: hunter2", b"X-Auth-Token: hunter2", b"Set-Cookie2: hunter2", b"X-Subject-Token: hunter2",
+        response(answer(b"Set-Cookie: hunter2", b"X-Auth-Token: hunter2", b"Set-Cookie2: hunter2",
+                        b"X-Subject-Token: hunter2",
                         b"Authentication-Info: hunter2"))
         self.assertEqual([line for line in http1._response_lines if b"hunter2" in line], [])
 
@@ -189,7 +197,8 @@ class RepeatedHeadTests(SynchronousTestCase):
         """The same lines in an answer to HEAD, in a 204 or a 304 announce no body, and in a 204 end the connection."""
         lines = [b"Date: x", b"Content-Length: 5"]
         heads = [self.parse(answer(*lines)), self.parse(answer(*lines), b"HEAD"), self.parse(answer(*lines)),
-                 self.parse(answer(*lines, start=b"HTTP/1.1 304 X")), self.parse(answer(*lines, start=b"HTTP/1.1 204 X")),
+                 self.parse(answer(*lines, start=b"HTTP/1.1 304 X")),
+                 self.parse(answer(*lines, start=b"HTTP/1.1 204 X")),
                  self.parse(answer(*lines))]
         self.assertEqual([head.length for head in heads], [5, 0, 5, 0, 0, 5])
         self.assertEqual([head.keep_alive for head in heads], [True, True, True, True, False, True])

@@ -65,7 +65,7 @@ class Bound:
             self.serving = True
             try:
                 self.listener.startListening()
-            except OSError as error:        # the kernel has no room in our epoll set (max_user_watches); it is bound all the same
+            except OSError as error:        # no room in our epoll set (max_user_watches); others shall serve all the same
                 self.problem = f"cannot be watched: {error.strerror}"
                 self._log.error("{name} {problem}", name=self.name, problem=self.problem)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Generator, Mapping
 
-from voltgw.config.load import Cache, checked, load_text, loading
+from voltgw.config.check import checking
+from voltgw.config.load import Cache, load_text, loading
 from voltgw.config.model import Config
+from voltgw.config.show import arranged
+from voltgw.errors import ConfigError, ConfigErrors, Severity
 
 
 class Loader:
@@ -18,10 +22,10 @@ class Loader:
         self._cache = Cache()
 
     def steps(self) -> Generator[None, None, Config]:
-        """Read and check; each step is short enough for a reactor's turn. Raises `ConfigErrors`."""
+        """Read and check, a file or an object at a time. Raises `ConfigErrors`."""
         config = yield from loading(self._path, environ=self._environ, cache=self._cache)
         yield
-        return checked(config)
+        return (yield from _checked(config))
 
 
 class TextLoader:
@@ -35,7 +39,21 @@ class TextLoader:
         """As `Loader.steps`."""
         config = load_text(self._text, name=self._name, folder=os.getcwd(), environ={})
         yield
-        return checked(config)
+        return (yield from _checked(config))
+
+
+def _checked(config: Config) -> Generator[None, None, Config]:
+    """`voltgw.config.load.checked`, an object at a time."""
+    problems: list[ConfigError] = []
+    for problem in checking(config):
+        if problem is None:
+            yield
+        else:
+            problems.append(problem)
+    all_of_them = arranged((*config.warnings, *problems), list(config.files), config.line)
+    if any(problem.severity is Severity.ERROR for problem in all_of_them):
+        raise ConfigErrors(all_of_them)
+    return dataclasses.replace(config, warnings=all_of_them)
 
 
 def at_once(loader: Loader | TextLoader) -> Config:

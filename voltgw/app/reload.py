@@ -16,6 +16,7 @@ class Plan:
     listeners_open: tuple[ListenerKey, ...]
     listeners_close: tuple[ListenerKey, ...]
     listeners_keep: tuple[ListenerKey, ...]
+    listeners_other: tuple[ListenerKey, ...]    # of those kept: another kind of proxy serves there
     clusters_new: tuple[str, ...]           # new or changed: built afresh, warmed up before the swap
     clusters_gone: tuple[str, ...]          # removed or changed: drained after the swap
     clusters_keep: tuple[str, ...]          # equal: carried over with pools, health and counts
@@ -28,6 +29,7 @@ class Plan:
         parts = (
             ("listeners opened", tuple(map(str, self.listeners_open))),
             ("listeners closed", tuple(map(str, self.listeners_close))),
+            ("listeners of another kind", tuple(map(str, self.listeners_other))),
             ("virtual hosts added", self.hosts_new),
             ("virtual hosts removed", self.hosts_gone),
             ("clusters added", tuple(name for name in self.clusters_new if name not in gone)),
@@ -44,6 +46,8 @@ def plan_reload(current: Runtime, following: Runtime) -> Plan:
         listeners_open=tuple(key for key in following.listeners if key not in current.listeners),
         listeners_close=tuple(key for key in current.listeners if key not in following.listeners),
         listeners_keep=tuple(key for key in following.listeners if key in current.listeners),
+        listeners_other=tuple(key for key, plan in following.listeners.items()
+                              if key in current.listeners and current.listeners[key].kind is not plan.kind),
         clusters_new=tuple(name for name in following.clusters if name not in kept),
         clusters_gone=tuple(name for name in current.clusters if name not in kept),
         clusters_keep=tuple(kept),

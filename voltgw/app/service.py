@@ -5,35 +5,33 @@ docs/life-of-a-reload.rst walks through `GatewayService.reload` step by step.
 
 from __future__ import annotations
 
-import gc
-import os
-import socket
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Generator, Iterable, Mapping
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.logger import Logger
 
 from voltgw import __version__
-from voltgw.app.build import Makings, Runtime, build
+from voltgw.app.build import ListenerKey, Makings, Runtime, build, building
 from voltgw.app.limits import raise_open_files, stream_limit
-from voltgw.app.listening import Listening
+from voltgw.app.listening import Bound, Listening
 from voltgw.app.reload import Plan, plan_reload
+from voltgw.app.settings import AdminConfig, NoAccessLog, StartError, drain_timeout_s, open_access_log, other_access_log
 from voltgw.app.sites import default_interface_address
 from voltgw.config.show import effective
 from voltgw.control.build import build_membership
 from voltgw.control.discovery.sources import Sources
 from voltgw.control.probes.prober import Prober
-from voltgw.errors import ConfigErrors
+from voltgw.errors import ConfigErrors, Severity
 from voltgw.net.loop import Loop
 from voltgw.net.sockets import CannotListen
-from voltgw.observe.access import AccessLog
 from voltgw.observe.admin import AdminAddressError, AdminService
 from voltgw.proxy.plane import Plane
 from voltgw.proxy.pool import Pool
 from voltgw.registry import Registry, RegistryError
-from voltgw.values.defaults import ADMIN_ADDRESS, ADMIN_PORT, DRAIN_TIMEOUT_S
+from voltgw.values.address import where
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -43,60 +41,41 @@ if TYPE_CHECKING:
     from voltgw.config.model import Config
     from voltgw.control.membership import Membership
     from voltgw.interfaces import AccessSink, ListenerView
+    from voltgw.observe.access import AccessLog
     from voltgw.observe.log import ProcessLog
+
+T = TypeVar("T")
 
 #: How often a drain looks whether the last connection has ended.
 _DRAIN_LOOK_S: Final = 0.05
-#: When the cycle collector runs. Neither a request nor a connection leaves a cycle behind (a test counts them), so it is
-#: only for the slow path's; and a young generation of so many objects is gone over in less than 1 ms. What is made at start
-#: is frozen out of its sight.
-_GC_THRESHOLD: Final = (10_000, 50, 1_000)
+#: A reload reads and builds for so long in one turn of the reactor.
+_RELOAD_SLICE_S: Final = 0.004
+#: Warnings that a reload writes to the log, one by one.
+_MOST_WARNINGS: Final = 20
+_DRAINS: Final = "the gateway drains"
 
 
-def beside(file: str, path: str) -> str:
-    """`path` as it is meant in `file`: relative to the folder in which the file stands."""
-    return os.path.join(os.path.dirname(file), path)
+class _Ahead:
+    """What a reload has opened and started ahead of its swap."""
 
+    def __init__(self) -> None:
+        self.opened: dict[ListenerKey, Bound] = {}
+        self.access_log: AccessLog | None = None
+        self.fresh: dict[str, Membership] = {}
 
-class StartError(Exception):
-    """The gateway cannot start; the message is for the operator."""
-
-
-class _NoAccessLog:
-    """Where finished exchanges go when nobody wants their lines."""
-
-    def http(self, exchange: object, /) -> None:
-        """Let it go."""
-
-    def connection(self, record: object, /) -> None:
-        """Let it go."""
-
-
-class _At:
-    """An address of the admin interface with its defaults filled in."""
-
-    def __init__(self, address: str | None, port: int | None, unix: str | None = None) -> None:
-        self.address = address or ADMIN_ADDRESS
-        self.port = ADMIN_PORT if port is None else port
-        self.unix = unix
-
-
-class _AdminConfig:
-    """`gateway.admin` and `gateway.monitor` as `AdminService` wants them."""
-
-    def __init__(self, config: Config) -> None:
-        gateway = config.gateway
-        admin = gateway.admin
-        self.admin: _At | None = _At(None, None) if admin is None else _At(admin.address, admin.port, admin.unix)
-        monitor = gateway.monitor
-        self.monitor: _At | None = None if monitor is None else _At(monitor.address, monitor.port)
+    def stop(self) -> None:
+        """Whoever waits for the warm-up waits no longer."""
+        for membership in self.fresh.values():
+            if membership.running:
+                membership.stopService()
 
 
 class GatewayService(Service):
     """One gateway. It is a `GatewayView`, too.
 
-    `loader` reads the configuration anew. `privilegedStartService` binds everything (and
-    raises `StartError` when it cannot), `startService` begins to serve, `stopService` drains.
+    `loader` reads the configuration anew. `privilegedStartService` binds everything (and raises `StartError` when it
+    cannot), `startService` begins to serve, `stopService` drains. `on_warm` is called once, when every cluster has had its
+    first probes: what concerns the whole process can be settled then.
     """
 
     name = "voltgw"
@@ -115,7 +94,8 @@ class GatewayService(Service):
         self.config_wall = deps.wall()      # when the configuration that runs was taken over
         self.draining = False
         self.access_log_to_stdout = False   # where the configuration names no access log
-        self.drain_timeout_s: float = config.gateway.drain_timeout_s or DRAIN_TIMEOUT_S
+        self.drain_timeout_s = drain_timeout_s(config)
+        self.on_warm: Callable[[], object] | None = None
         self._loader = loader
         self._process_log = process_log
         self._registry = Registry()
@@ -123,32 +103,46 @@ class GatewayService(Service):
         self.runtime: Runtime = build(config, None, self._makings)
         self._bound_already = False
         self._reloading = False
+        self._ahead: _Ahead | None = None
         self._waiting: list[Deferred[dict[str, Any]]] = []      # who asked for a reload that has not begun
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def privilegedStartService(self) -> None:
-        """Open every socket and the access log, while we may still be root. Raises `StartError`."""
-        deps = self.deps
-        open_files = raise_open_files()
-        limit = self.runtime.config.gateway.max_connections or stream_limit(open_files)
-        self.loop = loop = Loop(deps.reactor, deps.monotonic, limit)
-        self.access_log = self._open_access_log(self.runtime.config)
+        """Open every socket and the access log, while we may still be root. Raises `StartError`, and then nothing is open."""
+        self._open_files = raise_open_files()
+        self.access_log: AccessLog | None = None
+        try:
+            self.loop = Loop(self.deps.reactor, self.deps.monotonic, self._most_connections(self.runtime.config))
+        except OSError as error:
+            raise StartError(f"the event loop cannot be made: {error.strerror}") from error
+        try:
+            self._open()
+        except BaseException as error:
+            self.loop.stop()
+            if self.access_log is not None:
+                self.access_log.close()
+            if isinstance(error, (CannotListen, AdminAddressError, RegistryError)):
+                raise StartError(str(error)) from error
+            raise
+        self._bound_already = True
+
+    def _open(self) -> None:
+        deps, loop, runtime = self.deps, self.loop, self.runtime
+        self.access_log = self._open_access_log(runtime.config)
         self.plane = Plane(loop, self._sink(), deps.wall, deps.random.random)
         self.listening = Listening(self.plane, loop)
         self.prober = Prober(loop, deps.random)
         self._sources = Sources(loop, deps.random, deps.resolver)
-        self.memberships: dict[str, Membership] = {
-            name: self._membership(name, self.runtime) for name in self.runtime.clusters
-        }
-        self.admin = self._new_admin(self.runtime.config)
+        self.memberships: dict[str, Membership] = {name: self._membership(name, runtime) for name in runtime.clusters}
+        self.admin = self._new_admin(runtime.config)
+        opened = self.listening.open_new(runtime.listeners)
         try:
-            opened = self.listening.open_new(self.runtime.listeners)
             self.admin.bind()
-        except (CannotListen, AdminAddressError) as error:
-            raise StartError(str(error)) from error
-        self.listening.install(self.runtime.listeners, opened)
-        self._bound_already = True
+        except BaseException:
+            self.listening.close_unused(opened)
+            raise
+        self.listening.install(runtime.listeners, opened, self.drain_timeout_s)
 
     def startService(self) -> None:
         """Serve."""
@@ -163,15 +157,20 @@ class GatewayService(Service):
             membership.startService()
         self.admin.startService()
         self.listening.start()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLD)
+        warm = DeferredList([each.warm_deferred() for each in self.memberships.values()])
+        warm.addCallback(self._warmed)
         for key, bound in self.listening.bound.items():
             self._log.info("{kind} listens on {address} for {hosts}", kind=bound.kind, address=str(key),
                            hosts=", ".join(bound.hosts))
         self._log.info("generation {generation} serves: {listeners} listeners, {hosts} virtual hosts, {clusters} clusters",
                        generation=self.generation, listeners=len(self.listening.bound), hosts=len(self.runtime.hosts),
                        clusters=len(self.runtime.clusters))
+
+    def _warmed(self, result: object) -> None:
+        if not self.draining:
+            self._log.info("every cluster has had its first probes, or their time is up: ready")
+            if self.on_warm is not None:
+                self.on_warm()
 
     def stopService(self) -> Deferred[Any]:
         """Drain, then stop everything; the Deferred fires when nothing of ours is left."""
@@ -216,6 +215,8 @@ class GatewayService(Service):
         self.draining = True
         self._log.info("draining: {connections} connections are open", connections=self.listening.connections)
         self.listening.drain()
+        if self._ahead is not None:
+            self._ahead.stop()              # a reload that waits for its new clusters gives up
 
     def abandon(self) -> None:
         """Stop without waiting for anybody (SIGQUIT, a second Ctrl-C)."""
@@ -254,90 +255,124 @@ class GatewayService(Service):
             self._next_reload()
 
     async def _reload(self) -> dict[str, Any]:
+        if self.access_log is not None:
+            self.access_log.reopen()        # SIGHUP is also how log rotation asks for a new file, whatever becomes of the rest
         if self.draining:
-            return self._rejected(["the gateway drains"])
+            return self._rejected([_DRAINS])
         try:
-            config = await self._read()
+            config = await self._in_slices(self._loader.steps())
             if config.digest == self.runtime.config.digest:
                 self._log.info("reload: nothing has changed")
-                if self.access_log is not None:
-                    self.access_log.reopen()    # SIGHUP is also how log rotation asks for a new file
+                self.last_reload_error = ""
                 return {"ok": True, "generation": self.generation, "changes": []}
-            runtime = build(config, self.runtime, self._makings)
+            runtime = await self._in_slices(building(config, self.runtime, self._makings))
         except ConfigErrors as errors:
-            return self._rejected([f"{problem.place}: {problem.message}" for problem in errors.problems])
+            return self._rejected([f"{problem.place}: {problem.message}" for problem in errors.problems
+                                   if problem.severity is Severity.ERROR])
         except RegistryError as error:
             return self._rejected([str(error)])
         plan = plan_reload(self.runtime, runtime)
+        self._ahead = ahead = _Ahead()
         try:
-            opened = self.listening.open_new(runtime.listeners)
-        except CannotListen as error:
-            return self._rejected([str(error)])
-        fresh = {name: self._membership(name, runtime) for name in plan.clusters_new}
-        for membership in fresh.values():
-            membership.startService()
-        await DeferredList([each.warm_deferred(each.warm_timeout_s) for each in fresh.values()])
-        self._swap(runtime, plan, opened, fresh)
+            await self._prepare(runtime, plan, ahead)
+            problem = _DRAINS if self.draining else ""
+        except (CannotListen, StartError, RegistryError) as error:
+            problem = str(error)
+        except BaseException:
+            self._undo(ahead)
+            raise
+        finally:
+            self._ahead = None
+        if problem:
+            self._undo(ahead)
+            return self._rejected([problem])
+        self._swap(runtime, plan, ahead)
         return {"ok": True, "generation": self.generation, "changes": plan.describe()}
 
-    async def _read(self) -> Config:
-        """The configuration as it is now, read a step a turn."""
-        steps = self._loader.steps()
+    async def _in_slices(self, steps: Generator[None, None, T]) -> T:
+        """Run `steps` to their end, for a few milliseconds in each turn of the reactor."""
+        monotonic = self.deps.monotonic
+        until = monotonic() + _RELOAD_SLICE_S
         while True:
             try:
                 next(steps)
             except StopIteration as done:
-                config: Config = done.value
-                return config
-            turn: Deferred[None] = Deferred()
-            self.loop.soon(lambda turn=turn: turn.callback(None))   # type: ignore[misc]
-            await turn
+                value: T = done.value
+                return value
+            if monotonic() >= until:
+                turn: Deferred[None] = Deferred()
+                self.loop.soon(lambda turn=turn: turn.callback(None))   # type: ignore[misc]
+                await turn
+                until = monotonic() + _RELOAD_SLICE_S
 
-    def _swap(self, runtime: Runtime, plan: Plan, opened: Any, fresh: dict[str, Membership]) -> None:
+    async def _prepare(self, runtime: Runtime, plan: Plan, ahead: _Ahead) -> None:
+        """Everything that can fail, and the wait for the new clusters' first probes.
+
+        Raises `CannotListen`, StartError or RegistryError. Whatever happens, what `ahead` has by then is to be used or undone.
+        """
+        if self.draining:
+            return
+        ahead.opened = self.listening.open_new(runtime.listeners)
+        if other_access_log(self.runtime.config, runtime.config):
+            ahead.access_log = self._open_access_log(runtime.config)
+        for name in plan.clusters_new:
+            ahead.fresh[name] = self._membership(name, runtime)
+        for membership in ahead.fresh.values():
+            membership.startService()
+        await DeferredList([each.warm_deferred(each.warm_timeout_s) for each in ahead.fresh.values()])
+
+    def _undo(self, ahead: _Ahead) -> None:
+        """The swap will not come."""
+        ahead.stop()
+        for membership in ahead.fresh.values():
+            membership.cluster.retire()
+        self.listening.close_unused(ahead.opened)
+        if ahead.access_log is not None:
+            ahead.access_log.close()
+
+    def _swap(self, runtime: Runtime, plan: Plan, ahead: _Ahead) -> None:
         """Everything that can fail is behind us: from the next request on the new configuration serves."""
         old, self.runtime = self.runtime, runtime
-        self.listening.install(runtime.listeners, opened)
-        self.listening.start()
-        for name in plan.clusters_gone:
-            self.memberships.pop(name).stopService()
-            old.clusters[name].retire()
-        self.memberships.update(fresh)
-        self.memberships = {name: self.memberships[name] for name in runtime.clusters}
-        self._follow_gateway(old.config, runtime.config)
         self.generation += 1
         self.config_wall = self.deps.wall()
         self.last_reload_error = ""
+        gone = {name: self.memberships.pop(name) for name in plan.clusters_gone}
+        self.memberships.update(ahead.fresh)
+        self.memberships = {name: self.memberships[name] for name in runtime.clusters}
+        self._follow_gateway(old.config, runtime.config, ahead.access_log)
+        self.listening.install(runtime.listeners, ahead.opened, self.drain_timeout_s)
+        self.listening.start()
+        for name, membership in gone.items():
+            membership.stopService()
+            old.clusters[name].retire()
+        old.retire(runtime)
         self._log.info("generation {generation} serves: {changes}", generation=self.generation,
                        changes="; ".join(plan.describe()) or "only values changed")
+        for warning in runtime.config.warnings[:_MOST_WARNINGS]:
+            self._log.warn("{place}: {message}", place=str(warning.place), message=warning.message)
 
-    def _follow_gateway(self, old: Config, new: Config) -> None:
-        """What the `gateway:` part says of this process."""
+    def _follow_gateway(self, old: Config, new: Config, access_log: AccessLog | None) -> None:
+        """What the `gateway:` part says of this process; `access_log` is the new one where there shall be another."""
         gateway = new.gateway
-        self.drain_timeout_s = gateway.drain_timeout_s or DRAIN_TIMEOUT_S
-        if gateway.max_connections is not None:
-            self.loop.open_limit = gateway.max_connections
+        self.drain_timeout_s = drain_timeout_s(new)
+        self.loop.open_limit = self._most_connections(new)
+        self.loop.room_again()
         if self._process_log is not None:
             self._process_log.set_level(gateway.log_level.value)
-        if gateway.access_log != old.gateway.access_log:
-            self._change_access_log(new)
-        elif self.access_log is not None:
-            self.access_log.reopen()
+        if other_access_log(old, new):
+            before, self.access_log = self.access_log, access_log
+            self.plane.access = self._sink()
+            self.admin.access = access_log
+            if access_log is not None:
+                access_log.start()
+            if before is not None:
+                before.close()
         if (gateway.admin, gateway.monitor) != (old.gateway.admin, old.gateway.monitor):
             self._log.warn("gateway.admin and gateway.monitor changed: that takes a restart")
 
-    def _change_access_log(self, config: Config) -> None:
-        try:
-            following = self._open_access_log(config)
-        except StartError as error:
-            self._log.error("the access log stays where it is: {error}", error=error)
-            return
-        before, self.access_log = self.access_log, following
-        self.plane.access = self._sink()
-        self.admin.access = following
-        if following is not None:
-            following.start()
-        if before is not None:
-            before.close()
+    def _most_connections(self, config: Config) -> int:
+        """Client connections that may be open at once."""
+        return config.gateway.max_connections or stream_limit(self._open_files)
 
     def _rejected(self, problems: list[str]) -> dict[str, Any]:
         self.reloads_rejected += 1
@@ -355,37 +390,28 @@ class GatewayService(Service):
 
     def _refused_endpoint(self, address: str, port: int) -> str:
         """Endpoints may not be the gateway's own admin interface (DECISIONS: Process)."""
-        here = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        return "it is this gateway's own admin address" if here in self.admin.addresses else ""
+        to = ip_address(address)
+        to = getattr(to, "ipv4_mapped", None) or to     # the kernel takes ::ffff:127.0.0.1 for 127.0.0.1…
+        names = ("127.0.0.1", "::1") if to.is_unspecified else (str(to),)   # …and all zeros for this host
+        refused = any(where(name, port) in self.admin.addresses for name in names)
+        return "it is this gateway's own admin address" if refused else ""
 
     def _open_access_log(self, config: Config) -> AccessLog | None:
-        wanted = config.gateway.access_log
-        if wanted is not None and wanted.path is not None:
-            path, format = wanted.path, wanted.format.value
-        elif self.access_log_to_stdout:
-            path, format = "-", "text"
-        else:
-            return None
-        if path != "-":
-            path = beside(config.gateway_place.file, path)
-        try:
-            return AccessLog(path, format, self.loop.clock, self.deps.wall, site=config.gateway.site_name,
-                             hostname=socket.gethostname())
-        except OSError as error:
-            raise StartError(f"gateway.access_log: {path} cannot be written: {error.strerror}") from error
+        return open_access_log(config, self.loop.clock, self.deps.wall, to_stdout=self.access_log_to_stdout)
 
     def _sink(self) -> AccessSink:
-        return self.access_log if self.access_log is not None else _NoAccessLog()
+        return self.access_log if self.access_log is not None else NoAccessLog()
 
     def _new_admin(self, config: Config) -> AdminService:
-        return AdminService(self, _AdminConfig(config), self.deps.reactor, self.deps.monotonic, access=self.access_log,
+        return AdminService(self, AdminConfig(config), self.deps.reactor, self.deps.monotonic, access=self.access_log,
                             unrouted=self.plane.unrouted)
 
     # -- GatewayView ---------------------------------------------------------------------------------------------------
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether it may be sent traffic, and what is missing if not."""
-        missing = [f"cluster {name}: {each.missing()}" for name, each in self.memberships.items() if not each.warm]
+        missing = [f"listener {each.name}: {each.problem}" for each in self.listening.bound.values() if each.problem]
+        missing += [f"cluster {name}: {each.missing()}" for name, each in self.memberships.items() if not each.warm]
         if self.draining:
             missing.append("it drains")
         if not self.running:
@@ -410,13 +436,13 @@ class GatewayService(Service):
 
     def virtual_hosts(self) -> list[dict[str, Any]]:
         """Every virtual host with its domains, listeners and routes."""
-        where: dict[str, list[str]] = {}
+        listeners: dict[str, list[str]] = {}
         for bound in self.listening.bound.values():
             for name in bound.hosts:
-                where.setdefault(name, []).append(bound.name)
+                listeners.setdefault(name, []).append(bound.name)
         return [{
             "name": host.name, "namespace": host.namespace, "proxy": host.proxy, "domains": list(host.domains),
-            "place": str(host.place), "listeners": where.get(name, []),
+            "place": str(host.place), "listeners": listeners.get(name, []),
             "routes": [{
                 "name": route.name, "place": str(route.place), "requests": sum(route.counters.status),
                 "clusters": [each.cluster.name if each.cluster is not None else None for each in route.destinations],

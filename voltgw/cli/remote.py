@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import socket
 import sys
 from typing import Any, Final
@@ -13,21 +14,23 @@ from voltgw.values.defaults import ADMIN_ADDRESS, ADMIN_PORT
 
 #: The admin interface answers from memory; a gateway that takes longer is in trouble.
 TIMEOUT_S: Final = 10.0
-#: Exit status when no gateway answers.
+#: Exit status when we may not ask, or got an answer that is no gateway's…
+REFUSED_STATUS: Final = 1
+#: …and when no gateway answers.
 UNREACHABLE_STATUS: Final = 3
 
 
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_S)
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:
         """Connect to the socket instead of a host."""
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(TIMEOUT_S)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
@@ -35,18 +38,24 @@ def parser(command: str, doc: str) -> argparse.ArgumentParser:
     """What all these commands take."""
     made = argparse.ArgumentParser(prog=f"voltgw {command}", description=doc)
     made.add_argument("--admin", metavar="WHERE", default=f"{ADMIN_ADDRESS}:{ADMIN_PORT}",
-                      help="address:port, or the path of the unix socket (default: %(default)s)")
+                      help="address:port, a port, or the path of the unix socket (default: %(default)s)")
     made.add_argument("--json", action="store_true", help="print the answer as it came")
     return made
 
 
-def ask(where: str, method: str, path: str) -> tuple[int, Any]:
-    """Status and JSON of an answer. Raises OSError when nobody answers there."""
+def ask(where: str, method: str, path: str, timeout_s: float = TIMEOUT_S) -> tuple[int, Any]:
+    """Status and JSON of an answer.
+
+    `where` is ``address:port``, a port of this machine, or the path of a unix socket. Raises OSError or HTTPException when
+    nobody answers there, and ValueError when the answer is not JSON.
+    """
     connection: http.client.HTTPConnection
-    if "/" in where:
-        connection = _UnixConnection(where)
+    if where.isdigit():
+        where = f"{ADMIN_ADDRESS}:{where}"
+    if "/" in where or os.path.exists(where):
+        connection = _UnixConnection(where, timeout_s)
     else:
-        connection = http.client.HTTPConnection(where, timeout=TIMEOUT_S)
+        connection = http.client.HTTPConnection(where, timeout=timeout_s)
     try:
         connection.request(method, path, headers={"Accept": "application/json"})
         response = connection.getresponse()
@@ -55,10 +64,25 @@ def ask(where: str, method: str, path: str) -> tuple[int, Any]:
         connection.close()
 
 
-def answer(where: str, method: str, path: str) -> tuple[int, Any] | None:
+def answer(where: str, method: str, path: str, timeout_s: float = TIMEOUT_S) -> tuple[int, Any] | None:
     """`ask`, or None after saying that no gateway answers there."""
     try:
-        return ask(where, method, path)
+        return ask(where, method, path, timeout_s)
+    except TimeoutError:
+        print(f"voltgw: the gateway at {where} gave no answer within {timeout_s:g} s", file=sys.stderr)
     except (OSError, http.client.HTTPException, ValueError) as error:
         print(f"voltgw: no gateway answers at {where}: {error}", file=sys.stderr)
-        return None
+    return None
+
+
+def question(where: str, path: str, *keys: str) -> tuple[int, dict[str, Any]]:
+    """An exit status for failures (0 = none), and the JSON object that `path` answers; it has `keys`."""
+    got = answer(where, "GET", path)
+    if got is None:
+        return UNREACHABLE_STATUS, {}
+    status, facts = got
+    if status != 200 or not isinstance(facts, dict) or not all(key in facts for key in keys):
+        why = facts.get("error") if isinstance(facts, dict) else None
+        print(f"voltgw: {where} is not the admin interface of a gateway: {why or f'it answers {status}'}", file=sys.stderr)
+        return REFUSED_STATUS, {}
+    return 0, facts

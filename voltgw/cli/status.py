@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 
-from voltgw.cli.remote import UNREACHABLE_STATUS, answer, parser
+from voltgw.cli.remote import parser, question
 
 
 def run(arguments: list[str]) -> int:
-    """Print it; exit status 0 when it is ready, 1 when it is not, 3 when no gateway answers."""
+    """Print it; exit status 0 when it is ready, 1 when it is not (or is no gateway), 3 when nobody answers."""
     options = parser("status", "Say whether the running gateway is ready, and what it serves.").parse_args(arguments)
-    got = answer(options.admin, "GET", "/")
-    if got is None:
-        return UNREACHABLE_STATUS
-    facts = got[1]
+    failed, facts = question(options.admin, "/", "version", "ready")
+    if failed:
+        return failed
     if options.json:
         print(json.dumps(facts, indent=2))
     else:

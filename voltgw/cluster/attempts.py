@@ -2,9 +2,10 @@
 
 Made only after a first try has failed, so that a request that succeeds pays nothing for it. Without a retry policy:
 
-- nothing was sent (the connection could not be made): once more, on another endpoint. This takes nothing from the default
-  retry budget (an operator's own limit holds for it too), which is there to keep an overloaded cluster from being sent its work twice: a refused connection is no work, and
-  when one of three endpoints dies, a third of all requests meet one until health checks have noticed;
+- nothing was sent (the connection could not be made): once more, on another endpoint. This takes nothing from the
+  default retry budget (an operator's own limit holds for it too), which is there to keep an overloaded cluster from
+  being sent its work twice: a refused connection is no work, and when one of three endpoints dies, a third of all
+  requests meet one until health checks have noticed;
 - a *reused* connection was closed before the first byte of the answer: the endpoint may have closed it for being idle
   in the moment in which we used it, so an idempotent request whose body can be sent again goes out once more on a
   fresh connection (RFC 9110 9.2.2, RFC 9112 9.3.1);

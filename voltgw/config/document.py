@@ -20,7 +20,7 @@ from voltgw.config.places import Defaults, File, Origin
 from voltgw.config.reader import MISSING, Missing, Reader, State
 from voltgw.config.schema import Each, Nested, Partial, Rule, field, message, plan_of, read_message
 from voltgw.config.short_form import ShortLoadBalancer
-from voltgw.config.suggest import did_you_mean
+from voltgw.config.suggest import did_you_mean, nearest
 from voltgw.config.types import Choice, Text, tagged
 from voltgw.config.values import FrozenMap
 from voltgw.config.views import Places, lower
@@ -221,8 +221,11 @@ def read_object(node: Node, reader: Reader, file: File, defaults: Mapping[str, D
             listed.append((key, value))
         elif name not in _FORGOTTEN:
             bad = True
+            meant = nearest(name, OBJECT[:3])
             reader.wrong(key, "VG0101", f"unknown field {describe(key)} in an object",
-                         did_you_mean(name, OBJECT[:3]) or "an object has kind, metadata and spec")
+                         f'did you mean "{meant}"?' if meant is not None else "an object has kind, metadata and spec")
+            if meant is not None:
+                parts.setdefault(meant, (key, value))   # so that it is not said to be missing, and is looked into
     if "items" in parts and not bad:
         items = parts["items"][1]
         for item in items.value if isinstance(items, SequenceNode) else ():

@@ -142,12 +142,6 @@ def _field_text(text: str) -> str:
     return text.strip(" \t")
 
 
-def _methods(text: str) -> str:
-    if text != "*" and not all(_TOKEN.fullmatch(part.strip()) for part in text.split(",")):
-        raise ValueError(f"{text!r} is not a list of methods such as GET, POST")
-    return text
-
-
 def _object_name(text: str) -> str:
     if len(text) > 253 or not _OBJECT_NAME.fullmatch(text):
         raise ValueError(f"{text!r} is not a name: letters, digits and inside it . _ - (at most 253)")
@@ -173,6 +167,63 @@ HTTP_PATH: Final = Format("path that begins with /", _http_path, pattern="^/[!-~
 HEADER_NAME: Final = Format("header name", _header_name, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 EDITED_HEADER: Final = Format("header name", _edited_header, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 FIELD_TEXT: Final = Format("header value", _field_text)
-METHODS: Final = Format("methods, joined by commas", _methods)
 OBJECT_NAME: Final = Format("object name", _object_name, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
 HEX: Final = Format("hexadecimal bytes", _hex, pattern="^([0-9a-fA-F]{2})*$")
+
+
+# -- what only kinds that nothing acts on yet hold ----------------------------------------------------------------------
+
+_TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_UUID: Final = re.compile(r"[a-fA-F0-9]{8}-(?:[a-fA-F0-9]{4}-){3}[a-fA-F0-9]{12}")
+_JA3: Final = re.compile(r"[0-9a-fA-F]{32}")
+_JA4: Final = re.compile(r"[0-9A-Za-z_]{36}")
+_WAF_RULE: Final = re.compile(r"WAF_RULE_[0-9]{6}")
+_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "COPY"))
+
+
+def _ipv6(text: str) -> str:
+    try:
+        return str(ipaddress.IPv6Address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv6 address") from None
+
+
+def _ipv4_prefix(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(text, strict=False))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv4 prefix such as 192.0.2.0/24") from None
+
+
+def _ipv6_prefix(text: str) -> str:
+    try:
+        return str(ipaddress.IPv6Network(text, strict=False))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv6 prefix such as 2001:db8::/32") from None
+
+
+def _methods(text: str) -> str:
+    """Methods with commas between them, or one ``*`` (the Fetch standard's)."""
+    for method in text.split(","):
+        if method.strip() not in _METHODS and text.strip() != "*":
+            raise ValueError(f"{method.strip()!r} is not one of the methods {', '.join(sorted(_METHODS))}")
+    return text
+
+
+def _like(pattern: re.Pattern[str], words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"{text!r} is not {words}")
+        return text
+    return read
+
+
+IPV6: Final = Format("IPv6 address", _ipv6, schema_format="ipv6")
+IPV4_PREFIX: Final = Format("IPv4 prefix", _ipv4_prefix)
+IPV6_PREFIX: Final = Format("IPv6 prefix", _ipv6_prefix)
+METHODS: Final = Format("methods with commas between them", _methods)
+TIMESTAMP: Final = Format("time such as 2026-01-31T12:00:00Z", _like(_TIMESTAMP, "a time such as 2026-01-31T12:00:00Z"))
+UUID: Final = Format("UUID", _like(_UUID, "a UUID"))
+JA3: Final = Format("JA3 fingerprint", _like(_JA3, "a JA3 fingerprint: 32 hexadecimal digits"))
+JA4: Final = Format("JA4 fingerprint", _like(_JA4, "a JA4 fingerprint: 36 characters"))
+WAF_RULE: Final = Format("core rule", _like(_WAF_RULE, "the name of a core rule such as WAF_RULE_942100"))

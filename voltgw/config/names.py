@@ -33,9 +33,11 @@ class Reference(Type[Ref, None]):
         if not isinstance(node, MappingNode):
             return reader.wrong(node, "VG0102", f"expected {self.words}, found {describe(node)}")
         found: dict[str, tuple[Node, str]] = {}
+        unknown = False
         for key, value in node.value:
             field = key.value if isinstance(key, ScalarNode) else ""
             if field not in ("name", "namespace", "tenant", "kind", "uid"):
+                unknown = True
                 reader.wrong(key, "VG0101", f"unknown field {describe(key)} in a reference",
                              did_you_mean(field, ("name", "namespace", "tenant", "kind", "uid")))
             elif field in found:
@@ -46,7 +48,7 @@ class Reference(Type[Ref, None]):
                     return MISSING
                 found[field] = (value, text)
         if "name" not in found:
-            return reader.wrong(node, "VG0105", "a reference needs a name")
+            return MISSING if unknown else reader.wrong(node, "VG0105", "a reference needs a name")
         if "kind" in found and found["kind"][1] and self.kinds and not self._fits(found["kind"][1]):
             return reader.wrong(found["kind"][0], "VG0104", f'this must refer to a {" or ".join(self.kinds)}, not a '
                                 f'"{found["kind"][1]}"')

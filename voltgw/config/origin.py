@@ -33,7 +33,8 @@ QUOTED: Final = "quoted"
 COLLECTION: Final = "collection"
 
 NULLS: Final = frozenset(("", "~", "null", "Null", "NULL"))
-_ANCHOR: Final = re.compile(r"(?:^|[\s\[{,:-])&[^\s\[\]{},]", re.MULTILINE)
+#: What looks like an anchor: few files have one, and only those can have aliases.
+ANCHOR: Final = re.compile(r"(?:^|[\s\[{,:-])&[^\s\[\]{},]", re.MULTILINE)
 _SURROGATES: Final = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _UNPAIRED: Final = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
@@ -137,7 +138,7 @@ def documents(source: Source) -> Iterator[Node]:
     blow up. Tags are refused where values are read, since only there the path to them is known.
     """
     parser = _Parser(source.text)
-    aliases = _ANCHOR.search(source.text) is not None
+    aliases = ANCHOR.search(source.text) is not None
     try:
         while parser.check_node():
             root = parser.get_node()

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from voltgw.config.origin import ANCHOR
+
 #: Files below this many characters are read as a whole: it takes less than 20 ms, and nothing can be gained.
 SMALL: Final = 48 * 1024
 #: Objects that are parsed together: about 10 ms, and one parser for all of them.
@@ -47,8 +49,8 @@ class Cut(NamedTuple):
 
 def cut(text: str) -> Cut | None:
     """The pieces of a file; None when it is small or cannot be cut into at least two."""
-    if len(text) < SMALL or "\r" in text.replace("\r\n", "") or _UNUSUAL.search(text):
-        return None
+    if len(text) < SMALL or "\r" in text.replace("\r\n", "") or _UNUSUAL.search(text) or ANCHOR.search(text):
+        return None                             # an anchor is one for the whole of a document
     pieces: list[Piece] = []
     rests: list[str] = []
     for start, end in _documents(text):

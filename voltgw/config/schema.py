@@ -22,7 +22,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 
 from voltgw.config.origin import COLLECTION, PLAIN, QUOTED, describe, is_null
 from voltgw.config.reader import MISSING, Missing, Reader, State
-from voltgw.config.suggest import did_you_mean
+from voltgw.config.suggest import nearest
 from voltgw.config.types import Schema, Type, tagged
 from voltgw.errors import Severity
 
@@ -76,13 +76,14 @@ def field(type: Type[V, D], doc: str, *, required: Literal[True], since: str = .
 def field(type: Type[V, D], doc: str, *, required: Literal[False] = False, since: str = ..., group: str = ...,
           state: State = ..., aliases: tuple[str, ...] = ..., absent: str = ..., example: str = ..., name: str = ...,
           internal: bool = ...) -> V | D: ...
-def field(type: Type[V, D], doc: str, *, required: bool = False, since: str = "2020", group: str = "",
+def field(type: Type[V, D], doc: str, *, required: bool = False, since: str | None = None, group: str = "",
           state: State = State.ACTS, aliases: tuple[str, ...] = (), absent: str = "", example: str = "", name: str = "",
           internal: bool = False) -> Any:
     """Declare one field of a message.
 
-    `since` is objects.md's column; `group` its oneof group; `state` what voltgw does with it; `name` is only needed where
-    the field's name already ends like the type's suffix. A dagger in `since` marks what was never published.
+    `since` is objects.md's column (None = what the message's ``SINCE`` says); `group` its oneof group; `state` what voltgw
+    does with it; `name` is only needed where the field's name already ends like the type's suffix. A dagger in `since` marks
+    what was never published.
     """
     options = {"since": since, "group": group, "required": required, "state": state, "aliases": aliases, "absent": absent,
                "example": example, "name": name, "internal": internal}
@@ -113,8 +114,9 @@ class Message:
 def message(cls: type[T]) -> type[T]:
     """Make a message of a class whose annotated attributes are all `field`\\ s.
 
-    A method ``rules(self) -> Iterable[Rule]`` may check what one field alone cannot know; a class variable ``READ_ONLY``
-    names fields that the API writes into what it returns: they are taken and forgotten.
+    A method ``rules(self) -> Iterable[Rule]`` may check what one field alone cannot know. Of the class variables,
+    ``READ_ONLY`` names fields that the API writes into what it returns (they are taken and forgotten), and ``SINCE`` says
+    since when its fields are there, where they do not say it themselves: "2020" without it, "" = not recorded.
     """
     namespace = {k: v for k, v in vars(cls).items() if k not in ("__dict__", "__weakref__")}
     made = type(cls.__name__, (Message,), namespace)
@@ -129,7 +131,8 @@ class Plan:
     def __init__(self, cls: type[Any]) -> None:
         self.cls = cls
         self.doc = _docstring(cls)
-        self.decls = tuple(_declared(f) for f in dataclasses.fields(cls))
+        since: str = getattr(cls, "SINCE", "2020")
+        self.decls = tuple(_declared(f, since) for f in dataclasses.fields(cls))
         self.by_key: dict[str, Decl] = {}
         self.by_attribute = {decl.attribute: decl for decl in self.decls}
         read_only: tuple[str, ...] = getattr(cls, "READ_ONLY", ())
@@ -144,7 +147,6 @@ class Plan:
                 self.groups.setdefault(decl.group, []).append(decl)
         self.required = tuple(decl for decl in self.decls if decl.required)
         self.rules: Callable[[Any], Iterable[Rule]] | None = getattr(cls, "rules", None)
-
 
     def decl(self, name: str) -> Decl | None:
         """The field called `name`, as a file or as the value's attribute spells it."""
@@ -235,6 +237,7 @@ def read_message(plan: Plan, node: Node, reader: Reader, under: Partial | None =
         return tagged(node, reader)
     values: dict[str, Any] = {}
     nodes: dict[str, Node] = {}
+    taken: set[str] = set()
     bad = False
     for key, value in entries_of(plan, node.value):
         name = key.value if isinstance(key, ScalarNode) else None
@@ -243,22 +246,25 @@ def read_message(plan: Plan, node: Node, reader: Reader, under: Partial | None =
             if name in plan.ignored:
                 continue
             bad = True
-            _unknown(plan, key, reader)
+            meant = _unknown(plan, key, reader)
+            if meant is not None:
+                nodes.setdefault(meant.attribute, key)      # so that it is not said to be missing, too
             continue
         attribute = decl.attribute
-        if attribute in nodes:
+        if attribute in nodes and attribute in taken:
             bad = True
             reader.wrong(key, "VG0005", f'"{name}" stands here twice',
                          related=(("the first one", reader.place(nodes[attribute])),))
             continue
         nodes[attribute] = key
+        taken.add(attribute)
         if is_null(value):
             continue
         got = _read_field(decl, value, reader, under, partial)
         if got is MISSING:
             bad = True
             continue
-        if decl.type.absent(got) or got == "" and not decl.group:
+        if decl.type.absent(got) or not decl.group and isinstance(got, str) and not got:
             continue
         values[attribute] = got
         nodes[attribute] = value
@@ -277,7 +283,7 @@ def read_message(plan: Plan, node: Node, reader: Reader, under: Partial | None =
         if decl.attribute not in values and decl.attribute not in nodes:
             bad = True
             reader.wrong(node, "VG0105", f'"{decl.name}" is missing here: {decl.doc}')
-        elif decl.attribute not in values and not bad:
+        elif decl.attribute not in values and decl.attribute in taken and not bad:
             bad = True
             reader.wrong(nodes[decl.attribute], "VG0105", f'"{decl.name}" must have a value: {decl.doc}')
     if bad:
@@ -325,7 +331,8 @@ def entries_of(plan: Plan | None, entries: list[tuple[Node, Node]]) -> Iterable[
     return result
 
 
-def _unknown(plan: Plan, key: Node, reader: Reader) -> None:
+def _unknown(plan: Plan, key: Node, reader: Reader) -> Decl | None:
+    """Report a key that is no field; returns the field that was probably meant."""
     if not isinstance(key, ScalarNode):
         reader.wrong(key, "VG0102", f"expected the name of a field, found {describe(key)}")
     elif key.tag not in (PLAIN, QUOTED):
@@ -334,8 +341,11 @@ def _unknown(plan: Plan, key: Node, reader: Reader) -> None:
         reader.wrong(key, "VG0101", 'unknown field "<<"',
                      "YAML 1.2 has no merge keys; `defaults:` does the same for all objects")
     else:
-        reader.wrong(key, "VG0101", f'unknown field "{key.value}"' + (f" in {plan.doc}" if not plan.decls else ""),
-                     did_you_mean(key.value, plan.by_key) or _fields_hint(plan))
+        near = nearest(key.value, plan.by_key)
+        reader.wrong(key, "VG0101", f'unknown field "{key.value}"',
+                     f'did you mean "{near}"?' if near is not None else _fields_hint(plan))
+        return plan.by_key[near] if near is not None else None
+    return None
 
 
 def _fields_hint(plan: Plan) -> str:
@@ -435,9 +445,9 @@ def message_schema(cls: type[Any], definitions: dict[str, Schema]) -> Schema:
     return result
 
 
-def _declared(f: dataclasses.Field[Any]) -> Decl:
+def _declared(f: dataclasses.Field[Any], since: str) -> Decl:
     marked: _Marked = f.metadata["voltgw"]
-    options = dict(marked.options)
+    options = {**marked.options, "since": since if marked.options["since"] is None else marked.options["since"]}
     name = options.pop("name") or f.name.removesuffix(marked.type.suffix).removesuffix("_")
     return Decl(name=name, attribute=f.name, type=marked.type, doc=marked.doc, deep=_deep(marked.type), **options)
 

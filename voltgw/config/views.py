@@ -61,7 +61,8 @@ def lower(form: ShortLoadBalancer, places: Places) -> list[Object[Any]]:
 
     def made(kind: str, spec: Any, place: Place, parts: Mapping[tuple[str | int, ...], Place], *, called: str = name,
              metadata: Metadata | None = None) -> Object[Any]:
-        return Object(kind, metadata or Metadata(name=called, namespace=DEFAULT_NAMESPACE), spec, Made(place, parts, title))
+        known = {("metadata",): places.of("name"), **parts}
+        return Object(kind, metadata or Metadata(name=called, namespace=DEFAULT_NAMESPACE), spec, Made(place, known, title))
 
     objects = [
         made("virtual_host", VirtualHostSpec(

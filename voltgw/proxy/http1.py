@@ -83,7 +83,7 @@ class Downstream:
         "_asked", "_attempts", "_begun", "_cluster", "_counters", "_dial", "_endpoint", "_factory", "_forwarded", "_held",
         "_left", "_limit", "_limit_at", "_parse", "_paused", "_plane", "_producing", "_replayable", "_scanner", "_seen",
         "_served", "_stalled", "_upstream", "_wire",
-        "body_timeout_s", "connected_wall", "deadline", "deadline_slot", "exchange", "host", "listener",
+        "answering", "body_timeout_s", "choked", "connected_wall", "deadline", "deadline_slot", "exchange", "host", "listener",
         "local_address", "local_port", "monotonic", "must_close", "peer_address", "peer_port", "phase", "route", "scheme",
         "sni", "tls_cipher", "tls_version", "transport", "wall",
     )
@@ -104,6 +104,8 @@ class Downstream:
         self.route: Route | None = None
         self.host: VirtualHost | None = None
         self.must_close = False             # the present answer is the last one on this connection
+        self.choked = False                 # the client does not read what we write
+        self.answering: Upstream | None = None      # whose answer's body is on its way to the client
         self.body_timeout_s = BODY_IDLE_TIMEOUT_S
         self.deadline = 0.0
         self.deadline_slot = NO_SLOT
@@ -141,6 +143,7 @@ class Downstream:
     def makeConnection(self, transport: Any) -> None:
         """The client is connected: it has a head's time to say something."""
         self.transport = transport
+        transport.registerProducer(_Backlog(self), True)
         self._factory.connections.add(self)
         self.deadline = self.monotonic() + self._factory.head_timeout_s
         self._plane.deadlines.schedule(self)
@@ -538,6 +541,25 @@ class Downstream:
     def stopProducing(self) -> None:
         """The endpoint is gone; `upstream_failed` says so in a moment."""
 
+    # -- what the client has not read yet ------------------------------------------------------------------------------
+
+    def backed_up(self) -> None:
+        """More than the high-water mark waits for the client: the answer on its way stops, the next one does not begin."""
+        self.choked = True
+        if self.answering is not None:
+            self.answering.pause()
+
+    def caught_up(self) -> None:
+        """The client has read most of it."""
+        self.choked = False
+        if self.answering is not None:
+            self.answering.resume()
+        elif self.phase == READY:
+            if not self._paused:
+                self.transport.resumeProducing()
+            if self._held:
+                self._plane.soon(self._next)
+
     # -- the answer ----------------------------------------------------------------------------------------------------
 
     def answered(self, upstream: Upstream, now: float) -> None:
@@ -595,7 +617,9 @@ class Downstream:
         self.deadline = deadline = now + self._factory.keep_alive_timeout_s
         if self.deadline_slot > deadline * _TICKS + 1:
             self._plane.deadlines.schedule(self)
-        if self._held:
+        if self.choked:
+            self.transport.pauseProducing()         # `caught_up` goes on
+        elif self._held:
             self._plane.soon(self._next)
 
     def interim(self, status: int, wire: bytes) -> None:
@@ -609,7 +633,7 @@ class Downstream:
 
     def _next(self) -> None:
         """Look at what the client sent ahead, one request a turn, so that it cannot starve the others."""
-        if self.phase != READY or not self._held:
+        if self.phase != READY or not self._held or self.choked:
             return
         data, self._held = self._held, b""
         if self._paused:
@@ -636,7 +660,9 @@ class Downstream:
             return
         self.phase = READY
         self._set_deadline(now + self._factory.keep_alive_timeout_s)
-        if self._held:
+        if self.choked:
+            self.transport.pauseProducing()         # `caught_up` goes on
+        elif self._held:
             self._plane.soon(self._next)
 
     def _fail(self, error: ProxyError, now: float) -> None:
@@ -715,6 +741,8 @@ class Downstream:
             self._leave(now)                # it has said that it will send no more, and has not
             return
         self.phase = LINGER
+        self.choked = False
+        self.transport.unregisterProducer()
         self._scanner = None
         self._held = b""
         self._left = LINGER_BYTES
@@ -730,6 +758,8 @@ class Downstream:
 
     def _leave(self, now: float) -> None:
         """Close when everything written has gone; a client that does not read it is not waited for without end."""
+        if self.phase != LINGER:
+            self.transport.unregisterProducer()
         self.phase = CLOSED
         self._set_deadline(now + self.body_timeout_s)
         self.transport.loseConnection()
@@ -749,7 +779,7 @@ class Downstream:
     def expired(self, now: float) -> None:
         """The deadline of the present phase has passed."""
         phase = self.phase
-        if phase == READY and not self._held:
+        if phase == READY and (not self._held or self.choked):
             self._leave(now)                            # an idle connection: closing is answer enough
             return
         if phase == LINGER:
@@ -877,6 +907,31 @@ class Downstream:
             chain.append(peer)
         lines = [b"x-forwarded-for: " + b", ".join(chain)] if chain else []
         return b"\r\n".join([*lines, b"x-forwarded-proto: " + self.scheme, b"x-real-ip: " + peer])
+
+
+@implementer(IPushProducer)
+class _Backlog:
+    """The producer of all that is written to a client, from its first answer to its last.
+
+    An answer that streams is bounded by pausing its endpoint. Whole answers need a bound as well: a client that asks on and on
+    without reading would have us keep them all.
+    """
+
+    __slots__ = ("_downstream",)
+
+    def __init__(self, downstream: Downstream) -> None:
+        self._downstream = downstream
+
+    def pauseProducing(self) -> None:
+        """The client does not keep up."""
+        self._downstream.backed_up()
+
+    def resumeProducing(self) -> None:
+        """The client keeps up again."""
+        self._downstream.caught_up()
+
+    def stopProducing(self) -> None:
+        """The client is gone; `Downstream.connectionLost` says so in a moment."""
 
 
 @implementer(IProtocolFactory)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IProtocol, IPushProducer
+from twisted.internet.interfaces import IProtocol
 from zope.interface import implementer
 
 from voltgw.errors import BadResponse, ClientTimeout, ProxyError, UpstreamClosed, UpstreamTimeout
@@ -39,7 +39,7 @@ _TICKS: Final = 1 / TICK_S
 _field: Final = b": ".join
 
 
-@implementer(IProtocol, IPushProducer)
+@implementer(IProtocol)
 class Upstream:
     """A connection to `endpoint`, serving one exchange after another, one at a time."""
 
@@ -72,7 +72,7 @@ class Upstream:
         self._left = 0                      # body bytes still to come (LENGTH)
         self._scanner: ChunkScanner | None = None
         self._encode = False                # we put the body into chunks (the origin ends it by closing)
-        self._producing = False             # registered as the producer of the client's transport
+        self._producing = False             # the client's side knows that an answer's body comes from us
         self.stalled = False                # the client does not take what we produce
 
     # -- IProtocol -------------------------------------------------------------------------------------------------
@@ -206,7 +206,9 @@ class Upstream:
             downstream.answered(self, now)
             return
         self._producing = True
-        downstream.transport.registerProducer(self, True)
+        downstream.answering = self
+        if downstream.choked:
+            self.pause()
         self._touch(now, downstream.body_timeout_s)
         if length < 0 and come:
             self._more(data[start:])
@@ -289,20 +291,17 @@ class Upstream:
         if downstream is not None:
             downstream.crashed()
 
-    # -- IPushProducer, for the client's transport: we produce the answer's body ---------------------------------------
+    # -- for the client's side: we produce the answer's body -----------------------------------------------------------
 
-    def pauseProducing(self) -> None:
+    def pause(self) -> None:
         """The client does not keep up."""
         self.stalled = True
         self.transport.pauseProducing()
 
-    def resumeProducing(self) -> None:
+    def resume(self) -> None:
         """The client keeps up again."""
         self.stalled = False
         self.transport.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """The client is gone; `Downstream.connectionLost` says so in a moment."""
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -396,7 +395,7 @@ class Upstream:
     def _unregister(self) -> None:
         if self._producing and self.downstream is not None:
             self._producing = self.stalled = False
-            self.downstream.transport.unregisterProducer()
+            self.downstream.answering = None
             self.transport.resumeProducing()
 
     def _let_go(self) -> None:

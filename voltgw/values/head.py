@@ -34,8 +34,8 @@ class RequestHead:
     """
 
     __slots__ = (
-        "authority", "connection", "expect_continue", "fields", "forward", "forwarding", "host", "keep_alive", "length", "method",
-        "minor", "path", "port", "query", "target", "underscored", "upgrade",
+        "authority", "connection", "expect_continue", "fields", "forward", "forwarding", "host", "keep_alive", "length",
+        "method", "minor", "path", "port", "query", "target", "underscored", "upgrade",
     )
 
     def __init__(

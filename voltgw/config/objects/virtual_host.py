@@ -9,6 +9,13 @@ from typing import ClassVar
 from voltgw.config.compound import Anything, ListOf, MapOf, refs
 from voltgw.config.contents import Content
 from voltgw.config.formats import DOMAIN, EDITED_HEADER, FIELD_TEXT
+from voltgw.config.objects.authentication import CookieParams
+from voltgw.config.objects.challenges import (
+    CaptchaChallengeType,
+    JavascriptChallengeType,
+    PolicyBasedChallenge,
+    TemporaryUserBlockingType,
+)
 from voltgw.config.objects.headers import (
     CookieManipulationOptionType,
     CookieValueOption,
@@ -24,7 +31,6 @@ from voltgw.config.objects.policies import (
     RetryPolicyType,
     WafType,
 )
-from voltgw.config.objects.secrets import SecretType
 from voltgw.config.objects.tls import CertificateParamsType, DownstreamTlsParamsType, TLSCoalescingOptions
 from voltgw.config.objects.where import VirtualNetworkType
 from voltgw.config.quantities import Duration, Size
@@ -88,54 +94,6 @@ class CompressionType:
         "text/plain, text/xml")
     disable_on_etag_header: bool = field(Flag(), "Leave responses with an ETag alone.")
     remove_accept_encoding_header: bool = field(Flag(), "Do not forward Accept-Encoding.")
-
-
-@message
-class JavascriptChallengeType:
-    """A page whose script the browser must run first."""
-
-    js_script_delay_s: float | None = field(Duration("ms", 1000, 60000), "How long the page makes it wait.", absent="5 s")
-    cookie_expiry_s: float | None = field(Duration("s", 1, 86400), "Then it is challenged again.", absent="1 h")
-    custom_page: bytes | None = field(Content(65536), "The page.")
-    enable_js_challenge: bool = field(Flag(), "The switch of 2020; presence is enough now.", since="2020→2021-02")
-
-
-@message
-class CaptchaChallengeType:
-    """A page that only a person can pass."""
-
-    cookie_expiry_s: float | None = field(Duration("s", 1, 86400), "Then it is challenged again.", absent="1 h")
-    custom_page: bytes | None = field(Content(65536), "The page.")
-    enable_captcha_challenge: bool = field(Flag(), "The switch of 2020; presence is enough now.", since="2020→2021-02")
-
-
-@message
-class TemporaryUserBlockingType:
-    """What a blocked user sees."""
-
-    custom_page: bytes | None = field(Content(65536), "The page.")
-
-
-@message
-class HashKeys:
-    """Keys that sign cookies, and until when."""
-
-    prim_key: SecretType | None = field(Nested(SecretType), "First key.", since="+2020-11")
-    prim_key_expiry: str | None = field(Text(), "Until when it signs (RFC 3339).", since="+2020-11")
-    sec_key: SecretType | None = field(Nested(SecretType), "Second key.", since="+2020-11")
-    sec_key_expiry: str | None = field(Text(), "Until when it signs (RFC 3339).", since="+2020-11")
-
-
-@message
-class CookieParams:
-    """The cookies of an authenticated session."""
-
-    cookie_expiry_s: float | None = field(Duration("s"), "Life of the cookie.", since="+2020-11", absent="1 h")
-    cookie_refresh_interval_s: float | None = field(
-        Duration("s"), "It is renewed this often.", since="+2020-11", absent="50 min")
-    session_expiry_s: float | None = field(Duration("s"), "Longest session.", since="+2020-11", absent="1 d")
-    auth_hmac: HashKeys | None = field(Nested(HashKeys), "Keys that sign the cookies.", since="+2020-11", group="secret_choice")
-    kms_key_hmac: object = field(Anything(), "Keys in the vendor's store.", since="+2020-11", group="secret_choice")
 
 
 @message
@@ -330,8 +288,9 @@ class VirtualHostSpec:
         group="max_requests_per_connection_choice")
     rate_limiter: tuple[Ref, ...] = field(
         refs("rate_limiter", most=1), "Applied to every request of this host.", since="2020→2024-06", state=REFUSES)
-    policy_based_challenge: object = field(
-        Anything(), "Challenges chosen by service policies.", since="†", state=REFUSES, group="challenge_type", internal=True)
+    policy_based_challenge: PolicyBasedChallenge | None = field(
+        Nested(PolicyBasedChallenge), "Challenges chosen by service policies.", since="†", state=REFUSES,
+        group="challenge_type", internal=True)
     voltgw: FrozenMap[str, object] = field(MapOf(Text(), Anything()), "Nothing of our own yet.", state=WARNS)
 
     def rules(self) -> Iterable[Rule]:
