@@ -103,6 +103,7 @@ class Gateway(MultiService):
     def startService(self) -> None:
         """Called by Twisted."""
         self.gateway.on_warm = _freeze
+        self.gateway.on_reloaded = _collect
         super().startService()
         _freeze()
         gc.set_threshold(*_GC_THRESHOLD)
@@ -202,6 +203,11 @@ class Signals:
         """End."""
         self._gateway.abandon()
         self.stop()
+
+
+def _collect() -> None:
+    """Free what the old configuration was, as far as it refers to itself and was made after the start."""
+    gc.collect()
 
 
 def _freeze() -> None:

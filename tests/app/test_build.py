@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from tests.app.making import (
     balancer,
     balancers,
@@ -17,7 +19,6 @@ from tests.app.making import (
     route,
     runtime,
 )
-from twisted.trial.unittest import SynchronousTestCase
 from voltgw.app.build import ListenerKey, Runtime, build, building
 from voltgw.app.load import Loader, at_once
 from voltgw.config.objects.virtual_host import ProxyType
@@ -41,8 +42,8 @@ class CarriedOverTests(SynchronousTestCase):
 
     def test_what_a_cluster_refers_to(self) -> None:
         """A change of an endpoint or a health check that it names makes another cluster, though its own object is the same."""
-        check = "- {kind: healthcheck, metadata: {name: h}, spec: {tcp_health_check: {}, timeout: 1, interval: %d, " \
-                "healthy_threshold: 1, unhealthy_threshold: 1}}\n"
+        check = ("- {kind: healthcheck, metadata: {name: h}, spec: {tcp_health_check: {}, timeout: 1, interval: %d, "
+                 "healthy_threshold: 1, unhealthy_threshold: 1}}\n")
         parts = host("a"), ON_8080, route("r"), cluster(more=", health_checks: [h]")
         first = runtime(objects(*parts, endpoint(), check % 5))
         self.assertIs(runtime(objects(*parts, endpoint(), check % 5), first).clusters["default/c"], first.clusters["default/c"])
@@ -303,8 +304,8 @@ class RefusedTests(SynchronousTestCase):
 
     def test_all_hosts_are_looked_at(self) -> None:
         """The mistakes of two hosts are shown together."""
-        bad = "- {kind: route, metadata: {name: %s}, spec: {routes: [{match: [{path: {regex: '(a*)*b('}}], " \
-              "route_direct_response: {response_code: 204}}]}}\n"
+        bad = ("- {kind: route, metadata: {name: %s}, spec: {routes: [{match: [{path: {regex: '(a*)*b('}}], "
+               "route_direct_response: {response_code: 204}}]}}\n")
         try:
             runtime(objects(host("a", domains="[a.example]", routes="[x]"), host("b", domains="[b.example]", routes="[y]"),
                             ON_8080, bad % "x", bad % "y"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.app.making import balancer, balancers, runtime
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests.app.making import balancer, balancers, runtime
 from voltgw.app.reload import plan_reload
 
 ONE = balancer("one", "127.0.0.1:1", "127.0.0.1:11")

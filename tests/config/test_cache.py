@@ -15,7 +15,7 @@ from voltgw.config import pieces
 from voltgw.config.load import Cache, load, load_text, loading
 from voltgw.config.model import Config, Object
 from voltgw.config.pieces import cut
-from voltgw.errors import ConfigErrors, Place
+from voltgw.errors import ConfigError, ConfigErrors, Place
 
 
 def endpoint(number: int, port: int = 80) -> str:
@@ -238,7 +238,7 @@ class CutTests(SynchronousTestCase):
     def test_cutting_changes_nothing(self, items: list[str], head: str, batch: int) -> None:
         """Whatever the text, the configuration (or the list of errors) is that of the file as a whole."""
         source = head + "".join(item.replace("%d", f"n{number}") for number, item in enumerate(items))
-        results = []
+        results: list[tuple[list[tuple[Any, ...]], tuple[ConfigError, ...]]] = []
         small, batches = pieces.SMALL, pieces.BATCH
         for limit in (1 << 30, 0):
             pieces.SMALL, pieces.BATCH = limit, batch      # type: ignore[misc]  # Final, except for this comparison

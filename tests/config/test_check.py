@@ -9,8 +9,10 @@ from voltgw.config.check import check, checking
 from voltgw.errors import ConfigError
 
 #: Something for routes to lead to.
-CLUSTER = "- {kind: cluster, metadata: {name: c}, spec: {endpoints: [e]}}\n" \
-          "- {kind: endpoint, metadata: {name: e}, spec: {ip: 192.0.2.1, port: 80}}\n"
+CLUSTER = """\
+- {kind: cluster, metadata: {name: c}, spec: {endpoints: [e]}}
+- {kind: endpoint, metadata: {name: e}, spec: {ip: 192.0.2.1, port: 80}}
+"""
 ROUTE = "- {kind: route, metadata: {name: r}, spec: {routes: [{route_destination: {destinations: [{cluster: c}]}}]}}\n"
 
 
@@ -83,7 +85,7 @@ class ReferenceTests(SynchronousTestCase):
         """It exists, but has no effect."""
         found = judged("- {kind: cluster, metadata: {name: c}, spec: {endpoints: [e]}}\n"
                        "- {kind: endpoint, metadata: {name: e, disable: true}, spec: {ip: 192.0.2.1, port: 80}}\n")
-        self.assertEqual(lines(found), ['W 1:58 VG0119 endpoint "e" is disabled'])
+        self.assertEqual(lines(found), ['W 1:59 VG0119 endpoint "e" is disabled'])
 
     def test_references_of_disabled_objects(self) -> None:
         """They do not matter."""
@@ -147,9 +149,9 @@ class SharingTests(SynchronousTestCase):
         """On one address and port; elsewhere it may have another."""
         both = host("a", "p", "domains: [x.com, '*.y.com']"), host("b", "q", "domains: [z.com, '*.Y.com']")
         found = self.found(policy("p", "address: 192.0.2.1"), policy("q", "address: 192.0.2.1"), *both)
-        self.assertEqual(lines(found), ['4:125 VG0202 domain "*.y.com" of virtual_host "b" belongs to virtual_host "a" already on '
-                                        '192.0.2.1:80'])
-        self.assertEqual((found[0].related[0][1].line, found[0].related[0][1].column), (3, 125))
+        self.assertEqual(lines(found), [
+            '4:107 VG0202 domain "*.y.com" of virtual_host "b" belongs to virtual_host "a" already on 192.0.2.1:80'])
+        self.assertEqual((found[0].related[0][1].line, found[0].related[0][1].column), (3, 107))
         self.assertEqual(self.found(policy("p", "address: 192.0.2.1"), policy("q", "address: 192.0.2.2"), *both), ())
 
     def test_a_host_may_take_what_no_other_takes(self) -> None:
@@ -204,6 +206,17 @@ class AdminTests(SynchronousTestCase):
             ("admin: {address: 0.0.0.0}", "address: 192.0.2.1, port: 9901", True), ("admin: {unix: x}", "port: 9901", False),
             ("admin: {address: localhost, port: 80}", "address: 127.0.0.1, port: 80", True),
             ("admin: {port: 0}", "address: 127.0.0.1, port: 9901", False), ("", "voltgw: {any_address: true}, port: 9901", True),
+        ):
+            source = f"gateway: {{{gateway}}}\nobjects:\n" + policy("p", fields) + host("a", "p") + ROUTE + CLUSTER
+            self.assertEqual(codes(judged(source)), ["VG0205"] * clash, f"{gateway} {fields}")
+
+    def test_the_monitor_has_a_port_of_its_own_too(self) -> None:
+        """Beside virtual hosts and beside the admin interface."""
+        for gateway, fields, clash in (
+            ("monitor: {address: 0.0.0.0, port: 9902}", "address: 192.0.2.1, port: 9902", True),
+            ("monitor: {address: 0.0.0.0, port: 9902}", "address: 192.0.2.1, port: 80", False),
+            ("monitor: {address: 0.0.0.0, port: 9901}", "address: 192.0.2.1, port: 80", True),
+            ("monitor: {address: 192.0.2.1, port: 9901}", "address: 192.0.2.1, port: 80", False),
         ):
             source = f"gateway: {{{gateway}}}\nobjects:\n" + policy("p", fields) + host("a", "p") + ROUTE + CLUSTER
             self.assertEqual(codes(judged(source)), ["VG0205"] * clash, f"{gateway} {fields}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -123,8 +124,8 @@ class DialectTests(SynchronousTestCase):
                 {"namespace": "n", "name": "b", "disabled": True, "get_spec": {"ip": "192.0.2.2", "port": 80}},
             ], "errors": []}).replace(', "errors": []', "")})
         config = load(folder / "main.yaml", environ={})
-        self.assertEqual([key for key in config.objects["endpoint"]], [("n", "a"), ("n", "b")])
-        self.assertEqual([key for key in config.of("endpoint")], [("n", "a")])
+        self.assertEqual(list(config.objects["endpoint"]), [("n", "a"), ("n", "b")])
+        self.assertEqual(list(config.of("endpoint")), [("n", "a")])
 
     def test_json_with_camel_case(self) -> None:
         """As the gateway's own JSON marshaller writes it."""
@@ -466,3 +467,14 @@ class CheckedTests(SynchronousTestCase):
         """Of either sort."""
         folder = write(self.mktemp(), {"main.yaml": GOOD})
         self.assertEqual(load_checked(folder / "main.yaml", environ={}).warnings, ())
+
+
+class ProcessBoundaryTests(SynchronousTestCase):
+    def test_a_configuration_can_be_sent_to_another_process(self) -> None:
+        """Workers get it so; values and places arrive."""
+        config = loaded(GOOD)
+        copy = pickle.loads(pickle.dumps(config))
+        self.assertEqual(copy.objects, config.objects)
+        self.assertEqual((copy.gateway, copy.digest), (config.gateway, config.digest))
+        ref = copy.of("virtual_host")["default", "shop"].spec.routes[0]
+        self.assertEqual((ref.place.line, ref.place.column), (10, 22))

@@ -23,7 +23,7 @@ class ObjectPlaceTests(SynchronousTestCase):
         host = loaded(GOOD).of("virtual_host")["default", "shop"]
         for path, expected in (
             ((), "4:3"), (("domains",), "7:14"), (("domains", 1), "7:33"), (("proxy",), "8:12"), (("routes", 0), "10:21"),
-            (("metadata",), "5:13"), (("metadata", "labels"), "5:35"), (("metadata", "name"), "5:20"),
+            (("metadata",), "5:13"), (("metadata", "labels"), "5:34"), (("metadata", "name"), "5:20"),
             (("idle_timeout",), "7:5"), (("metadata", "description"), "5:13"), (("domains", 9), "7:14"),
         ):
             self.assertEqual(short(host.place(*path)), expected, path)
@@ -32,10 +32,10 @@ class ObjectPlaceTests(SynchronousTestCase):
         """By the fields' names or by the attributes', also where one value stands for a list of one."""
         route = loaded(GOOD).of("route")["default", "shop"]
         for path, expected in (
-            (("routes", 0), "18:7"), (("routes", 0, "match", 0, "path"), "19:17"), (("routes", 0, "match", 0, "path", "prefix"), "19:26"),
+            (("routes", 0), "18:7"), (("routes", 0, "match", 0, "path"), "19:15"), (("routes", 0, "match", 0, "path", "prefix"), "19:24"),
             (("routes", 0, "route_destination", "timeout"), "27:18"), (("routes", 0, "route_destination", "timeout_s"), "27:18"),
-            (("routes", 0, "route_destination", "destinations", 1, "cluster", 0), "25:30"), (("routes", 2), "30:7"),
-            (("routes", 1, "route_redirect", "response_code"), "29:57"),
+            (("routes", 0, "route_destination", "destinations", 1, "cluster", 0), "25:28"), (("routes", 2), "30:7"),
+            (("routes", 1, "route_redirect", "response_code"), "29:60"),
         ):
             self.assertEqual(short(route.place(*path)), expected, path)
 

@@ -183,6 +183,7 @@ class MainJobTests(SynchronousTestCase):
         answer = b"".join(iter(lambda: slow.recv(65536), b""))
         self.assertIn(b"HTTP/1.1 200 OK\r\n", answer)
         self.assertIn(b"connection: close\r\n", answer)
+        slow.close()
         self.assertEqual(self.gateway.wait_exit(), 0)
 
     def refused(self) -> bool:

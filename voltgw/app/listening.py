@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
@@ -17,6 +17,8 @@ from voltgw.proxy.tcp import TcpFactory
 from voltgw.values.counters import ListenerCounters
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
     from voltgw.net.loop import Loop
     from voltgw.proxy.plane import Plane
 
@@ -101,7 +103,7 @@ class Listening:
         self._plane = plane
         self._loop = loop
         self.bound: dict[ListenerKey, Bound] = {}
-        self.leaving: list[Bound] = []
+        self.leaving: dict[Bound, IDelayedCall] = {}        # what was given up, with the timer that closes it
 
     def open_new(self, plans: Mapping[ListenerKey, ListenerPlan]) -> dict[ListenerKey, Bound]:
         """Bind what `plans` needs and is not there yet; nothing is accepted yet.
@@ -135,8 +137,8 @@ class Listening:
         """A listening socket for `key`.
 
         One for every address of a port, and one for a single address, keep each other out. Where the one that stands open is
-        on its way out, both are told to share (SO_REUSEPORT) for as long as it takes to bind: so a port can move from an
-        address to all of them without standing closed. Afterwards nobody else can slip in beside us.
+        on its way out, both are told to share (SO_REUSEPORT) while the new one is bound: so a port can move from an address to
+        all of them without standing closed.
         """
         try:
             return listening_socket(key.address, key.port)
@@ -169,18 +171,29 @@ class Listening:
                 self.bound[key].serve(plan)
             else:
                 self.bound[key] = new
-        self.leaving = [bound for bound in (*self.leaving, *gone) if bound.factory.connections]
-        if any(bound.factory.connections for bound in gone):
-            self._loop.clock.callLater(drain_timeout_s, self._time_is_up, gone, drain_timeout_s)
-
-    def _time_is_up(self, gone: Iterable[Bound], drain_timeout_s: float) -> None:
+        self._let_go()
         for bound in gone:
-            left = len(bound.factory.connections)
-            if left:
-                self._log.warn("{left} connections of the former listener {name} were still open after {timeout} s and are "
-                               "closed", left=left, name=bound.name, timeout=drain_timeout_s)
-                bound.factory.close()
-        self.leaving = [bound for bound in self.leaving if bound not in gone and bound.factory.connections]
+            if bound.factory.connections:
+                self.leaving[bound] = self._loop.clock.callLater(drain_timeout_s, self._time_is_up, bound, drain_timeout_s)
+
+    def _time_is_up(self, bound: Bound, drain_timeout_s: float) -> None:
+        left = len(bound.factory.connections)
+        if left:
+            self._log.warn("{left} connections of the former listener {name} were still open after {timeout} s and are closed",
+                           left=left, name=bound.name, timeout=drain_timeout_s)
+            bound.factory.close()
+        self.leaving.pop(bound, None)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget former listeners whose last connection has ended."""
+        for bound in [bound for bound in self.leaving if not bound.factory.connections]:
+            self._forget(bound)
+
+    def _forget(self, bound: Bound) -> None:
+        timer = self.leaving.pop(bound)
+        if timer.active():
+            timer.cancel()
 
     def start(self) -> None:
         """Accept on all of them."""
@@ -201,6 +214,8 @@ class Listening:
         """Close what is still open."""
         for bound in (*self.bound.values(), *self.leaving):
             bound.factory.close()
+        for bound in list(self.leaving):
+            self._forget(bound)
 
 
 def _second(present: Bound) -> socket.socket:

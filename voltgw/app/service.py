@@ -52,7 +52,6 @@ _DRAIN_LOOK_S: Final = 0.05
 _RELOAD_SLICE_S: Final = 0.004
 #: Warnings that a reload writes to the log, one by one.
 _MOST_WARNINGS: Final = 20
-_DRAINS: Final = "the gateway drains"
 
 
 class _Ahead:
@@ -75,7 +74,7 @@ class GatewayService(Service):
 
     `loader` reads the configuration anew. `privilegedStartService` binds everything (and raises `StartError` when it
     cannot), `startService` begins to serve, `stopService` drains. `on_warm` is called once, when every cluster has had its
-    first probes: what concerns the whole process can be settled then.
+    first probes, `on_reloaded` after every reload that changed something: then whoever owns the process can tidy it up.
     """
 
     name = "voltgw"
@@ -95,7 +94,8 @@ class GatewayService(Service):
         self.draining = False
         self.access_log_to_stdout = False   # where the configuration names no access log
         self.drain_timeout_s = drain_timeout_s(config)
-        self.on_warm: Callable[[], object] | None = None
+        self.on_warm: Callable[[], None] | None = None
+        self.on_reloaded: Callable[[], None] | None = None
         self._loader = loader
         self._process_log = process_log
         self._registry = Registry()
@@ -257,8 +257,6 @@ class GatewayService(Service):
     async def _reload(self) -> dict[str, Any]:
         if self.access_log is not None:
             self.access_log.reopen()        # SIGHUP is also how log rotation asks for a new file, whatever becomes of the rest
-        if self.draining:
-            return self._rejected([_DRAINS])
         try:
             config = await self._in_slices(self._loader.steps())
             if config.digest == self.runtime.config.digest:
@@ -269,31 +267,30 @@ class GatewayService(Service):
         except ConfigErrors as errors:
             return self._rejected([f"{problem.place}: {problem.message}" for problem in errors.problems
                                    if problem.severity is Severity.ERROR])
-        except RegistryError as error:
+        except (StartError, RegistryError) as error:
             return self._rejected([str(error)])
         plan = plan_reload(self.runtime, runtime)
         self._ahead = ahead = _Ahead()
         try:
             await self._prepare(runtime, plan, ahead)
-            problem = _DRAINS if self.draining else ""
         except (CannotListen, StartError, RegistryError) as error:
-            problem = str(error)
+            self._undo(ahead)
+            return self._rejected([str(error)])
         except BaseException:
             self._undo(ahead)
             raise
         finally:
             self._ahead = None
-        if problem:
-            self._undo(ahead)
-            return self._rejected([problem])
         self._swap(runtime, plan, ahead)
         return {"ok": True, "generation": self.generation, "changes": plan.describe()}
 
     async def _in_slices(self, steps: Generator[None, None, T]) -> T:
-        """Run `steps` to their end, for a few milliseconds in each turn of the reactor."""
+        """Run `steps` to their end, for a few milliseconds in each turn of the reactor. Raises StartError when we drain."""
         monotonic = self.deps.monotonic
         until = monotonic() + _RELOAD_SLICE_S
         while True:
+            if self.draining:
+                raise StartError("the gateway drains")
             try:
                 next(steps)
             except StopIteration as done:
@@ -310,8 +307,6 @@ class GatewayService(Service):
 
         Raises `CannotListen`, StartError or RegistryError. Whatever happens, what `ahead` has by then is to be used or undone.
         """
-        if self.draining:
-            return
         ahead.opened = self.listening.open_new(runtime.listeners)
         if other_access_log(self.runtime.config, runtime.config):
             ahead.access_log = self._open_access_log(runtime.config)
@@ -320,6 +315,8 @@ class GatewayService(Service):
         for membership in ahead.fresh.values():
             membership.startService()
         await DeferredList([each.warm_deferred(each.warm_timeout_s) for each in ahead.fresh.values()])
+        if self.draining:
+            raise StartError("the gateway drains")
 
     def _undo(self, ahead: _Ahead) -> None:
         """The swap will not come."""
@@ -350,6 +347,8 @@ class GatewayService(Service):
                        changes="; ".join(plan.describe()) or "only values changed")
         for warning in runtime.config.warnings[:_MOST_WARNINGS]:
             self._log.warn("{place}: {message}", place=str(warning.place), message=warning.message)
+        if self.on_reloaded is not None:
+            self.loop.soon(self.on_reloaded)    # in a turn of its own
 
     def _follow_gateway(self, old: Config, new: Config, access_log: AccessLog | None) -> None:
         """What the `gateway:` part says of this process; `access_log` is the new one where there shall be another."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from voltgw.app.build import Makings, build
 from voltgw.config.codes import CODES, explain
 from voltgw.config.load import checked, load, load_text
-from voltgw.config.show import plain, report
+from voltgw.config.show import arranged, plain, report
 from voltgw.config.suggest import did_you_mean
 from voltgw.errors import ConfigError, ConfigErrors, Severity
 from voltgw.registry import Registry, RegistryError
@@ -71,9 +71,12 @@ def _build(config: Config) -> None:
     try:
         build(config, None, makings)
     except ConfigErrors as errors:
-        raise ConfigErrors((*errors.problems, *config.warnings)) from None
+        found = errors.problems
     except RegistryError as error:
-        raise ConfigErrors((ConfigError("VG0302", config.gateway_place, str(error)), *config.warnings)) from None
+        found = (ConfigError("VG0302", config.gateway_place, str(error)),)
+    else:
+        return
+    raise ConfigErrors(arranged((*found, *config.warnings), list(config.files), config.line))
 
 
 class _NoPool:

@@ -85,7 +85,8 @@ CODES: Final[dict[str, Code]] = {
     ),
     "VG0105": Code(
         "Something is missing",
-        "The field or part that the message names must be there.",
+        "The field or part that the message names must be there; `null` counts as absent. Groups of which one member "
+        "must be set may be left out where the object model has a harmless member to take instead.",
     ),
     "VG0106": Code(
         "These exclude each other",
@@ -126,7 +127,8 @@ CODES: Final[dict[str, Code]] = {
     ),
     "VG0113": Code(
         "Item stands twice",
-        "The list may hold each item only once.",
+        "The list may hold each item only once. Items are compared as they are read, so two spellings of one domain "
+        "count as the same.",
     ),
     "VG0114": Code(
         "Not acted on yet",

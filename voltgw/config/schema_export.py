@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from voltgw.config.document import IncludeEntry
 from voltgw.config.gateway import Gateway
@@ -64,13 +64,23 @@ def _object(kind: Kind, definitions: dict[str, Schema]) -> Schema:
 
 
 def _partial(kind: Kind, definitions: dict[str, Schema]) -> Schema:
-    """Defaults of a kind: its fields, none of them required. (A route's are those of one rule.)"""
+    """Defaults of a kind: its fields, none of them required at any depth. (A route's are those of one rule.)"""
     plan = kind.plan()
     if plan is None:
         return {"type": "object"}
-    schema = dict(message_schema(RouteType if kind.name == "route" else plan.cls, definitions))
-    schema.pop("allOf", None)
-    return schema
+    inside: dict[str, Schema] = {}
+    whole = message_schema(RouteType if kind.name == "route" else plan.cls, inside)
+    for name, schema in inside.items():
+        # Enums and references are the same with and without; messages require nothing here.
+        definitions.setdefault(f"{name}.defaults", _renamed({k: v for k, v in schema.items() if k != "allOf"}))
+    return cast(Schema, _renamed({k: v for k, v in whole.items() if k != "allOf"}))
+
+
+def _renamed(schema: Any) -> Any:
+    """A schema whose references are to the definitions for defaults."""
+    if isinstance(schema, dict):
+        return {k: f"{v}.defaults" if k == "$ref" else _renamed(v) for k, v in schema.items()}
+    return [_renamed(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _or_null(schema: Schema) -> Schema:

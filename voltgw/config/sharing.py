@@ -169,7 +169,10 @@ def _domains(sharing: list[Offer]) -> Iterator[ConfigError]:
 
 def _admin(config: Config, by_port: dict[tuple[str, int], dict[str, list[Offer]]]) -> Iterator[ConfigError]:
     """Traffic must reach neither the admin interface's port nor, through an endpoint, the interface itself."""
-    admin = config.gateway.admin
+    gateway = config.gateway
+    if gateway.monitor is not None and gateway.monitor.port:
+        yield from _taken(by_port, "monitor", gateway.monitor.address, gateway.monitor.port)
+    admin = gateway.admin
     if admin is not None and admin.unix is not None:
         return
     address = (admin.address if admin is not None else None) or defaults.ADMIN_ADDRESS
@@ -177,17 +180,27 @@ def _admin(config: Config, by_port: dict[tuple[str, int], dict[str, list[Offer]]
     if port == 0:
         return
     mine = "127.0.0.1" if address == "localhost" else address.strip("[]")
-    for other, sharing in by_port.get(("TCP", port), {}).items():
-        if other == mine or _covers(other, mine) or _covers(mine, other):
-            offer = sharing[0]
-            yield ConfigError(
-                "VG0205", offer.ref.place, f"{offer.host.title} wants {offer.where}, where the admin interface is ({address}:"
-                f"{port})", "choose another port for one of them: `gateway: {admin: {port: ...}}`")
+    yield from _taken(by_port, "admin", mine, port)
+    monitor = gateway.monitor
+    if monitor is not None and monitor.port == port and (
+            monitor.address == mine or _covers(monitor.address, mine) or _covers(mine, monitor.address)):
+        yield ConfigError("VG0205", config.gateway_place, f"the monitor and the admin interface both want port {port}",
+                          "choose another port for one of them")
     for endpoint in config.of("endpoint").values():
         if endpoint.spec.port == port and _reaches(endpoint.spec.ip or endpoint.spec.name, mine):
             yield ConfigError(
                 "VG0205", endpoint.place("port"), f"{endpoint.title} points at the admin interface ({address}:{port})",
                 "clients must not reach it through a cluster")
+
+
+def _taken(by_port: dict[tuple[str, int], dict[str, list[Offer]]], name: str, address: str, port: int) -> Iterator[ConfigError]:
+    """Virtual hosts that want the address and port of one of our own interfaces."""
+    for other, sharing in by_port.get(("TCP", port), {}).items():
+        if other == address or _covers(other, address) or _covers(address, other):
+            offer = sharing[0]
+            yield ConfigError(
+                "VG0205", offer.ref.place, f"{offer.host.title} wants {offer.where}, where the {name} interface is ({address}:"
+                f"{port})", f"choose another port for one of them: `gateway: {{{name}: {{port: ...}}}}`")
 
 
 def _reaches(host: str | None, admin: str) -> bool:

@@ -142,7 +142,7 @@ class ShortHealthCheck:
         Duration("s", 1, 600), "Between two probes.", since="voltgw", absent=show_seconds(defaults.HEALTH_INTERVAL_S))
     timeout_s: float | None = field(
         Duration("s", 1, 600), "A probe must be over in this time.", since="voltgw",
-        absent=show_seconds(defaults.HEALTH_TIMEOUT_S))
+        absent=f"{show_seconds(defaults.HEALTH_TIMEOUT_S)}, or the interval if that is shorter")
     healthy_threshold: int | None = field(
         Number(1, 16), "Successes in a row that bring an origin back.", since="voltgw", absent=str(defaults.HEALTHY_THRESHOLD))
     unhealthy_threshold: int | None = field(

@@ -135,9 +135,10 @@ def _check(form: ShortHealthCheck) -> HealthcheckSpec:
     if form.path is not None:
         http = HttpHealthCheck(path=form.path, host_header=form.host_header, use_origin_server_name=form.host_header is None,
                                expected_status_codes=form.expected_status_codes)
+    interval_s = form.interval_s or defaults.HEALTH_INTERVAL_S
     return HealthcheckSpec(
-        http_health_check=http, tcp_health_check=TcpHealthCheck() if http is None else None,
-        interval_s=form.interval_s or defaults.HEALTH_INTERVAL_S, timeout_s=form.timeout_s or defaults.HEALTH_TIMEOUT_S,
+        http_health_check=http, tcp_health_check=TcpHealthCheck() if http is None else None, interval_s=interval_s,
+        timeout_s=form.timeout_s or min(defaults.HEALTH_TIMEOUT_S, interval_s),     # one probe at a time
         healthy_threshold=form.healthy_threshold or defaults.HEALTHY_THRESHOLD,
         unhealthy_threshold=form.unhealthy_threshold or defaults.UNHEALTHY_THRESHOLD,
     )

@@ -84,18 +84,33 @@ class EndpointLabels(Protocol):
         """Its site, "" for our own."""
 
 
+class BodyTransform(Protocol):
+    """Changes an answer's body on its way to the client; a response filter sets one as `Exchange.transform`.
+
+    It sees the body's octets without any framing. Whatever it raises is a bug.
+    """
+
+    def feed(self, data: bytes) -> bytes:
+        """What may go on of what has come so far; b"" when that is nothing yet."""
+
+    def finish(self) -> bytes:
+        """The body is complete: the rest of what goes on."""
+
+
 class Exchange:
     """One request, its answer so far, and what the log will say of it.
 
     All `t_*` are monotonic seconds, 0.0 = has not happened. `flag` is the response flag ("" = nothing unusual), `detail`
-    says the same in a word. `bytes_in`/`bytes_out` count the client's side, heads included.
+    says the same in a word. `bytes_in`/`bytes_out` count the client's side, heads included. `attempts` counts the tries;
+    `tries` names those that failed, as (endpoint, what became of it), None when none did. `cookies_to_set` are values of
+    Set-Cookie fields that the answer of an endpoint gets besides its own. `transform` is dropped when the exchange ends.
     """
 
     __slots__ = (
-        "attempts", "bytes_in", "bytes_out", "client", "client_address", "detail", "endpoint", "flag", "hash_key",
-        "original_authority", "request", "request_id", "response", "response_code", "route",
+        "attempts", "bytes_in", "bytes_out", "client", "client_address", "cookies_to_set", "detail", "endpoint", "flag",
+        "hash_key", "original_authority", "request", "request_id", "response", "response_code", "route",
         "t_downstream_first", "t_downstream_last", "t_start", "t_upstream_first_rx", "t_upstream_first_tx",
-        "t_upstream_last_rx", "t_upstream_last_tx",
+        "t_upstream_last_rx", "t_upstream_last_tx", "transform", "tries",
     )
 
     def __init__(self, client: ClientSide, request: RequestHead, request_id: bytes, t_start: float, bytes_in: int) -> None:
@@ -109,6 +124,9 @@ class Exchange:
         self.response: ResponseHead | None = None
         self.response_code = 0                      # what the client was sent; 0 = nothing
         self.hash_key: int | None = None
+        self.cookies_to_set: list[bytes] | None = None
+        self.transform: BodyTransform | None = None
+        self.tries: list[tuple[str, str]] | None = None
         self.attempts = 0
         self.bytes_in = bytes_in
         self.bytes_out = 0

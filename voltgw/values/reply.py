@@ -1,4 +1,4 @@
-"""An answer of our own: what a route or a filter returns instead of forwarding."""
+"""What a route or a filter returns instead of letting a request go on: an answer of our own, or a pause."""
 
 from __future__ import annotations
 
@@ -26,3 +26,15 @@ class Reply:
         self.detail = detail
         self.close = close
         self.negotiate = negotiate
+
+
+class Delay:
+    """A pause that a request filter asks for: `seconds` (positive) later the request goes on behind that filter.
+
+    The client does not see it, and it ends with the client. Bytes that come meanwhile wait.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds

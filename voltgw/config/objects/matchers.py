@@ -109,7 +109,7 @@ class ArgMatcherType:
 
 
 @message
-class CookieMatcherType:
+class PolicyCookieMatcherType:
     """A condition on a cookie."""
 
     name: str | None = field(Text(), "Cookie name.")

@@ -7,8 +7,11 @@ from enum import Enum
 
 from voltgw.config.compound import Anything, ListOf, MapOf, refs
 from voltgw.config.contents import Content
-from voltgw.config.formats import EDITED_HEADER, FIELD_TEXT, HEADER_NAME, HOSTPORT, HTTP_PATH
+from voltgw.config.formats import EDITED_HEADER, HEADER_NAME, HOSTPORT, HTTP_PATH
 from voltgw.config.names import Reference
+from voltgw.config.objects.conditions import HeaderMatcherType as HeaderMatcherType
+from voltgw.config.objects.extensions import DestinationExtension, MatchExtension
+from voltgw.config.objects.extensions import RouteExtension as RouteExtension
 from voltgw.config.objects.headers import CookieValueOption, HeaderManipulationOptionType, SetCookieValueOption
 from voltgw.config.objects.policies import BufferConfigType, CorsPolicy, CsrfPolicy, RetryPolicyType, WafType
 from voltgw.config.quantities import Duration
@@ -68,17 +71,6 @@ class PathMatcherType:
 
 
 @message
-class HeaderMatcherType:
-    """A condition on one request header."""
-
-    name: str = field(Text(HEADER_NAME, least=1, most=256), "Header name; ``host`` is taken too.", required=True)
-    exact: str | None = field(Text(FIELD_TEXT), "The whole value.", group="value_match")
-    regex: str | None = field(Text(REGEX), "Pattern (RE2) over the whole value.", group="value_match")
-    presence: bool = field(Flag(), "The header is there.", group="value_match")
-    invert_match: bool = field(Flag(), "The condition must not hold.")
-
-
-@message
 class QueryParameterMatcherType:
     """A condition on one query parameter."""
 
@@ -108,6 +100,7 @@ class RouteMatch:
     http_method: HttpMethod = field(Choice(HttpMethod), "The method.", absent="any method")
     incoming_port: PortMatcherType | None = field(
         Nested(PortMatcherType), "Condition on the port.", since="+2023-06", absent="any port")
+    voltgw: MatchExtension | None = field(Nested(MatchExtension), "What voltgw adds to the conditions.", since="voltgw")
 
 
 @message
@@ -243,6 +236,8 @@ class RouteDestinationList:
         absent="this")
     query_params: QueryParamsSimpleRoute | None = field(
         Nested(QueryParamsSimpleRoute), "What becomes of the query.", since="+2024-12")
+    voltgw: DestinationExtension | None = field(
+        Nested(DestinationExtension), "What voltgw adds to the choice of a destination.", since="voltgw")
 
 
 @message
@@ -302,15 +297,6 @@ class BotDefenseJavascriptInjectionType:
     javascript_location: str | None = field(
         Text(one_of=("", "AFTER_HEAD", "AFTER_TITLE_END", "BEFORE_SCRIPT")), "Place in the page.", since="+2023-01")
     javascript_tags: object = field(Anything(), "Script tags.", since="+2023-01")
-
-
-@message
-class RouteExtension:
-    """What voltgw adds to a rule, or to all rules of a route object."""
-
-    segment_prefix: bool = field(
-        Flag(), "A path prefix matches whole segments only: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``.",
-        since="voltgw")
 
 
 @message

@@ -13,7 +13,7 @@ from voltgw.config.objects.jwt import JwtValidation
 from voltgw.config.objects.malicious_user_mitigation import MaliciousUserMitigationType
 from voltgw.config.objects.matchers import (
     ArgMatcherType,
-    CookieMatcherType,
+    PolicyCookieMatcherType,
     HttpMethodMatcherType,
     JA4TlsFingerprintMatcherType,
     JWTClaimMatcherType,
@@ -152,8 +152,8 @@ class ServicePolicyRuleSpec:
     body_matcher: MatcherType | None = field(Nested(MatcherType), "Condition on the body.")
     arg_matchers: tuple[ArgMatcherType, ...] = field(
         ListOf(Nested(ArgMatcherType), most=16), "Conditions on arguments in the body; all must hold.")
-    cookie_matchers: tuple[CookieMatcherType, ...] = field(
-        ListOf(Nested(CookieMatcherType), most=16), "Conditions on cookies; all must hold.")
+    cookie_matchers: tuple[PolicyCookieMatcherType, ...] = field(
+        ListOf(Nested(PolicyCookieMatcherType), most=16), "Conditions on cookies; all must hold.")
     waf_action: WafAction | None = field(
         Nested(WafAction), "What the web application firewall does about them.", absent="what it does about all")
     domain_matcher: MatcherTypeBasic | None = field(Nested(MatcherTypeBasic), "Condition on Host.")

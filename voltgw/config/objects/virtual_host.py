@@ -16,6 +16,7 @@ from voltgw.config.objects.challenges import (
     PolicyBasedChallenge,
     TemporaryUserBlockingType,
 )
+from voltgw.config.objects.extensions import HostExtension
 from voltgw.config.objects.headers import (
     CookieManipulationOptionType,
     CookieValueOption,
@@ -291,7 +292,7 @@ class VirtualHostSpec:
     policy_based_challenge: PolicyBasedChallenge | None = field(
         Nested(PolicyBasedChallenge), "Challenges chosen by service policies.", since="†", state=REFUSES,
         group="challenge_type", internal=True)
-    voltgw: FrozenMap[str, object] = field(MapOf(Text(), Anything()), "Nothing of our own yet.", state=WARNS)
+    voltgw: HostExtension | None = field(Nested(HostExtension), "What voltgw adds to this host.", since="voltgw")
 
     def rules(self) -> Iterable[Rule]:
         """Keys of custom_errors; names for the kinds that choose by name."""

@@ -1,0 +1,113 @@
+"""Fields that are known but not acted on: warnings, errors, and what may be allowed."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.config.making import codes, lines, loaded, problems
+from voltgw.config.reader import State
+from voltgw.config.states import allows, table
+
+HOST = "objects:\n- kind: virtual_host\n  metadata: {{name: a}}\n  spec: {{domains: [a], {}}}\n"
+
+
+class StateTests(SynchronousTestCase):
+    def test_a_warning_where_ignoring_harms_nobody(self) -> None:
+        """It says what it is and what happens instead."""
+        self.assertEqual(lines(problems("kind: cluster\nmetadata: {name: a}\nspec: {loadbalancer_algorithm: RING_HASH}\n")), [
+            "W 3:32 VG0114 loadbalancer_algorithm: RING_HASH of cluster is not acted on yet; round robin serves instead"])
+        self.assertEqual(lines(problems(HOST.format("add_location: true"))),
+                         ['W 4:24 VG0114 "add_location" of virtual_host is not acted on yet'])
+
+    def test_an_error_where_ignoring_would_admit_someone(self) -> None:
+        """Firewalls, rate limits, logins, challenges, cross-site checks, certificates."""
+        for fields, name in (
+            ("waf_type: {app_firewall: {app_firewall: [x]}}", "waf_type.app_firewall"), ("waf_type: {waf: {waf: [x]}}", "waf_type.waf"),
+            ("rate_limiter: [x]", "rate_limiter"), ("authentication: {auth_config: [x]}", "authentication"),
+            ("js_challenge: {}", "js_challenge"), ("captcha_challenge: {}", "captcha_challenge"),
+            ("csrf_policy: {all_load_balancer_domains: {}}", "csrf_policy.all_load_balancer_domains"),
+            ("tls_parameters: {require_client_certificate: true}", "tls_parameters.require_client_certificate"),
+            ("tls_parameters: {client_certificate_required: {}}", "tls_parameters.client_certificate_required"),
+            ("tls_cert_params: {certificates: [x], crl: [y]}", "tls_cert_params.crl"), ("api_spec: {}", "api_spec"),
+            ("enable_strict_sni_host_header_check: {}", "enable_strict_sni_host_header_check"),
+        ):
+            found = [one for one in problems(HOST.format(fields)) if one.severity.value == "error"]
+            self.assertEqual(codes(tuple(found)), ["VG0115"], fields)
+            self.assertIn(f'"{name}" of virtual_host', found[0].message)
+            self.assertIn(f"allow_unenforced: [virtual_host.{name}]", found[0].hint)
+
+    def test_the_harmless_sides(self) -> None:
+        """Saying that there is none of it is always fine."""
+        self.assertEqual(problems(HOST.format(
+            "no_challenge: {}, no_authentication: {}, waf_type: {disable_waf: {}}, csrf_policy: {disabled: {}}, "
+            "tls_parameters: {require_client_certificate: false, no_client_certificate: {}}, non_default_loadbalancer: {}, "
+            "rate_limiter: [], user_identification: null, default_header: {}, enable_path_normalize: {}")), ())
+        self.assertEqual(problems("kind: route\nmetadata: {name: r}\nspec: {routes: [{waf_type: {inherit_waf: {}}, route_destination: "
+                                  "{destinations: [{cluster: c}], web_socket_config: {use_websocket: false}, spdy_config: {}, "
+                                  "do_not_retract_cluster: {}, csrf_policy: {disabled: {}}, priority: DEFAULT}}]}\n"), ())
+        self.assertEqual(problems("kind: cluster\nmetadata: {name: r}\nspec: {no_panic_threshold: {}, disable_proxy_protocol: {}, "
+                                  "http2_options: {enabled: false}, endpoint_selection: LOCAL_PREFERRED, "
+                                  "upstream_conn_pool_reuse_type: {enable_conn_pool_reuse: {}}}\n"), ())
+
+    def test_plain_text_instead_of_tls_is_no_warning(self) -> None:
+        """The endpoint's certificate would not be asked for, and everybody could listen."""
+        self.assertEqual(codes(problems("kind: cluster\nmetadata: {name: a}\nspec: {tls_parameters: {}}\n")), ["VG0115"])
+
+    def test_what_the_operator_allows(self) -> None:
+        """By the full path, its beginning or one part; what is allowed is remembered."""
+        for entry in ("virtual_host.waf_type.app_firewall", "virtual_host.waf_type", "waf_type", "app_firewall"):
+            config = loaded(f"gateway: {{allow_unenforced: [{entry}]}}\n"
+                            + HOST.format("waf_type: {app_firewall: {app_firewall: [x]}}"))
+            self.assertEqual(config.unenforced, ("virtual_host.waf_type.app_firewall",), entry)
+        found = problems("gateway: {allow_unenforced: [rate_limiter]}\n" + HOST.format("js_challenge: {}"))
+        self.assertEqual(codes(found), ["VG0115"])
+
+    def test_a_name_that_allows_nothing(self) -> None:
+        """A typing error would leave the operator in a wrong belief."""
+        found = problems("gateway: {allow_unenforced: [waf_typ]}\n")
+        self.assertEqual((codes(found), found[0].hint), (["VG0104"], 'did you mean "waf_type"?'))
+        self.assertEqual(codes(problems("gateway: {allow_unenforced: [add_location]}\n")), ["VG0104"])
+
+    def test_the_beginning_of_a_name_is_not_its_beginning(self) -> None:
+        """Parts are whole."""
+        self.assertTrue(allows(("a.b",), "a.b.c"))
+        self.assertFalse(allows(("a.b",), "a.bc"))
+
+    def test_a_kind_of_proxy_that_is_not_served_yet(self) -> None:
+        """Nothing else would do in its place."""
+        found = problems(HOST.format("proxy: HTTPS_PROXY"))
+        self.assertEqual(lines(found), ["4:31 VG0116 proxy: HTTPS_PROXY is not supported yet"])
+
+    def test_a_kind_that_exists_to_refuse(self) -> None:
+        """The service policies of a namespace are in force wherever they are defined."""
+        source = "kind: service_policy_set\nmetadata: {name: a}\nspec: {policies: []}\n"
+        self.assertEqual(codes(problems(source)), ["VG0115"])
+        config = loaded(f"gateway: {{allow_unenforced: [service_policy_set]}}\n---\n{source}")
+        self.assertEqual(config.unenforced, ("service_policy_set",))
+
+    def test_one_warning_for_ten_thousand_hosts(self) -> None:
+        """With a count, at the first place."""
+        many = "".join(f"- {{kind: cluster, metadata: {{name: c{n}}}, spec: {{outlier_detection: {{interval: 1}}}}}}\n" for n in range(50))
+        (found,) = problems(many)
+        self.assertEqual(found.message, '"outlier_detection" of cluster is not acted on yet (here and at 49 other places)')
+        self.assertEqual(found.place.line, 1)
+
+    def test_what_stands_inside_is_beside_the_point(self) -> None:
+        """One warning for a field, not one for each of its parts; mistakes inside are told all the same."""
+        found = problems("kind: cluster\nmetadata: {name: a}\nspec: {circuit_breaker: {priority: HIGH}, outlier_detection: {intervall: 1}}\n")
+        self.assertEqual(sorted(codes(found)), ["VG0101", "VG0114"])
+
+
+class TableTests(SynchronousTestCase):
+    def test_the_table_is_that_of_the_declarations(self) -> None:
+        """Kinds, fields and values, each once, with their state."""
+        rows = {(row.field, row.value): row.state for row in table()}
+        self.assertEqual(len(rows), len(list(table())))
+        for key, state in {
+            ("cluster.outlier_detection", ""): State.WARNS, ("cluster.tls_parameters", ""): State.REFUSES,
+            ("cluster.loadbalancer_algorithm", "RING_HASH"): State.WARNS, ("virtual_host.proxy", "HTTPS_PROXY"): State.UNSUPPORTED,
+            ("virtual_host.waf_type.app_firewall", ""): State.REFUSES, ("service_policy_set", ""): State.REFUSES,
+            ("fleet", ""): State.WARNS,
+        }.items():
+            self.assertIs(rows.get(key), state, key)
+        self.assertNotIn(("virtual_host.domains", ""), rows)

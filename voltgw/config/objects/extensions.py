@@ -1,0 +1,134 @@
+"""What voltgw adds to virtual hosts, rules and their destinations, under ``voltgw:``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from voltgw.config.compound import Anything, ListOf
+from voltgw.config.formats import HEADER_NAME, OBJECT_NAME
+from voltgw.config.objects.conditions import COOKIE_NAME, CookieMatcherType, HeaderMatcherType
+from voltgw.config.quantities import Duration
+from voltgw.config.schema import Nested, Rule, field, message
+from voltgw.config.types import Decimal, Flag, Number, Text
+
+
+@message
+class FaultDelay:
+    """Hold requests back."""
+
+    SINCE: ClassVar = "voltgw"
+
+    percent: float | None = field(Decimal(0, 100), "Share of the requests.", absent="100")
+    duration_s: float = field(Duration("ms", 0, 600000), "For how long.", required=True, example="500ms")
+
+
+@message
+class FaultAbort:
+    """Answer requests with an error instead of forwarding them."""
+
+    SINCE: ClassVar = "voltgw"
+
+    percent: float | None = field(Decimal(0, 100), "Share of the requests.", absent="100")
+    status: int = field(Number(200, 599), "Status of the answer.", required=True, example="503")
+
+
+@message
+class FaultType:
+    """Faults on purpose, to see what clients make of them."""
+
+    SINCE: ClassVar = "voltgw"
+
+    disabled: bool = field(Flag(), "On a rule: switch off what the route object or virtual host asked for.")
+    delay: FaultDelay | None = field(Nested(FaultDelay), "Hold requests back.")
+    abort: FaultAbort | None = field(Nested(FaultAbort), "Answer with an error; after the delay, where both hit.")
+    header: HeaderMatcherType | None = field(
+        Nested(HeaderMatcherType), "Only requests with this header.", absent="all requests",
+        example="{name: x-fault, exact: please}")
+
+    def rules(self) -> Iterable[Rule]:
+        """It does something, or says that nothing is done."""
+        if not self.disabled and self.delay is None and self.abort is None:
+            yield Rule("", "VG0105", "a fault needs `delay` or `abort`")
+
+
+@message
+class FilterUse:
+    """One filter of an installed package, or of voltgw's own that has no field."""
+
+    SINCE: ClassVar = "voltgw"
+
+    name: str = field(Text(OBJECT_NAME, least=1, most=256), "The name that the package declares.", required=True)
+    options: object = field(Anything(), "What the filter's documentation says.", absent="none")
+
+
+@message
+class StickyType:
+    """What tells users apart, so that each keeps their destination while weights move."""
+
+    SINCE: ClassVar = "voltgw"
+
+    cookie: str | None = field(Text(COOKIE_NAME, least=1, most=256), "The value of this cookie.", group="identity")
+    header: str | None = field(Text(HEADER_NAME, least=1, most=256), "The value of this header.", group="identity")
+
+    def rules(self) -> Iterable[Rule]:
+        """There is something to tell users apart by."""
+        if self.cookie is None and self.header is None:
+            yield Rule("", "VG0105", "sticky needs `cookie` or `header`")
+
+
+@message
+class DestinationExtension:
+    """What voltgw adds to a list of destinations."""
+
+    SINCE: ClassVar = "voltgw"
+
+    sticky: StickyType | None = field(
+        Nested(StickyType), "Whoever has been sent to a destination stays there while its weight does not fall.",
+        absent="every request is drawn anew", example="{cookie: user}")
+
+
+@message
+class RouteExtension:
+    """What voltgw adds to a rule, or to all rules of a route object."""
+
+    SINCE: ClassVar = "voltgw"
+
+    segment_prefix: bool = field(
+        Flag(), "A path prefix matches whole segments only: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``.")
+    retry_non_idempotent: bool = field(
+        Flag(), "Retry ``5xx`` and ``reset`` for methods that are not idempotent (POST), too.")
+    hedge_on_per_try_timeout: bool = field(
+        Flag(), "A try that reaches its ``per_try_timeout`` goes on beside the next one; the first answer wins.")
+    fault: FaultType | None = field(
+        Nested(FaultType), "Faults on purpose; a rule's wins over its route object's, that over the virtual host's.")
+    filters: tuple[FilterUse, ...] = field(
+        ListOf(Nested(FilterUse), most=16),
+        "Filters of installed packages, in order; the virtual host's come first, then the route object's, then the rule's.")
+
+
+@message
+class MatchExtension:
+    """What voltgw adds to the conditions of a rule."""
+
+    SINCE: ClassVar = "voltgw"
+
+    cookies: tuple[CookieMatcherType, ...] = field(
+        ListOf(Nested(CookieMatcherType), most=16, unique=True), "Conditions on cookies; all must hold.")
+
+
+@message
+class HostExtension:
+    """What voltgw adds to a virtual host."""
+
+    SINCE: ClassVar = "voltgw"
+
+    retry_non_idempotent: bool = field(
+        Flag(), "Retry ``5xx`` and ``reset`` for methods that are not idempotent (POST), too; for all routes.")
+    hedge_on_per_try_timeout: bool = field(
+        Flag(), "A try that reaches its ``per_try_timeout`` goes on beside the next one; for all routes.")
+    via: bool = field(Flag(), "Add Via to requests and responses (many origins stop compressing when they see it).")
+    proxy_status: bool = field(Flag(), "Add Proxy-Status (RFC 9209) to responses.")
+    fault: FaultType | None = field(Nested(FaultType), "Faults on purpose; for all routes.")
+    filters: tuple[FilterUse, ...] = field(
+        ListOf(Nested(FilterUse), most=16), "Filters of installed packages, in order; for all routes, before their own.")

@@ -1,0 +1,190 @@
+"""Virtual hosts, rules and routes as the data plane reads them; `voltgw.routing.table` builds them.
+
+A request only reads them. What a route does not use is None, empty or zero, and costs a look at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from voltgw.errors import NOWHERE, Place
+from voltgw.routing.index import Chooser, Index
+from voltgw.routing.split import Destination, Split, make_split
+from voltgw.values import defaults
+from voltgw.values.counters import RouteCounters
+from voltgw.wire.path import normalise
+
+if TYPE_CHECKING:
+    from voltgw.interfaces import RequestFilter, ResponseFilter, UpstreamCluster
+    from voltgw.routing.actions import Answer, TargetRewrite
+    from voltgw.routing.match import Clause
+    from voltgw.values.exchange import Exchange
+    from voltgw.values.head import RequestHead
+    from voltgw.values.retry import MirrorPlan, RetryPlan
+
+#: The key by which a scheduler that hashes chooses, None for no preference.
+HashKey: TypeAlias = "Callable[[Exchange], int | None]"
+#: The number in [0, 1) by which `Route.split` chooses.
+Share: TypeAlias = "Callable[[Exchange], float | None]"
+
+_SERVER: Final = b"server: voltgw"
+
+
+class VirtualHost:
+    """A virtual host: what it decides (`choose`), and what the data plane must know of it. Satisfies `HostLabels`.
+
+    `choose(head, incoming_port)` is the first route that matches, or None; `only` is set when it is the same route for
+    every request. A host with `raw_path` (``disable_path_normalize``) has no `only`: its `choose` puts the path as the
+    client wrote it into the head.
+
+    `server_line` is the Server line that answers get, None = none of ours. With `keep_server` the origin's own is kept
+    where it sent one. Times are in seconds; 0.0 = absent, the data plane's default holds. `custom_errors` has bodies by
+    status or by class (3, 4, 5). `max_requests_per_connection` 0 = any number.
+    """
+
+    __slots__ = (
+        "app_type", "choose", "custom_errors", "default_error_pages", "domains", "idle_timeout_s", "keep_alive_timeout_s",
+        "keep_server", "max_request_head_bytes", "max_requests_per_connection", "name", "namespace", "only", "place",
+        "proxy", "raw_path", "request_head_timeout_s", "request_timeout_s", "rules", "server_line",
+    )
+
+    def __init__(
+        self, name: str, namespace: str = "default", domains: Sequence[str] = (), *, proxy: str = "HTTP_PROXY",
+        app_type: str = "", place: Place = NOWHERE,
+    ) -> None:
+        self.name = name
+        self.namespace = namespace
+        self.domains = tuple(domains)
+        self.proxy = proxy
+        self.app_type = app_type
+        self.place = place
+        self.raw_path = False
+        self.rules: tuple[Rule, ...] = ()
+        self.only: Route | None = None
+        self.choose: Chooser = _nothing
+        self.server_line: bytes | None = _SERVER
+        self.keep_server = False
+        self.max_request_head_bytes = defaults.MAX_REQUEST_HEAD_BYTES
+        self.keep_alive_timeout_s = defaults.KEEP_ALIVE_TIMEOUT_S
+        self.request_head_timeout_s = defaults.REQUEST_HEAD_TIMEOUT_S
+        self.request_timeout_s = 0.0
+        self.idle_timeout_s = 0.0
+        self.custom_errors: Mapping[int, bytes] = {}
+        self.default_error_pages = True
+        self.max_requests_per_connection = 0
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Its routes, in order, each once."""
+        return tuple(rule.route for rule in self.rules)
+
+    def install(self, rules: Sequence[Rule]) -> None:
+        """Serve by these rules from now on."""
+        self.rules = tuple(rules)
+        index = Index([clause for rule in rules for clause in rule.clauses])
+        self.only = index.only
+        self.choose = index.choose
+        if self.raw_path:
+            self.only = None
+            self.choose = _as_written(index.choose)
+
+    def error_body(self, status: int) -> bytes | None:
+        """The operator's body for an error of ours; a status wins over its class."""
+        return self.custom_errors.get(status) or self.custom_errors.get(status // 100)
+
+    def __repr__(self) -> str:
+        return f"<VirtualHost {self.namespace}/{self.name}>"
+
+
+class Route:
+    """What becomes of the requests that one rule takes. Satisfies `RouteLabels`.
+
+    Exactly one of these is set: `cluster` (one destination), `split` (a choice by a number in [0, 1); also where the one
+    destination's cluster does not exist), `answer` (a redirect or a direct response). `rewrite` gives the target for the
+    endpoint and raises ValueError where it may not be sent; None = `RequestHead.forward`. `timeout_s` 0.0 = none.
+
+    A rule whose rewriting depends on which of its entries matched has one Route per entry; all of them share the name, the
+    counters and everything else.
+    """
+
+    __slots__ = (
+        "answer", "auto_host_rewrite", "cluster", "counters", "destinations", "host", "host_rewrite", "idle_timeout_s",
+        "index", "name", "place", "request_filters", "response_filters", "retract", "rewrite", "split", "timeout_s",
+    )
+
+    def __init__(
+        self, host: VirtualHost, name: str, index: int = 0, place: Place = NOWHERE, counters: RouteCounters | None = None,
+    ) -> None:
+        self.host = host
+        self.name = name
+        self.index = index
+        self.place = place
+        self.counters = RouteCounters() if counters is None else counters
+        self.request_filters: tuple[RequestFilter, ...] = ()
+        self.response_filters: tuple[ResponseFilter, ...] = ()
+        self.destinations: tuple[Destination, ...] = ()
+        self.cluster: UpstreamCluster | None = None
+        self.split: Split | None = None
+        self.retract = False
+        self.answer: Answer | None = None
+        self.rewrite: TargetRewrite | None = None
+        self.host_rewrite: bytes | None = None
+        self.auto_host_rewrite = False
+        self.timeout_s = 0.0
+        self.idle_timeout_s = host.idle_timeout_s
+
+    def forward_to(self, destinations: Sequence[Destination], *, retract: bool = False) -> None:
+        """Send requests to one of `destinations`. Raises ValueError when none of them could ever be chosen."""
+        self.destinations = tuple(destinations)
+        self.retract = retract
+        self.cluster = destinations[0].cluster if len(destinations) == 1 else None
+        self.split = make_split(self.destinations, retract) if self.cluster is None else None
+
+    def variant(self) -> Route:
+        """Another route of the same rule: everything is shared but `rewrite` and `answer`, which the caller sets."""
+        other = Route(self.host, self.name, self.index, self.place, self.counters)
+        other.request_filters = self.request_filters
+        other.response_filters = self.response_filters
+        other.destinations, other.retract = self.destinations, self.retract
+        other.cluster, other.split = self.cluster, self.split
+        other.host_rewrite, other.auto_host_rewrite = self.host_rewrite, self.auto_host_rewrite
+        other.timeout_s, other.idle_timeout_s = self.timeout_s, self.idle_timeout_s
+        return other
+
+    def __repr__(self) -> str:
+        return f"<Route {self.name} of {self.host.namespace}/{self.host.name}>"
+
+
+class Rule:
+    """One rule: its route, and its clauses, any of which is enough, each with the route (or variant) that it leads to."""
+
+    __slots__ = ("clauses", "route")
+
+    def __init__(self, route: Route, clauses: Sequence[tuple[Clause, Route]]) -> None:
+        self.route = route
+        self.clauses = tuple(clauses)
+
+
+def _nothing(head: RequestHead, port: int) -> Route | None:
+    return None
+
+
+def _as_written(choose: Chooser) -> Chooser:
+    """`choose` for a host that takes paths as clients write them: the codec has brought this one into its normal form."""
+    def choose_as_written(head: RequestHead, port: int) -> Route | None:
+        target = head.target
+        if not target.startswith(b"/") and target != b"*":
+            scheme_end = target.find(b"://") + 3            # the absolute form (RFC 9112 3.2.2); the codec has checked it
+            slash = target.find(b"/", scheme_end)
+            mark = target.find(b"?", scheme_end)
+            if slash < 0 or 0 <= mark < slash:
+                target = b"/" + target[mark:] if mark >= 0 else b"/"
+            else:
+                target = target[slash:]
+        if target != b"*":
+            head.path, head.query = normalise(target, False)
+            head.forward = head.path if head.query is None else b"%b?%b" % (head.path, head.query)
+        return choose(head, port)
+
+    return choose_as_written

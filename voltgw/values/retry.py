@@ -1,0 +1,47 @@
+"""How a failed request is tried again, and to whom copies of requests go: what a route says, worked out at build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from voltgw.interfaces import UpstreamCluster
+
+#: First pause before another try in seconds, and how many times as long the longest one is (objects.md 3.6, as Envoy).
+RETRY_BASE_S: Final = 0.025
+RETRY_MAX_FACTOR: Final = 10
+#: Further tries of a policy that names no number (objects.md 3.6).
+RETRIES: Final = 1
+#: What is tried again where a policy names no condition, and where there is no policy: nothing of the request was acted on.
+SAFE_CONDITIONS: Final = frozenset(("connect-failure", "refused-stream"))
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPlan:
+    """When and how often a request is tried again. A route without one has None, and the gateway's own default holds.
+
+    `conditions` are Envoy's names: ``5xx``, ``gateway-error``, ``connect-failure``, ``refused-stream``, ``retriable-4xx``,
+    ``retriable-status-codes`` (those in `statuses`) and ``reset``. `retries` are further tries, 0 = none at all.
+    `per_try_timeout_s` 0.0 = none. The pauses between tries grow from `base_s` to `max_s`. With `non_idempotent`, requests
+    whose method is not idempotent are tried again after ``5xx`` and ``reset``, too; with `hedge` a try that reaches its
+    time goes on beside the next one.
+    """
+
+    conditions: frozenset[str] = SAFE_CONDITIONS
+    retries: int = RETRIES
+    per_try_timeout_s: float = 0.0
+    statuses: frozenset[int] = frozenset()
+    base_s: float = RETRY_BASE_S
+    max_s: float = RETRY_BASE_S * RETRY_MAX_FACTOR
+    non_idempotent: bool = False
+    hedge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorPlan:
+    """Of `denominator` requests, `numerator` are also sent to `cluster`; a numerator that is no smaller means all."""
+
+    cluster: UpstreamCluster
+    numerator: int
+    denominator: int
