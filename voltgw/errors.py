@@ -100,6 +100,12 @@ class BadRequest(ProxyError):
         self.answer = status
 
 
+class BodyTooLarge(ProxyError):
+    """The request's body is larger than the route's buffer policy lets it be."""
+
+    source, status, flag, detail = Source.DOWNSTREAM, 413, "DPE", "request_payload_too_large"
+
+
 class BadResponse(ProxyError):
     """The origin's bytes are not a response that may be forwarded; its connection is never used again."""
 
@@ -140,6 +146,7 @@ class UpstreamClosed(ProxyError):
     """The endpoint closed or reset the connection before its answer was complete."""
 
     source, status, flag, retry, detail = Source.UPSTREAM, 502, "UC", Retry.REUSED, "upstream_reset_before_response"
+    silent = False                  # True: not a byte of an answer had come
 
 
 class UpstreamTimeout(ProxyError):

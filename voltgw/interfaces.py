@@ -5,7 +5,7 @@ Seams are Protocols so that compiled code accepts any object that fits: our own 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zope.interface import Attribute, Interface
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from voltgw.values.counters import ClusterCounters, ListenerCounters
     from voltgw.values.exchange import Exchange
     from voltgw.values.record import ConnectionRecord
-    from voltgw.values.reply import Reply
+    from voltgw.values.reply import Delay, Reply
 
-#: A request filter: None = go on; a `Reply` ends the exchange; a Deferred of either takes the slow lane.
-RequestFilter = Callable[["Exchange"], "Reply | None | Deferred[Reply | None]"]
+#: A request filter: None = go on; a `Reply` ends the exchange; a `Delay` holds it back, then it goes on behind the filter; a
+#: Deferred of a Reply or None takes the slow lane.
+RequestFilter = Callable[["Exchange"], "Reply | Delay | None | Deferred[Reply | None]"]
 #: A response filter edits ``exchange.response`` in place; it cannot end the exchange.
 ResponseFilter = Callable[["Exchange"], None]
 
@@ -47,6 +48,13 @@ class AccessSink(Protocol):
 
     def connection(self, record: ConnectionRecord, /) -> None:
         """Take one ended connection."""
+
+
+class Journal(Protocol):
+    """Remembers the decisions of some past exchanges; whoever handles finished exchanges in batches hands them over."""
+
+    def note(self, exchange: Exchange, /) -> None:
+        """Keep what is worth keeping of one finished exchange, as plain values; never raises."""
 
 
 class PoolLike(Protocol):
@@ -138,7 +146,8 @@ class GatewayView(Protocol):
         """Numbers of the process, for the overview and, by these keys, the metrics; a key that is absent is not shown.
 
         ``turns``, ``slow_turns``, ``longest_turn_s``, ``failures`` (caught by guards), ``open_streams``, ``open_limit``,
-        ``probes``, ``probe_failures``, ``config_wall`` (when the running configuration was taken over, epoch seconds).
+        ``probes``, ``probe_failures``, ``journal_records``, ``journal_bytes``, ``journal_failures``,
+        ``config_wall`` (when the running configuration was taken over, epoch seconds).
         """
 
     def reload(self) -> Deferred[dict[str, Any]]:
@@ -146,6 +155,17 @@ class GatewayView(Protocol):
 
     def drain(self) -> None:
         """Stop taking new work; finish what is under way."""
+
+    def explain(
+        self, method: str, url: str, headers: Sequence[str], source: str, listener: str, /,
+    ) -> dict[str, Any]:
+        """What becomes of such a request now, and why; `source` and `listener` "" = not said. Changes nothing.
+
+        Raises ValueError with what is wrong with the question.
+        """
+
+    def why(self, request_id: str, /) -> dict[str, Any] | None:
+        """What was decided for a past request, None when that is not known (any more)."""
 
 
 class Deadline(Protocol):
@@ -169,3 +189,18 @@ class IFactory(Interface):
 
     def options(raw: object, place: object) -> object:
         """Validate the options given in configuration; return an immutable value or raise `ConfigErrors`."""
+
+
+class IFilterFactory(IFactory):
+    """A kind of filter of requests, of responses or of both; group ``voltgw.filters``.
+
+    `build` is called once for each place in the configuration that names the filter, so what it returns may serve many
+    exchanges at a time. Filters of requests run in the order in which they are named, those of responses in the opposite one.
+    """
+
+    def build(options: object) -> object:
+        """The filter, for options that `options` has returned.
+
+        Its method ``request(exchange)``, if it has one, is a `RequestFilter`, its method ``response(exchange)`` a
+        `ResponseFilter`. Both are called on the hot path: what they do not do costs nothing.
+        """

@@ -20,6 +20,7 @@ from voltgw.interfaces import IFactory
 SCHEDULERS: Final = "voltgw.schedulers"
 PROBES: Final = "voltgw.probes"
 DISCOVERY: Final = "voltgw.discovery"
+FILTERS: Final = "voltgw.filters"
 
 #: Group -> name -> "module:attribute". A module is imported when its name is asked for.
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = {

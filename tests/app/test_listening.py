@@ -13,7 +13,6 @@ from tests.integration.gateway import free_port
 from tests.support import TIMEOUT_S, SteppedLoopCase
 from voltgw.app.build import ListenerKey, ListenerPlan
 from voltgw.app.listening import Bound, Listening
-from voltgw.app.settings import NoAccessLog
 from voltgw.cluster.cluster import Cluster
 from voltgw.cluster.snapshot import EndpointKey, EndpointSet, EndpointState
 from voltgw.net.sockets import CannotListen, listening_socket
@@ -26,6 +25,16 @@ ANSWERS: Final = (
     "{route_direct_response: {response_code: 200}}]}}\n"
 )
 DRAIN_S: Final = 30.0
+
+
+class NoAccessLog:
+    """Where finished exchanges go when nobody wants their lines."""
+
+    def http(self, exchange: object, /) -> None:
+        """Let it go."""
+
+    def connection(self, record: object, /) -> None:
+        """Let it go."""
 
 
 class ListeningCase(SteppedLoopCase):

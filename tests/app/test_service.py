@@ -32,6 +32,22 @@ class StartTests(GatewayCase):
                          ("shop", [f"127.0.0.1:{self.port}"], 1))
         self.assertEqual(gateway.process()["failures"], 0)
 
+    async def test_a_client_that_was_there_before(self) -> None:
+        """Who connects as soon as the port is bound waits, and finds the clusters as they are configured, not empty."""
+        origin = self.ok_origin()
+        self.write(balancer("shop", f"127.0.0.1:{self.port}", f"127.0.0.1:{origin.port}", more=", protocol: tcp"))
+        gateway = self.make()
+        gateway.privilegedStartService()
+        client = await self.client(self.port)
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        gateway.startService()
+        self.assertIn(b" 200 OK\r\n", await client.heard(b"\r\n\r\n"))
+
+    async def test_stopped_before_it_accepts(self) -> None:
+        """A gateway that is stopped in the turn in which it was started leaves nothing open."""
+        self.start(balancer("shop", f"127.0.0.1:{self.port}", "127.0.0.1:1"))
+        await self.gateway.stopService()
+
     def failed_start(self) -> str:
         """What the operator is told; nothing may be left open, before the gateway is stopped."""
         gateway = self.make()

@@ -43,6 +43,16 @@ class CheckTests(SynchronousTestCase):
             self.assertIn("warning[VG0114]", done.out)
         self.assertEqual(run(["check", "--strict", self.file(GOOD)]).status, 0)
 
+    def test_what_is_hardly_meant(self) -> None:
+        """Lint's warnings stand among the others; its errors (a key that does not fit) count as such."""
+        path = self.file(GOOD.replace("    - match: [{path: {path: /old}}]\n      ", "    - "))
+        done = run(["check", "--strict", path])
+        self.assertEqual(done.status, 1, done.out)
+        self.assertIn("warning[VG0303]", done.out)
+        done = run(["check", self.file(GOOD + "- kind: certificate\n  metadata: {name: k}\n  spec: {certificate_url: 'string:///YQ=='}\n")])
+        self.assertEqual(done.status, 2, done.out)
+        self.assertIn("error[VG0405]", done.out)
+
     def test_json(self) -> None:
         """For programs: the same problems as data."""
         done = run(["check", "--json", self.file(WRONG)])

@@ -36,10 +36,10 @@ class ShowTests(SynchronousTestCase):
 
     def test_warnings(self) -> None:
         """Go to standard error, too, so that the output can be kept."""
-        done = run(["config", "show", self.file("{kind: fleet, metadata: {name: a}}")])
+        done = run(["config", "show", self.file("{kind: tunnel, metadata: {name: a}}")])
         self.assertEqual(done.status, 0)
         self.assertIn("warning[VG0117]", done.err)
-        self.assertIn("kind: fleet", done.out)
+        self.assertIn("kind: tunnel", done.out)
 
     def test_no_action(self) -> None:
         """``config`` alone is a wrong command line."""

@@ -18,10 +18,10 @@ from voltgw.config.ranges import Between, Ports
 from voltgw.config.schema import Decl, Nested, Plan, plan_of
 from voltgw.config.types import Choice, Decimal, Flag, Number, Presence, Text, Type
 
-#: A good value of each format, by its words; ``{}`` is a number that makes values differ.
+#: A good value of each format, by its words; numbers that make values differ are put in (whole, and as two small ones).
 _FORMATS: Final = {
-    "IP address": "192.0.2.{}", "IPv4 address": "192.0.2.{}", "IPv6 address": "2001:db8::{}", "IP prefix": "10.0.{}.0/24",
-    "IPv4 prefix": "10.0.{}.0/24", "IPv6 prefix": "2001:db8:{}::/48", "host name": "h{}.example",
+    "IP address": "192.0.2.{}", "IPv4 address": "192.0.2.{}", "IPv6 address": "2001:db8::{}", "IP prefix": "10.{high}.{low}.0/24",
+    "IPv4 prefix": "10.{high}.{low}.0/24", "IPv6 prefix": "2001:db8:{}::/48", "host name": "h{}.example",
     "host name or address": "h{}.example", "host or host:port": "h{}.example:80",
     "domain: host, *.host or *, with an optional :port": "h{}.example", "path that begins with /": "/p{}",
     "header name": "x-h{}", "header value": "v{}", "object name": "n{}", "hexadecimal bytes": "50494e{:02x}",
@@ -29,7 +29,7 @@ _FORMATS: Final = {
     "2026-01-31T12:00:{:02d}Z", "UUID": "00000000-0000-0000-0000-{:012d}", "JA3 fingerprint": "{:032x}",
     "JA4 fingerprint": "{:036x}", "core rule": "WAF_RULE_{:06d}", "cookie name": "c{}",
 }
-#: What a message's own rules want beyond its required fields.
+#: What a message's own rules, or the lowering of a view, want beyond its required fields.
 _ALSO: Final[Mapping[str, Mapping[str, Any]]] = {
     "EndpointSpec": {"port": 80},
     "HealthcheckSpec": {"tcp_health_check": {}},
@@ -37,6 +37,36 @@ _ALSO: Final[Mapping[str, Mapping[str, Any]]] = {
     "VirtualHostSpec": {"domains": ["a.example"]},
     "VirtualSiteSpec": {"site_type": "REGIONAL_EDGE"},
     "PathMatcherType": {"prefix": "/"},
+    "HttpLoadbalancerSpec": {"domains": ["a.example"]},
+    "TcpLoadbalancerSpec": {"origin_pools_weights": [{"cluster": "c"}], "listen_port": 80},
+    "UdpLoadbalancerSpec": {"origin_pools_weights": [{"cluster": "c"}], "listen_port": 80},
+    "ProxyTypeHttps": {"tls_cert_params": {"certificates": ["c"]}},
+    "ProxyTypeTLSTCP": {"tls_cert_params": {"certificates": ["c"]}},
+    "ViewDownstreamTlsCertParams": {"certificates": ["c"]},
+    "ViewDownstreamTlsParams": {"tls_certificates": [{"certificate_url": "string:///YQ==", "private_key": {}}]},
+    "OriginPoolSpec": {"port": 80},
+    "OriginPoolWithWeight": {"pool": "p"},
+    "OriginServerType": {"public_ip": {"ip": "192.0.2.1"}},
+    "OriginServerPublicIP": {"ip": "192.0.2.1"},
+    "OriginServerPublicName": {"dns_name": "a.example"},
+    "OriginServerPrivateIP": {"ip": "192.0.2.1"},
+    "OriginServerPrivateName": {"dns_name": "a.example"},
+    "OriginServerK8SService": {"service_name": "a"},
+    "OriginServerConsulService": {"service_name": "a"},
+    "OriginServerCBIPService": {"service_name": "a"},
+    "OriginServerVirtualNetworkIP": {"ip": "192.0.2.1"},
+    "OriginServerVirtualNetworkName": {"dns_name": "a.example"},
+    "OriginServerCustomEndpoint": {"endpoint": "e"},
+    "WhereSite": {"site": "s"},
+    "WhereVirtualSite": {"virtual_site": "s"},
+    "WhereVirtualSiteSpecifiedVIP": {"virtual_site": "s"},
+    "WhereVirtualNetwork": {"virtual_network": "n"},
+    "AdvertisePublic": {"public_ip": "p"},
+    "ViewRouteType": {"redirect_route": {"route_redirect": {}}},
+    "SimpleRouteType": {"origin_pools": [{"pool": "p"}]},
+    "RedirectRouteType": {"route_redirect": {}},
+    "DirectResponseRouteType": {"route_direct_response": {}},
+    "CustomRouteObjectType": {"route_ref": "r"},
 }
 
 
@@ -57,7 +87,11 @@ class Where(NamedTuple):
 
 
 def messages() -> dict[str, Where]:
-    """Every kind by its name, and every message inside them by its class, each with the shortest way to it."""
+    """Every kind by its name, and every message inside them by its class, each with the shortest way to it.
+
+    Messages that stand in voltgw's own fields only are left out.
+    """
+    kinds = {plan.cls for kind in KINDS.values() if (plan := kind.plan()) is not None}
     found: dict[str, Where] = {"metadata": Where("metadata", (), plan_of(Metadata))}
     waiting: list[Where] = []
     for kind in KINDS.values():
@@ -68,9 +102,9 @@ def messages() -> dict[str, Where]:
     while waiting:
         outer = waiting.pop(0)
         for decl in outer.plan.decls:
-            for inner, shape in _inside(decl.type):
+            for inner, shape in _inside(decl.type) if decl.since != "voltgw" else ():
                 name = inner.cls.__name__
-                if name not in found:
+                if name not in found and inner.cls not in kinds:
                     found[name] = Where(outer.kind, (*outer.steps, Step(outer.plan, decl, shape)), plan_of(inner.cls))
                     waiting.append(found[name])
     return found
@@ -121,8 +155,8 @@ def sample(type_: Type[Any, Any], number: int = 0) -> Any:
     if isinstance(type_, Flag):
         return True
     if isinstance(type_, Choice):
-        members = list(type_.enum)
-        return members[number % len(members)].value
+        words = [member.value for member in type_.enum]
+        return words[number % len(words)]
     if isinstance(type_, Reference):
         return {"namespace": "shared", "name": f"n{number}"}
     if isinstance(type_, Ports):
@@ -162,7 +196,7 @@ def text(type_: Text, number: int = 0, length: int = 0) -> str:
     if type_.one_of:
         return next(value for value in type_.one_of if value)
     form = _FORMATS.get(type_.form.words, "t{}") if type_.form is not None else "t{}"
-    value = form.format(number if number < 250 else number % 250)
+    value = form.format(number, high=number // 250, low=number % 250)
     if length <= len(value):
         return value
     if value.startswith(("h", "/", "x-h", "v", "n", "t", "c", "k")) and "." not in value and " " not in value:

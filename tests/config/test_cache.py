@@ -226,7 +226,7 @@ _ITEM = st.sampled_from([
     "- kind: cluster\n  metadata: {name: %d, labels: {a: \"- kind\"}}\n  spec: {endpoints: [x,\n   y]}\n",
     "- kind: cluster\n  metadata: {name: %d, description: \"a\n- kind: b\"}\n",
     "- &x\n  kind: cluster\n  metadata: {name: %d}\n  spec: {}\n", "- 5\n", "  - deeper\n", "- kind: nope\n", "-kind: x\n",
-    "---\n", "---\nobjects:\n", "gateway: {}\n", "- !tag {kind: cluster}\n", "- kind: fleet\n  metadata: {name: %d}\n  spec: *x\n",
+    "---\n", "---\nobjects:\n", "gateway: {}\n", "- !tag {kind: cluster}\n", "- kind: tunnel\n  metadata: {name: %d}\n  spec: *x\n",
     "- kind: cluster\n  metadata: {name: %d, description: 'open\n",
 ])
 

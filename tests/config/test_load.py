@@ -181,10 +181,10 @@ class DialectTests(SynchronousTestCase):
 
     def test_a_kind_that_is_known_only(self) -> None:
         """A named warning; the object is kept."""
-        config = loaded("kind: fleet\nmetadata: {name: a}\nspec: {fleet_label: x}\n")
+        config = loaded("kind: tunnel\nmetadata: {name: a}\nspec: {fleet_label: x}\n")
         self.assertEqual([one.code for one in config.warnings], ["VG0117"])
-        self.assertIn('kind "fleet"', config.warnings[0].message)
-        self.assertIn(("default", "a"), config.objects["fleet"])
+        self.assertIn('kind "tunnel"', config.warnings[0].message)
+        self.assertIn(("default", "a"), config.objects["tunnel"])
 
     def test_an_object_without_a_name(self) -> None:
         """It could not be referred to."""
@@ -368,10 +368,10 @@ class IncludeTests(SynchronousTestCase):
 
     def test_several_main_files(self) -> None:
         """They are one configuration; its parts may stand in one of them only."""
-        folder = write(self.mktemp(), {"a.yaml": "gateway: {site: x}\n", "b.yaml": "objects: [{kind: fleet, metadata: {name: f}}]\n",
+        folder = write(self.mktemp(), {"a.yaml": "gateway: {site: x}\n", "b.yaml": "objects: [{kind: tunnel, metadata: {name: f}}]\n",
                                        "c.yaml": "gateway: {site: y}\n"})
         config = load([folder / "a.yaml", folder / "b.yaml"], environ={})
-        self.assertEqual((config.gateway.site, list(config.objects)), ("x", ["fleet"]))
+        self.assertEqual((config.gateway.site, list(config.objects)), ("x", ["tunnel"]))
         with self.assertRaises(ConfigErrors) as caught:
             load([folder / "a.yaml", folder / "c.yaml"], environ={})
         self.assertEqual(codes(caught.exception.problems), ["VG0109"])
@@ -393,18 +393,18 @@ class IncludeTests(SynchronousTestCase):
 
 class FindTests(SynchronousTestCase):
     def test_the_referrers_namespace_then_the_homes_of_the_kind(self) -> None:
-        """A site lives in ``system``; a cluster only where it is."""
+        """A site lives in ``system``; a route only where it is."""
         config = loaded("""
             objects:
             - {kind: site, metadata: {name: paris, namespace: system}}
             - {kind: site, metadata: {name: rome, namespace: shop}}
-            - {kind: cluster, metadata: {name: c, namespace: shared}}
+            - {kind: route, metadata: {name: r, namespace: shared}, spec: {routes: [{route_redirect: {}}]}}
         """)
         self.assertEqual(getattr(config.find("site", Ref(None, "paris"), "shop"), "namespace", None), "system")
         self.assertEqual(getattr(config.find("site", Ref(None, "rome"), "shop"), "namespace", None), "shop")
         self.assertIsNone(config.find("site", Ref(None, "rome"), "other"))
-        self.assertIsNone(config.find("cluster", Ref(None, "c"), "shop"))
-        self.assertIsNotNone(config.find("cluster", Ref("shared", "c"), "shop"))
+        self.assertIsNone(config.find("route", Ref(None, "r"), "shop"))
+        self.assertIsNotNone(config.find("route", Ref("shared", "r"), "shop"))
         self.assertIsNone(config.find("site", Ref("shop", "paris"), "shop"))
 
     def test_disabled_objects_are_out_of_service(self) -> None:
@@ -477,4 +477,4 @@ class ProcessBoundaryTests(SynchronousTestCase):
         self.assertEqual(copy.objects, config.objects)
         self.assertEqual((copy.gateway, copy.digest), (config.gateway, config.digest))
         ref = copy.of("virtual_host")["default", "shop"].spec.routes[0]
-        self.assertEqual((ref.place.line, ref.place.column), (10, 22))
+        self.assertEqual((ref.place.line, ref.place.column), (10, 21))

@@ -96,7 +96,7 @@ class HostileTests(SynchronousTestCase):
 
     def test_deep_nesting_below_the_parsers_own_limit(self) -> None:
         """Where nobody looks into a value, its depth is bounded too."""
-        found = problems("kind: discovery\nmetadata: {name: x}\nspec: {a: " + "[" * 100 + "]" * 100 + "}\n")
+        found = problems("kind: tunnel\nmetadata: {name: x}\nspec: {a: " + "[" * 100 + "]" * 100 + "}\n")
         self.assertEqual(codes(found), ["VG0004", "VG0117"])
 
     def test_an_alias_bomb(self) -> None:
@@ -143,7 +143,7 @@ class HostileTests(SynchronousTestCase):
             ("gateway: {port_map: {80: 1, 80: 2}}", (1, 29)),
             ("objects:\n- kind: endpoint\n  kind: cluster\n", (3, 3)),
             ("objects:\n- kind: endpoint\n  metadata: {name: a, labels: {x: a, x: b}}\n  spec: {ip: 1.1.1.1, port: 1}\n", (3, 38)),
-            ("objects:\n- kind: discovery\n  metadata: {name: a}\n  spec: {x: 1, x: 2}\n", (4, 16)),
+            ("objects:\n- kind: tunnel\n  metadata: {name: a}\n  spec: {x: 1, x: 2}\n", (4, 16)),
             ("objects:\n- kind: endpoint\n  metadata: {name: a}\n  spec: {dns_name: a, dnsName: b, port: 1}\n", (4, 23)),
         ):
             found = [one for one in problems(text) if one.code == "VG0005"]

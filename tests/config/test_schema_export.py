@@ -45,7 +45,7 @@ class SchemaTests(SynchronousTestCase):
             - kind: cluster
               metadata: {name: c}
               spec: {endpoints: a, health_checks: [n/h, {name: x}], connection_timeout: 250ms, circuit_breaker: {retries: 3}}
-            - kind: fleet
+            - kind: tunnel
               metadata: {name: f}
               spec: {whatever: [1, {a: b}]}
         """):

@@ -29,7 +29,7 @@ class ReportTests(SynchronousTestCase):
 
     def test_errors_come_before_warnings(self) -> None:
         """And are counted apart."""
-        found = problems("objects:\n- {kind: fleet, metadata: {name: f}}\n- {kind: nope, metadata: {name: f}}\n")
+        found = problems("objects:\n- {kind: tunnel, metadata: {name: f}}\n- {kind: nope, metadata: {name: f}}\n")
         self.assertEqual([one.severity for one in found], [Severity.ERROR, Severity.WARNING])
         self.assertTrue(report(found).endswith("\n1 error, 1 warning"))
 
@@ -92,7 +92,7 @@ class EffectiveTests(SynchronousTestCase):
             - kind: virtual_host
               metadata: {name: a}
               spec: {domains: [a], request_headers_to_add: [{name: x-k, secret_value: {clear_secret_info: {url: "string:///aHVudGVy"}}}]}
-            - {kind: fleet, metadata: {name: f}, spec: {fleet_label: x, list: [1, {a: b}]}}
+            - {kind: tunnel, metadata: {name: f}, spec: {fleet_label: x, list: [1, {a: b}]}}
         """)
         shown = effective(config)
         self.assertEqual(shown["gateway"], {"port_map": {80: 8080}})

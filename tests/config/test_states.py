@@ -20,12 +20,11 @@ class StateTests(SynchronousTestCase):
                          ['W 4:24 VG0114 "add_location" of virtual_host is not acted on yet'])
 
     def test_an_error_where_ignoring_would_admit_someone(self) -> None:
-        """Firewalls, rate limits, logins, challenges, cross-site checks, certificates."""
+        """Firewalls, rate limits, logins, challenges, certificates."""
         for fields, name in (
             ("waf_type: {app_firewall: {app_firewall: [x]}}", "waf_type.app_firewall"), ("waf_type: {waf: {waf: [x]}}", "waf_type.waf"),
             ("rate_limiter: [x]", "rate_limiter"), ("authentication: {auth_config: [x]}", "authentication"),
             ("js_challenge: {}", "js_challenge"), ("captcha_challenge: {}", "captcha_challenge"),
-            ("csrf_policy: {all_load_balancer_domains: {}}", "csrf_policy.all_load_balancer_domains"),
             ("tls_parameters: {require_client_certificate: true}", "tls_parameters.require_client_certificate"),
             ("tls_parameters: {client_certificate_required: {}}", "tls_parameters.client_certificate_required"),
             ("tls_cert_params: {certificates: [x], crl: [y]}", "tls_cert_params.crl"), ("api_spec: {}", "api_spec"),
@@ -107,7 +106,7 @@ class TableTests(SynchronousTestCase):
             ("cluster.outlier_detection", ""): State.WARNS, ("cluster.tls_parameters", ""): State.REFUSES,
             ("cluster.loadbalancer_algorithm", "RING_HASH"): State.WARNS, ("virtual_host.proxy", "HTTPS_PROXY"): State.UNSUPPORTED,
             ("virtual_host.waf_type.app_firewall", ""): State.REFUSES, ("service_policy_set", ""): State.REFUSES,
-            ("fleet", ""): State.WARNS,
+            ("tunnel", ""): State.WARNS,
         }.items():
             self.assertIs(rows.get(key), state, key)
         self.assertNotIn(("virtual_host.domains", ""), rows)

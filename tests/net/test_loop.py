@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from tests.support import HandReactor, Recorder, Recorders, SteppedLoopCase
 from voltgw.net import loop as loop_module
-from voltgw.net.loop import Loop
+from voltgw.net.loop import BACKLOG, Loop
 from voltgw.net.sockets import listening_socket
 from voltgw.net.stream import Stream
 
@@ -494,3 +494,20 @@ class LoopTests(SteppedLoopCase):
         self.assertEqual(len(self.loop._owners()), 1)
         self.assertTrue(all(hasattr(h, "__self__") for h in self.loop._handlers.values()))
         listening_socket("127.0.0.1", 0).close()
+
+
+class BacklogTests(SteppedLoopCase):
+    def test_much_of_it_is_relieved_in_the_same_turn(self) -> None:
+        """Once `BACKLOG` things wait, `relieve` is called at the end of that turn; fewer are left to a timer."""
+        waiting: list[int] = []
+        calls: list[int] = []
+        self.loop.backlog = waiting
+        self.loop.relieve = lambda: calls.append(len(waiting))
+        self.loop.soon(lambda: None)
+        self.turn()
+        waiting.extend(range(BACKLOG - 1))
+        self.turn()
+        self.assertEqual(calls, [])
+        waiting.append(0)
+        self.turn()
+        self.assertEqual(calls, [BACKLOG])

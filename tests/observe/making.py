@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,7 +119,8 @@ class View:
     all_routes: list[Route] = field(default_factory=list)
     numbers: dict[str, float] = field(default_factory=lambda: {
         "turns": 7.0, "slow_turns": 1.0, "longest_turn_s": 0.5, "failures": 0.0, "open_streams": 4.0, "open_limit": 100.0,
-        "config_wall": WALL, "probes": 8.0, "probe_failures": 2.0})
+        "config_wall": WALL, "probes": 8.0, "probe_failures": 2.0,
+        "journal_records": 3.0, "journal_bytes": 4000.0, "journal_failures": 0.0})
     reloaded: Deferred[dict[str, Any]] = field(default_factory=lambda: succeed({"ok": True, "changed": ["route shop"]}))
     asked: list[str] = field(default_factory=list)
 
@@ -160,6 +161,21 @@ class View:
         """Note that it was asked for."""
         self.asked.append("reload")
         return self.reloaded
+
+    def explain(
+        self, method: str, url: str, headers: Sequence[str], source: str, listener: str, /,
+    ) -> dict[str, Any]:
+        """Tell the question back; a URL of ``?`` is none."""
+        if url == "?":
+            raise ValueError("'?' is not a URL")
+        about = " ".join((method, url, *headers, source, listener))
+        return {"outcome": "answered", "decisions": [{"about": "question", "outcome": about}]}
+
+    def why(self, request_id: str, /) -> dict[str, Any] | None:
+        """One request is known."""
+        if request_id != "f282":
+            return None
+        return {"request_id": request_id, "decisions": [{"about": "route", "outcome": "<shop>", "why": "because"}]}
 
     def drain(self) -> None:
         """Note that it was asked for."""

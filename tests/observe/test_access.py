@@ -55,6 +55,15 @@ class AccessLogTests(SynchronousTestCase):
         sink.connection(a_connection())
         self.assertEqual((log.queued, log.sink.lines), (2, 0))
 
+    def test_much_that_waits_is_written_at_once(self) -> None:
+        """`relieve` writes one batch now; the rest and the timer stay as they were."""
+        log = self.log()
+        for _ in range(BATCH + 1):
+            log.http(an_exchange())
+        self.assertEqual(len(log.pending), BATCH + 1)
+        log.relieve()
+        self.assertEqual((log.queued, log.sink.lines), (1, BATCH))
+
     def test_lines_are_written_after_a_quarter_of_a_second(self) -> None:
         """One batch, one write; HTTP and TCP records in the order in which they came."""
         disk = Disk()

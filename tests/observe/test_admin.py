@@ -196,6 +196,29 @@ class QuestionTests(AdminCase):
         hosts = await self.ask(address, "/virtual_hosts", Accept=BROWSER)
         self.assertIn(b"default/&lt;shop&gt;", hosts.body)
 
+    async def test_explain(self) -> None:
+        """The question is read from the query, and told back with the decisions; a browser gets them as text."""
+        address = self.serve().addresses[0]
+        asked = "/explain?method=POST&url=http://x/a%3Fb&header=a:%20b&header=c:%20d&from=::1&listener=80"
+        answer = await self.ask(address, asked)
+        self.assertEqual((answer.status, answer.json), (200, {
+            "question": {"method": "POST", "url": "http://x/a?b"}, "outcome": "answered",
+            "decisions": [{"about": "question", "outcome": "POST http://x/a?b a: b c: d ::1 80"}]}))
+        page = await self.ask(address, "/explain?url=http://x/%3Cb%3E", Accept=BROWSER)
+        self.assertIn(b"<pre>question  GET http://x/&lt;b&gt;", page.body)
+        for path, words in (("/explain", "ask /explain?url="), ("/explain?url=?", "'?' is not a URL")):
+            answer = await self.ask(address, path)
+            self.assertEqual(answer.status, 400)
+            self.assertIn(words, answer.json["error"])
+
+    async def test_why(self) -> None:
+        """A request that is known, one that is not, and none."""
+        address = self.serve().addresses[0]
+        self.assertEqual((await self.ask(address, "/why?id=f282")).json["request_id"], "f282")
+        self.assertIn(b"<pre>route  &lt;shop&gt;  because</pre>", (await self.ask(address, "/why?id=f282", Accept=BROWSER)).body)
+        self.assertEqual((await self.ask(address, "/why?id=f283")).status, 404)
+        self.assertEqual((await self.ask(address, "/why")).status, 400)
+
     async def test_metrics(self) -> None:
         """Prometheus' text, and OpenMetrics on demand; a browser gets text too."""
         address = self.serve().addresses[0]

@@ -22,6 +22,7 @@ import h11
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -32,7 +33,7 @@ from voltgw.cluster.schedulers.round_robin import FACTORY
 from voltgw.cluster.snapshot import EndpointKey, EndpointSet, EndpointState
 from voltgw.errors import ConnectFailed
 from voltgw.net.deadlines import LOOK_AHEAD, TICK_S, Deadlines
-from voltgw.proxy.http1 import HttpFactory
+from voltgw.proxy.factory import HttpFactory
 from voltgw.proxy.plane import Plane
 from voltgw.proxy.pool import Pool
 from voltgw.proxy.tcp import TcpFactory
@@ -80,11 +81,20 @@ class HandLoop:
         self.now = 1000.0
         self.failures: list[Failure] = []
         self.deadlines = Deadlines(self.now, self.failed)
+        self.clock = Clock()
+        self.clock.rightNow = self.now
         self._soon: list[Callable[[], None]] = []
 
     def monotonic(self) -> float:
         """Seconds."""
         return self.now
+
+    def go_on(self, most: float) -> None:
+        """Let time pass to the next timer, but not more than `most` seconds."""
+        timers = [call.getTime() for call in self.clock.getDelayedCalls()]
+        self.now = min([self.now + most, *timers])
+        self.clock.rightNow = self.now
+        self.clock.advance(0)
 
     def soon(self, call: Callable[[], None]) -> None:
         """Call in the next turn."""
@@ -108,6 +118,7 @@ class Wire(StringTransport):
 
     def __init__(self, loop: HandLoop, peer: IPv4Address | IPv6Address, protocol: Any) -> None:
         super().__init__(hostAddress=IPv4Address("TCP", *LISTENER), peerAddress=peer)
+        self.deliver: Callable[[bytes], object] = protocol.dataReceived
         self.protocol = protocol
         self.bytes_in = 0
         self.stalled = False                # the peer takes nothing
@@ -115,7 +126,6 @@ class Wire(StringTransport):
         self.gone = False                   # the socket is closed
         self.finished = False               # we have sent FIN
         self.reason: Failure | None = None  # what the protocol was told in the end
-        self.deliver: Callable[[bytes], object] = protocol.dataReceived
         self._loop = loop
         self._waiting = b""                 # written, but not taken by the peer
         self._come = b""                    # sent by the peer, but not read
@@ -125,6 +135,16 @@ class Wire(StringTransport):
         self._closing = False
         self._half_closing = False
         self._producer_paused = False
+
+    @property
+    def protocol(self) -> Any:
+        """The protocol; may be set to another one in mid-stream."""
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: Any) -> None:
+        self._protocol = protocol
+        self.deliver = protocol.dataReceived
 
     # -- what protocols call -------------------------------------------------------------------------------------------
 
@@ -443,7 +463,7 @@ class BareProxyCase(SynchronousTestCase):
         """Let time pass."""
         end = self.hand.now + seconds
         while self.hand.now < end:
-            self.hand.now = min(end, self.hand.now + TICK_S)
+            self.hand.go_on(min(end - self.hand.now, TICK_S))
             self.hand.deadlines.sweep(self.hand.now)
             self.turn()
 
@@ -478,6 +498,7 @@ class BareProxyCase(SynchronousTestCase):
             self.assertIsNot(wire.reason, None, "a connection never heard of its end")
         self.advance((LOOK_AHEAD + 2) * TICK_S)
         self.assertEqual(len(self.hand.deadlines), 0, "a deadline outlives its connection")
+        self.assertEqual(self.hand.clock.getDelayedCalls(), [], "a timer outlives its connection")
         self.assertEqual(self.hand.failures, [])
 
 

@@ -12,7 +12,7 @@ from tests.support import SteppedLoopCase
 from voltgw.cluster.cluster import Cluster
 from voltgw.cluster.schedulers.round_robin import FACTORY
 from voltgw.cluster.snapshot import EndpointKey, EndpointSet, EndpointState
-from voltgw.proxy.http1 import HttpFactory
+from voltgw.proxy.factory import HttpFactory
 from voltgw.proxy.plane import Plane
 from voltgw.proxy.pool import Pool
 from voltgw.proxy.tcp import TcpFactory

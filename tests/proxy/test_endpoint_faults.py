@@ -71,6 +71,10 @@ class BadAnswerTests(ProxyCase):
 class ClosedTests(ProxyCase):
     endpoint_count = 2
 
+    def idle_connections(self) -> int:
+        """Connections that wait in pools."""
+        return sum(len(endpoint.pool) for endpoint in self.cluster.endpoints)
+
     def reused(self, request: bytes) -> tuple[Wire, Wire]:
         """A client's request on a connection that has served before."""
         idle, = self.warm()
@@ -99,13 +103,14 @@ class ClosedTests(ProxyCase):
                              (b"ok", 2, ""))
         self.assertEqual(self.cluster.counters.retries, 2)
 
-    def test_it_does_not_go_out_a_third_time(self) -> None:
-        """The fresh connection closes too: 502."""
+    def test_the_fresh_connection_closes_too(self) -> None:
+        """Then another endpoint is asked, once; when that closes without a word as well: 502."""
         client, stale = self.reused(GET)
         stale.fin()
         self.accept().fin()
+        self.accept().fin()
         self.assertEqual((answer(client.got()).start, self.rig.dials), (502, []))
-        self.assertEqual((self.records[0].flag, self.records[0].attempts), ("UC", 2))
+        self.assertEqual((self.records[0].flag, self.records[0].attempts), ("UC", 3))
 
     def test_an_idempotent_request_with_its_whole_body(self) -> None:
         """PUT and DELETE are sent again with the body that was sent."""
@@ -124,23 +129,44 @@ class ClosedTests(ProxyCase):
             stale.fin()
             self.assertEqual((answer(client.got()).start, self.rig.dials, self.records[-1].flag), (502, [], "UC"))
 
-    def test_a_body_that_has_streamed_is_not_sent_again(self) -> None:
-        """Its beginning is gone; PUT or not."""
+    def test_a_body_that_has_streamed(self) -> None:
+        """What was sent of it is sent again, and the rest follows from the client."""
         client, stale = self.reused(b"PUT / HTTP/1.1\r\nHost: shop\r\nContent-Length: 4\r\n\r\nhi")
+        client.send(b"!")
+        stale.fin()
+        self.turn()
+        client.send(b"?")
+        fresh = self.accept()
+        self.assertEqual(requests(fresh.got())[0].body, b"hi!?")
+        fresh.send(EMPTY)
+        self.assertEqual((answer(client.got()).start, self.idle_connections()), (200, 1))
+
+    def test_a_body_that_has_streamed_and_may_not_be_sent_twice(self) -> None:
+        """POST: 502, and the rest of the body is drained."""
+        client, stale = self.reused(b"POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 4\r\n\r\nhi")
         client.send(b"!")
         stale.fin()
         self.turn()
         self.assertEqual((answer(client.got()).start, self.rig.dials, client.finished), (502, [], True))
 
     def test_a_fresh_connection_that_closes_without_an_answer(self) -> None:
-        """The endpoint had the request and may have acted on it: 502, no second try, the client's connection goes
-        on."""
+        """An endpoint that dies looks like that: an idempotent request goes to another one (RFC 9110 9.2.2)."""
         for end in (Wire.fin, Wire.reset):
             client, origin = self.asked()
+            first = origin.got()
             end(origin)
-            self.assertEqual((answer(client.got()).start, self.rig.dials, client.gone), (502, [], False))
-            self.assertEqual((self.records[-1].flag, self.records[-1].attempts), ("UC", 1))
+            other = self.accept()
+            self.assertEqual((other.got(), client.written), (first, b""))
+            other.send(EMPTY)
+            self.assertEqual((answer(client.got()).start, self.records[-1].flag, self.records[-1].attempts), (200, "", 2))
         self.assertEqual(self.cluster.counters.resets, 2)
+
+    def test_a_post_on_a_fresh_connection_that_closes_without_an_answer(self) -> None:
+        """The endpoint may have acted on it: 502, no second try, and the client's connection goes on."""
+        client, origin = self.asked(b"POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 0\r\n\r\n")
+        origin.fin()
+        self.assertEqual((answer(client.got()).start, self.rig.dials, client.gone), (502, [], False))
+        self.assertEqual((self.records[-1].flag, self.records[-1].attempts), ("UC", 1))
 
     def test_closed_within_the_head(self) -> None:
         """502 on fresh and reused connections alike: something of the answer has come."""

@@ -47,13 +47,33 @@ class Client:
         self.tls_cipher = ""
         self.connected_wall = 0.0
         self.listener = f"192.0.2.1:{PORT}"
+        self.wall = lambda: 1_800_000_000.25        # 2027-01-15T08:00:00.250Z
+        self.monotonic = lambda: 1.125              # an eighth of a second after `exchange` began
 
 
-def exchange(fields: Sequence[Field] = (), response: ResponseHead | None = None) -> Exchange:
+def exchange(
+    fields: Sequence[Field] = (), response: ResponseHead | None = None, *, id_: bytes = b"id", method: bytes = b"GET",
+    target: bytes = b"/", host: bytes = b"shop.example", port: int | None = None,
+) -> Exchange:
     """An exchange in flight, with `fields` in its request."""
-    result = Exchange(Client(), request(fields=fields), b"id", 1.0, 100)
+    head = request(target, method=method, host=host, port=port, fields=fields)
+    result = Exchange(Client(), head, id_, 1.0, 100)
     result.response = response
     return result
+
+
+def answer(*fields: Field, status: int = 200, length: int = 1000) -> ResponseHead:
+    """The head of an endpoint's answer."""
+    return ResponseHead(status, b"OK", 1, list(fields), length, True)
+
+
+class Endpoint:
+    """The endpoint that answered; satisfies `EndpointLabels`."""
+
+    cluster = "default/c"
+    address = "192.0.2.80"
+    port = 9000
+    site = ""
 
 
 class Cluster:
@@ -108,9 +128,10 @@ def prefix(text: str, **more: object) -> RouteMatch:
 
 def build(
     *rules: RouteType, spec: VirtualHostSpec | None = None, clusters: Clusters | None = None,
+    object_: RouteSpec | None = None,
 ) -> VirtualHost:
-    """A host with one route object ``r`` of these rules."""
-    return build_host("shop", spec or VirtualHostSpec(domains=("*",)), [RouteObject("r", RouteSpec(routes=rules))],
+    """A host with one route object ``r``: `object_`, or else these rules."""
+    return build_host("shop", spec or VirtualHostSpec(domains=("*",)), [RouteObject("r", object_ or RouteSpec(routes=rules))],
                       clusters or Clusters())
 
 

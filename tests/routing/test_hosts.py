@@ -193,3 +193,66 @@ class ReadDomainTests(SynchronousTestCase):
                      "a.com:65536", "a.com:x", "a.com:", "[::1", "[::g]", "[1.2.3.4]", "::1", "http://a.com", "a\n.com",
                      "a." * 130 + "com"):
             self.assertRaises(ValueError, read_domain, text)
+
+
+class FollowingTests(SynchronousTestCase):
+    """`HostTable.following`."""
+
+    def follow(self, table: HostTable, hosts: Sequence[VirtualHost]) -> tuple[HostTable, int]:
+        """The table of other hosts, and in how many steps it was made."""
+        steps, count = table.following([(host.domains, host) for host in hosts]), 1
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                made: HostTable = done.value
+                return made, count
+            count += 1
+
+    _TEXTS = st.sampled_from(["a.com", "a.com:80", "b.com", "*.com", "*.com:80", "*-a.com", "*b.com", "*", "*:80", "[::1]", "c.com:81"])
+
+    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    @given(st.lists(st.lists(st.lists(_TEXTS, max_size=3), max_size=4), min_size=2, max_size=4), st.data())
+    def test_it_is_the_table_made_anew(self, rounds: list[list[list[str]]], data: st.DataObject) -> None:
+        """However often hosts come, go and stay: the same answers and entries as a table of the last ones, or the same refusal."""
+        table, hosts = HostTable(()), list[VirtualHost]()
+        for number, lists in enumerate(rounds):
+            staying = [host for host in hosts if data.draw(st.booleans())]
+            hosts = [*staying, *(VirtualHost(f"{number}-{n}", domains=domains) for n, domains in enumerate(lists))]
+            pairs = [(host.domains, host) for host in hosts]
+            before = (table.entries, dict(table.exact))
+            try:
+                fresh = HostTable(pairs)
+            except ValueError:
+                self.assertRaises(ValueError, self.follow, table, hosts)
+                self.assertEqual((table.entries, table.exact), before)
+                hosts = [host for host in hosts if host in {entry.host for entry in table.entries}]
+                continue
+            followed, _ = self.follow(table, hosts)
+            self.assertEqual(([(e.text, e.host) for e in followed.entries], followed.exact),
+                             ([(e.text, e.host) for e in fresh.entries], fresh.exact))
+            self.assertEqual((table.entries, table.exact), before)
+            for name in (b"a.com", b"b.com", b"x.com", b"x-a.com", b"xb.com", b"c.com", b"[::1]", b"other"):
+                for port in (None, 80, 81):
+                    self.assertIs(followed.choose(name, port, 82), fresh.choose(name, port, 82))
+            table = followed
+
+    def test_the_same_hosts(self) -> None:
+        """Nothing is made: it is the very same table."""
+        hosts = [VirtualHost("a", domains=["a.com"]), VirtualHost("b", domains=["*.b.com"])]
+        table, _ = self.follow(HostTable(()), hosts)
+        self.assertIs(self.follow(table, hosts)[0], table)
+        self.assertIsNot(self.follow(table, hosts[::-1])[0], table)
+
+    def test_one_of_ten_thousand(self) -> None:
+        """It is made in few steps, since nothing is read again but the one that changed."""
+        hosts = [VirtualHost(f"h{n}", domains=[f"h{n}.com", f"*.h{n}.com"]) for n in range(10_000)]
+        table, steps = self.follow(HostTable(()), hosts)
+        self.assertGreater(steps, 150)
+        other = VirtualHost("h7", domains=["other.com"])
+        followed, steps = self.follow(table, [other if host.name == "h7" else host for host in hosts])
+        self.assertLess(steps, 10)
+        self.assertIs(followed.choose(b"other.com", None, 80), other)
+        self.assertIsNone(followed.choose(b"h7.com", None, 80))
+        kept = {id(entry) for entry in table.entries}
+        self.assertEqual([entry.text for entry in followed.entries if id(entry) not in kept], ["other.com"])

@@ -7,6 +7,8 @@ from time import process_time
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.routing.support import PORT, prefix, request
+from voltgw.config.objects.conditions import CookieMatcherType
+from voltgw.config.objects.extensions import MatchExtension
 from voltgw.config.objects.route import (
     HeaderMatcherType,
     HttpMethod,
@@ -169,6 +171,58 @@ class HeaderTests(SynchronousTestCase):
         match = RouteMatch(headers=(HeaderMatcherType(name="x"), HeaderMatcherType(name=":scheme", exact="http")))
         error = self.assertRaises(ProblemError, compile_match, match)
         self.assertEqual(error.path, ("headers", 1))
+
+
+class CookieTests(SynchronousTestCase):
+    """Conditions on cookies, under ``voltgw:``."""
+
+    def match(self, **fields: object) -> RouteMatch:
+        cookie = CookieMatcherType(name="user", **fields)  # type: ignore[arg-type]  # the caller's fields
+        return RouteMatch(voltgw=MatchExtension(cookies=(cookie,)))
+
+    def check(self, match: RouteMatch, good: tuple[bytes, ...], bad: tuple[bytes, ...]) -> None:
+        for line in good:
+            self.assertTrue(holds(match, request(fields=[(b"cookie", line)])), line)
+        for line in bad:
+            self.assertFalse(holds(match, request(fields=[(b"cookie", line)])), line)
+
+    def test_exact(self) -> None:
+        """The whole value, wherever the cookie stands; of several one is enough."""
+        self.check(self.match(exact="bob"), (b"user=bob", b"a=b; user=bob", b"user=eve; user=bob", b"a=1;user=bob ;b=2"),
+                   (b"user=bobby", b"user=Bob", b"xuser=bob", b"a=user=bob", b"user", b""))
+        self.assertFalse(holds(self.match(exact="bob"), request()))
+
+    def test_regex(self) -> None:
+        """It covers the whole value."""
+        self.check(self.match(regex="beta-[0-9]+"), (b"user=beta-1", b"x=y; user=beta-22"), (b"user=beta-", b"user=xbeta-1"))
+
+    def test_presence(self) -> None:
+        """A name alone asks whether it is there, an empty value included."""
+        for match in (self.match(), self.match(presence=True)):
+            self.check(match, (b"user=", b"user=x"), (b"user", b"users=x"))
+
+    def test_inverted(self) -> None:
+        """It then holds where the cookie is absent, or says something else."""
+        self.check(self.match(exact="bob", invert_match=True), (b"user=eve", b"", b"users=bob"), (b"user=bob", b"a=b; user=bob"))
+        self.assertTrue(holds(self.match(exact="bob", invert_match=True), request()))
+
+    def test_several_fields(self) -> None:
+        """Cookies may come in more than one field."""
+        head = request(fields=[(b"cookie", b"a=b"), (b"x", b"y"), (b"cookie", b"user=bob")])
+        self.assertTrue(holds(self.match(exact="bob"), head))
+
+    def test_all_must_hold(self) -> None:
+        """Several conditions, and those beside them."""
+        match = RouteMatch(http_method=HttpMethod.GET, voltgw=MatchExtension(cookies=(
+            CookieMatcherType(name="a", exact="1"), CookieMatcherType(name="b", invert_match=True))))
+        self.check(match, (b"a=1", b"c=1; a=1"), (b"a=1; b=1", b"b=1", b"a=2"))
+        self.assertFalse(holds(match, request(method=b"POST", fields=[(b"cookie", b"a=1")])))
+
+    def test_mistakes(self) -> None:
+        """A regex that cannot be used, with the way to it; explain shows no value."""
+        error = self.assertRaises(ProblemError, compile_match, self.match(regex="(?=x)"))
+        self.assertEqual(error.path, ("voltgw", "cookies", 0, "regex"))
+        self.assertEqual([part.text for part in compile_match(self.match(exact="s3cret")).parts], ["cookie user is the wanted one"])
 
 
 class QueryTests(SynchronousTestCase):

@@ -11,7 +11,7 @@ from voltgw.values import defaults
 
 #: The units that a number may have, as the end of its name; everything else is a count, an address or a port.
 UNITS = ("_S", "_BYTES")
-COUNTS = ("MAX_", "HEALTHY_THRESHOLD", "UNHEALTHY_THRESHOLD", "CONNECT_RETRIES", "RESERVED_FDS", "ADMIN_PORT")
+COUNTS = ("MAX_", "HEALTHY_THRESHOLD", "UNHEALTHY_THRESHOLD", "CONNECT_RETRIES", "RESERVED_FDS", "ADMIN_PORT", "CIRCUIT_BREAKER_")
 
 
 class DefaultsTests(SynchronousTestCase):

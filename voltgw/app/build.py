@@ -1,23 +1,26 @@
 """From objects to what serves them: a pure step that opens no socket, starts no timer and reads no clock.
 
-`build(config, previous)` takes over from `previous` every cluster, virtual host and route counter that means the same as
-before, so that pools, health and counts survive a reload, and one changed host among many costs one host. `building` does
-the same in small steps for those who must not hold up a reactor.
+`build(config, previous)` takes over from `previous` every cluster and virtual host that means the same as before, so that
+pools, health and counts survive a reload. What leads to no object that is another one now is not even looked into: one changed
+host among ten thousand costs one host. `building` does the same in small steps for those who must not hold up a reactor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from voltgw.app.sites import InterfaceAddress, vip
+from voltgw.app.standing import Standing
 from voltgw.cluster.plan import build_cluster, plan_cluster
 from voltgw.config.objects.virtual_host import ProxyType
-from voltgw.errors import ConfigError, ConfigErrors, Place
+from voltgw.config.watch import Touched, Watch, Watching, touched
+from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.routing.hosts import HostTable
 from voltgw.routing.problems import BuildErrors
-from voltgw.routing.table import VirtualHost, build_host
+from voltgw.routing.route import VirtualHost
+from voltgw.routing.table import build_host
 from voltgw.values.address import where
 from voltgw.values.counters import RouteCounters
 from voltgw.values.defaults import KEEP_ALIVE_TIMEOUT_S, MAX_REQUEST_HEAD_BYTES, REQUEST_HEAD_TIMEOUT_S
@@ -30,11 +33,15 @@ if TYPE_CHECKING:
     from voltgw.cluster.snapshot import EndpointKey
     from voltgw.config.model import Config, Object
     from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
+    from voltgw.config.objects.cluster import ClusterSpec
     from voltgw.config.objects.route import RouteSpec
     from voltgw.config.objects.virtual_host import VirtualHostSpec
     from voltgw.config.values import Ref
     from voltgw.interfaces import PoolLike
     from voltgw.registry import Registry
+
+#: Clusters or virtual hosts in one step that are taken over without a look into them; each of the others has its own step.
+SAME: Final = 512
 
 
 class ListenerKey(NamedTuple):
@@ -61,19 +68,25 @@ class ListenerPlan:
     head_timeout_s: float = REQUEST_HEAD_TIMEOUT_S
     keep_alive_timeout_s: float = KEEP_ALIVE_TIMEOUT_S
 
+    def add(self, host: VirtualHost) -> None:
+        """One more virtual host; what acts before the host is known is the most that any of them asks for."""
+        self.hosts.append(host)
+        self.max_head_bytes = max(self.max_head_bytes, host.max_request_head_bytes)
+        self.head_timeout_s = max(self.head_timeout_s, host.request_head_timeout_s)
+        self.keep_alive_timeout_s = max(self.keep_alive_timeout_s, host.keep_alive_timeout_s)
 
-#: The cluster to which a reference in an object of a namespace leads.
-FindCluster = Callable[["Ref", str], "Cluster | None"]
+
 #: A reference, the namespace of the object in which it stands, and the cluster to which it led.
 Led = tuple["Ref", str, "Cluster | None"]
 
 
 class HostSource(NamedTuple):
-    """What a virtual host was built from; while all of it is the same there is no need to build it anew."""
+    """What a virtual host was built from."""
 
-    objects: tuple[Object[Any], ...]        # the virtual host and its routes
-    places: tuple[Place, ...]               # where they stand
+    watch: Watch                            # while it holds, nothing is another
+    objects: tuple[Standing[Any], ...]      # the virtual host and its routes
     clusters: tuple[Led, ...]
+    offers: tuple[tuple[Object[AdvertisePolicySpec], int], ...]     # where it is offered at this site: policies, their ports
 
 
 @dataclass(slots=True)
@@ -81,21 +94,32 @@ class Runtime:
     """One configuration, ready to serve."""
 
     config: Config
-    clusters: dict[str, Cluster]            # by "namespace/name"
-    plans: dict[str, ClusterPlan]
-    hosts: dict[str, VirtualHost]           # by "namespace/name"
-    sources: dict[str, HostSource]
-    listeners: dict[ListenerKey, ListenerPlan]
+    clusters: dict[str, Cluster] = field(default_factory=dict)      # by "namespace/name", as all of these
+    plans: dict[str, ClusterPlan] = field(default_factory=dict)
+    watches: dict[str, Watch] = field(default_factory=dict)         # of the clusters
+    hosts: dict[str, VirtualHost] = field(default_factory=dict)
+    sources: dict[str, HostSource] = field(default_factory=dict)    # of the hosts
+    listeners: dict[ListenerKey, ListenerPlan] = field(default_factory=dict)
+    moved: list[tuple[Standing[Any], Object[Any]]] = field(default_factory=list)   # see `settle`
 
-    def retire(self, following: Runtime) -> None:
-        """`following` serves now: take apart what it has not taken over.
+    def settle(self) -> None:
+        """This serves from now on: the virtual hosts that were taken over stand where the files of today have them."""
+        for standing, one in self.moved:
+            standing.object = one
+        self.moved.clear()
+
+    def retiring(self, following: Runtime) -> Generator[None, None, None]:
+        """`following` serves now: take apart what it has not taken over, in steps.
 
         Hosts and routes refer to each other, and what stood here when the process began is frozen out of the garbage
         collector's sight: nothing but this lets them go. A request under way has its route already.
         """
-        for name, host in self.hosts.items():
+        for count, (name, host) in enumerate(self.hosts.items()):
             if following.hosts.get(name) is not host:
                 host.install(())
+                yield
+            elif count % SAME == 0:
+                yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,145 +147,181 @@ def build(config: Config, previous: Runtime | None, makings: Makings) -> Runtime
 
 
 def building(config: Config, previous: Runtime | None, makings: Makings) -> Generator[None, None, Runtime]:
-    """`build`, a few objects at a time; run it to its end, whose value is the `Runtime`."""
-    runtime = Runtime(config, {}, {}, {}, {}, {})
-    yield from _clusters(runtime, previous, makings)
-    yield from _hosts(runtime, previous)
-    yield from _listeners(runtime, makings)
-    return runtime
+    """`build`, a few objects at a time; run it to its end, whose value is the `Runtime`. `previous` does not change."""
+    changed = None if previous is None else (yield from touched(previous.config, config))
+    work = _Building(Watching.over(config), Runtime(config), previous or Runtime(config), makings)
+    changed = yield from work.build_clusters(changed)
+    yield from work.build_hosts(changed)
+    yield from work.build_listeners()
+    return work.made
 
 
-def _clusters(runtime: Runtime, previous: Runtime | None, makings: Makings) -> Generator[None, None, None]:
-    config = runtime.config
-    for cluster in config.of("cluster").values():
-        namespace = cluster.namespace
+@dataclass(slots=True)
+class _Building:
+    """One build: `made` grows, `before` is what serves (or an empty one). `changed` None = nothing is known to be the same."""
+
+    config: Watching
+    made: Runtime
+    before: Runtime
+    makings: Makings
+
+    # -- clusters ------------------------------------------------------------------------------------------------------
+
+    def build_clusters(self, changed: Touched | None) -> Generator[None, None, Touched | None]:
+        """Every cluster; returns `changed` with the clusters that were not taken over."""
+        made, before = self.made, self.before
+        for count, ((namespace, short), cluster) in enumerate(self.config.of("cluster").items()):
+            name = f"{namespace}/{short}"
+            watch = before.watches.get(name)
+            if changed is not None and watch is not None and watch.holds(changed):
+                made.clusters[name], made.plans[name], made.watches[name] = before.clusters[name], before.plans[name], watch
+                if count % SAME == 0:
+                    yield
+                continue
+            plan = self.plan(cluster)
+            kept = before.clusters.get(name)
+            if kept is None or kept.config != plan:
+                kept = build_cluster(plan, self.makings.new_pool, self.makings.random, self.makings.registry)
+            made.clusters[name], made.plans[name], made.watches[name] = kept, plan, self.config.watch(cluster)
+            yield
+        if changed is None:
+            return None
+        gone = {id(cluster) for name, cluster in before.clusters.items() if made.clusters.get(name) is not cluster}
+        return changed._replace(gone=changed.gone | gone)
+
+    def plan(self, cluster: Object[ClusterSpec]) -> ClusterPlan:
+        """The plan of a cluster with the endpoints of this site and the health checks that it refers to."""
+        config, namespace = self.config, cluster.namespace
         endpoints = [config.find("endpoint", ref, namespace) for ref in cluster.spec.endpoints]
         here = [each for each in endpoints if each is not None and config.here(each.spec.where, each.namespace)]
         checks = [config.find("healthcheck", ref, namespace) for ref in cluster.spec.health_checks]
-        plan = plan_cluster(cluster, here, [check for check in checks if check is not None])
-        kept = previous.clusters.get(plan.name) if previous is not None else None
-        if kept is None or kept.config != plan:
-            kept = build_cluster(plan, makings.new_pool, makings.random, makings.registry)
-        runtime.clusters[plan.name] = kept
-        runtime.plans[plan.name] = plan
-        yield
+        return plan_cluster(cluster, here, [check for check in checks if check is not None])
 
+    # -- virtual hosts -------------------------------------------------------------------------------------------------
 
-def _hosts(runtime: Runtime, previous: Runtime | None) -> Generator[None, None, None]:
-    config = runtime.config
-
-    def find_cluster(ref: Ref, namespace: str) -> Cluster | None:
-        found = config.find("cluster", ref, namespace)
-        return runtime.clusters.get(found.full_name) if found is not None else None
-
-    problems: list[ConfigError] = []
-    for host in config.of("virtual_host").values():
-        name = host.full_name
-        found = [config.find("route", ref, host.namespace) for ref in host.spec.routes]
-        routes = [route for route in found if route is not None]
-        objects = (host, *routes)
-        places = tuple(one.place() for one in objects)
-        before = previous.hosts.get(name) if previous is not None else None
-        source = previous.sources.get(name) if previous is not None else None
-        if before is not None and source is not None and _same(source, objects, places, find_cluster):
-            runtime.hosts[name], runtime.sources[name] = before, source
-        else:
+    def build_hosts(self, changed: Touched | None) -> Generator[None, None, None]:
+        """Every virtual host; raises `ConfigErrors` with the problems of all of them."""
+        made, before = self.made, self.before
+        problems: list[ConfigError] = []
+        for count, ((namespace, short), host) in enumerate(self.config.of("virtual_host").items()):
+            name = f"{namespace}/{short}"
+            source = before.sources.get(name)
+            if changed is not None and source is not None and source.watch.holds(changed):
+                made.hosts[name], made.sources[name] = before.hosts[name], source
+                if count % SAME == 0:
+                    yield
+                continue
             try:
-                runtime.hosts[name], clusters = _host(host, routes, before, find_cluster)
+                made.hosts[name], made.sources[name] = self.host(host, before.hosts.get(name), source)
             except BuildErrors as errors:
                 problems += errors.problems
-            else:
-                runtime.sources[name] = HostSource(objects, places, clusters)
-        yield
-    if problems:
-        raise ConfigErrors(tuple(problems))
+                self.config.watch()
+            yield
+        if problems:
+            raise ConfigErrors(tuple(problems))
 
+    def host(
+        self, host: Object[VirtualHostSpec], before: VirtualHost | None, source: HostSource | None,
+    ) -> tuple[VirtualHost, HostSource]:
+        """A virtual host: the same one if all that it was built from says what it said, else a new one. Raises `BuildErrors`."""
+        found = (self.config.find("route", ref, host.namespace) for ref in host.spec.routes)
+        objects: tuple[Object[Any], ...] = (host, *(route for route in found if route is not None))
+        offers = tuple(self.offers(host))
+        if before is not None and source is not None and self.says_the_same(source, objects):
+            standing, clusters = source.objects, source.clusters
+            self.made.moved += zip(standing, objects, strict=True)
+        else:
+            standing = tuple(map(Standing, objects))
+            before, clusters = self.new_host(standing, before)
+        return before, HostSource(
+            self.config.watch(*objects, *(cluster for _, _, cluster in clusters)), standing, clusters, offers)
 
-def _host(
-    host: Object[VirtualHostSpec], routes: list[Object[RouteSpec]], before: VirtualHost | None, find_cluster: FindCluster,
-) -> tuple[VirtualHost, tuple[Led, ...]]:
-    """A virtual host built anew, and where its references led. Raises `BuildErrors`."""
-    known: dict[str, list[RouteCounters]] = {}      # a host may name a route twice, or two of one name
-    for route in before.routes if before is not None else ():
-        known.setdefault(route.name, []).append(route.counters)
-    led: list[Led] = []
+    def says_the_same(self, source: HostSource, objects: tuple[Object[Any], ...]) -> bool:
+        """Whether building a host from `objects` would give what `source` gave."""
+        return (len(objects) == len(source.objects)
+                and all(one == other.object for one, other in zip(objects, source.objects, strict=True))
+                and all(self.cluster(ref, namespace) is cluster for ref, namespace, cluster in source.clusters))
 
-    def find(ref: Ref, namespace: str) -> Cluster | None:
-        cluster = find_cluster(ref, namespace)
-        led.append((ref, namespace, cluster))
-        return cluster
+    def new_host(self, objects: tuple[Standing[Any], ...], before: VirtualHost | None) -> tuple[VirtualHost, tuple[Led, ...]]:
+        """A virtual host built anew, and where its references led; it counts on where `before` stopped. Raises `BuildErrors`."""
+        known: dict[str, list[RouteCounters]] = {}      # a host may name a route twice, or two of one name
+        for route in before.routes if before is not None else ():
+            known.setdefault(route.name, []).append(route.counters)
+        led: list[Led] = []
 
-    def counters(name: str) -> RouteCounters:
-        return known[name].pop(0) if known.get(name) else RouteCounters()
+        def find(ref: Ref, namespace: str) -> Cluster | None:
+            cluster = self.cluster(ref, namespace)
+            led.append((ref, namespace, cluster))
+            return cluster
 
-    made = build_host(
-        host.name, host.spec, routes, find, namespace=host.namespace, labels=host.metadata.labels, place=host.place,
-        counters=counters,
-    )
-    return made, tuple(led)
+        def counters(name: str) -> RouteCounters:
+            return known[name].pop(0) if known.get(name) else RouteCounters()
 
+        host: Standing[VirtualHostSpec] = objects[0]
+        routes: tuple[Standing[RouteSpec], ...] = objects[1:]
+        made = build_host(
+            host.name, host.spec, routes, find, namespace=host.namespace, labels=host.object.metadata.labels, place=host.place,
+            counters=counters, registry=self.makings.registry)
+        return made, tuple(led)
 
-def _same(
-    source: HostSource, objects: tuple[Object[Any], ...], places: tuple[Place, ...], find_cluster: FindCluster,
-) -> bool:
-    """Whether building a host would give what `source` gave."""
-    if len(objects) != len(source.objects) or places != source.places:
-        return False
-    if any(one is not other for one, other in zip(objects, source.objects, strict=True)):
-        return False
-    return all(find_cluster(ref, namespace) is cluster for ref, namespace, cluster in source.clusters)
+    def cluster(self, ref: Ref, namespace: str) -> Cluster | None:
+        """The cluster to which a reference in an object of a namespace leads."""
+        found = self.config.find("cluster", ref, namespace)
+        return self.made.clusters.get(found.full_name) if found is not None else None
 
+    def offers(self, host: Object[VirtualHostSpec]) -> Generator[tuple[Object[AdvertisePolicySpec], int], None, None]:
+        """What a host's policies offer at this site: each with each of its ports."""
+        for ref in host.spec.advertise_policies:
+            policy = self.config.find("advertise_policy", ref, host.namespace)
+            if policy is not None and self.config.here(policy.spec.where, policy.namespace):
+                for port in policy.spec.ports:
+                    yield policy, port
 
-def _listeners(runtime: Runtime, makings: Makings) -> Generator[None, None, None]:
-    config = runtime.config
-    plans = runtime.listeners
-    entries: dict[ListenerKey, list[tuple[tuple[str, ...], VirtualHost]]] = {}
-    problems: list[ConfigError] = []
-    for host in config.of("virtual_host").values():
-        made = runtime.hosts[host.full_name]
-        for policy, port in _offers(config, host):
-            address = (None if policy.any_address
-                       else policy.address or vip(policy.where, config, makings.interface_address))
-            key = ListenerKey(address, config.gateway.bound_port(port))
-            plan = plans.get(key)
-            if plan is None:
-                problem = _cannot_serve(host, made)
+    # -- listeners -----------------------------------------------------------------------------------------------------
+
+    def build_listeners(self) -> Generator[None, None, None]:
+        """Who listens where; raises `ConfigErrors` for what cannot share."""
+        plans = self.made.listeners
+        keys: dict[tuple[int, int], ListenerKey] = {}       # by the policy's id, and port
+        problems: list[ConfigError] = []
+        for count, (name, made) in enumerate(self.made.hosts.items()):
+            source = self.made.sources[name]
+            for policy, port in source.offers:
+                key = keys.get((id(policy), port))
+                if key is None:
+                    key = keys[id(policy), port] = self.key(policy.spec, port)
+                plan = plans.get(key)
+                if plan is not None and plan.hosts[-1] is made:     # by another policy with the same address and port
+                    plan.skip_xff_append = plan.skip_xff_append or policy.spec.skip_xff_append
+                    continue
+                host: Object[VirtualHostSpec] = source.objects[0].object
+                problem = _cannot_serve(host, made) if plan is None else _in_the_way(host, plan)
                 if problem is not None:
                     problems.append(problem)
                     continue
-                plan = plans[key] = ListenerPlan(key, host.spec.proxy, port)
-                entries[key] = []
-            elif plan.hosts[-1] is made:    # by another policy with the same address and port
-                plan.skip_xff_append = plan.skip_xff_append or policy.skip_xff_append
-                continue
-            elif not plan.kind.http or plan.kind is not host.spec.proxy:
-                problems.append(_in_the_way(host, key, plan))
-                continue
-            plan.hosts.append(made)
-            plan.skip_xff_append = plan.skip_xff_append or policy.skip_xff_append
-            plan.max_head_bytes = max(plan.max_head_bytes, made.max_request_head_bytes)
-            plan.head_timeout_s = max(plan.head_timeout_s, made.request_head_timeout_s)
-            plan.keep_alive_timeout_s = max(plan.keep_alive_timeout_s, made.keep_alive_timeout_s)
-            entries[key].append((host.spec.domains, made))
-        yield
-    for key, plan in plans.items():
-        if plan.kind.http:
-            try:
-                plan.table = HostTable(entries[key])
-            except ValueError as error:
-                problems.append(ConfigError("VG0202", plan.hosts[-1].place, f"on {key}: {error}"))
-            yield
-    if problems:
-        raise ConfigErrors(tuple(problems))
+                if plan is None:
+                    plan = plans[key] = ListenerPlan(key, host.spec.proxy, port)
+                plan.add(made)
+                plan.skip_xff_append = plan.skip_xff_append or policy.spec.skip_xff_append
+            if count % SAME == 0:
+                yield
+        for key, plan in plans.items():
+            if plan.kind.http:
+                served = self.before.listeners.get(key)
+                table = served.table if served is not None and served.table is not None else HostTable(())
+                try:
+                    plan.table = yield from table.following([(host.domains, host) for host in plan.hosts])
+                except ValueError as error:
+                    problems.append(ConfigError("VG0202", plan.hosts[-1].place, f"on {key}: {error}"))
+                yield
+        if problems:
+            raise ConfigErrors(tuple(problems))
 
-
-def _offers(config: Config, host: Object[VirtualHostSpec]) -> Generator[tuple[AdvertisePolicySpec, int], None, None]:
-    """What a host's policies offer at this site: each with each of its ports."""
-    for ref in host.spec.advertise_policies:
-        policy = config.find("advertise_policy", ref, host.namespace)
-        if policy is not None and config.here(policy.spec.where, policy.namespace):
-            for port in policy.spec.ports:
-                yield policy.spec, port
+    def key(self, policy: AdvertisePolicySpec, port: int) -> ListenerKey:
+        """The address and port that a policy means."""
+        address = (None if policy.any_address
+                   else policy.address or vip(policy.where, self.config, self.makings.interface_address))
+        return ListenerKey(address, self.config.gateway.bound_port(port))
 
 
 def _cannot_serve(host: Object[VirtualHostSpec], made: VirtualHost) -> ConfigError | None:
@@ -272,10 +332,12 @@ def _cannot_serve(host: Object[VirtualHostSpec], made: VirtualHost) -> ConfigErr
                        "does not know where connections go")
 
 
-def _in_the_way(host: Object[VirtualHostSpec], key: ListenerKey, plan: ListenerPlan) -> ConfigError:
+def _in_the_way(host: Object[VirtualHostSpec], plan: ListenerPlan) -> ConfigError | None:
     """Two hosts on one address, which is only known now: the one that a policy means without naming it (its interface's)."""
+    if plan.kind.http and plan.kind is host.spec.proxy:
+        return None
     first = plan.hosts[0]
     return ConfigError(
-        "VG0201", host.place("advertise_policies"), f"{host.title} ({host.spec.proxy.value}) wants {key}, which "
+        "VG0201", host.place("advertise_policies"), f"{host.title} ({host.spec.proxy.value}) wants {plan.key}, which "
         f"{first.namespace}/{first.name} ({first.proxy}) has; the two cannot share it",
         related=(("the other virtual host", first.place),))

@@ -82,10 +82,11 @@ class DemoOrigins(Service):
         return gatherResults([port.stopListening() for port in listening])
 
 
-def demo_configuration(ports: list[int], listen: int) -> str:
-    """The configuration of the demo, as an operator would write it."""
+def demo_configuration(ports: list[int], listen: int, admin: int) -> str:
+    """The configuration of the demo, as an operator would write it; `listen` and `admin` are ports."""
     origins = "\n".join(f"  - 127.0.0.1:{port}    # {colour}" for port, colour in zip(ports, COLOURS, strict=True))
     return f"""\
+gateway: {{admin: {{port: {admin}}}}}
 load_balancers:
 - name: demo
   listen: 127.0.0.1:{listen}

@@ -9,6 +9,10 @@ from voltgw.values.defaults import RESERVED_FDS
 
 #: An unlimited or absurdly high limit is not worth more than this many descriptors.
 MOST_FDS: Final = 1 << 20
+#: One client address may hold one in so many of the connections that may be open at once…
+SOURCE_SHARE: Final = 4
+#: …unless it is one of these, or `gateway.trusted_sources` says otherwise.
+LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 
 
 def raise_open_files() -> int:
@@ -21,9 +25,9 @@ def raise_open_files() -> int:
     return MOST_FDS if soft == resource.RLIM_INFINITY else soft
 
 
-def stream_limit(open_files: int) -> int:
-    """Streams (client and endpoint connections together) that may be open before accepting pauses.
+def most_clients(open_files: int) -> int:
+    """Client connections that may be open before accepting pauses, with so many descriptors.
 
-    A client connection may need a second descriptor for its endpoint; so accepting stops at half of what is not reserved.
+    Each may need a second one, for its endpoint: so it is half of what is not reserved.
     """
     return max((open_files - min(RESERVED_FDS, open_files // 2)) // 2, 1)

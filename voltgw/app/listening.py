@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from voltgw.net.loop import Loop
     from voltgw.proxy.plane import Plane
+    from voltgw.routing.hosts import HostTable
 
 __all__ = ["Bound", "Listening"]
 
@@ -78,11 +79,7 @@ class Bound:
         factory.local_port = plan.port      # `gateway.port_map` may lead another port here now
         if isinstance(factory, HttpFactory):
             assert plan.table is not None       # the kind is the same
-            factory.table = plan.table
-            factory.skip_xff_append = plan.skip_xff_append
-            factory.max_head_bytes = plan.max_head_bytes
-            factory.head_timeout_s = plan.head_timeout_s
-            factory.keep_alive_timeout_s = plan.keep_alive_timeout_s
+            serve_http(factory, plan, plan.table)
         else:
             host = plan.hosts[0]
             factory.route = host.routes[0]
@@ -92,6 +89,15 @@ class Bound:
         """Accept no more; connections that are open finish what is under way."""
         self.listener.stopListening()
         self.factory.drain()
+
+
+def serve_http(factory: HttpFactory, plan: ListenerPlan, table: HostTable) -> None:
+    """Have a factory serve by `plan`, with `table` for its virtual hosts."""
+    factory.table = table
+    factory.skip_xff_append = plan.skip_xff_append
+    factory.max_head_bytes = plan.max_head_bytes
+    factory.head_timeout_s = plan.head_timeout_s
+    factory.keep_alive_timeout_s = plan.keep_alive_timeout_s
 
 
 class Listening:

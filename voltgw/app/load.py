@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Generator, Mapping
 
-from voltgw.config.check import checking
-from voltgw.config.load import Cache, load_text, loading
+from voltgw.config.load import Cache, checked_in_steps, load_text, loading
 from voltgw.config.model import Config
-from voltgw.config.show import arranged
-from voltgw.errors import ConfigError, ConfigErrors, Severity
 
 
 class Loader:
-    """The configuration of one file, read as often as asked; a file that has not changed is not parsed again."""
+    """The configuration of one file, read as often as asked; what has not changed is neither parsed nor checked again."""
 
     def __init__(self, path: str, environ: Mapping[str, str]) -> None:
         self._path = path
         self._environ = environ
         self._cache = Cache()
+        self._reads = 0
 
     def steps(self) -> Generator[None, None, Config]:
-        """Read and check, a file or an object at a time. Raises `ConfigErrors`."""
-        config = yield from loading(self._path, environ=self._environ, cache=self._cache)
-        yield
-        return (yield from _checked(config))
+        """Read and check, some objects at a time. Raises `ConfigErrors`.
+
+        Only the problems of the first time have their source lines: later ones are logged without, and to look for lines in
+        large files would take longer than the rest.
+        """
+        self._reads += 1
+        lines = self._reads == 1
+        config = yield from loading(self._path, environ=self._environ, cache=self._cache, lines=lines)
+        return (yield from checked_in_steps(config, self._cache, lines=lines))
 
 
 class TextLoader:
@@ -39,21 +41,7 @@ class TextLoader:
         """As `Loader.steps`."""
         config = load_text(self._text, name=self._name, folder=os.getcwd(), environ={})
         yield
-        return (yield from _checked(config))
-
-
-def _checked(config: Config) -> Generator[None, None, Config]:
-    """`voltgw.config.load.checked`, an object at a time."""
-    problems: list[ConfigError] = []
-    for problem in checking(config):
-        if problem is None:
-            yield
-        else:
-            problems.append(problem)
-    all_of_them = arranged((*config.warnings, *problems), list(config.files), config.line)
-    if any(problem.severity is Severity.ERROR for problem in all_of_them):
-        raise ConfigErrors(all_of_them)
-    return dataclasses.replace(config, warnings=all_of_them)
+        return (yield from checked_in_steps(config))
 
 
 def at_once(loader: Loader | TextLoader) -> Config:

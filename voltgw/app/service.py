@@ -5,7 +5,7 @@ docs/life-of-a-reload.rst walks through `GatewayService.reload` step by step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -15,10 +15,14 @@ from twisted.logger import Logger
 
 from voltgw import __version__
 from voltgw.app.build import ListenerKey, Makings, Runtime, build, building
-from voltgw.app.limits import raise_open_files, stream_limit
+from voltgw.app.explain import Explainer
+from voltgw.app.journal import Journal
+from voltgw.app.limits import LOOPBACK, SOURCE_SHARE, most_clients, raise_open_files
 from voltgw.app.listening import Bound, Listening
+from voltgw.app.past import Past
+from voltgw.app.question import read_question
 from voltgw.app.reload import Plan, plan_reload
-from voltgw.app.settings import AdminConfig, NoAccessLog, StartError, drain_timeout_s, open_access_log, other_access_log
+from voltgw.app.settings import AdminConfig, StartError, drain_timeout_s, open_access_log, other_access_log
 from voltgw.app.sites import default_interface_address
 from voltgw.config.show import effective
 from voltgw.control.build import build_membership
@@ -28,6 +32,7 @@ from voltgw.errors import ConfigErrors, Severity
 from voltgw.net.loop import Loop
 from voltgw.net.sockets import CannotListen
 from voltgw.observe.admin import AdminAddressError, AdminService
+from voltgw.observe.feed import JournalFeed
 from voltgw.proxy.plane import Plane
 from voltgw.proxy.pool import Pool
 from voltgw.registry import Registry, RegistryError
@@ -36,6 +41,7 @@ from voltgw.values.address import where
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
+    from voltgw.app.build import ListenerPlan
     from voltgw.app.deps import Deps
     from voltgw.app.load import Loader, TextLoader
     from voltgw.config.model import Config
@@ -101,6 +107,8 @@ class GatewayService(Service):
         self._registry = Registry()
         self._makings = Makings(lambda key: Pool(), deps.random, self._registry, default_interface_address)
         self.runtime: Runtime = build(config, None, self._makings)
+        self._past = Past(self._plans)
+        self.journal = Journal(deps.wall, deps.monotonic, explain=self._past)
         self._bound_already = False
         self._reloading = False
         self._ahead: _Ahead | None = None
@@ -116,6 +124,7 @@ class GatewayService(Service):
             self.loop = Loop(self.deps.reactor, self.deps.monotonic, self._most_connections(self.runtime.config))
         except OSError as error:
             raise StartError(f"the event loop cannot be made: {error.strerror}") from error
+        self._share_out(self.runtime.config)
         try:
             self._open()
         except BaseException as error:
@@ -129,6 +138,7 @@ class GatewayService(Service):
 
     def _open(self) -> None:
         deps, loop, runtime = self.deps, self.loop, self.runtime
+        self._feed = JournalFeed(self.journal, loop.clock)
         self.access_log = self._open_access_log(runtime.config)
         self.plane = Plane(loop, self._sink(), deps.wall, deps.random.random)
         self.listening = Listening(self.plane, loop)
@@ -151,12 +161,13 @@ class GatewayService(Service):
         super().startService()
         if self.access_log is not None:
             self.access_log.start()
+        self._feed.start()
         self.loop.start()
         self.prober.startService()
         for membership in self.memberships.values():
             membership.startService()
         self.admin.startService()
-        self.listening.start()
+        self.loop.soon(self._accept)        # behind the first pass of every membership: nobody shall find an empty cluster
         warm = DeferredList([each.warm_deferred() for each in self.memberships.values()])
         warm.addCallback(self._warmed)
         for key, bound in self.listening.bound.items():
@@ -165,6 +176,10 @@ class GatewayService(Service):
         self._log.info("generation {generation} serves: {listeners} listeners, {hosts} virtual hosts, {clusters} clusters",
                        generation=self.generation, listeners=len(self.listening.bound), hosts=len(self.runtime.hosts),
                        clusters=len(self.runtime.clusters))
+
+    def _accept(self) -> None:
+        if not self.draining:
+            self.listening.start()
 
     def _warmed(self, result: object) -> None:
         if not self.draining:
@@ -202,6 +217,7 @@ class GatewayService(Service):
         for cluster in self.runtime.clusters.values():
             cluster.retire()
         stopped = self.admin.stopService()
+        self._feed.close()
         self.loop.stop()
         if self.access_log is not None:
             self.access_log.close()
@@ -330,7 +346,9 @@ class GatewayService(Service):
     def _swap(self, runtime: Runtime, plan: Plan, ahead: _Ahead) -> None:
         """Everything that can fail is behind us: from the next request on the new configuration serves."""
         old, self.runtime = self.runtime, runtime
+        runtime.settle()
         self.generation += 1
+        self.journal.generation = self.generation
         self.config_wall = self.deps.wall()
         self.last_reload_error = ""
         gone = {name: self.memberships.pop(name) for name in plan.clusters_gone}
@@ -342,7 +360,8 @@ class GatewayService(Service):
         for name, membership in gone.items():
             membership.stopService()
             old.clusters[name].retire()
-        old.retire(runtime)
+        for _ in old.retiring(runtime):
+            pass
         self._log.info("generation {generation} serves: {changes}", generation=self.generation,
                        changes="; ".join(plan.describe()) or "only values changed")
         for warning in runtime.config.warnings[:_MOST_WARNINGS]:
@@ -355,6 +374,7 @@ class GatewayService(Service):
         gateway = new.gateway
         self.drain_timeout_s = drain_timeout_s(new)
         self.loop.open_limit = self._most_connections(new)
+        self._share_out(new)
         self.loop.room_again()
         if self._process_log is not None:
             self._process_log.set_level(gateway.log_level.value)
@@ -369,9 +389,15 @@ class GatewayService(Service):
         if (gateway.admin, gateway.monitor) != (old.gateway.admin, old.gateway.monitor):
             self._log.warn("gateway.admin and gateway.monitor changed: that takes a restart")
 
+    def _share_out(self, config: Config) -> None:
+        """What one client address may hold of it."""
+        sources = self.loop.sources
+        sources.limit = max(self.loop.open_limit // SOURCE_SHARE, 1)
+        sources.trust(config.gateway.trusted_sources or LOOPBACK)
+
     def _most_connections(self, config: Config) -> int:
         """Client connections that may be open at once."""
-        return config.gateway.max_connections or stream_limit(self._open_files)
+        return config.gateway.max_connections or most_clients(self._open_files)
 
     def _rejected(self, problems: list[str]) -> dict[str, Any]:
         self.reloads_rejected += 1
@@ -396,10 +422,17 @@ class GatewayService(Service):
         return "it is this gateway's own admin address" if refused else ""
 
     def _open_access_log(self, config: Config) -> AccessLog | None:
-        return open_access_log(config, self.loop.clock, self.deps.wall, to_stdout=self.access_log_to_stdout)
+        return open_access_log(config, self.loop.clock, self.deps.wall, to_stdout=self.access_log_to_stdout,
+                               journal=self.journal, explain=self._past)
+
+    def _plans(self) -> Iterable[ListenerPlan]:
+        return self.runtime.listeners.values()
 
     def _sink(self) -> AccessSink:
-        return self.access_log if self.access_log is not None else NoAccessLog()
+        """Where records go; the loop sees to it that never many of them wait."""
+        sink = self.access_log if self.access_log is not None else self._feed
+        self.loop.backlog, self.loop.relieve = sink.pending, sink.relieve
+        return sink
 
     def _new_admin(self, config: Config) -> AdminService:
         return AdminService(self, AdminConfig(config), self.deps.reactor, self.deps.monotonic, access=self.access_log,
@@ -452,6 +485,18 @@ class GatewayService(Service):
         """The configuration that runs, secrets replaced by ``***``."""
         return effective(self.runtime.config)
 
+    def explain(
+        self, method: str, url: str, headers: Sequence[str] = (), source: str = "", listener: str = "",
+    ) -> dict[str, Any]:
+        """What becomes of such a request now. Raises ValueError."""
+        question = read_question(method, url, headers, source, listener)
+        explainer = Explainer(self.runtime, live=True, registry=self._registry, wall=self.deps.wall)
+        return explainer.explain(question).plain()
+
+    def why(self, request_id: str) -> dict[str, Any] | None:
+        """What was decided for a past request."""
+        return self.journal.find(request_id)
+
     def process(self) -> dict[str, float]:
         """Numbers of the process."""
         loop = self.loop
@@ -459,4 +504,5 @@ class GatewayService(Service):
             "turns": loop.turns, "slow_turns": loop.slow_turns, "longest_turn_s": loop.longest_turn_s,
             "failures": loop.failures, "open_streams": loop.open, "open_limit": loop.open_limit,
             "config_wall": self.config_wall, "probes": self.prober.probes, "probe_failures": self.prober.failures,
+            **self.journal.numbers(),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -15,20 +14,12 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from voltgw.config.model import Config
+    from voltgw.interfaces import Journal
+    from voltgw.observe.access import Explain
 
 
 class StartError(Exception):
     """The gateway cannot be what its configuration wants; the message is for the operator."""
-
-
-class NoAccessLog:
-    """Where finished exchanges go when nobody wants their lines."""
-
-    def http(self, exchange: object, /) -> None:
-        """Let it go."""
-
-    def connection(self, record: object, /) -> None:
-        """Let it go."""
 
 
 class At:
@@ -45,8 +36,7 @@ class AdminConfig:
 
     def __init__(self, config: Config) -> None:
         admin, monitor = config.gateway.admin, config.gateway.monitor
-        unix = _beside(config, admin.unix) if admin is not None and admin.unix is not None else None
-        self.admin: At | None = At() if admin is None else At(admin.address, admin.port, unix)
+        self.admin: At | None = At() if admin is None else At(admin.address, admin.port, admin.unix)
         self.monitor: At | None = None if monitor is None else At(monitor.address, monitor.port)
 
 
@@ -57,11 +47,13 @@ def drain_timeout_s(config: Config) -> float:
 
 
 def open_access_log(
-    config: Config, clock: IReactorTime, wall: Callable[[], float], *, to_stdout: bool
+    config: Config, clock: IReactorTime, wall: Callable[[], float], *, to_stdout: bool, journal: Journal | None = None,
+    explain: Explain | None = None,
 ) -> AccessLog | None:
     """The access log that the configuration wants; None = it wants none.
 
-    With `to_stdout` it wants text on standard output where it says nothing. Raises StartError when it cannot be written.
+    With `to_stdout` it wants text on standard output where it says nothing. `journal` and `explain` are the log's own.
+    Raises StartError when it cannot be written.
     """
     wanted = config.gateway.access_log
     if wanted is not None and wanted.path is not None:
@@ -70,10 +62,10 @@ def open_access_log(
         path, format = "-", "text"
     else:
         return None
-    if path != "-":
-        path = _beside(config, path)
     try:
-        return AccessLog(path, format, clock, wall, site=config.gateway.site_name, hostname=socket.gethostname())
+        return AccessLog(
+            path, format, clock, wall, site=config.gateway.site_name, hostname=socket.gethostname(), journal=journal,
+            explain=explain, explain_share=(wanted.explain if wanted is not None else None) or 0.0)
     except OSError as error:
         raise StartError(f"gateway.access_log: {path} cannot be written: {error.strerror}") from error
 
@@ -81,8 +73,3 @@ def open_access_log(
 def other_access_log(old: Config, new: Config) -> bool:
     """Whether `new` wants another access log than `old`; the lines name the site, too."""
     return (old.gateway.access_log, old.gateway.site_name) != (new.gateway.access_log, new.gateway.site_name)
-
-
-def _beside(config: Config, path: str) -> str:
-    """A path of the ``gateway:`` part as it is meant: relative to the folder in which its file stands."""
-    return os.path.join(os.path.dirname(config.gateway_place.file), path)

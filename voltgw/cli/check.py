@@ -1,4 +1,4 @@
-"""``voltgw check FILE``: load, check and build a configuration; no sockets, no network.
+"""``voltgw check FILE``: load, check, build and lint a configuration; no sockets, no network.
 
 Exit status 0; 2 with errors; 1 with warnings under ``--strict``.
 """
@@ -8,22 +8,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from voltgw.app.build import Makings, build
+from voltgw.app.dry import dry_build
+from voltgw.app.lint import lint
 from voltgw.config.codes import CODES, explain
 from voltgw.config.load import checked, load, load_text
 from voltgw.config.show import arranged, plain, report
 from voltgw.config.suggest import did_you_mean
 from voltgw.errors import ConfigError, ConfigErrors, Severity
-from voltgw.registry import Registry, RegistryError
 
 if TYPE_CHECKING:
-    from voltgw.cluster.snapshot import EndpointKey
     from voltgw.config.model import Config
-    from voltgw.config.objects.where import VirtualNetworkType
 
 ERRORS_STATUS: Final = 2
 WARNINGS_STATUS: Final = 1
@@ -59,42 +57,11 @@ def examine(files: list[str]) -> tuple[Config | None, tuple[ConfigError, ...]]:
             config = checked(load_text(sys.stdin.read(), name="<stdin>", folder=os.getcwd(), environ=os.environ))
         else:
             config = checked(load(files, environ=os.environ))
-        _build(config)
+        found = lint(config, dry_build(config), datetime.now(UTC))
     except ConfigErrors as errors:
         return None, errors.problems
-    return config, config.warnings
-
-
-def _build(config: Config) -> None:
-    """Build what would serve, and throw it away; raises `ConfigErrors` for what only building finds."""
-    makings = Makings(_NoPool, random.Random(0), Registry(), _interface_address)
-    try:
-        build(config, None, makings)
-    except ConfigErrors as errors:
-        found = errors.problems
-    except RegistryError as error:
-        found = (ConfigError("VG0302", config.gateway_place, str(error)),)
-    else:
-        return
-    raise ConfigErrors(arranged((*found, *config.warnings), list(config.files), config.line))
-
-
-class _NoPool:
-    """Stands for the idle connections of endpoints that nobody will ever connect to."""
-
-    def __init__(self, key: EndpointKey) -> None:
-        self.key = key
-
-    def drain(self) -> None:
-        """There is nothing to close."""
-
-    def __len__(self) -> int:
-        return 0
-
-
-def _interface_address(network: VirtualNetworkType) -> str:
-    """Stands for the address of an interface: checking asks nothing of this machine."""
-    return f"<{network.value}>"
+    problems = arranged((*config.warnings, *found), list(config.files), config.line)
+    return None if any(one.severity is Severity.ERROR for one in problems) else config, problems
 
 
 def _explain(code: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from voltgw.app.demo import COLOURS, DemoOrigins, demo_configuration
 from voltgw.app.load import TextLoader
 from voltgw.tap import run as serve
+from voltgw.values.defaults import ADMIN_PORT
 
 if TYPE_CHECKING:
     from voltgw.app.service import GatewayService
@@ -33,6 +34,8 @@ def run(arguments: list[str]) -> int:
     """Serve until a signal ends it; returns the exit status."""
     parser = argparse.ArgumentParser(prog="voltgw demo", description="Run the gateway with three origins of its own.")
     parser.add_argument("--port", type=int, default=8080, help="where to listen on 127.0.0.1 (default: %(default)s)")
+    parser.add_argument("--admin", metavar="PORT", type=int, default=ADMIN_PORT,
+                        help="port of the admin interface; 0 takes any (default: %(default)s)")
     options = parser.parse_args(arguments)
     origins: list[DemoOrigins] = []
 
@@ -41,7 +44,7 @@ def run(arguments: list[str]) -> int:
 
     def make(reactor: Any) -> TextLoader:
         origins.append(DemoOrigins(reactor))
-        return TextLoader(demo_configuration(origins[0].bind(), options.port), "<demo>")
+        return TextLoader(demo_configuration(origins[0].bind(), options.port, options.admin), "<demo>")
 
     def started(gateway: GatewayService) -> None:
         ports = origins[0].ports

@@ -32,11 +32,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "clusters": Command("voltgw.cli.clusters", "show the endpoints of the running gateway, and why they do or do not serve"),
     "config": Command("voltgw.cli.show", "config show [--effective] FILE: print the configuration as it was understood"),
     "demo": Command("voltgw.cli.demo", "run the gateway with three origins of its own, to try it"),
+    "explain": Command("voltgw.cli.explain", "explain FILE METHOD URL: say what becomes of a request, and why"),
     "proxy": Command("voltgw.cli.proxy", "proxy LISTEN ORIGIN...: a load balancer from the command line alone"),
     "reload": Command("voltgw.cli.reload", "have the running gateway read its configuration again"),
     "run": Command("voltgw.cli.run", "run FILE: serve a configuration in the foreground"),
     "schema": Command("voltgw.cli.schema", "print the JSON Schema of a file or of one kind of object"),
     "status": Command("voltgw.cli.status", "say whether the running gateway is ready, and what it serves"),
+    "test": Command("voltgw.cli.test", "test FILE CASES: check where requests go, and what none may reach"),
+    "why": Command("voltgw.cli.why", "why REQUEST_ID: say why a request of the past was answered as it was"),
 }
 
 

@@ -70,7 +70,11 @@ def answer(where: str, method: str, path: str, timeout_s: float = TIMEOUT_S) -> 
         return ask(where, method, path, timeout_s)
     except TimeoutError:
         print(f"voltgw: the gateway at {where} gave no answer within {timeout_s:g} s", file=sys.stderr)
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except http.client.InvalidURL as error:
+        print(f"voltgw: no gateway answers at {where}: {error}", file=sys.stderr)
+    except (http.client.HTTPException, ValueError):     # their words quote what came, whatever that is
+        print(f"voltgw: no gateway answers at {where}: what answers there is no admin interface", file=sys.stderr)
+    except OSError as error:
         print(f"voltgw: no gateway answers at {where}: {error}", file=sys.stderr)
     return None
 

@@ -1,24 +1,50 @@
 """The rules between objects; pure, opens no file unless a problem wants its place.
 
-`check` returns every problem there is, `checking` does the same in small steps for those who must not hold up a reactor.
+`check` returns every problem there is, `checking` does the same in small steps for those who must not hold up a reactor. With a
+`Memory` it only looks at objects that are other than the last time, or that lead to such.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.config.model import Config, Object
 from voltgw.config.objects.virtual_host import ProxyType
-from voltgw.config.references import check_references
-from voltgw.config.sharing import check_sharing
+from voltgw.config.references import Names, check_references
+from voltgw.config.sharing import check_offered, check_sharing, shares_alike
 from voltgw.config.show import arranged
+from voltgw.config.watch import Touched, Watch, Watching, touched
 from voltgw.errors import ConfigError, Severity
 
 if TYPE_CHECKING:
     from voltgw.config.objects.cluster import ClusterSpec
+    from voltgw.config.objects.healthcheck import HealthcheckSpec
     from voltgw.config.objects.route import RouteSpec, RouteType
     from voltgw.config.objects.virtual_host import VirtualHostSpec
+
+#: Objects in one step of which nothing but their sameness is looked at.
+_KNOWN: Final = 1024
+
+
+@dataclass(slots=True)
+class Memory:
+    """What `checking` knows of the configuration that it looked at last: which objects it had nothing to say of, and why."""
+
+    config: Config | None = None                # None: nothing is known
+    good: dict[int, Watch] = field(default_factory=dict)    # by the object's id
+    shared: bool = False                        # nor of who listens where
+
+    def recall(self, changed: Touched | None) -> None:
+        """Forget what `changed` (None = all) touches, and, until it is finished, which configuration it was."""
+        self.config = None
+        if changed is None:
+            self.good.clear()
+        else:
+            for gone in changed.gone:
+                self.good.pop(gone, None)
 
 
 def check(config: Config) -> tuple[ConfigError, ...]:
@@ -27,24 +53,42 @@ def check(config: Config) -> tuple[ConfigError, ...]:
     return arranged(problems, list(config.files), config.line)
 
 
-def checking(config: Config) -> Iterator[ConfigError | None]:
-    """The problems one by one, unordered and without their source lines; None after each object that was looked at."""
-    yield from check_references(config)
-    yield from check_sharing(config)
-    for host in config.of("virtual_host").values():
-        yield from _host(config, host)
-        yield None
-    for route in config.of("route").values():
-        yield from _route(route)
-        yield None
-    for cluster in config.of("cluster").values():
-        yield from _cluster(config, cluster)
-        yield None
-    for healthcheck in config.of("healthcheck").values():
-        if healthcheck.spec.timeout_s > healthcheck.spec.interval_s:
-            yield _warning(
-                "VG0208", healthcheck, ("timeout",), f"{healthcheck.title} waits up to {healthcheck.spec.timeout_s:g} s for an "
-                f"answer, but probes every {healthcheck.spec.interval_s:g} s")
+def checking(config: Config, memory: Memory | None = None) -> Iterator[ConfigError | None]:
+    """The problems one by one, unordered and without their source lines; None after each object that was looked at.
+
+    Run it to its end, or `memory` is worth nothing afterwards. Objects with problems are always looked at again: the places
+    that the problems name may have moved.
+    """
+    memory = memory if memory is not None else Memory()
+    changed = None if memory.config is None else (yield from touched(memory.config, config))
+    memory.recall(changed)
+    good, names, looked = memory.good, Names(config), Watching.over(config)
+    count = 0
+    for kind in config.objects:
+        rule = _RULES.get(kind)
+        for one in config.of(kind).values():
+            known = good.get(id(one))
+            if known is not None and changed is not None and known.holds(changed):
+                count += 1
+                if count % _KNOWN == 0:
+                    yield None
+                continue
+            fine = True
+            for problem in chain(check_references(looked, one, names), () if rule is None else rule(looked, one)):
+                fine = False
+                yield problem
+            watch = looked.watch()
+            if fine:
+                good[id(one)] = watch
+            else:
+                good.pop(id(one), None)
+            yield None
+    if not (memory.shared and changed is not None and shares_alike(changed)):
+        memory.shared = True
+        for found in check_sharing(config):
+            memory.shared = memory.shared and found is None
+            yield found
+    memory.config = config
 
 
 def _warning(code: str, one: Object[object], path: tuple[str | int, ...], message: str, hint: str = "") -> ConfigError:
@@ -52,7 +96,8 @@ def _warning(code: str, one: Object[object], path: tuple[str | int, ...], messag
 
 
 def _host(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError]:
-    """Whether a virtual host has routes, and such as its kind of proxy can use."""
+    """Whether a virtual host is offered, has routes, and such as its kind of proxy can use."""
+    yield from check_offered(config, host)
     spec = host.spec
     if spec.proxy.http:
         if not spec.routes:
@@ -74,7 +119,7 @@ def _host(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError
                     related=(("the virtual host", ref.place),))
 
 
-def _route(route: Object[RouteSpec]) -> Iterator[ConfigError]:
+def _route(config: Config, route: Object[RouteSpec]) -> Iterator[ConfigError]:
     """Rules that mean something else than they seem to."""
     unsafe: list[tuple[int, int, str]] = []
     for index, rule in enumerate(route.spec.routes):
@@ -125,3 +170,18 @@ def _cluster(config: Config, cluster: Object[ClusterSpec]) -> Iterator[ConfigErr
             yield ConfigError("VG0206", ref.place, f"{endpoint.title} {what}; the first one counts", severity=Severity.WARNING,
                               related=((f"members of {cluster.title}", cluster.place()),))
         seen.setdefault(key, endpoint.title)
+
+
+def _healthcheck(config: Config, healthcheck: Object[HealthcheckSpec]) -> Iterator[ConfigError]:
+    """Probes that may not be over when the next one is due."""
+    spec = healthcheck.spec
+    if spec.timeout_s > spec.interval_s:
+        yield _warning("VG0208", healthcheck, ("timeout",), f"{healthcheck.title} waits up to {spec.timeout_s:g} s for an "
+                       f"answer, but probes every {spec.interval_s:g} s")
+
+
+#: What there is to say of an object of a kind beside its references. A rule finds other objects through the configuration that
+#: it is given, and in no other way.
+_RULES: Final[Mapping[str, Callable[[Config, Object[Any]], Iterator[ConfigError]]]] = {
+    "virtual_host": _host, "route": _route, "cluster": _cluster, "healthcheck": _healthcheck,
+}

@@ -2,7 +2,7 @@
 
 Codes are stable: a number is never used again for something else. ``voltgw check --explain CODE`` prints the paragraph, and
 the docs have a page of all of them. VG00xx: files and YAML. VG01xx: one field or object. VG02xx: rules between objects.
-VG03xx: building.
+VG03xx: building. VG04xx: what is allowed but hardly meant (``voltgw check`` only).
 """
 
 from __future__ import annotations
@@ -235,8 +235,71 @@ CODES: Final[dict[str, Code]] = {
     ),
     "VG0302": Code(
         "No such extension",
-        "A scheduler, probe or other alternative is asked for by name, and no part of voltgw and no installed "
+        "A scheduler, probe, filter or other alternative is asked for by name, and no part of voltgw and no installed "
         "package offers it, or two packages claim the name.",
+    ),
+    "VG0303": Code(
+        "Rule is never reached",
+        "Rules are tried in order and the first that matches wins; there is no longest-prefix logic. An earlier rule "
+        "of the same virtual host matches everything that this one does (or that one of its alternatives does), so no "
+        "request gets here. Put the narrower rule first, or add to the earlier one the condition that is meant.",
+    ),
+    "VG0304": Code(
+        "Domain is never chosen",
+        "Of the domains on one listener the exact name comes first, then the longest wildcard of whole labels "
+        "(`*.shop.example`), then the longest one that begins inside a label (`*-eu.shop.example`), then `*`; each "
+        "first with the port of the request, then without. Another virtual host comes before this one for every name "
+        "that this domain takes.",
+    ),
+    # -- allowed, but hardly meant -----------------------------------------------------------------------------------
+    "VG0401": Code(
+        "Certificate does not cover a domain",
+        "Clients that ask for the domain will refuse the connection, since no certificate of the virtual host holds the "
+        "name. Only the names under *subject alternative name* count, and a `*` in them stands for one whole label: "
+        "`*.shop.example` covers neither `shop.example` nor `a.b.shop.example`.",
+    ),
+    "VG0402": Code(
+        "Certificate is not valid now",
+        "The certificate has expired, or is not valid yet, by the clock of this machine. It is shown all the same, and "
+        "clients that look will refuse it.",
+    ),
+    "VG0403": Code(
+        "Certificate expires soon",
+        "The certificate ends within 30 days. Certificates are usually renewed earlier than that, so whatever should do "
+        "it may have stopped. A new file behind a `file:` URL is taken at the next reload.",
+    ),
+    "VG0404": Code(
+        "Key does not belong to the certificate",
+        "The private key is not that of the first certificate of the chain, so no TLS connection could be made. Most often "
+        "one of two files was renewed alone, or the chain does not begin with the leaf.",
+    ),
+    "VG0405": Code(
+        "Certificate or key cannot be read",
+        "The bytes are not a PEM certificate or an unencrypted PEM private key. DER files are turned into PEM by "
+        "`openssl x509 -inform der`; a password is removed by `openssl pkey`.",
+    ),
+    "VG0406": Code(
+        "Retries never happen",
+        "The retry policy names conditions under which the endpoint may already have acted on the request, and the rule "
+        "takes only methods that are not idempotent (POST, PATCH). Such requests are sent once, unless `voltgw: "
+        "{retry_non_idempotent: true}` says that the endpoints can take them twice. Retries after connect-failure and "
+        "refused-stream happen in any case.",
+    ),
+    "VG0407": Code(
+        "Requests may be acted on twice",
+        "With `hedge_on_per_try_timeout` a slow try goes on beside the next one, and with `retry_non_idempotent` this "
+        "includes methods that are not idempotent: one POST of a client may then be done by two endpoints at once.",
+    ),
+    "VG0408": Code(
+        "Stand-by without health checks",
+        "Destinations of a lower priority take over when no endpoint of those before them is ready. A cluster without "
+        "health checks (and without outlier detection) is judged by its connections alone, so one that answers every "
+        "request with an error keeps its traffic.",
+    ),
+    "VG0409": Code(
+        "Lost with the process",
+        "The feature keeps something for later, such as the last good objects of a file, but has no folder to keep it in: "
+        "after a restart it is gone. `gateway.data_dir` names the folder for such state.",
     ),
 }
 

@@ -244,7 +244,11 @@ def read_object(node: Node, reader: Reader, file: File, defaults: Mapping[str, D
         reader.origin = None
     if kind is MISSING or metadata is MISSING or spec is MISSING or bad:
         return
-    yield Object(kind.name, metadata, spec, origin)
+    made: Object[Any] = Object(kind.name, metadata, spec, origin)
+    yield made
+    lower = kind.lowering()
+    if lower is not None:
+        yield from lower(made, reader.problems.append)
 
 
 def _kind(parts: Mapping[str, tuple[Node, Node]], node: Node, reader: Reader, hint: Kind | None) -> Kind | Missing:

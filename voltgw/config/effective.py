@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from voltgw.config.compound import Anything, ListOf
-from voltgw.config.model import Config, Made, Object, Said
+from voltgw.config.model import Config, Object, Said
 from voltgw.config.schema import Decl, Message, Nested, plain_message, plan_of
 
 #: Text that needs no quotes in YAML, whoever reads it.
@@ -28,7 +28,8 @@ def text_of(config: Config, *, everything: bool) -> str:
     """The configuration as YAML.
 
     With `everything` (``--effective``) defaults are laid under, absent fields that mean something are shown as comments, and
-    each line says where its value came from; otherwise only what files say. Secrets are ``***``.
+    each line says where its value came from; otherwise only what files say. A view stands there as the objects that were
+    made from it, or else as itself. Secrets are ``***``.
     """
     lines = [_Line("gateway:", str(config.gateway_place) if config.gateway_place.line else "")]
     gateway = _plain(plain_message(config.gateway), 1)
@@ -39,7 +40,8 @@ def text_of(config: Config, *, everything: bool) -> str:
     lines.append(_Line("objects:"))
     for objects in config.objects.values():
         for one in objects.values():
-            lines += _object(one, everything)
+            if not (one.lowered if everything else one.owner is not None):
+                lines += _object(one, everything)
     return "\n".join(_joined(line, everything) for line in lines) + "\n"
 
 
@@ -48,7 +50,7 @@ def _joined(line: _Line, everything: bool) -> str:
 
 
 def _object(one: Object[Any], everything: bool) -> Iterator[_Line]:
-    made = f"made from {one.origin.form}, " if isinstance(one.origin, Made) else ""
+    made = f"made from {one.form}, " if one.form else ""
     yield _Line(f"- kind: {one.kind}", f"{made}{one.place()}")
     yield _Line("  metadata:")
     yield from _plain(plain_message(one.metadata), 2)
@@ -58,7 +60,7 @@ def _object(one: Object[Any], everything: bool) -> Iterator[_Line]:
         yield from _plain(Anything().plain(spec), 2)
         return
     inside = list(_message(one, spec, (), 2, everything))
-    yield _Line("  spec:" if inside else "  spec: {}")
+    yield _Line("  spec:" if _says(inside) else "  spec: {}")
     yield from inside
 
 
@@ -78,7 +80,7 @@ def _message(one: Object[Any], value: Any, path: tuple[str | int, ...], depth: i
         origin = f"{whence.place}" if whence.said in (Said.FILE, Said.FORM) else f"{whence.said.value}, {whence.place}"
         if isinstance(decl.type, Nested):
             inside = list(_message(one, item, here, depth + 1, everything))
-            yield _Line(f"{indent}{decl.name}:" + ("" if inside else " {}"), origin)
+            yield _Line(f"{indent}{decl.name}:" + ("" if _says(inside) else " {}"), origin)
             yield from inside
         elif isinstance(decl.type, ListOf) and isinstance(decl.type.item, Nested):
             yield _Line(f"{indent}{decl.name}:", origin)
@@ -86,6 +88,11 @@ def _message(one: Object[Any], value: Any, path: tuple[str | int, ...], depth: i
                 yield from _dashed(list(_message(one, part, (*here, index), depth + 1, everything)), depth)
         else:
             yield from _field(decl, item, depth, origin)
+
+
+def _says(lines: list[_Line]) -> bool:
+    """Whether there is more than comments, which YAML would take for null."""
+    return any(not line.text.lstrip().startswith("#") for line in lines)
 
 
 def _field(decl: Decl, value: Any, depth: int, origin: str) -> Iterator[_Line]:

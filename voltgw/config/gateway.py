@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from enum import Enum
 
 from voltgw.config.compound import ListOf, MapOf
-from voltgw.config.formats import HOST, IP, OBJECT_NAME
+from voltgw.config.formats import HOST, IP, OBJECT_NAME, PREFIX
 from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Choice, FilePath, Number, Text
+from voltgw.config.types import Choice, Decimal, FilePath, Number, Text
 from voltgw.config.units import show_seconds
 from voltgw.config.values import FrozenMap
 from voltgw.values import defaults
@@ -72,6 +72,14 @@ class AccessLog:
 
     path: str | None = field(FilePath(), "File to append to; ``-`` = standard output.", absent="no access log")
     format: LogFormat = field(Choice(LogFormat, numbers=False), "How the lines look.")
+    explain: float | None = field(
+        Decimal(0, 1), "Part of the requests whose lines say which rules were tried and why; JSON only.", absent="0",
+        example="0.01")
+
+    def rules(self) -> Iterable[Rule]:
+        """Only a JSON line has room for it."""
+        if self.explain and self.format is not LogFormat.JSON:
+            yield Rule("explain", "VG0106", "only lines in JSON say why; set `format: json`")
 
 
 @message
@@ -102,10 +110,16 @@ class Gateway:
     on_dangling: OnDangling = field(
         Choice(OnDangling, numbers=False), "Whether a cluster that does not exist is an error, or answered 503.")
     drain_timeout_s: float | None = field(
-        Duration("s"), "SIGTERM waits this long for what is under way.", absent=show_seconds(defaults.DRAIN_TIMEOUT_S))
+        Duration("s", zero="value"), "SIGTERM waits this long for what is under way; 0 = not at all.",
+        absent=show_seconds(defaults.DRAIN_TIMEOUT_S))
     max_connections: int | None = field(
         Number(1), "Most client connections; then accepting pauses.",
         absent=f"(open-file limit - {defaults.RESERVED_FDS}) / 2")
+
+    trusted_sources: tuple[str, ...] = field(
+        ListOf(Text(PREFIX)),
+        "Prefixes of load balancers and the like; any other client address may hold a quarter of `max_connections`.",
+        absent="loopback addresses")
 
     @property
     def site_name(self) -> str:

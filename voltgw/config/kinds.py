@@ -7,7 +7,7 @@ their kind is read, since a small file should not pay for forty of them.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ class Kind:
     homes: tuple[str, ...] = ()     # namespaces in which it lives beside the referrer's: "shared", "system"
     state: State = State.WARNS      # of the kind as a whole
     view: bool = False              # whether it stands for others
+    lowers: bool = False            # whether those others are made from it, by a module of `voltgw.config.lowering`
 
     @property
     def plural(self) -> str:
@@ -39,6 +40,14 @@ class Kind:
         return plan_of(getattr(importlib.import_module(f"voltgw.config.objects.{module}"), cls))
 
 
+    def lowering(self) -> Callable[..., list[Any]] | None:
+        """What makes the objects that a view stands for; None when nothing does."""
+        if not self.lowers:
+            return None
+        lower: Callable[..., list[Any]] = importlib.import_module(f"voltgw.config.lowering.{self.name}").lower
+        return lower
+
+
 def _table(*kinds: Kind) -> Mapping[str, Kind]:
     return {kind.name: kind for kind in kinds}
 
@@ -50,7 +59,7 @@ _SHARED: Final = ("shared",)
 KINDS: Final = _table(
     Kind("virtual_host", "A set of names served by one proxy.", "virtual_host:VirtualHostSpec", state=_ACTS),
     Kind("route", "An ordered list of rules.", "route:RouteSpec", state=_ACTS),
-    Kind("cluster", "Endpoints that serve the same thing.", "cluster:ClusterSpec", state=_ACTS),
+    Kind("cluster", "Endpoints that serve the same thing.", "cluster:ClusterSpec", _SHARED, _ACTS),  # of shared pools
     Kind("endpoint", "Where servers of one service are found.", "endpoint:EndpointSpec", state=_ACTS),
     Kind("advertise_policy", "Where a virtual host is offered.", "advertise_policy:AdvertisePolicySpec", state=_ACTS),
     Kind("healthcheck", "How endpoints are probed.", "healthcheck:HealthcheckSpec", state=_ACTS),
@@ -121,10 +130,13 @@ KINDS: Final = _table(
     Kind("dns_lb_pool", "Addresses that a DNS load balancer answers with.", "dns_lb_pool:DnsLbPoolSpec", homes=_SYSTEM),
     Kind("dns_lb_health_check", "How such addresses are probed.",
          "dns_lb_health_check:DnsLbHealthCheckSpec", homes=_SYSTEM),
-    Kind("http_loadbalancer", "An HTTP load balancer (view).", "http_loadbalancer:HttpLoadbalancerSpec", view=True),
-    Kind("tcp_loadbalancer", "A TCP load balancer (view).", "tcp_loadbalancer:TcpLoadbalancerSpec", view=True),
-    Kind("udp_loadbalancer", "A UDP load balancer (view).", "udp_loadbalancer:UdpLoadbalancerSpec", view=True),
-    Kind("origin_pool", "Origin servers (view).", "origin_pool:OriginPoolSpec", homes=_SHARED, view=True),
+    Kind("http_loadbalancer", "An HTTP load balancer (view).",
+         "http_loadbalancer:HttpLoadbalancerSpec", state=_ACTS, view=True, lowers=True),
+    Kind("tcp_loadbalancer", "A TCP load balancer (view).",
+         "tcp_loadbalancer:TcpLoadbalancerSpec", state=_ACTS, view=True, lowers=True),
+    Kind("udp_loadbalancer", "A UDP load balancer (view).",
+         "udp_loadbalancer:UdpLoadbalancerSpec", view=True, lowers=True),
+    Kind("origin_pool", "Origin servers (view).", "origin_pool:OriginPoolSpec", _SHARED, _ACTS, view=True, lowers=True),
 )
 
 #: Every spelling of every kind: the name, the API's plural, and the plural that a person writes as a folder's name.

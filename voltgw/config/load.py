@@ -17,16 +17,16 @@ from typing import Any, Final
 
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from voltgw.config.check import checking
+from voltgw.config.check import Memory, checking
 from voltgw.config.document import Head, OnError, own, read_body, read_head, read_object
 from voltgw.config.gateway import Gateway
 from voltgw.config.includes import Wanted, expanded
-from voltgw.config.model import Config, Key, Made, Object
+from voltgw.config.model import Config, Key, Object
 from voltgw.config.origin import Source, Unreadable, contents, documents, is_null
 from voltgw.config.pieces import Cut, Piece, batches, cut
 from voltgw.config.places import Defaults, File, Origin
 from voltgw.config.reader import Note, Reader
-from voltgw.config.show import arranged
+from voltgw.config.show import arranged, no_line
 from voltgw.config.states import judged, unknown_entries
 from voltgw.config.values import FrozenMap
 from voltgw.errors import NOWHERE, ConfigError, ConfigErrors, Place, Severity
@@ -61,8 +61,6 @@ class Part:
 
 #: Objects that are put together in one step, which is about 5 ms.
 _STEP: Final = 4096
-#: Objects that are checked in one step, likewise.
-_CHECKS: Final = 512
 #: For parts that depend on nothing beside their text, which is nearly all of them.
 _NOTHING: Final[Mapping[str, Any]] = FrozenMap()
 
@@ -98,6 +96,7 @@ class Cache:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.kept: dict[str, Entry] = {}    # last ones without errors, of files with ``on_error: keep_last``
+        self.memory = Memory()              # of the check between objects
 
 
 def load(paths: Paths, *, environ: Mapping[str, str], cache: Cache | None = None) -> Config:
@@ -115,15 +114,21 @@ def checked(config: Config) -> Config:
     return _finished(checked_in_steps(config))
 
 
-def checked_in_steps(config: Config) -> Generator[None, None, Config]:
-    """Like `checked`, but in steps of a few milliseconds: run it to its end, whose value is the `Config`."""
+def checked_in_steps(
+    config: Config, cache: Cache | None = None, *, lines: bool = True,
+) -> Generator[None, None, Config]:
+    """Like `checked`, but in steps of a few objects: run it to its end, whose value is the `Config`.
+
+    With the `cache` of earlier loads, objects that are the same as the last time are not checked again. Without `lines` the
+    problems have no source lines.
+    """
     found = list(config.warnings)
-    for count, problem in enumerate(checking(config)):
-        if problem is not None:
-            found.append(problem)
-        if count % _CHECKS == _CHECKS - 1:
+    for problem in checking(config, None if cache is None else cache.memory):
+        if problem is None:
             yield
-    problems = arranged(found, list(config.files), config.line)
+        else:
+            found.append(problem)
+    problems = arranged(found, list(config.files), config.line if lines else no_line)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise ConfigErrors(problems)
     return dataclasses.replace(config, warnings=problems)
@@ -135,11 +140,16 @@ def load_text(text: str, *, name: str = "<text>", folder: str = ".", environ: Ma
     return _finished(_Load([wanted], environ or {}, Cache()).steps())
 
 
-def loading(paths: Paths, *, environ: Mapping[str, str], cache: Cache | None = None) -> Generator[None, None, Config]:
-    """Like `load`, but in steps of one file: run it to its end, whose value is the `Config`."""
+def loading(
+    paths: Paths, *, environ: Mapping[str, str], cache: Cache | None = None, lines: bool = True,
+) -> Generator[None, None, Config]:
+    """Like `load`, but in steps of a file, or of some objects of a large one: run it to its end, whose value is the `Config`.
+
+    Without `lines` the warnings have no source lines.
+    """
     names = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
     mains = [Wanted(name, os.path.abspath(name), main=True) for name in names]
-    return _Load(mains, environ, cache if cache is not None else Cache()).steps()
+    return _Load(mains, environ, cache if cache is not None else Cache(), lines=lines).steps()
 
 
 def _finished(steps: Generator[None, None, Config]) -> Config:
@@ -177,16 +187,18 @@ class _Draft:
 class _Load:
     """One load."""
 
-    def __init__(self, mains: list[Wanted], environ: Mapping[str, str], cache: Cache) -> None:
+    def __init__(self, mains: list[Wanted], environ: Mapping[str, str], cache: Cache, *, lines: bool = True) -> None:
         self.mains = mains
         self.environ = environ
         self.cache = cache
+        self.lines = lines
         self.problems: list[ConfigError] = []
         self.entries: dict[str, Entry] = {}             # by path, in the order read
         self.sources: dict[str, Source] = {}            # texts that are at hand anyway, for the lines of problems
         self.gateway: Gateway | None = None
         self.gateway_place = NOWHERE
         self.defaults: dict[str, Defaults] = {}
+        self.keep_last: list[Place] = []
 
     def steps(self) -> Generator[None, None, Config]:
         """Read everything, a file (of a large one: some objects) at a time."""
@@ -204,6 +216,8 @@ class _Load:
         while waiting:
             head, by = waiting.pop(0)
             for include in head.includes:
+                if include.entry.on_error is OnError.KEEP_LAST:
+                    self.keep_last.append(include.place)
                 for wanted in expanded(include, by, self.problems):
                     if wanted.path in self.entries:
                         continue                        # two patterns may match one file: the first one counts
@@ -313,7 +327,9 @@ class _Load:
         known = cached.parts if cached is not None and cached.context == entry.context and self._same_defaults(cached) else {}
         keys: dict[Piece, bytes] = {}
         unread: list[Piece] = []
-        for piece in pieces.pieces:
+        for count, piece in enumerate(pieces.pieces):
+            if count % _STEP == 0:
+                yield
             key = keys[piece] = hashlib.blake2b(text[piece.start:piece.end].encode(), digest_size=16).digest()
             part = known.get(key)
             if part is None or key in entry.parts or not self._current(part.variables, part.files):
@@ -329,7 +345,9 @@ class _Load:
             for piece, part in zip(run, parts, strict=True):
                 found[piece] = part
                 entry.parts.setdefault(keys[piece], part)
-        for piece in pieces.pieces:
+        for count, piece in enumerate(pieces.pieces):
+            if count % _STEP == 0:
+                yield
             part = found.get(piece)
             if part is None:
                 part = entry.parts[keys[piece]]
@@ -428,11 +446,12 @@ class _Load:
         self.cache.entries = self.entries
         files = {entry.file.name: entry.file for entry in self.entries.values()}
         yield
-        problems = arranged(self.problems, list(files), _Lines(self.sources, files))
+        problems = arranged(self.problems, list(files), _Lines(self.sources, files) if self.lines else no_line)
         if any(problem.severity is Severity.ERROR for problem in problems):
             raise ConfigErrors(problems)
         yield
-        return Config(gateway, objects, self._digest(), problems, unenforced, FrozenMap(files), self.gateway_place)
+        return Config(gateway, objects, self._digest(), problems, unenforced, FrozenMap(files), self.gateway_place,
+                      tuple(self.keep_last))
 
     def _digest(self) -> str:
         """A digest of everything that was read; it does not depend on where the files lie."""
@@ -467,7 +486,7 @@ class _Lines:
 
 def _twice(first: Object[Any], second: Object[Any]) -> ConfigError:
     def whence(one: Object[Any]) -> str:
-        return f" (made from {one.origin.form})" if isinstance(one.origin, Made) else ""
+        return f" (made from {one.form})" if one.form else ""
 
     return ConfigError(
         "VG0109", second.place("metadata", "name"), f"{second.title}{whence(second)} exists already{whence(first)}",

@@ -74,6 +74,50 @@ class Made(NamedTuple):
     form: str                               # 'load_balancer "shop"', for messages
 
 
+class Lowered:
+    """The origin of an object that a view stands for (objects.md 18): it was made from `owner`.
+
+    `ways` lead from parts of the object to the fields of the view that said them; the empty path is the object as a whole.
+    Places are looked up when they are asked for, so they move with the view.
+    """
+
+    __slots__ = ("owner", "ways")
+
+    def __init__(self, owner: Object[Any], ways: Mapping[tuple[str | int, ...], tuple[str | int, ...]]) -> None:
+        self.owner = owner
+        self.ways = ways
+
+    def way(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        """The path in the view to what said the part at `path`, or the nearest part around it."""
+        if path and path[0] == "metadata":
+            return path
+        plain = tuple(step if isinstance(step, int) else field_name(step) for step in path)
+        for length in range(len(plain), 0, -1):
+            found = self.ways.get(plain[:length])
+            if found is not None:
+                return (*found, *path[length:])
+        return self.ways[()]
+
+
+class Way:
+    """Stands for the origin of a reference to a made object: the place of a field of the view, looked up when asked for."""
+
+    __slots__ = ("owner", "path")
+
+    def __init__(self, owner: Object[Any], path: tuple[str | int, ...]) -> None:
+        self.owner = owner
+        self.path = path
+
+    def inside(self, at: int) -> Place:
+        """The field's place; there is nothing inside it to count from."""
+        return self.owner.place(*self.path)
+
+
+def field_name(step: str) -> str:
+    """The name of a field without its unit, by which `Lowered.ways` knows it (``timeout`` for ``timeout_s``)."""
+    return step.removesuffix("_s").removesuffix("_bytes")
+
+
 class Said(Enum):
     """Who said a value."""
 
@@ -95,7 +139,7 @@ class Object(Generic[S_co]):
 
     __slots__ = ("kind", "metadata", "origin", "spec")
 
-    def __init__(self, kind: str, metadata: Metadata, spec: S_co, origin: Origin | Made) -> None:
+    def __init__(self, kind: str, metadata: Metadata, spec: S_co, origin: Origin | Made | Lowered) -> None:
         self.kind = kind
         self.metadata = metadata
         self.spec = spec
@@ -127,6 +171,24 @@ class Object(Generic[S_co]):
         name = self.name if self.namespace == DEFAULT_NAMESPACE else self.full_name
         return f'{self.kind} "{name}"'
 
+    @property
+    def form(self) -> str:
+        """What it was made from (``http_loadbalancer "shop"``); "" when it stands in a file itself."""
+        if isinstance(self.origin, Lowered):
+            return self.origin.owner.title
+        return self.origin.form if isinstance(self.origin, Made) else ""
+
+    @property
+    def owner(self) -> Object[Any] | None:
+        """The view that it was made from; None when there is none."""
+        return self.origin.owner if isinstance(self.origin, Lowered) else None
+
+    @property
+    def lowered(self) -> bool:
+        """Whether it is a view from which the objects that act were made."""
+        kind = KINDS.get(self.kind)
+        return kind is not None and kind.lowers
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Object):
             return NotImplemented
@@ -146,6 +208,8 @@ class Object(Generic[S_co]):
         places; for the rest the object's text is read once more, which takes some tenths of a millisecond.
         """
         origin = self.origin
+        if isinstance(origin, Lowered):
+            return origin.owner.place(*origin.way(path))
         if isinstance(origin, Made):
             for length in range(len(path), 0, -1):
                 if path[:length] in origin.places:
@@ -162,6 +226,9 @@ class Object(Generic[S_co]):
     def whence(self, *path: str | int) -> Whence:
         """Where the value at `path` came from: its file, `defaults:`, the form that the object was made from, or nowhere."""
         origin = self.origin
+        if isinstance(origin, Lowered):
+            whence = origin.owner.whence(*origin.way(path))
+            return whence._replace(said=Said.FORM) if whence.said is Said.NOBODY else whence
         if isinstance(origin, Made):
             return Whence(Said.FORM, self.place(*path))
         return _found_place(origin, self.kind, path) if path else Whence(Said.FILE, origin.place)
@@ -280,7 +347,8 @@ class Config:
 
     `objects` has all objects by kind and key, in the order of files; `of` and `find` leave out those that are disabled.
     `digest` changes with anything that was read: files, files they refer to, variables. `unenforced` names the fields in
-    use that `gateway.allow_unenforced` lets us ignore. `files` maps the names that places show to their files.
+    use that `gateway.allow_unenforced` lets us ignore. `files` maps the names that places show to their files. `keep_last`
+    are the places of include entries that say ``on_error: keep_last``.
     """
 
     gateway: Gateway
@@ -290,17 +358,15 @@ class Config:
     unenforced: tuple[str, ...] = ()
     files: Mapping[str, File] = FrozenMap()
     gateway_place: Place = NOWHERE
+    keep_last: tuple[Place, ...] = ()
 
     def __hash__(self) -> int:
         return hash(self.digest)
 
     @cached_property
-    def _in_service(self) -> Mapping[str, Mapping[Key, Object[Any]]]:
-        return {
-            kind: {key: one for key, one in objects.items() if not one.metadata.disable}
-            if any(one.metadata.disable for one in objects.values()) else objects
-            for kind, objects in self.objects.items()
-        }
+    def _in_service(self) -> dict[str, Mapping[Key, Object[Any]]]:
+        """The objects of a kind that are not disabled, by kind; filled as kinds are asked for."""
+        return {}
 
     @overload
     def of(self, kind: Literal["virtual_host"]) -> Mapping[Key, Object[VirtualHostSpec]]: ...
@@ -322,7 +388,14 @@ class Config:
     def of(self, kind: str) -> Mapping[Key, Object[Any]]: ...
     def of(self, kind: Any) -> Any:
         """The objects of a kind (its name, or the class of its spec) that are in service, in the order of files."""
-        return self._in_service.get(_named(kind), {})
+        name = _named(kind)
+        found = self._in_service.get(name)
+        if found is None:
+            found = self.objects.get(name, {})
+            if any(one.metadata.disable for one in found.values()):
+                found = {key: one for key, one in found.items() if not one.metadata.disable}
+            self._in_service[name] = found
+        return found
 
     @overload
     def find(self, kind: Literal["route"], ref: Ref, namespace: str) -> Object[RouteSpec] | None: ...
@@ -353,15 +426,19 @@ class Config:
     def candidates(self, kind: str, ref: Ref, namespace: str) -> Iterator[Object[Any]]:
         """Every object that `ref` might mean, the one it does mean first; disabled ones too."""
         objects = self.objects.get(kind, {})
-        if ref.namespace is not None:
-            spaces: tuple[str, ...] = (ref.namespace,)
-        else:
-            homes = KINDS[kind].homes if kind in KINDS else ()
-            spaces = (namespace, *(home for home in homes if home != namespace))
-        for space in spaces:
-            found = objects.get((space, ref.name))
+        for key in self.keys(kind, ref, namespace):
+            found = objects.get(key)
             if found is not None:
                 yield found
+
+    def keys(self, kind: str, ref: Ref, namespace: str) -> tuple[Key, ...]:
+        """Where to look for what `ref` means, in this order."""
+        if ref.namespace is not None:
+            return ((ref.namespace, ref.name),)
+        homes = KINDS[kind].homes if kind in KINDS else ()
+        if not homes:
+            return ((namespace, ref.name),)
+        return ((namespace, ref.name), *((home, ref.name) for home in homes if home != namespace))
 
     @property
     def site(self) -> Object[SiteSpec] | None:
@@ -371,10 +448,14 @@ class Config:
     def here(self, where: Any, namespace: str) -> bool:
         """Whether a ``where`` (None = the own site) of an object of `namespace` names this gateway's own site.
 
-        Virtual sites and networks are not acted on yet (a warning says so): such a ``where`` is not here.
+        Virtual sites and networks are not acted on yet (a warning says so): such a ``where`` is not here. The one that is
+        built in, all regional edges, is known: the own site is one unless its object says otherwise.
         """
         if where is None or (where.site is None and where.virtual_site is None and where.virtual_network is None):
             return True
+        if where.virtual_site is not None and all(
+                ref.built_in and ref.name == "ves-io-all-res" for ref in where.virtual_site.ref):
+            return self.site is None or self.site.spec.site_type.value in ("REGIONAL_EDGE", "INVALID")
         if where.site is None:
             return False
         return all(ref.name == self.gateway.site_name for ref in where.site.ref)

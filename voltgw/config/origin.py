@@ -33,8 +33,7 @@ QUOTED: Final = "quoted"
 COLLECTION: Final = "collection"
 
 NULLS: Final = frozenset(("", "~", "null", "Null", "NULL"))
-#: What looks like an anchor: few files have one, and only those can have aliases.
-ANCHOR: Final = re.compile(r"(?:^|[\s\[{,:-])&[^\s\[\]{},]", re.MULTILINE)
+_NOT_IN_ANCHORS: Final = frozenset(" \t\r\n[]{},")
 _SURROGATES: Final = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _UNPAIRED: Final = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
@@ -60,8 +59,8 @@ class Source:
         self._starts: list[int] = []
 
     @classmethod
-    def decode(cls, name: str, data: bytes) -> Source:
-        """The source of `data`; raises `Unreadable` when it is too large or not UTF-8."""
+    def decode(cls, name: str, data: bytes, digest: str = "") -> Source:
+        """The source of `data`; raises `Unreadable` when it is too large or not UTF-8. Who has its `digest` hands that in."""
         if len(data) > MAX_FILE_BYTES:
             raise Unreadable(ConfigError(
                 "VG0004", Place(name), f"the file has {len(data)} bytes; at most {MAX_FILE_BYTES} are read",
@@ -82,7 +81,7 @@ class Source:
             if match := _UNPAIRED.search(text):
                 source = cls(name, text, "")
                 raise Unreadable(source.error("VG0001", match.start(), "half a surrogate pair is no character"))
-        return cls(name, text, hashlib.sha256(data).hexdigest())
+        return cls(name, text, digest or hashlib.sha256(data).hexdigest())
 
     def line(self, number: int) -> str:
         """Line `number` (from 1) without its end, "" when there is none."""
@@ -138,7 +137,7 @@ def documents(source: Source) -> Iterator[Node]:
     blow up. Tags are refused where values are read, since only there the path to them is known.
     """
     parser = _Parser(source.text)
-    aliases = ANCHOR.search(source.text) is not None
+    aliases = has_anchor(source.text)
     try:
         while parser.check_node():
             root = parser.get_node()
@@ -152,6 +151,16 @@ def documents(source: Source) -> Iterator[Node]:
         raise Unreadable(_character(source, error)) from None
     finally:
         parser.dispose()
+
+
+def has_anchor(text: str) -> bool:
+    """Whether something in it looks like an anchor: few files have one, and only those can have aliases."""
+    at = text.find("&")
+    while at >= 0:
+        if (at == 0 or text[at - 1] in " \t\r\n[{,:-") and text[at + 1:at + 2] not in _NOT_IN_ANCHORS:
+            return True
+        at = text.find("&", at + 1)
+    return False
 
 
 def place_of(source_name: str, node: Node) -> Place:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from voltgw.config.gateway import OnDangling
 from voltgw.config.kinds import KINDS
+from voltgw.config.lowering.making import generated
 from voltgw.config.model import DEFAULT_NAMESPACE, Config, Object
 from voltgw.config.names import Reference
 from voltgw.config.schema import Message, Plan, plan_inside, plan_of
@@ -73,17 +74,14 @@ def _found(plan: Plan, inside: frozenset[type[Any]]) -> Iterator[_Bearing]:
                 yield _Bearing(decl.attribute, decl.name, None)
 
 
-def check_references(config: Config) -> Iterator[ConfigError | None]:
-    """Problems of all references of objects in service; None after each object."""
-    names = _Names(config)
-    for kind in config.objects:
-        for one in config.of(kind).values():
-            for use in uses(one.spec):
-                yield from _check(config, one, use, names)
-            yield None
+def check_references(config: Config, one: Object[Any], names: Names) -> Iterator[ConfigError]:
+    """Problems of the references of one object; `names` belongs to the whole check."""
+    if one.owner is None:                       # what a view refers to is checked where the view says it
+        for use in uses(one.spec):
+            yield from _check(config, one, use, names)
 
 
-def _check(config: Config, one: Object[Any], use: Use, names: _Names) -> Iterator[ConfigError]:
+def _check(config: Config, one: Object[Any], use: Use, names: Names) -> Iterator[ConfigError]:
     ref = use.ref
     kinds = [kind for kind in use.kinds if kind in KINDS]
     if not kinds or ref.built_in:
@@ -92,13 +90,14 @@ def _check(config: Config, one: Object[Any], use: Use, names: _Names) -> Iterato
     if not found:
         if "site" in kinds and ref.name == config.gateway.site_name:
             return                          # the own site is made up where no object describes it
+        if "origin_pool" in kinds and any(
+                config.candidates("cluster", ref.renamed(generated("origin_pool", ref.name)), one.namespace)):
+            return                          # the cluster that the pool would become is there by its own
         yield _dangling(config, one, use, kinds, names)
         return
-    chosen = next((candidate for candidate in found if not candidate.metadata.disable), None)
-    by = (f"referred to by {one.title}", one.place())
-    if chosen is None:
+    if all(candidate.metadata.disable for candidate in found):
         yield ConfigError("VG0119", ref.place, f"{found[0].title} is disabled", "it takes no part until `disable` is removed",
-                          Severity.WARNING, related=(by,))
+                          Severity.WARNING, related=((f"referred to by {one.title}", one.place()),))
     elif len(found) > 1 and found[1].kind == found[0].kind:
         yield ConfigError(
             "VG0118", ref.place, f"{found[0].kind} {ref} means {found[0].full_name}, which hides {found[1].full_name}",
@@ -106,14 +105,21 @@ def _check(config: Config, one: Object[Any], use: Use, names: _Names) -> Iterato
             related=(("the hidden one", found[1].place()),))
 
 
-def _dangling(config: Config, one: Object[Any], use: Use, kinds: list[str], names: _Names) -> ConfigError:
+def _dangling(config: Config, one: Object[Any], use: Use, kinds: list[str], names: Names) -> ConfigError:
     severity, note = Severity.ERROR, ""
     served = config.gateway.on_dangling is OnDangling.SERVE_503
-    if served and kinds == ["cluster"] and one.kind == "route" and use.field == "cluster" and not _mirrored(one, use.ref):
+    if served and _served_503(one, use, kinds):
         severity, note = Severity.WARNING, "; requests for it are answered 503"
     return ConfigError(
         "VG0107", use.ref.place, f'{kinds[0]} "{use.ref}" not found{note}', names.hint(kinds, use.ref, one.namespace), severity,
         related=((f"referred to by {one.title}", one.place()),))
+
+
+def _served_503(one: Object[Any], use: Use, kinds: list[str]) -> bool:
+    """Whether requests for what `use` names can be answered 503 as long as it does not exist."""
+    if one.lowered:
+        return use.field in ("pool", "cluster", "origin_pools")         # a mirror's field is `origin_pool`
+    return kinds == ["cluster"] and one.kind == "route" and use.field == "cluster" and not _mirrored(one, use.ref)
 
 
 def _mirrored(one: Object[Any], ref: Ref) -> bool:
@@ -124,7 +130,7 @@ def _mirrored(one: Object[Any], ref: Ref) -> bool:
         for rule in one.spec.routes)
 
 
-class _Names:
+class Names:
     """The names that a reference may have been meant to be."""
 
     def __init__(self, config: Config) -> None:

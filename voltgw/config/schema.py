@@ -23,7 +23,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 from voltgw.config.origin import COLLECTION, PLAIN, QUOTED, describe, is_null
 from voltgw.config.reader import MISSING, Missing, Reader, State
 from voltgw.config.suggest import nearest
-from voltgw.config.types import Schema, Type, tagged
+from voltgw.config.types import Choice, Schema, Type, tagged
 from voltgw.errors import Severity
 
 V = TypeVar("V")
@@ -58,6 +58,7 @@ class Decl:
     example: str
     internal: bool                  # never published, or system-made: left out of the reference's main table
     deep: bool                      # whether fields or values with a state of their own may stand inside it
+    instead: str                    # what happens instead where it is not acted on, "" = nothing to say
 
 
 class _Marked(NamedTuple):
@@ -71,14 +72,14 @@ class _Marked(NamedTuple):
 @overload
 def field(type: Type[V, D], doc: str, *, required: Literal[True], since: str = ..., group: str = ..., state: State = ...,
           aliases: tuple[str, ...] = ..., absent: str = ..., example: str = ..., name: str = ...,
-          internal: bool = ...) -> V: ...
+          internal: bool = ..., instead: str = ...) -> V: ...
 @overload
 def field(type: Type[V, D], doc: str, *, required: Literal[False] = False, since: str = ..., group: str = ...,
           state: State = ..., aliases: tuple[str, ...] = ..., absent: str = ..., example: str = ..., name: str = ...,
-          internal: bool = ...) -> V | D: ...
+          internal: bool = ..., instead: str = ...) -> V | D: ...
 def field(type: Type[V, D], doc: str, *, required: bool = False, since: str | None = None, group: str = "",
           state: State = State.ACTS, aliases: tuple[str, ...] = (), absent: str = "", example: str = "", name: str = "",
-          internal: bool = False) -> Any:
+          internal: bool = False, instead: str = "") -> Any:
     """Declare one field of a message.
 
     `since` is objects.md's column (None = what the message's ``SINCE`` says); `group` its oneof group; `state` what voltgw
@@ -86,7 +87,7 @@ def field(type: Type[V, D], doc: str, *, required: bool = False, since: str | No
     what was never published.
     """
     options = {"since": since, "group": group, "required": required, "state": state, "aliases": aliases, "absent": absent,
-               "example": example, "name": name, "internal": internal}
+               "example": example, "name": name, "internal": internal, "instead": instead}
     metadata = {"voltgw": _Marked(type, doc, options)}
     if required:
         return dataclasses.field(metadata=metadata)
@@ -163,6 +164,20 @@ def plan_of(cls: type[Any]) -> Plan:
         return _PLANS[cls]
     except KeyError:
         return _PLANS.setdefault(cls, Plan(cls))
+
+
+def state_of(cls: type[Any], name: str) -> State:
+    """What voltgw does with the field `name` of a message: for the declaration of a view's field that becomes that one."""
+    decl = plan_of(cls).decl(name)
+    assert decl is not None, f"{cls.__name__} has no field {name}"
+    return decl.state
+
+
+def states_of(cls: type[Any], name: str) -> Mapping[Any, State]:
+    """The same for the values of a field that is a choice."""
+    decl = plan_of(cls).decl(name)
+    assert decl is not None and isinstance(decl.type, Choice), f"{cls.__name__}.{name} is no choice"
+    return decl.type.states
 
 
 class Partial(dict[str, Any]):
@@ -270,7 +285,7 @@ def read_message(plan: Plan, node: Node, reader: Reader, under: Partial | None =
         nodes[attribute] = value
         if decl.state is not State.ACTS:
             with reader.below(decl.name):
-                reader.note(decl.state, key)
+                reader.note(decl.state, key, instead=decl.instead)
     bad = _exclusive(plan, values, nodes, reader) or bad
     if partial:
         return MISSING if bad else Partial(

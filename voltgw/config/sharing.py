@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from voltgw.config.model import Config, Object
 from voltgw.config.objects.virtual_host import ProxyType
@@ -16,6 +16,7 @@ from voltgw.values import defaults
 if TYPE_CHECKING:
     from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
     from voltgw.config.objects.virtual_host import VirtualHostSpec
+    from voltgw.config.watch import Touched
 
 #: Address of a listener on all addresses, IPv4 and IPv6.
 ANY: Final = "*"
@@ -24,6 +25,12 @@ _FAMILIES: Final = (
     frozenset((ProxyType.HTTP_PROXY,)),
     frozenset((ProxyType.HTTPS_PROXY, ProxyType.TCP_PROXY_WITH_SNI)),
 )
+#: By kind, what of an object `check_sharing` looks at; the gateway's own part and the sites are beside these.
+_SHARED: Final[Mapping[str, Callable[[Any], object]]] = {
+    "virtual_host": lambda spec: (spec.proxy, spec.domains, spec.advertise_policies),
+    "advertise_policy": lambda spec: spec,
+    "endpoint": lambda spec: (spec.ip, spec.name, spec.port),
+}
 
 
 class Offer(NamedTuple):
@@ -73,17 +80,30 @@ def _address(config: Config, policy: AdvertisePolicySpec) -> str:
     return vip if vip is not None else f"interface:{'inside' if inside else 'outside'}"
 
 
-def check_sharing(config: Config) -> Iterator[ConfigError | None]:
-    """Problems of virtual hosts that meet on an address and port, and of those that are offered nowhere.
+def check_offered(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError]:
+    """Whether a virtual host is offered anywhere at this site."""
+    for ref in host.spec.advertise_policies:
+        policy = config.find("advertise_policy", ref, host.namespace)
+        if policy is not None and config.here(policy.spec.where, policy.namespace) and policy.spec.ports:
+            return
+    owner = host.owner
+    if owner is not None and getattr(owner.spec, "do_not_advertise", False):
+        return                                          # that is what it asks for
+    elsewhere = bool(host.spec.advertise_policies)
+    yield ConfigError(
+        "VG0204", host.place("advertise_policies"), f"{host.title} is offered nowhere"
+        + (" by this site: its advertise policies are missing, disabled or for other sites" if elsewhere else
+           ", so it opens no port and is published nowhere"),
+        "" if elsewhere else "give it `advertise_policies`" if owner is None else
+        "say where, with `advertise_on_public_default_vip` or `advertise_custom`", Severity.WARNING)
 
-    None stands between them after each virtual host.
-    """
+
+def check_sharing(config: Config) -> Iterator[ConfigError | None]:
+    """Problems of virtual hosts that meet on an address and port; None after each that was looked at."""
     by_port: dict[tuple[str, int], dict[str, list[Offer]]] = {}
-    offered: set[int] = set()
     seen: set[tuple[int, str, int]] = set()         # hosts on an address and port, by two policies perhaps
     for offer in offers(config):
         yield None
-        offered.add(id(offer.host))
         if offer.policy.spec.protocol.value != offer.transport:
             yield ConfigError(
                 "VG0201", offer.ref.place, f"{offer.host.title} is a {offer.host.spec.proxy.value} and speaks "
@@ -93,14 +113,6 @@ def check_sharing(config: Config) -> Iterator[ConfigError | None]:
         if once not in seen:
             seen.add(once)
             by_port.setdefault((offer.transport, offer.port), {}).setdefault(offer.address, []).append(offer)
-    for host in config.of("virtual_host").values():
-        if id(host) not in offered:
-            elsewhere = bool(host.spec.advertise_policies)
-            yield ConfigError(
-                "VG0204", host.place("advertise_policies"), f"{host.title} is offered nowhere"
-                + (" by this site: its advertise policies are missing, disabled or for other sites" if elsewhere else
-                   ", so it opens no port and is published nowhere"),
-                "" if elsewhere else "give it `advertise_policies`", Severity.WARNING)
     for addresses in by_port.values():
         yield from _overlaps(addresses)
         for sharing in addresses.values():
@@ -109,10 +121,21 @@ def check_sharing(config: Config) -> Iterator[ConfigError | None]:
     yield from _admin(config, by_port)
 
 
+def shares_alike(changed: Touched) -> bool:
+    """Whether `check_sharing` has to say of a configuration what it said of the one before."""
+    for old, new in changed.pairs:
+        one = new if new is not None else old
+        if one is not None and one.kind in _SHARED and (
+                old is None or new is None or old.metadata.disable is not new.metadata.disable
+                or _SHARED[one.kind](old.spec) != _SHARED[one.kind](new.spec)):
+            return False
+    return True
+
+
 def _overlaps(addresses: dict[str, list[Offer]]) -> Iterator[ConfigError]:
     """All addresses of a port beside one of them: the system cannot open both."""
-    for wide in addresses:
-        for narrow in addresses:
+    for wide in (ANY, "0.0.0.0", "::"):
+        for narrow in addresses if wide in addresses else ():
             if wide != narrow and _covers(wide, narrow):
                 first, second = addresses[wide][0], addresses[narrow][0]
                 yield ConfigError(
@@ -132,10 +155,11 @@ def _covers(wide: str, narrow: str) -> bool:
     return wide == "::" and ":" in narrow and not narrow.startswith("interface:")
 
 
-def _kinds(sharing: list[Offer]) -> Iterator[ConfigError]:
+def _kinds(sharing: list[Offer]) -> Iterator[ConfigError | None]:
     """Kinds of proxy that cannot share."""
     first = sharing[0]
     for offer in sharing[1:]:
+        yield None
         kinds = (offer.host.spec.proxy, first.host.spec.proxy)
         if any(family.issuperset(kinds) for family in _FAMILIES):
             continue
@@ -146,12 +170,13 @@ def _kinds(sharing: list[Offer]) -> Iterator[ConfigError]:
             f"({kinds[1].value}) has; {why}", related=(("the other virtual host", first.host.place()),))
 
 
-def _domains(sharing: list[Offer]) -> Iterator[ConfigError]:
+def _domains(sharing: list[Offer]) -> Iterator[ConfigError | None]:
     """Two owners of one domain, and a bare ``*`` beside others."""
     if len(sharing) < 2:
         return
     owners: dict[str, Offer] = {}
     for offer in sharing:
+        yield None
         spec = offer.host.spec
         if not (spec.proxy.http or spec.proxy is ProxyType.TCP_PROXY_WITH_SNI):
             continue
@@ -167,7 +192,7 @@ def _domains(sharing: list[Offer]) -> Iterator[ConfigError]:
                                   f'{offer.host.title} may not have the domain "*", since it shares {offer.where}')
 
 
-def _admin(config: Config, by_port: dict[tuple[str, int], dict[str, list[Offer]]]) -> Iterator[ConfigError]:
+def _admin(config: Config, by_port: dict[tuple[str, int], dict[str, list[Offer]]]) -> Iterator[ConfigError | None]:
     """Traffic must reach neither the admin interface's port nor, through an endpoint, the interface itself."""
     gateway = config.gateway
     if gateway.monitor is not None and gateway.monitor.port:
@@ -187,6 +212,7 @@ def _admin(config: Config, by_port: dict[tuple[str, int], dict[str, list[Offer]]
         yield ConfigError("VG0205", config.gateway_place, f"the monitor and the admin interface both want port {port}",
                           "choose another port for one of them")
     for endpoint in config.of("endpoint").values():
+        yield None
         if endpoint.spec.port == port and _reaches(endpoint.spec.ip or endpoint.spec.name, mine):
             yield ConfigError(
                 "VG0205", endpoint.place("port"), f"{endpoint.title} points at the admin interface ({address}:{port})",

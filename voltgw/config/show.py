@@ -30,6 +30,11 @@ def arranged(problems: Sequence[ConfigError], files: Sequence[str], line: Callab
     return tuple(ordered)
 
 
+def no_line(place: Place) -> str:
+    """For `arranged`, where nobody will look at source lines: they would be looked for in files that are read again."""
+    return ""
+
+
 def report(problems: Iterable[ConfigError], *, limit: int | None = LIMIT) -> str:
     """All problems as text, errors before warnings, at most `limit` of them (None = all), and a last line that counts them.
 
@@ -88,10 +93,10 @@ def plain(problem: ConfigError) -> dict[str, Any]:
 
 
 def effective(config: Config) -> dict[str, Any]:
-    """The configuration that runs as plain data: every short form lowered, defaults laid under; secrets are ``***``."""
+    """The configuration that runs as plain data: short forms and views lowered, defaults laid under; secrets are ``***``."""
     return {
         "gateway": plain_message(config.gateway),
-        "objects": [plain_object(one) for objects in config.objects.values() for one in objects.values()],
+        "objects": [plain_object(one) for objects in config.objects.values() for one in objects.values() if not one.lowered],
     }
 
 

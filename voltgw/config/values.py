@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+from typing import Final, NoReturn, Protocol, TypeVar
 
 from voltgw.errors import NOWHERE, Place
 
-if TYPE_CHECKING:
-    from voltgw.config.places import Origin
-
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+
+class Inside(Protocol):
+    """What places inside an object are counted from: `voltgw.config.places.Origin`, or a field of a view."""
+
+    def inside(self, at: int) -> Place:
+        """The place at `at`, which is packed."""
 
 
 class Ref:
@@ -31,15 +35,21 @@ class Ref:
         self.namespace = namespace
         self.name = name
         self.tenant = tenant
-        self._origin: Place | Origin = place
+        self._origin: Place | Inside = place
         self._at = 0
 
     @classmethod
-    def inside(cls, origin: Origin, at: int, namespace: str | None, name: str, tenant: str | None) -> Ref:
+    def inside(cls, origin: Inside, at: int, namespace: str | None, name: str, tenant: str | None) -> Ref:
         """A reference in the object of `origin`; `at` as `Origin.inside` wants it."""
         made = cls(namespace, name, tenant=tenant)
         made._origin = origin
         made._at = at
+        return made
+
+    def renamed(self, name: str) -> Ref:
+        """The same with another name; it stands where this one stands."""
+        made = Ref(self.namespace, name, tenant=self.tenant)
+        made._origin, made._at = self._origin, self._at
         return made
 
     @property

@@ -22,14 +22,22 @@ FAILURES: Final = 3
 HOLD_S: Final = 10.0
 
 
-class ConnectJudge:
-    """Takes endpoints of one cluster out and brings them back; `changed(key)` tells that one of them did."""
+def _nobody(key: EndpointKey) -> None:
+    """Nobody is told."""
 
-    def __init__(self, cluster: Cluster, loop: ControlLoop, changed: Callable[[EndpointKey], None]) -> None:
+
+class ConnectJudge:
+    """Takes endpoints of one cluster out and brings them back; `start(changed)` says who is told of each by its key."""
+
+    def __init__(self, cluster: Cluster, loop: ControlLoop) -> None:
         self._cluster = cluster
         self._loop = loop
-        self._changed = changed
+        self._changed: Callable[[EndpointKey], None] = _nobody
         self._held: dict[EndpointKey, Timer] = {}
+
+    def start(self, changed: Callable[[EndpointKey], None]) -> None:
+        """Judge from now on, and tell `changed`."""
+        self._changed = changed
 
     def holds(self, key: EndpointKey) -> bool:
         """Whether the endpoint is out now."""
@@ -56,6 +64,7 @@ class ConnectJudge:
         for timer in self._held.values():
             timer.cancel()
         self._held.clear()
+        self._changed = _nobody             # whoever was told holds us, and nothing more is to be told
 
     def _back(self, key: EndpointKey) -> None:
         del self._held[key]

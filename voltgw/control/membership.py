@@ -71,7 +71,7 @@ class Membership(Service):
         self._prober = prober
         self._loop = loop
         self._refused = refused
-        self._judge = ConnectJudge(cluster, loop, self._judged)
+        self._judge = ConnectJudge(cluster, loop)
         self._known: list[dict[EndpointKey, Found]] = [{} for _ in self.feeds]
         self._turned_away: set[EndpointKey] = set()
         self._unanswered = set(range(len(self.feeds)))
@@ -100,6 +100,7 @@ class Membership(Service):
         """Ask the feeds, probe what they find."""
         super().startService()
         if not self.checks:
+            self._judge.start(self._judged)
             self.cluster.on_connect_failed = self._judge.failed
         if not self.warm:
             self._warm_timer = self._loop.clock.callLater(self.warm_timeout_s, self._warm_timed_out)

@@ -94,6 +94,7 @@ class Dial:
         """Give up without telling anybody."""
         self._failed = None
         self.deadline = 0.0
+        self._loop.deadlines.forget(self)
         sock, self._sock = self._sock, None
         if sock is not None:
             self._loop.forget(sock.fileno())
@@ -126,6 +127,7 @@ class Dial:
         self._sock = None
         failed, self._failed = self._failed, None
         self.deadline = 0.0
+        self._loop.deadlines.forget(self)
         try:
             Stream(self._loop, sock, peer, local).open(self._protocol)
         except OSError as refusal:          # the kernel has no room in the epoll set

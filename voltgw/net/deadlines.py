@@ -2,11 +2,11 @@
 
 Moving a deadline is one attribute write (`thing.deadline = now + 30`). Only a deadline that moves to before the slot in
 which its thing already waits needs `schedule`. A sweep opens the slots that have passed; a thing whose deadline has
-moved on in the meantime is put back, so the cost is per *slot passed*, not per move, and nothing is ever cancelled.
+moved on in the meantime is put back, so the cost is per *slot passed*, not per move.
 
-Nothing waits in a slot further than `LOOK_AHEAD` away: a thing with a later deadline is looked at and put back. So a
-connection that has ended (its deadline is 0.0) is let go of within seconds, whatever deadline it had; else a thousand
-short connections a second with a keep-alive of two minutes would leave 120,000 dead ones in memory.
+A thing that ends sets its deadline to 0.0 and may say so with `forget`: connections do, or ten thousand short ones a second
+would leave as many dead ones in memory as there are in `LOOK_AHEAD`. Nothing waits in a slot further away than that, so a
+thing that does not say so is let go of within seconds, whatever deadline it had.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Deadlines:
     _log = Logger()
 
     def __init__(self, now: float, failed: Callable[[object], None] | None = None) -> None:
-        self._slots: dict[int, list[Deadline]] = {}
+        self._slots: dict[int, dict[Deadline, None]] = {}
         self._swept = int(now / TICK_S)
         self._failed = failed
 
@@ -51,12 +51,21 @@ class Deadlines:
             slot = swept + 1
         if slot >= thing.deadline_slot:
             return                          # it is looked at earlier than that, and put back then
+        if thing.deadline_slot != NO_SLOT:
+            self.forget(thing)              # it waits in a later one
         thing.deadline_slot = slot
         waiting = self._slots.get(slot)
         if waiting is None:
-            self._slots[slot] = [thing]
+            self._slots[slot] = {thing: None}
         else:
-            waiting.append(thing)
+            waiting[thing] = None
+
+    def forget(self, thing: Deadline) -> None:
+        """Keep no reference to a thing that has ended; nothing happens if it does not wait."""
+        waiting = self._slots.get(thing.deadline_slot)
+        if waiting is not None:
+            waiting.pop(thing, None)
+        thing.deadline_slot = NO_SLOT
 
     def sweep(self, now: float) -> None:
         """Expire what is due. A thing that raises does not stop the others."""
@@ -67,7 +76,7 @@ class Deadlines:
         for slot in due:
             for thing in slots.pop(slot):
                 if thing.deadline_slot != slot:
-                    continue                # a stale entry: an earlier deadline moved it to another slot
+                    continue                # forgotten, or moved, by one that came before it
                 thing.deadline_slot = NO_SLOT
                 deadline = thing.deadline
                 if deadline == 0.0:
@@ -85,5 +94,5 @@ class Deadlines:
                         self._log.failure("{thing!r} failed at its deadline", thing=thing)
 
     def __len__(self) -> int:
-        """How many entries wait, stale ones included; for tests and the memory page."""
+        """How many things wait; for tests and the memory page."""
         return sum(map(len, self._slots.values()))

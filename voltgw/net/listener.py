@@ -152,16 +152,24 @@ class Listener:
     def _open(self, sock: socket.socket, sockaddr: Any) -> None:
         counters = self.counters
         counters.accepted += 1
-        stream = Stream(self._loop, sock, plain_address(sockaddr), self._local)
+        loop = self._loop
+        peer = plain_address(sockaddr)
+        sources = loop.sources
+        if not sources.enter(peer[0]):
+            counters.refused_source += 1
+            sock.close()
+            return
+        stream = Stream(loop, sock, peer, self._local)
         try:
             protocol = self.factory.buildProtocol(stream.getPeer())
         except BaseException:
+            sources.leave(peer[0])
             sock.close()
             raise
         if protocol is None:                                    # the factory wants no more connections
+            sources.leave(peer[0])
             sock.close()
             return
-        loop = self._loop
         counters.open += 1
         loop.accepted += 1
         stream.on_lost = self._lost
@@ -170,6 +178,7 @@ class Listener:
         except OSError:                                         # the kernel has no room in the epoll set
             counters.open -= 1
             loop.accepted -= 1
+            sources.leave(peer[0])
             raise
 
     def _lost(self, stream: Stream) -> None:
@@ -179,6 +188,7 @@ class Listener:
         counters.bytes_out += stream.bytes_out
         loop = self._loop
         loop.accepted -= 1
+        loop.sources.leave(stream.peer[0])
         if loop.waiting_listeners:
             loop.room_again()
 

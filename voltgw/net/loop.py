@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -29,6 +29,7 @@ from zope.interface import implementer
 
 from voltgw.net.clock import MonotonicClock, TimerFd
 from voltgw.net.deadlines import TICK_S, Deadlines
+from voltgw.net.sources import Sources
 
 if TYPE_CHECKING:
     import socket
@@ -43,6 +44,9 @@ SLOW_TURN_S: Final = 0.020
 #: How often `stop` goes over what is still open: telling a protocol of its end may make it open something else.
 STOP_ROUNDS: Final = 16
 
+#: So much of `Loop.backlog` is not left to a timer: what waits holds memory, and after a stall it would be a lot.
+BACKLOG: Final = 512
+
 Handler = Callable[[int], None]
 
 
@@ -51,6 +55,10 @@ class Parked(Protocol):
 
     def shut(self) -> None:
         """The loop stops: close at once."""
+
+
+def _nothing() -> None:
+    """Nobody wants to be told."""
 
 
 @implementer(IReadDescriptor)
@@ -74,6 +82,9 @@ class Loop:
         self.failures = 0                           # exceptions that reached a guard: bugs, all of them
         self.running = False
         self.stopped = False
+        self.sources = Sources()                    # who holds how many of the accepted ones
+        self.backlog: Sized = ()                    # what handlers leave behind for later (records of the access log)…
+        self.relieve: Callable[[], None] = _nothing     # …and who takes some of it in the same turn when it is much
         self.waiting_listeners: set[Listener] = set()
         self.parked: set[Parked] = set()            # what is open though it may stand outside the epoll set
         self._reactor = reactor
@@ -159,6 +170,8 @@ class Loop:
                 handler(events)
             except BaseException:                   # SystemExit, too: one protocol must not end them all
                 self.failed(getattr(handler, "__self__", None))
+        if len(self.backlog) >= BACKLOG:
+            self._soon.append(self.relieve)
         if self._soon:
             self._run_soon()
         self._in_turn = False

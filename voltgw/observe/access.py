@@ -11,11 +11,12 @@ the sink cannot take is dropped there; each is counted by its reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
+from voltgw.observe.explained import Explain, ExplainedLines
 from voltgw.observe.fields import ACCESS_FIELDS, AccessField
 from voltgw.observe.json_lines import JsonLines
 from voltgw.observe.lines import Lines
@@ -26,9 +27,10 @@ from voltgw.values.exchange import Exchange
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+    from voltgw.interfaces import Journal
     from voltgw.values.record import ConnectionRecord
 
-__all__ = ["ACCESS_FIELDS", "AccessField", "AccessLog"]
+__all__ = ["ACCESS_FIELDS", "AccessField", "AccessLog", "Explain"]
 
 #: How long a record waits at most, when nothing is behind, before its line is written.
 INTERVAL_S: Final = 0.25
@@ -58,9 +60,13 @@ class AccessLog:
     def __init__(
         self, path: str | int, format: str, clock: IReactorTime, wall: Callable[[], float], *, site: str = "local",
         hostname: str = "", network: str = "site-local-vn", queue_limit: int = QUEUE_LIMIT,
-        write: WriteTo | None = None,
+        write: WriteTo | None = None, journal: Journal | None = None, explain: Explain | None = None,
+        explain_share: float = 0.0,
     ) -> None:
         """Open `path` (``-`` = standard output); `format` is ``json`` or ``text``.
+
+        `journal` is handed every exchange whose line is written. `explain` says why an exchange went where it went; with
+        `explain_share` (0 to 1) that stands in this part of the records, if they are JSON.
 
         Raises OSError when the file cannot be opened and ValueError for another format. `write` stands for os.write.
         """
@@ -72,6 +78,9 @@ class AccessLog:
         self.dropped_format = 0             # records that could not be formatted: bugs, all of them
         self.reopen_failures = 0
         self._lines: Lines = JsonLines(site, hostname, network) if format == "json" else TextLines()
+        if format == "json" and explain is not None and explain_share:
+            self._lines = ExplainedLines(self._lines, explain, explain_share)
+        self._journal = journal
         self._clock = clock
         self._wall = wall
         self._pending: list[Exchange | ConnectionRecord] = []
@@ -92,6 +101,18 @@ class AccessLog:
         """Begin to write."""
         self._since = self._clock.seconds()
         self._call = self._clock.callLater(INTERVAL_S, self._turn)
+
+    @property
+    def pending(self) -> Sized:
+        """The records that wait, for whoever watches how many they are."""
+        return self._pending
+
+    def relieve(self) -> None:
+        """Write a batch now, because much waits; the next one is due as before."""
+        try:
+            self._batch(limit_s=SLICE_S)
+        except Exception:                   # as in `_turn`
+            self._log.failure("a batch of the access log failed")
 
     def reopen(self) -> bool:
         """Open the file by its name again, after it was rotated; False = that failed, the old one stays in use."""
@@ -175,6 +196,7 @@ class AccessLog:
         began = seconds()
         offset = self._wall() - began       # anew for each batch: the wall clock may be set
         http, connection = self._lines.http, self._lines.connection
+        note = None if self._journal is None else self._journal.note
         texts: list[str] = []
         done = 0
         for record in records:
@@ -185,6 +207,8 @@ class AccessLog:
                 if not self.dropped_format:
                     self._log.failure("a record of the access log could not be formatted; others will only be counted")
                 self.dropped_format += 1
+            if note is not None and type(record) is Exchange:
+                note(record)
             done += 1
             if not done % _CHECK and seconds() - began > limit_s:
                 break

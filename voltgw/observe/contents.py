@@ -5,20 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from voltgw.observe.answers import Answer, json_answer, json_list
+from voltgw.observe.decisions import text_of
 from voltgw.observe.metrics import exposition
-from voltgw.observe.pages import HTML, page, prefers_html, preformatted, sections, show
+from voltgw.observe.pages import HTML, lines_of, page, prefers_html, preformatted, sections, show
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from voltgw.interfaces import GatewayView, ListenerView
     from voltgw.observe.metrics import GatewayCollector
+
+_HOW_TO_EXPLAIN: Final = (
+    "ask /explain?url=http://shop.example.com/cart; method=POST, header=x-canary:%20always (again and again), "
+    "from=203.0.113.9 and listener=127.0.0.1:8080 may stand beside it"
+)
+_HOW_TO_ASK_WHY: Final = "ask /why?id=ID; the id stands in the access log, in error pages and in X-Request-Id"
 
 Serve = Callable[["Request"], "Answer | Deferred[Answer]"]
 
@@ -46,6 +53,7 @@ class Pages:
             **self.monitor,
             b"/": Page(self._overview), b"/clusters": Page(self._clusters), b"/listeners": Page(self._listeners),
             b"/virtual_hosts": Page(self._virtual_hosts), b"/config": Page(self._config),
+            b"/explain": Page(self._explain), b"/why": Page(self._why),
             b"/reload": Page(self._reload, act=True), b"/drain": Page(self._drain, act=True),
         }
 
@@ -96,6 +104,31 @@ class Pages:
             return Answer(200, HTML, page("configuration", preformatted(config)))
         return json_answer(config)
 
+    def _explain(self, request: Request) -> Answer:
+        """``?url=`` with ``method=`` (GET), ``header=`` (any number), ``from=`` and ``listener=``."""
+        url = _argument(request, b"url")
+        if not url:
+            return refuse(request, 400, _HOW_TO_EXPLAIN)
+        method = _argument(request, b"method") or "GET"
+        try:
+            facts = self._view.explain(method, url, _arguments(request, b"header"), _argument(request, b"from"),
+                                       _argument(request, b"listener"))
+        except ValueError as error:
+            return refuse(request, 400, str(error))
+        facts = {"question": {"method": method, "url": url}, **facts}
+        return _decisions(request, f"{method} {url}", facts)
+
+    def _why(self, request: Request) -> Answer:
+        """``?id=``, the id of a request."""
+        request_id = _argument(request, b"id")
+        if not request_id:
+            return refuse(request, 400, _HOW_TO_ASK_WHY)
+        facts = self._view.why(request_id)
+        if facts is None:
+            return refuse(request, 404, "nothing is known of this request: it was no error and not in the sample, or it is "
+                          "forgotten, or it was never here")
+        return _decisions(request, f"request {request_id}", facts)
+
     # -- acts ------------------------------------------------------------------------------------------------------
 
     def _reload(self, request: Request) -> Deferred[Answer]:
@@ -120,6 +153,16 @@ def _field(request: Request, name: bytes) -> str:
     return ", ".join(value.decode("latin-1") for value in values)
 
 
+def _arguments(request: Request, name: bytes) -> list[str]:
+    """The values of a query parameter."""
+    return [value.decode("utf-8", "surrogateescape") for value in (request.args or {}).get(name, [])]
+
+
+def _argument(request: Request, name: bytes) -> str:
+    """The last value of a query parameter, "" if it has none."""
+    return (_arguments(request, name) or [""])[-1]
+
+
 def _wants_html(request: Request) -> bool:
     return prefers_html(_field(request, b"accept"))
 
@@ -134,6 +177,13 @@ def _things(request: Request, name: str, things: list[dict[str, Any]]) -> Answer
     if _wants_html(request):
         return Answer(200, HTML, page(name.replace("_", " "), sections(things)))
     return json_list(name, things)
+
+
+def _decisions(request: Request, title: str, facts: Mapping[str, Any]) -> Answer:
+    """Decisions: for people as the command line shows them."""
+    if _wants_html(request):
+        return Answer(200, HTML, tuple(page(title, lines_of(text_of(facts["decisions"])))))
+    return json_answer(facts)
 
 
 def refuse(request: Request, status: int, why: str, fields: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:

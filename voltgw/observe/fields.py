@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-Kind = Literal["string", "number"]
+Kind = Literal["string", "number", "list"]
 
 
 class AccessField(NamedTuple):
-    """One key of a record: `http` and `tcp` say in which records it stands, `ours` that the object model has it not."""
+    """One key of a record: `http` and `tcp` say in which records it stands, `ours` that the object model has it not.
+
+    `always` False: only in the records of a sample.
+    """
 
     name: str
     kind: Kind
@@ -17,11 +20,13 @@ class AccessField(NamedTuple):
     http: bool = True
     tcp: bool = True
     ours: bool = False
+    always: bool = True
 
     @property
     def records(self) -> str:
         """In which records it stands, in words."""
-        return "HTTP, TCP" if self.http and self.tcp else "HTTP" if self.http else "TCP"
+        records = "HTTP, TCP" if self.http and self.tcp else "HTTP" if self.http else "TCP"
+        return records if self.always else f"{records}, a sample"
 
 
 def _http(name: str, kind: Kind, meaning: str, example: str) -> AccessField:
@@ -97,4 +102,8 @@ ACCESS_FIELDS: Final = (
     _http("duration_with_no_data_tx_delay", _S, "From the first byte to the endpoint to the first one to the client.",
           "0.001337"),
     AccessField("duration_s", _N, "From beginning to end, in seconds.", "0.001460", ours=True),
+    AccessField("explain", "list", "Why it went where it went: the rules that were tried, in words. Only where "
+                "``gateway.access_log.explain`` asks for it, and only in that part of the records.",
+                '["virtual host default/shop", "rule shop/0 matches: the path begins with /cart"]', tcp=False, ours=True,
+                always=False),
 )

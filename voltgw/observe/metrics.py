@@ -100,6 +100,8 @@ class GatewayCollector(Collector):
         yield _family("voltgw_listener_pauses_total", (
             row for key, each in listeners for row in (((*key, "limit"), each.counters.paused_limit),
                                                        ((*key, "descriptors"), each.counters.paused_fds))))
+        yield _family("voltgw_listener_refused_total", (
+            ((*key, "source"), each.counters.refused_source) for key, each in listeners))
         yield _family("voltgw_listener_bytes_total", (
             row for key, each in listeners for row in (((*key, "in"), each.counters.bytes_in),
                                                        ((*key, "out"), each.counters.bytes_out))))
@@ -256,6 +258,9 @@ _FROM_PROCESS: Final = (
     ("voltgw_loop_slow_turns_total", "slow_turns"),
     ("voltgw_loop_longest_turn_seconds", "longest_turn_s"),
     ("voltgw_internal_failures_total", "failures"),
+    ("voltgw_journal_records", "journal_records"),
+    ("voltgw_journal_bytes", "journal_bytes"),
+    ("voltgw_journal_failures_total", "journal_failures"),
     ("voltgw_probes_total", "probes"),
     ("voltgw_probe_failures_total", "probe_failures"),
 )

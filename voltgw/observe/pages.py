@@ -84,6 +84,11 @@ def preformatted(value: object) -> Iterator[str]:
     yield f"<pre>{escape(json.dumps(value, indent=2, default=str))}</pre>\n"
 
 
+def lines_of(text: str) -> Iterator[str]:
+    """Text as it is."""
+    yield f"<pre>{escape(text)}</pre>\n"
+
+
 def show(value: Any) -> str:
     """A value as HTML: mappings and lists of mappings as tables, other lists one below the other."""
     if value is None or value == "":

@@ -12,6 +12,7 @@ BODY: Final = 3             # the request body is coming
 SENT: Final = 4             # the request is complete; its answer is awaited or on its way
 LINGER: Final = 5           # answered early: the rest of the body is thrown away, then we close
 CLOSED: Final = 6
+BUFFERING: Final = 7        # the request body is read whole before an endpoint is chosen
 
 # -- the endpoint's connection: what the bytes that come next mean -----------------------------------------------------
 IDLE: Final = 0             # in the pool: none may come

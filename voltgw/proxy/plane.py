@@ -6,9 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.net.connector import dial
+from voltgw.proxy.counters import PlaneCounters
+from voltgw.proxy.late import Late
+from voltgw.routing.table import Route, VirtualHost
 from voltgw.values.counters import RouteCounters
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.errors import ConnectFailed
     from voltgw.interfaces import AccessSink
@@ -24,11 +29,12 @@ class Plane:
     """One per process; everything a connection needs from outside itself.
 
     `random` gives a number in [0, 1). `request_id_prefix` and `requests` make request ids in the form of a UUID: 80 bits of
-    chance per process, then a count. They tell requests apart; they are no secret.
+    chance per process, then a count. They tell requests apart; they are no secret. `nobody` is a route of answers that nobody
+    hears: it edits nothing.
     """
 
-    __slots__ = ("access", "deadlines", "loop", "monotonic", "random", "request_id_prefix", "requests", "soon", "unrouted",
-                 "wall")
+    __slots__ = ("_late", "access", "counters", "deadlines", "loop", "monotonic", "nobody", "random", "request_id_prefix",
+                 "requests", "soon", "unrouted", "wall")
 
     def __init__(self, loop: Loop, access: AccessSink, wall: Callable[[], float], random: Callable[[], float]) -> None:
         self.loop = loop
@@ -42,7 +48,10 @@ class Plane:
         text = f"{chance:020x}"
         self.request_id_prefix = f"{text[:8]}-{text[8:12]}-4{text[12:15]}-8{text[15:18]}-".encode("ascii")
         self.requests = int(random() * (1 << 32))
+        self.counters = PlaneCounters()
         self.unrouted = RouteCounters()     # requests that no route took
+        self.nobody = Route(VirtualHost("nobody"), "nobody/0")
+        self._late: dict[float, Late] = {}
 
     def request_id(self) -> bytes:
         """A new request id. The hot path does the same in line."""
@@ -52,3 +61,20 @@ class Plane:
     def dial(self, endpoint: Endpoint, protocol: Any, timeout_s: float, failed: Callable[[ConnectFailed], None]) -> Dial:
         """Connect `protocol` to `endpoint`; `protocol.makeConnection` or `failed` is called later, exactly once."""
         return dial(self.loop, endpoint.address, endpoint.port, protocol, timeout_s, failed)
+
+    def later(self, seconds: float, owner: Any, call: Callable[[], None]) -> IDelayedCall:
+        """Call later, on the monotonic clock. What it raises is a bug of `owner`, whose `crashed` hears of it."""
+        return self.loop.clock.callLater(seconds, self._guarded, owner, call)
+
+    def _guarded(self, owner: Any, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except BaseException:
+            self.loop.failed(owner)
+
+    def late(self, timeout_s: float) -> Late:
+        """Where tries wait that have `timeout_s` seconds; durations are configured, so that they are few."""
+        late = self._late.get(timeout_s)
+        if late is None:
+            self._late[timeout_s] = late = Late(timeout_s, self.loop.clock, self.monotonic)
+        return late

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from voltgw.proxy.upstream import Upstream
+    from voltgw.proxy.endpoint import EndpointConnection
 
 
 class Pool:
@@ -14,7 +14,7 @@ class Pool:
     __slots__ = ("draining", "idle")
 
     def __init__(self) -> None:
-        self.idle: list[Upstream] = []
+        self.idle: list[EndpointConnection] = []
         self.draining = False               # the endpoint is gone: connections close instead of coming back
 
     def drain(self) -> None:
@@ -24,7 +24,7 @@ class Pool:
         for upstream in idle:
             upstream.close()
 
-    def forget(self, upstream: Upstream) -> None:
+    def forget(self, upstream: EndpointConnection) -> None:
         """`upstream` closed while it was idle."""
         try:
             self.idle.remove(upstream)

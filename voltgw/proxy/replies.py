@@ -77,12 +77,16 @@ def edited(reply: Reply, exchange: Exchange, route: Route) -> Reply:
             response_filter(exchange)
     finally:
         exchange.response = None            # in the record it says that an endpoint has answered
+        transform, exchange.transform = exchange.transform, None
+    body = reply.body
+    if transform is not None and body and reply.status not in _BODILESS:
+        body = transform.feed(body) + transform.finish()
     fields = response.fields
     host = route.host
     if response.server is not None and (host.server_line is None or host.keep_server):
         fields.append((b"server", response.server))
     return Reply(
-        reply.status, fields, reply.body, flag=reply.flag, detail=reply.detail, close=reply.close, negotiate=reply.negotiate)
+        reply.status, fields, body, flag=reply.flag, detail=reply.detail, close=reply.close, negotiate=reply.negotiate)
 
 
 def _page(

@@ -1,95 +1,40 @@
 """One HTTP/1.1 connection to an endpoint: takes the answer's bytes and hands them to the client's side.
 
-`dataReceived` is the second half of the hot path (the first is `voltgw.proxy.http1`): a small answer that comes whole is
-parsed, edited, written and accounted for without another call of our own but the codec, the filters and two writes. It is
-written flat on purpose.
+`dataReceived` is the second half of the hot path (the first is `voltgw.proxy.http1` with `voltgw.proxy.sending`): a small
+answer that comes whole is parsed, edited, written and accounted for without another call of our own but the codec, the
+filters and two writes. It is written flat on purpose.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
 from zope.interface import implementer
 
-from voltgw.errors import BadResponse, ClientTimeout, ProxyError, UpstreamClosed, UpstreamTimeout
-from voltgw.net.deadlines import NO_SLOT, TICK_S
+from voltgw.errors import BadResponse, UpstreamClosed
+from voltgw.proxy.endpoint import EndpointConnection
 from voltgw.proxy.phases import CHUNKS, CLOSING, HEAD, IDLE, LENGTH, OVER, SENT
-from voltgw.values.defaults import (
-    LINGER_TIMEOUT_S,
-    MAX_INTERIM_RESPONSES,
-    MAX_RESPONSE_HEAD_BYTES,
-)
+from voltgw.proxy.reading import LONG_BODY_BYTES, read_in_bulk
+from voltgw.values.defaults import MAX_INTERIM_RESPONSES, MAX_RESPONSE_HEAD_BYTES
 from voltgw.values.head import CHUNKED, UNTIL_CLOSE
-from voltgw.wire.http1 import LAST_CHUNK, ChunkScanner, ResponseParser, bare_line_end, chunk, http_date
+from voltgw.wire.http1 import LAST_CHUNK, ChunkScanner, bare_line_end, chunk, http_date
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from voltgw.cluster.cluster import Cluster
-    from voltgw.cluster.endpoint import Endpoint
-    from voltgw.interfaces import StreamTransport
-    from voltgw.proxy.http1 import Downstream
-    from voltgw.proxy.plane import Plane
-    from voltgw.proxy.pool import Pool
+    from voltgw.values.exchange import Exchange
     from voltgw.values.head import ResponseHead
 
-_TICKS: Final = 1 / TICK_S
 _field: Final = b": ".join
 
 
 @implementer(IProtocol)
-class Upstream:
-    """A connection to `endpoint`, serving one exchange after another, one at a time."""
+class Upstream(EndpointConnection):
+    """A connection to `endpoint`: the answers to one exchange after another."""
 
-    __slots__ = (
-        "_cluster", "_encode", "_held", "_interim", "_last", "_left", "_parse", "_plane", "_producing", "_scanner", "deadline",
-        "deadline_slot", "downstream", "endpoint", "idle_timeout_s", "limit", "phase", "pool", "reusable", "reused",
-        "served", "stalled", "transport",
-    )
-
-    transport: StreamTransport
-
-    def __init__(self, endpoint: Endpoint, cluster: Cluster, downstream: Downstream, plane: Plane) -> None:
-        self.endpoint = endpoint
-        self.pool: Pool = endpoint.pool     # type: ignore[assignment]  # the cluster sees a PoolLike; we made it
-        self.downstream: Downstream | None = downstream
-        self.idle_timeout_s = cluster.idle_timeout_s
-        self.served = 0                     # answers that began on this connection
-        self.reused = False                 # whether it has already served an exchange
-        self.reusable = True                # whether the present answer lets it serve another one
-        self.limit = 0.0                    # when the present exchange must be over (monotonic; 0.0: no such limit)
-        self.deadline = 0.0
-        self.deadline_slot = NO_SLOT
-        self.phase = HEAD
-        self._plane = plane
-        self._cluster = cluster
-        self._last = cluster.max_requests_per_connection
-        self._parse = ResponseParser().parse
-        self._held = b""                    # the beginning of a head that is not complete
-        self._interim = 0                   # 1xx answers so far in this exchange
-        self._left = 0                      # body bytes still to come (LENGTH)
-        self._scanner: ChunkScanner | None = None
-        self._encode = False                # we put the body into chunks (the origin ends it by closing)
-        self._producing = False             # the client's side knows that an answer's body comes from us
-        self.stalled = False                # the client does not take what we produce
-
-    # -- IProtocol -------------------------------------------------------------------------------------------------
-
-    def makeConnection(self, transport: Any) -> None:
-        """The endpoint has accepted."""
-        self.transport = transport
-        self.endpoint.connections += 1
-        self._cluster.connections += 1
-        downstream = self.downstream
-        if downstream is not None:
-            downstream.connected(self)
-        else:
-            self.close()
-
-    def connectionMade(self) -> None:
-        """Part of IProtocol; `makeConnection` does it all."""
+    __slots__ = ()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the endpoint."""
@@ -120,6 +65,9 @@ class Upstream:
             status = response.status
             if status >= 200:
                 break
+            if status == 101 and response.upgrade is not None and response.upgrade.lower() == downstream.upgrade:
+                downstream.switched(self, response, data[start:], now)
+                return
             if not self._pass_interim(response):
                 self._broken(BadResponse("an interim answer that was not asked for"))
                 return
@@ -129,12 +77,20 @@ class Upstream:
 
         if self._interim:
             self._interim = 0
+        route = downstream.route
+        assert route is not None            # what was sent was routed
+        retry = route.retry
+        if ((downstream.tried or (retry is not None and (status > 399 or status in retry.statuses)))
+                and downstream.rejects(self, response, now)):
+            downstream = self.downstream    # somebody else, or nobody
+            if downstream is None:
+                return
+            exchange, route = downstream.exchange, downstream.route
+            assert exchange is not None and route is not None
         # The answer's head is complete: edit it, frame it for this client, send it with what came behind it.
         exchange.response = response
         exchange.response_code = status
         request = exchange.request
-        route = downstream.route
-        assert route is not None            # what was sent was routed
         for response_filter in route.response_filters:
             response_filter(exchange)
         self.endpoint.status[status // 100 if status < 600 else 0] += 1
@@ -142,6 +98,9 @@ class Upstream:
             downstream.must_close = True    # answered while the request is still coming: the rest has nowhere to go
         close = downstream.must_close
         length = response.length
+        transform = exchange.transform
+        if transform is not None:
+            length = self._transforms(exchange, response)
         pieces = [b"HTTP/1.1 %d %b" % (status, response.reason)]
         pieces.extend(map(_field, response.fields))
         host = downstream.host
@@ -153,6 +112,9 @@ class Upstream:
             pieces.append(server)
         if not response.dated:
             pieces.append(b"date: " + http_date(downstream.wall()))
+        if exchange.cookies_to_set is not None:
+            for cookie in exchange.cookies_to_set:
+                pieces.append(b"set-cookie: " + cookie)
         if length >= 0:
             if request.method == b"HEAD" or status == 304:
                 if response.declared >= 0:
@@ -194,6 +156,9 @@ class Upstream:
             self.phase = CHUNKS
             pieces.append(b"")
             self._scanner = ChunkScanner(BadResponse, dechunk=not request.minor)
+        elif self._transform is not None:
+            pieces.append(b"")
+            self._begin_transform(response.length, bool(request.minor))
         else:
             self.phase = CLOSING
             pieces.append(b"")
@@ -207,6 +172,9 @@ class Upstream:
             return
         self._producing = True
         downstream.answering = self
+        if self._transform is None and (self.phase == CLOSING or (self.phase == LENGTH and self._left > LONG_BODY_BYTES)):
+            self._bulk = True
+            read_in_bulk(self.transport, True)
         if downstream.choked:
             self.pause()
         self._touch(now, downstream.body_timeout_s)
@@ -216,6 +184,7 @@ class Upstream:
     def connectionLost(self, reason: Failure) -> None:
         """The connection is over, by whoever."""
         self.deadline = 0.0
+        self._plane.deadlines.forget(self)
         self.endpoint.connections -= 1
         self._cluster.connections -= 1
         phase, self.phase = self.phase, OVER
@@ -225,83 +194,15 @@ class Upstream:
                 self.pool.forget(self)
             return
         if phase == CLOSING and reason.check(ConnectionDone):
-            self._end_of_body(self._plane.monotonic(), LAST_CHUNK if self._encode else b"")
+            last = LAST_CHUNK if self._encode and self._transform is None else b""
+            self._end_of_body(self._plane.monotonic(), last)
             self.deadline = 0.0             # closing has set it, but there is nothing left to wait for
             return
         self._let_go()
         fresh = phase == HEAD and not self._held and not self._interim
-        downstream.upstream_failed(UpstreamClosed(reason.getErrorMessage()), reused=self.reused and fresh)
-
-    # -- for the client's side -------------------------------------------------------------------------------------
-
-    def begin(self, wire: bytes, now: float, timeout_s: float, limit: float) -> None:
-        """Send a request head with what there is of its body; the answer must begin within `timeout_s`."""
-        self.phase = HEAD
-        self._interim = 0
-        self.limit = limit
-        deadline = now + timeout_s
-        self.deadline = limit if limit and limit < deadline else deadline
-        if self.deadline_slot > self.deadline * _TICKS + 1:
-            self._plane.deadlines.schedule(self)
-        self.transport.write(wire)
-
-    def request_sent(self, timeout_s: float) -> None:
-        """The rest of the request has gone: the answer must begin within `timeout_s`, if it has not yet."""
-        if self.phase == HEAD:
-            self._touch(self._plane.monotonic(), timeout_s)
-
-    def close(self) -> None:
-        """Nobody needs this connection any more; an endpoint that does not read what waits is not waited for without end."""
-        self._let_go()
-        self.phase = OVER
-        self.limit = 0.0
-        self._touch(self._plane.monotonic(), LINGER_TIMEOUT_S)
-        self.transport.loseConnection()
-
-    def abort(self) -> None:
-        """The exchange cannot go on: close so that the endpoint notices at once."""
-        self._let_go()
-        self.phase = OVER
-        self.deadline = 0.0
-        self.transport.abortConnection()
-
-    def expired(self, now: float) -> None:
-        """The deadline of the present phase has passed."""
-        downstream = self.downstream
-        if downstream is None:
-            if self.phase == IDLE:
-                self.pool.forget(self)
-                self.close()
-            else:
-                self.abort()                # it was to close, but the endpoint did not read the rest
-            return
-        error: ProxyError
-        if self.stalled and not (self.limit and now >= self.limit):
-            error = ClientTimeout("the client stopped reading the answer")
-        else:
-            what = "the answer did not begin" if self.phase == HEAD else "the answer's body stopped"
-            error = UpstreamTimeout(f"{what} in time")
-        self.abort()
-        downstream.upstream_failed(error, reused=False)
-
-    def crashed(self) -> None:
-        """A bug of ours while handling its bytes: this connection is not to be trusted, the client hears of a 500."""
-        downstream = self.downstream
-        self.abort()
-        if downstream is not None:
-            downstream.crashed()
-
-    # -- for the client's side: we produce the answer's body -----------------------------------------------------------
-
-    def pause(self) -> None:
-        """The client does not keep up."""
-        self.stalled = True
-        self.transport.pauseProducing()
-
-    def resume(self) -> None:
-        """The client keeps up again."""
-        self.stalled = False
-        self.transport.resumeProducing()
+        error = UpstreamClosed(reason.getErrorMessage())
+        error.silent = fresh
+        downstream.upstream_failed(self, error, reused=self.reused and fresh)
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -342,28 +243,58 @@ class Upstream:
                 self._pass_on(passed)
                 self._touch(now, downstream.body_timeout_s)
         elif phase == CLOSING:
-            self._pass_on(chunk(data) if self._encode else data)
+            self._pass_on(chunk(data) if self._encode and self._transform is None else data)
             self._touch(now, downstream.body_timeout_s)
 
     def _pass_on(self, data: bytes) -> None:
+        """Bytes of the body go to the client: as they are, or what `_transform` makes of them."""
+        if self._transform is not None and data:
+            data = self._transform.feed(data)
+            if self._encode and data:
+                data = chunk(data)
         downstream = self.downstream
         if data and downstream is not None and downstream.exchange is not None:
             downstream.exchange.bytes_out += len(data)
             downstream.transport.write(data)
 
+    def _transforms(self, exchange: Exchange, response: ResponseHead) -> int:
+        """The answer's length once `exchange.transform` has changed its body: nobody knows it, if it has a body at all."""
+        if exchange.request.method == b"HEAD" or response.status == 304:
+            response.declared = -1          # the length of what is not sent would be another, too
+        if not response.length:             # a bodiless one has none either, see `ResponseParser.parse`
+            exchange.transform = None
+            return 0
+        self._transform = exchange.transform
+        return UNTIL_CLOSE
+
+    def _begin_transform(self, length: int, encode: bool) -> None:
+        self._encode = encode
+        if length >= 0:
+            self._left = length
+            self.phase = LENGTH
+        elif length == CHUNKED:
+            self.phase = CHUNKS
+            self._scanner = ChunkScanner(BadResponse, dechunk=True)
+        else:
+            self.phase = CLOSING
+            self.reusable = False
+
     def _end_of_body(self, now: float, last: bytes) -> None:
         self._pass_on(last)
+        transform, self._transform = self._transform, None
+        if transform is not None:
+            rest = transform.finish()
+            if self._encode:
+                self._encode = False
+                rest = chunk(rest) + LAST_CHUNK if rest else LAST_CHUNK
+            self._pass_on(rest)
+            if self.downstream is not None and self.downstream.exchange is not None:
+                self.downstream.exchange.transform = None
         self.phase = OVER
         downstream = self.downstream
         self._unregister()
         if downstream is not None:
             downstream.answered(self, now)
-
-    def _touch(self, now: float, timeout_s: float) -> None:
-        deadline = now + timeout_s
-        self.deadline = self.limit if self.limit and self.limit < deadline else deadline
-        if self.deadline_slot > self.deadline * _TICKS + 1:
-            self._plane.deadlines.schedule(self)
 
     def _incomplete(self, data: bytes) -> None:
         """The head is not all here yet, or will never be."""
@@ -390,16 +321,4 @@ class Upstream:
         downstream = self.downstream
         self.abort()
         if downstream is not None:
-            downstream.upstream_failed(error, reused=False)
-
-    def _unregister(self) -> None:
-        if self._producing and self.downstream is not None:
-            self._producing = self.stalled = False
-            self.downstream.answering = None
-            self.transport.resumeProducing()
-
-    def _let_go(self) -> None:
-        """Part from the client's side, which goes on alone."""
-        self._unregister()
-        self.downstream = None
-
+            downstream.upstream_failed(self, error, reused=False)

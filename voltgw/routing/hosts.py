@@ -14,10 +14,11 @@ Names compare without case and without one trailing dot; IPv6 literals by value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import AddressValueError, IPv6Address
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 #: RFC 1035 2.3.4 as text. Names over it are not looked into: a name of 60 kB has 30,000 suffixes.
 MAX_NAME_BYTES: Final = 253
+#: Hosts in one step of a table that follows another, which is less than 1 ms: those that it takes over, and the others.
+_SAME: Final = 4096
+_CHANGED: Final = 64
 
 _NAME_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()+,;=%")
 
@@ -67,7 +71,7 @@ class HostTable:
     is, so ``exact.get(head.host)`` is `choose` wherever it finds anything. The data plane asks it first.
     """
 
-    __slots__ = ("_any", "_exact", "_labels", "_part", "_part_lengths", "entries", "exact")
+    __slots__ = ("_any", "_exact", "_labels", "_of_host", "_part", "_part_keys", "_part_lengths", "exact")
 
     def __init__(self, hosts: Iterable[tuple[Iterable[str], VirtualHost]]) -> None:
         """Raises ValueError for a domain that cannot be read, and for one that two hosts claim."""
@@ -75,23 +79,86 @@ class HostTable:
         self._labels: dict[bytes, _ByPort] = {}
         self._part: dict[bytes, _ByPort] = {}
         self._any: dict[bytes, _ByPort] = {}
-        tables = {Rank.EXACT: self._exact, Rank.LABELS: self._labels, Rank.PART: self._part, Rank.ANY: self._any}
-        entries: list[Entry] = []
+        self.exact: dict[bytes, VirtualHost] = {}
+        self._part_keys: dict[int, int] = {}                        # how many keys of `_part` have a length
+        self._part_lengths: tuple[int, ...] = ()                    # longest first
+        self._of_host: dict[VirtualHost, tuple[Entry, ...]] = {}    # in the order given
         for domains, host in hosts:
-            for text in domains:
-                domain = read_domain(text)
-                entry = Entry(domain, host, text)
-                by_port = tables[domain.rank].setdefault(domain.key, {})
-                other = by_port.setdefault(domain.port, entry)
-                if other.host is not host:
-                    raise ValueError(f"domain {text!r} of {_label(host)} is already {other.text!r} of {_label(other.host)}")
-                if other is entry:          # else the host has it twice in two spellings, which changes nothing
-                    entries.append(entry)
-        self.entries: Final = tuple(entries)
-        self.exact: Final[dict[bytes, VirtualHost]] = {
-            name: by_port[None].host for name, by_port in self._exact.items() if by_port.keys() == {None}
-        }
-        self._part_lengths: Final = tuple(sorted({len(key) for key in self._part}, reverse=True))
+            self._of_host[host] = (*self._of_host.get(host, ()), *self._added(domains, host))
+
+    def following(self, hosts: Sequence[tuple[Iterable[str], VirtualHost]]) -> Generator[None, None, HostTable]:
+        """The table of these hosts, in steps of some of them; this one does not change, and only differences are worked upon.
+
+        A host that both have must have the same domains in both. Raises ValueError as the constructor does.
+        """
+        if list(self._of_host) == [host for _, host in hosts]:
+            return self
+        table = HostTable(())
+        table._exact, table._labels, table._part, table._any = map(dict, (self._exact, self._labels, self._part, self._any))
+        table.exact, table._part_keys, table._part_lengths = dict(self.exact), dict(self._part_keys), self._part_lengths
+        yield
+        staying = {host for _, host in hosts}
+        gone = [host for host in self._of_host if host not in staying]
+        for count, host in enumerate(gone, 1):
+            table._remove(self._of_host[host])
+            if count % _CHANGED == 0:
+                yield
+        for count, (domains, host) in enumerate(hosts, 1):
+            known = self._of_host.get(host)
+            table._of_host[host] = known if known is not None else tuple(table._added(domains, host))
+            if count % (_SAME if known is not None else _CHANGED) == 0:
+                yield
+        return table
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries, in the order of hosts and of their domains."""
+        return tuple(chain.from_iterable(self._of_host.values()))
+
+    def _added(self, domains: Iterable[str], host: VirtualHost) -> Iterator[Entry]:
+        """Enter the domains of a host; the entries that this makes. Raises ValueError."""
+        for text in domains:
+            entry = Entry(read_domain(text), host, text)
+            domain = entry.domain
+            by_port = self._table(domain.rank).get(domain.key, {})
+            other = by_port.get(domain.port)
+            if other is None:
+                self._put(domain, {**by_port, domain.port: entry})
+                yield entry
+            elif other.host is not host:    # else the host has it twice in two spellings, which changes nothing
+                raise ValueError(f"domain {text!r} of {_label(host)} is already {other.text!r} of {_label(other.host)}")
+
+    def _remove(self, entries: Iterable[Entry]) -> None:
+        """Leave entries out."""
+        for entry in entries:
+            domain = entry.domain
+            by_port = dict(self._table(domain.rank)[domain.key])
+            del by_port[domain.port]
+            self._put(domain, by_port)
+
+    def _put(self, domain: Domain, by_port: _ByPort) -> None:
+        """Have these entries for a name; `by_port` is never changed afterwards, since other tables may have it, too."""
+        rank, key = domain.rank, domain.key
+        table = self._table(rank)
+        more = bool(by_port) - (key in table)
+        if by_port:
+            table[key] = by_port
+        else:
+            del table[key]
+        if rank is Rank.EXACT:
+            if by_port.keys() == {None}:
+                self.exact[key] = by_port[None].host
+            else:
+                self.exact.pop(key, None)
+        elif rank is Rank.PART and more:
+            self._part_keys[len(key)] = self._part_keys.get(len(key), 0) + more
+            if self._part_keys[len(key)] in (0, more):      # the first of this length, or the last
+                self._part_lengths = tuple(sorted((length for length, keys in self._part_keys.items() if keys), reverse=True))
+
+    def _table(self, rank: Rank) -> dict[bytes, _ByPort]:
+        if rank is Rank.EXACT:
+            return self._exact
+        return self._labels if rank is Rank.LABELS else self._part if rank is Rank.PART else self._any
 
     def choose(self, host: bytes, port: int | None, listener_port: int) -> VirtualHost | None:
         """The host for a request; `host` and `port` as in `RequestHead`, `port` None = the client named none."""

@@ -11,6 +11,8 @@ Semantics beyond objects.md 5.2:
 * Query keys and values are compared decoded (``%xx``, and ``+`` as space); of a repeated key one value that fits is enough.
   A key alone asks for presence.
 * A regex covers the whole value: the path without its query, a field value, a decoded query value.
+* Cookie names and values compare exactly, values without the white space around them; of several cookies of one name one that
+  fits is enough. They are asked for under `voltgw:`; the object model knows them only as a regex over the Cookie header.
 """
 
 from __future__ import annotations
@@ -21,14 +23,15 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
+from voltgw.routing.cookies import cookie_values
 from voltgw.routing.problems import at
 from voltgw.routing.regex.pattern import ANY, FIELD, PATH, Pattern, Shape
 from voltgw.values.head import CHUNKED
 from voltgw.wire.path import BadTarget, has_dot_segments, literal_path
 
 if TYPE_CHECKING:
+    from voltgw.config.objects.conditions import CookieMatcherType, HeaderMatcherType
     from voltgw.config.objects.route import (
-        HeaderMatcherType,
         PathMatcherType,
         PortMatcherType,
         QueryParameterMatcherType,
@@ -47,6 +50,10 @@ _HOP_BY_HOP: Final = frozenset((
 _SECRET: Final = frozenset(("authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"))
 
 
+#: What a regex of such a shape asks for.
+_SHAPES: Final = {Shape.LITERAL: "exact", Shape.PREFIX: "prefix", Shape.GENERAL: "regex"}
+
+
 class PathKind(Enum):
     """What a clause asks of the path before anything else."""
 
@@ -56,11 +63,27 @@ class PathKind(Enum):
     SEGMENTS = "segments"               # the same, but only where a segment ends
 
 
+class Ask(NamedTuple):
+    """What a condition asks for, so that two of them can be compared (`voltgw.routing.lint`).
+
+    `how` is "exact", "prefix", "segments", "regex", "there" or "one of"; `fits` says of a value whether it would do, None where
+    that is not known.
+    """
+
+    about: str                          # "path", "method", "port", "header", "cookie", "query"
+    name: str
+    how: str
+    wanted: str
+    inverted: bool = False
+    fits: Callable[[bytes], object] | None = None
+
+
 class Part(NamedTuple):
-    """One condition: in words, and as a function."""
+    """One condition: in words, as a function, and as what it asks for."""
 
     text: str
     test: Test
+    ask: Ask
 
 
 class Clause:
@@ -117,10 +140,13 @@ def compile_match(spec: RouteMatch, *, segments: bool = False, normalised: bool 
             rest.append(left)
     for number, header in enumerate(spec.headers):
         with at("headers", number):
-            rest.append(_header(header))
+            rest.append(header_condition(header))
     for number, parameter in enumerate(spec.query_params):
         with at("query_params", number):
             rest.append(_parameter(parameter))
+    for number, cookie in enumerate(spec.voltgw.cookies if spec.voltgw is not None else ()):
+        with at("voltgw", "cookies", number):
+            rest.append(_cookie(cookie))
     tests = tuple(part.test for part in rest)
     parts += [part for part in rest if part not in parts]
     replaced = None if whole_path else len(literal) or 1
@@ -141,17 +167,21 @@ def _all_of(tests: tuple[Test, ...]) -> Test | None:
 
 
 def _method(method: bytes) -> Part:
-    return Part(f"the method is {method.decode('ascii')}", lambda head, port: head.method == method)
+    text = method.decode("ascii")
+    return Part(f"the method is {text}", lambda head, port: head.method == method, Ask("method", "", "exact", text))
 
 
 def _port(spec: PortMatcherType) -> Part | None:
     ranges = spec.port_ranges
     if spec.port is not None:
         wanted = spec.port
-        return Part(f"the port is {wanted}", lambda head, port: port == wanted)
+        return Part(f"the port is {wanted}", lambda head, port: port == wanted, Ask(
+            "port", "", "exact", str(wanted), fits=lambda value: value == b"%d" % wanted))
     if not ranges:
         return None
-    return Part(f"the port is in {', '.join(map(str, ranges))}", lambda head, port: any(port in span for span in ranges))
+    text = ", ".join(map(str, ranges))
+    return Part(f"the port is in {text}", lambda head, port: any(port in span for span in ranges), Ask(
+        "port", "", "one of", text, fits=lambda value: any(int(value) in span for span in ranges)))
 
 
 # -- the path ----------------------------------------------------------------------------------------------------------
@@ -164,7 +194,9 @@ def _path(
         with at("regex"):
             pattern = Pattern(spec.regex, PATH)
         matches = pattern.matches
-        part = Part(f"the path matches the regex {spec.regex}", lambda head, port: bool(matches(head.path)))
+        part = Part(f"the path matches the regex {spec.regex}", lambda head, port: bool(matches(head.path)), Ask(
+            "path", "", _SHAPES[pattern.shape],
+            spec.regex if pattern.shape is Shape.GENERAL else pattern.prefix.decode("latin-1"), fits=matches))
         if pattern.shape is Shape.LITERAL:
             return PathKind.EXACT, pattern.prefix, True, part, None
         kind = PathKind.PREFIX if pattern.prefix else PathKind.ANY
@@ -172,20 +204,22 @@ def _path(
     if spec.path is not None:
         with at("path"):
             literal = _literal(spec.path, normalised, whole=True)
-        text = f"the path is {literal.decode('ascii')}"
-        return PathKind.EXACT, literal, True, Part(text, lambda head, port: head.path == literal), None
+        shown = literal.decode("ascii")
+        return PathKind.EXACT, literal, True, Part(
+            f"the path is {shown}", lambda head, port: head.path == literal, Ask("path", "", "exact", shown)), None
     if spec.prefix is None:
         return PathKind.ANY, b"", False, None, None
     with at("prefix"):
         literal = _literal(spec.prefix, normalised, whole=False)
     shown = literal.decode("ascii")
     if not segments or literal.endswith(b"/"):
-        return (PathKind.PREFIX, literal, False,
-                Part(f"the path begins with {shown}", lambda head, port: head.path.startswith(literal)), None)
+        return (PathKind.PREFIX, literal, False, Part(
+            f"the path begins with {shown}", lambda head, port: head.path.startswith(literal),
+            Ask("path", "", "prefix", shown)), None)
     below = literal + b"/"
-    return (PathKind.SEGMENTS, literal, False,
-            Part(f"the path is {shown} or stands below it",
-                 lambda head, port: head.path == literal or head.path.startswith(below)), None)
+    return (PathKind.SEGMENTS, literal, False, Part(
+        f"the path is {shown} or stands below it",
+        lambda head, port: head.path == literal or head.path.startswith(below), Ask("path", "", "segments", shown)), None)
 
 
 def _literal(text: str, normalised: bool, *, whole: bool) -> bytes:
@@ -202,7 +236,8 @@ def _literal(text: str, normalised: bool, *, whole: bool) -> bytes:
 
 # -- headers -----------------------------------------------------------------------------------------------------------
 
-def _header(spec: HeaderMatcherType) -> Part:
+def header_condition(spec: HeaderMatcherType) -> Part:
+    """One condition on a header. Raises ValueError."""
     name = spec.name.lower()
     values = _set_aside(name)
     without_case = name in ("host", ":authority")
@@ -214,17 +249,22 @@ def _header(spec: HeaderMatcherType) -> Part:
         test = ((lambda head, port: pair in head.fields) if values is None
                 else (lambda head, port: exact in values(head)))
         text = f"header {name} is {'the wanted one' if name in _SECRET else repr(spec.exact)}"
+        ask = Ask("header", name, "exact", spec.exact.lower() if without_case else spec.exact)
     elif spec.regex is not None:
         with at("regex"):
             pattern = Pattern(f"(?i){spec.regex}" if without_case else spec.regex, FIELD)
         test = _header_matches(key, pattern) if values is None else _matches_any(values, pattern)
         text = f"header {name} matches {'the regex' if name in _SECRET else spec.regex}"
+        ask = Ask("header", name, "regex", spec.regex, fits=pattern.matches)
     else:
         test = (lambda head, port: head.get(key) is not None) if values is None else (lambda head, port: any(values(head)))
         text = f"header {name} is there"
-    if spec.invert_match:
-        return Part(f"not: {text}", lambda head, port: not test(head, port))
-    return Part(text, test)
+        ask = Ask("header", name, "there", "")
+    return _inverted(text, test, ask) if spec.invert_match else Part(text, test, ask)
+
+
+def _inverted(text: str, test: Test, ask: Ask) -> Part:
+    return Part(f"not: {text}", lambda head, port: not test(head, port), ask._replace(inverted=True))
 
 
 def _header_matches(key: bytes, pattern: Pattern) -> Test:
@@ -267,6 +307,27 @@ def _set_aside(name: str) -> Callable[[RequestHead], list[bytes]] | None:
     return None
 
 
+# -- cookies -----------------------------------------------------------------------------------------------------------
+
+def _cookie(spec: CookieMatcherType) -> Part:
+    """Values of cookies may be secrets, so explain does not show them."""
+    values = cookie_values(spec.name)
+    test: Test
+    if spec.exact is not None:
+        exact = spec.exact.encode("utf-8")
+        test, text = (lambda head, port: exact in values(head)), f"cookie {spec.name} is the wanted one"
+        ask = Ask("cookie", spec.name, "exact", spec.exact)
+    elif spec.regex is not None:
+        with at("regex"):
+            pattern = Pattern(spec.regex, FIELD)
+        test, text = _matches_any(values, pattern), f"cookie {spec.name} matches the regex"
+        ask = Ask("cookie", spec.name, "regex", spec.regex, fits=pattern.matches)
+    else:
+        test, text = (lambda head, port: bool(values(head))), f"cookie {spec.name} is there"
+        ask = Ask("cookie", spec.name, "there", "")
+    return _inverted(text, test, ask) if spec.invert_match else Part(text, test, ask)
+
+
 # -- the query ---------------------------------------------------------------------------------------------------------
 
 def _parameter(spec: QueryParameterMatcherType) -> Part:
@@ -275,11 +336,14 @@ def _parameter(spec: QueryParameterMatcherType) -> Part:
     if spec.exact is not None:
         exact = spec.exact.encode("utf-8")
         fits, text = exact.__eq__, f"is {spec.exact!r}"
+        ask = Ask("query", spec.key, "exact", spec.exact)
     elif spec.regex is not None:
         with at("regex"):
             fits, text = Pattern(spec.regex, ANY).matches, f"matches {spec.regex}"
+        ask = Ask("query", spec.key, "regex", spec.regex, fits=fits)
     else:
         fits, text = _anything, "is there"
+        ask = Ask("query", spec.key, "there", "")
 
     # Only parameters whose name could be the key, if it were decoded, are looked at: the rest is passed over in one go.
     find = re.compile(rb"(?:\A|&)([^=&]{%d,%d})(?:=([^&]*))?(?=&|\Z)" % (len(key), 3 * len(key))).findall
@@ -293,7 +357,7 @@ def _parameter(spec: QueryParameterMatcherType) -> Part:
                 return True
         return False
 
-    return Part(f"query parameter {spec.key} {text}", test)
+    return Part(f"query parameter {spec.key} {text}", test, ask)
 
 
 def _anything(value: bytes) -> bool:

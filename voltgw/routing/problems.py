@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from voltgw.errors import NOWHERE, ConfigError, Place
+from voltgw.errors import NOWHERE, ConfigError, ConfigErrors, Place
 
 #: The code of everything that only building can find: a regex that might take long, a path that can never match, and so on.
 CODE: Final = "VG0301"
+#: The code of a name that no installed package declares.
+NO_EXTENSION: Final = "VG0302"
 
 Step = str | int
 
@@ -24,11 +26,12 @@ class Placer(Protocol):
 class ProblemError(ValueError):
     """Something cannot be built; `path` leads to it from whatever was being built."""
 
-    def __init__(self, message: str, path: tuple[Step, ...] = (), hint: str = "") -> None:
+    def __init__(self, message: str, path: tuple[Step, ...] = (), hint: str = "", code: str = CODE) -> None:
         super().__init__(message)
         self.message = message
         self.path = path
         self.hint = hint
+        self.code = code
 
 
 class BuildErrors(ValueError):
@@ -45,7 +48,7 @@ def at(*path: Step) -> Iterator[None]:
     try:
         yield
     except ProblemError as problem:
-        raise ProblemError(problem.message, (*path, *problem.path), problem.hint) from None
+        raise ProblemError(problem.message, (*path, *problem.path), problem.hint, problem.code) from None
     except ValueError as error:
         raise ProblemError(str(error), path) from error
 
@@ -58,13 +61,14 @@ class Collector:
 
     @contextmanager
     def at(self, placer: Placer, *path: Step) -> Iterator[None]:
-        """Note what goes wrong inside, and go on behind it."""
+        """Note what goes wrong inside, and go on behind it. An extension's `ConfigErrors` know their places themselves."""
         try:
             yield
+        except ConfigErrors as errors:
+            self.problems += errors.problems
         except ValueError as error:
-            deeper = error.path if isinstance(error, ProblemError) else ()
-            hint = error.hint if isinstance(error, ProblemError) else ""
-            self.problems.append(ConfigError(CODE, placer(*path, *deeper), str(error), hint))
+            problem = error if isinstance(error, ProblemError) else ProblemError(str(error))
+            self.problems.append(ConfigError(problem.code, placer(*path, *problem.path), problem.message, problem.hint))
 
     def finish(self) -> None:
         """Raise `BuildErrors` if anything went wrong."""

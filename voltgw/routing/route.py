@@ -6,7 +6,7 @@ A request only reads them. What a route does not use is None, empty or zero, and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from voltgw.errors import NOWHERE, Place
 from voltgw.routing.index import Chooser, Index
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from voltgw.interfaces import RequestFilter, ResponseFilter, UpstreamCluster
     from voltgw.routing.actions import Answer, TargetRewrite
     from voltgw.routing.match import Clause
+    from voltgw.routing.problems import Placer
+    from voltgw.routing.sticky import Sticky
     from voltgw.values.exchange import Exchange
     from voltgw.values.head import RequestHead
     from voltgw.values.retry import MirrorPlan, RetryPlan
@@ -26,9 +28,22 @@ if TYPE_CHECKING:
 #: The key by which a scheduler that hashes chooses, None for no preference.
 HashKey: TypeAlias = "Callable[[Exchange], int | None]"
 #: The number in [0, 1) by which `Route.split` chooses.
-Share: TypeAlias = "Callable[[Exchange], float | None]"
+Share: TypeAlias = "Callable[[Exchange], float]"
 
 _SERVER: Final = b"server: voltgw"
+
+
+class FilterLabel(NamedTuple):
+    """One filter of a route, for explain: its name, what it does, and where it is asked for."""
+
+    name: str
+    text: str
+    find_place: Callable[[], Place]
+
+    @property
+    def place(self) -> Place:
+        """Where it is asked for."""
+        return self.find_place()
 
 
 class VirtualHost:
@@ -40,13 +55,16 @@ class VirtualHost:
 
     `server_line` is the Server line that answers get, None = none of ours. With `keep_server` the origin's own is kept
     where it sent one. Times are in seconds; 0.0 = absent, the data plane's default holds. `custom_errors` has bodies by
-    status or by class (3, 4, 5). `max_requests_per_connection` 0 = any number.
+    status or by class (3, 4, 5). `max_requests_per_connection` 0 = any number. `header_case` writes the names of response
+    header fields for HTTP/1.1 clients, None = lower case. `via` and `proxy_status` ask for those fields. `find_place` finds the
+    places of its parts: ``find_place("domains", 0)``.
     """
 
     __slots__ = (
-        "app_type", "choose", "custom_errors", "default_error_pages", "domains", "idle_timeout_s", "keep_alive_timeout_s",
-        "keep_server", "max_request_head_bytes", "max_requests_per_connection", "name", "namespace", "only", "place",
-        "proxy", "raw_path", "request_head_timeout_s", "request_timeout_s", "rules", "server_line",
+        "app_type", "choose", "custom_errors", "default_error_pages", "domains", "find_place", "header_case",
+        "idle_timeout_s", "keep_alive_timeout_s", "keep_server", "max_request_head_bytes", "max_requests_per_connection",
+        "name", "namespace", "only", "proxy", "proxy_status", "raw_path", "request_head_timeout_s",
+        "request_timeout_s", "rules", "server_line", "via",
     )
 
     def __init__(
@@ -58,7 +76,7 @@ class VirtualHost:
         self.domains = tuple(domains)
         self.proxy = proxy
         self.app_type = app_type
-        self.place = place
+        self.find_place: Placer = lambda *path: place
         self.raw_path = False
         self.rules: tuple[Rule, ...] = ()
         self.only: Route | None = None
@@ -73,6 +91,14 @@ class VirtualHost:
         self.custom_errors: Mapping[int, bytes] = {}
         self.default_error_pages = True
         self.max_requests_per_connection = 0
+        self.header_case: Callable[[bytes], bytes] | None = None
+        self.via = False
+        self.proxy_status = False
+
+    @property
+    def place(self) -> Place:
+        """Where it stands now: the text above it may have changed since it was built."""
+        return self.find_place()
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -104,22 +130,32 @@ class Route:
     destination's cluster does not exist), `answer` (a redirect or a direct response). `rewrite` gives the target for the
     endpoint and raises ValueError where it may not be sent; None = `RequestHead.forward`. `timeout_s` 0.0 = none.
 
+    `retry` None = the gateway's default (`voltgw.values.retry.SAFE_CONDITIONS`, once). `upgrades` are the protocols, in
+    lower case, that a request may ask to switch to. With `buffer_bytes` the request body is read whole before an endpoint
+    is chosen, in at most `buffer_time_s` (0.0 = no such limit); a larger one is answered 413. `hash_key` gives the key for
+    schedulers that hash, and may ask for a Set-Cookie; `share` the number for `split` where users keep their destination
+    (None = any random number), which `sticky` then explains. `priority_high` asks for the pool and circuit breaker of that
+    priority. `filters` says what the filters are. `find_place` finds the places of its rule's parts.
+
     A rule whose rewriting depends on which of its entries matched has one Route per entry; all of them share the name, the
     counters and everything else.
     """
 
     __slots__ = (
-        "answer", "auto_host_rewrite", "cluster", "counters", "destinations", "host", "host_rewrite", "idle_timeout_s",
-        "index", "name", "place", "request_filters", "response_filters", "retract", "rewrite", "split", "timeout_s",
+        "answer", "auto_host_rewrite", "buffer_bytes", "buffer_time_s", "cluster", "counters", "destinations", "filters",
+        "find_place", "hash_key", "host", "host_rewrite", "idle_timeout_s", "index", "mirror", "name", "priority_high",
+        "request_filters", "response_filters", "retract", "retry", "rewrite", "share", "split", "sticky", "timeout_s",
+        "upgrades",
     )
 
     def __init__(
-        self, host: VirtualHost, name: str, index: int = 0, place: Place = NOWHERE, counters: RouteCounters | None = None,
+        self, host: VirtualHost, name: str, index: int = 0, find_place: Placer | None = None,
+        counters: RouteCounters | None = None,
     ) -> None:
         self.host = host
         self.name = name
         self.index = index
-        self.place = place
+        self.find_place: Placer = find_place or _nowhere
         self.counters = RouteCounters() if counters is None else counters
         self.request_filters: tuple[RequestFilter, ...] = ()
         self.response_filters: tuple[ResponseFilter, ...] = ()
@@ -133,6 +169,21 @@ class Route:
         self.auto_host_rewrite = False
         self.timeout_s = 0.0
         self.idle_timeout_s = host.idle_timeout_s
+        self.retry: RetryPlan | None = None
+        self.mirror: MirrorPlan | None = None
+        self.upgrades: frozenset[bytes] = frozenset()
+        self.buffer_bytes = 0
+        self.buffer_time_s = 0.0
+        self.hash_key: HashKey | None = None
+        self.share: Share | None = None
+        self.sticky: Sticky | None = None
+        self.priority_high = False
+        self.filters: tuple[FilterLabel, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        """Where its rule stands now."""
+        return self.find_place()
 
     def forward_to(self, destinations: Sequence[Destination], *, retract: bool = False) -> None:
         """Send requests to one of `destinations`. Raises ValueError when none of them could ever be chosen."""
@@ -142,14 +193,10 @@ class Route:
         self.split = make_split(self.destinations, retract) if self.cluster is None else None
 
     def variant(self) -> Route:
-        """Another route of the same rule: everything is shared but `rewrite` and `answer`, which the caller sets."""
-        other = Route(self.host, self.name, self.index, self.place, self.counters)
-        other.request_filters = self.request_filters
-        other.response_filters = self.response_filters
-        other.destinations, other.retract = self.destinations, self.retract
-        other.cluster, other.split = self.cluster, self.split
-        other.host_rewrite, other.auto_host_rewrite = self.host_rewrite, self.auto_host_rewrite
-        other.timeout_s, other.idle_timeout_s = self.timeout_s, self.idle_timeout_s
+        """Another route of the same rule: everything is shared; the caller sets `rewrite` and `answer` anew."""
+        other = Route(self.host, self.name, self.index, self.find_place, self.counters)
+        for slot in Route.__slots__:
+            setattr(other, slot, getattr(self, slot))
         return other
 
     def __repr__(self) -> str:
@@ -157,13 +204,21 @@ class Route:
 
 
 class Rule:
-    """One rule: its route, and its clauses, any of which is enough, each with the route (or variant) that it leads to."""
+    """One rule: its route, and its clauses, any of which is enough, each with the route (or variant) that it leads to.
 
-    __slots__ = ("clauses", "route")
+    `find_place` finds the places of its parts: ``find_place("match", 0)``.
+    """
 
-    def __init__(self, route: Route, clauses: Sequence[tuple[Clause, Route]]) -> None:
+    __slots__ = ("clauses", "find_place", "route")
+
+    def __init__(self, route: Route, clauses: Sequence[tuple[Clause, Route]], find_place: Placer | None = None) -> None:
         self.route = route
         self.clauses = tuple(clauses)
+        self.find_place: Placer = find_place or route.find_place
+
+
+def _nowhere(*path: str | int) -> Place:
+    return NOWHERE
 
 
 def _nothing(head: RequestHead, port: int) -> Route | None:

@@ -20,19 +20,26 @@ class Destination:
     """One destination of a route. `cluster` None = it does not exist, and requests sent there are answered 503.
 
     `priority` 1 is used first, then 2 and so on, 0 last; `weight` counts among destinations of the same priority.
+    `identity` says which destination it is among those of its route, wherever it stands in the list.
     """
 
-    __slots__ = ("cluster", "cluster_name", "place", "priority", "weight")
+    __slots__ = ("cluster", "cluster_name", "find_place", "identity", "priority", "weight")
 
     def __init__(
         self, cluster: UpstreamCluster | None, cluster_name: str, weight: int = 1, priority: int = 0,
-        place: Place = NOWHERE,
+        find_place: Callable[[], Place] | None = None, identity: str = "",
     ) -> None:
         self.cluster = cluster
         self.cluster_name = cluster_name
         self.weight = weight
         self.priority = priority
-        self.place = place
+        self.find_place = find_place
+        self.identity = identity or cluster_name
+
+    @property
+    def place(self) -> Place:
+        """Where it stands now."""
+        return self.find_place() if self.find_place is not None else NOWHERE
 
     @property
     def ready(self) -> bool:

@@ -1,32 +1,36 @@
-"""Virtual hosts and routes as the data plane reads them, and how they are built from configuration.
+"""Virtual hosts and routes built from configuration: once per configuration, and a request only reads.
 
-Building happens once per configuration; a request only reads. Whatever can be wrong is found while building, all of it at
-once (`voltgw.routing.problems.BuildErrors`).
+Whatever can be wrong is found while building, all of it at once (`voltgw.routing.problems.BuildErrors`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from voltgw.errors import NOWHERE, Place
+from voltgw.config.objects.route import RoutingPriority
+from voltgw.registry import Registry
 from voltgw.routing.actions import direct_response, host_rewrite, redirect, target_rewrite
-from voltgw.routing.filters.headers import Edit, Level, request_edits, response_edits
-from voltgw.routing.index import Chooser, Index
+from voltgw.routing.filters.chain import HostFilters, ObjectFilters, rule_filters
+from voltgw.routing.hashing import hash_key
 from voltgw.routing.match import EVERYTHING, Clause, compile_match
 from voltgw.routing.problems import Collector, Placer, at, nowhere
-from voltgw.routing.split import Destination, Split, make_split
+from voltgw.routing.resilience import buffering, mirror_plan, retry_plan, upgrades
+from voltgw.routing.route import Route, Rule, VirtualHost
+from voltgw.routing.split import Destination
+from voltgw.routing.sticky import Sticky
 from voltgw.values import defaults
-from voltgw.values.counters import RouteCounters
-from voltgw.wire.path import normalise
+from voltgw.values.header_case import proper_case
 
 if TYPE_CHECKING:
-    from voltgw.config.objects.route import RouteDestinationList, RouteSpec, RouteType
+    from voltgw.config.objects.route import RouteSpec, RouteType
     from voltgw.config.objects.virtual_host import VirtualHostSpec
     from voltgw.config.values import Ref
-    from voltgw.interfaces import RequestFilter, ResponseFilter, UpstreamCluster
-    from voltgw.routing.actions import Answer, TargetRewrite
-    from voltgw.values.head import RequestHead
+    from voltgw.interfaces import UpstreamCluster
+    from voltgw.values.counters import RouteCounters
+
+__all__ = ["FindCluster", "FindCounters", "Route", "RouteObject", "Rule", "VirtualHost", "build_host"]
 
 #: (reference, namespace of the object that refers) -> the cluster, None when there is none.
 FindCluster: TypeAlias = "Callable[[Ref, str], UpstreamCluster | None]"
@@ -35,7 +39,6 @@ FindCounters: TypeAlias = "Callable[[str], RouteCounters]"
 
 #: The label that makes a virtual host a member of a service mesh.
 _APP_TYPE: Final = "ves.io/app_type"
-_SERVER: Final = b"server: voltgw"
 
 
 class RouteObject(Protocol):
@@ -61,33 +64,26 @@ class RouteObject(Protocol):
 def build_host(
     name: str, spec: VirtualHostSpec, route_objects: Sequence[RouteObject], find_cluster: FindCluster, *,
     namespace: str = "default", labels: Mapping[str, str] | None = None, place: Placer = nowhere,
-    counters: FindCounters | None = None,
+    counters: FindCounters | None = None, registry: Registry | None = None,
 ) -> VirtualHost:
     """The runtime form of a virtual host; `route_objects` are those that it refers to, in its order.
 
-    For kinds that relay connections the rules' conditions are ignored and the first rule's destinations are used. Raises
-    `BuildErrors` with everything that is wrong.
+    For kinds that relay connections the rules' conditions are ignored and the first rule's destinations are used. `registry`
+    finds the filters of packages; whoever builds many hosts hands one in, for a new one asks for all entry points again.
+    Raises `BuildErrors` with everything that is wrong.
     """
     host = VirtualHost(
-        name, namespace, spec.domains, proxy=spec.proxy.value, app_type=(labels or {}).get(_APP_TYPE, ""), place=place())
+        name, namespace, spec.domains, proxy=spec.proxy.value, app_type=(labels or {}).get(_APP_TYPE, ""))
+    host.find_place = place
     _configure(host, spec)
     found = Collector()
-    levels: tuple[Level, Level] = (
-        (spec.request_headers_to_add, spec.request_headers_to_remove,
-         "request_headers_to_add", "request_headers_to_remove"),
-        (spec.response_headers_to_add, spec.response_headers_to_remove,
-         "response_headers_to_add", "response_headers_to_remove"),
-    )
-    with found.at(place):
-        request_edits(levels[0])        # a mistake of the host's is shown once, not once a route
-        response_edits(levels[1])
-    if found.problems:
-        levels = ((), (), "", ""), ((), (), "", "")
+    filters = HostFilters(spec, registry or Registry(), place, found)
     rules: list[Rule] = []
     for obj in route_objects:
+        of_object = ObjectFilters(obj.spec, filters, obj.place, found)
         for number, rule in enumerate(obj.spec.routes):
             with found.at(obj.place, "routes", number):
-                builder = _RuleBuilder(host, spec, obj, number, find_cluster, levels)
+                builder = _RuleBuilder(host, spec, obj, number, find_cluster, filters, of_object)
                 rules.append(builder.build(rule, counters))
     found.finish()
     host.install(rules)
@@ -113,6 +109,13 @@ def _configure(host: VirtualHost, spec: VirtualHostSpec) -> None:
     host.custom_errors = spec.custom_errors
     host.default_error_pages = not spec.disable_default_error_pages
     host.max_requests_per_connection = spec.max_requests_per_connection or 0
+    options = spec.http_protocol_options
+    version_1 = options.http_protocol_enable_v1_only if options is not None else None
+    case = version_1.header_transformation if version_1 is not None else spec.header_transformation_type
+    if case is not None and case.proper_case_header_transformation:
+        host.header_case = proper_case
+    if spec.voltgw is not None:
+        host.via, host.proxy_status = spec.voltgw.via, spec.voltgw.proxy_status
 
 
 class _RuleBuilder:
@@ -120,47 +123,38 @@ class _RuleBuilder:
 
     def __init__(
         self, host: VirtualHost, spec: VirtualHostSpec, obj: RouteObject, number: int, find_cluster: FindCluster,
-        levels: tuple[Level, Level],
+        filters: HostFilters, of_object: ObjectFilters,
     ) -> None:
         self.host = host
         self.spec = spec
         self.obj = obj
         self.number = number
         self.find_cluster = find_cluster
-        self.levels = levels
+        self.filters = filters
+        self.of_object = of_object
 
     def build(self, rule: RouteType, counters: FindCounters | None) -> Rule:
         """The rule. Raises ValueError, with the way to it from the rule."""
         host = self.host
         name = f"{self.obj.name}/{self.number}"
-        route = Route(host, name, self.number, self.obj.place("routes", self.number),
+        route = Route(host, name, self.number, partial(self.obj.place, "routes", self.number),
                       None if counters is None else counters(name))
         if rule.route_destination is not None:
             with at("route_destination"):
-                self.forward(route, rule.route_destination)
+                self.forward(route, rule)
         if not self.spec.proxy.http:
             if rule.route_destination is None:
                 raise ValueError(f"a rule of a {host.proxy} virtual host has destinations; it relays connections, and "
                                  "can neither redirect nor answer them")
             return Rule(route, [(EVERYTHING, route)])
-        route.request_filters, route.response_filters = self.edits(rule)
+        route.request_filters, route.response_filters, route.filters = rule_filters(
+            rule, self.number, self.of_object, self.filters)
         clauses: list[Clause] = []
         for number, entry in enumerate(rule.match):
             with at("match", number):
                 clauses.append(compile_match(
                     entry, segments=self.obj.spec.segment_prefix(rule), normalised=not host.raw_path))
         return Rule(route, self.act(route, rule, clauses or [EVERYTHING]))
-
-    def edits(self, rule: RouteType) -> tuple[tuple[Edit, ...], tuple[Edit, ...]]:
-        """The header edits of the rule and the host, as one filter for each direction."""
-        of_requests, of_responses = self.levels
-        return request_edits(
-            (rule.request_headers_to_add, rule.request_headers_to_remove,
-             "request_headers_to_add", "request_headers_to_remove"), of_requests,
-        ), response_edits(
-            (rule.response_headers_to_add, rule.response_headers_to_remove,
-             "response_headers_to_add", "response_headers_to_remove"), of_responses,
-        )
 
     def act(self, route: Route, rule: RouteType, clauses: Sequence[Clause]) -> list[tuple[Clause, Route]]:
         """Each clause with its route; they differ only where what a prefix rewrite replaces depends on the clause."""
@@ -192,19 +186,40 @@ class _RuleBuilder:
         else:
             raise ValueError("this rule has no action")
 
-    def forward(self, route: Route, spec: RouteDestinationList) -> None:
+    def forward(self, route: Route, rule: RouteType) -> None:
         """The destinations and what is said of them all."""
+        spec = rule.route_destination
+        assert spec is not None             # the caller has looked
         plain = all(destination.weight is None for destination in spec.destinations)
         destinations: list[Destination] = []
         for number, destination in enumerate(spec.destinations):
             ref = destination.cluster[0]
             cluster = self.find_cluster(ref, self.obj.namespace)
             name = f"{ref.namespace or self.obj.namespace}/{ref.name}" if cluster is None else cluster.name
+            labels = ",".join(f"{key}={value}" for key, value in sorted(destination.endpoint_subsets.items()))
             destinations.append(Destination(
                 cluster, name, 1 if plain else destination.weight or 0, destination.priority or 0,
-                self.obj.place("routes", self.number, "route_destination", "destinations", number)))
+                partial(route.find_place, "route_destination", "destinations", number),
+                f"{name}?{labels}" if labels else name))
         with at("destinations"):
             route.forward_to(destinations, retract=spec.retract_cluster)
         route.host_rewrite = host_rewrite(spec)
         route.auto_host_rewrite = spec.auto_host_rewrite
         route.timeout_s = spec.timeout_s or 0.0
+        if not self.spec.proxy.http:
+            return
+        route.retry = retry_plan(
+            spec.retry_policy, self.spec.retry_policy, (rule.voltgw, self.obj.spec.voltgw, self.spec.voltgw))
+        if spec.mirror_policy is not None:
+            with at("mirror_policy"):
+                route.mirror = mirror_plan(
+                    spec.mirror_policy, self.find_cluster(spec.mirror_policy.cluster[0], self.obj.namespace))
+        route.upgrades = upgrades(spec)
+        route.buffer_bytes, route.buffer_time_s = buffering(spec.buffer_policy, self.spec.buffer_policy)
+        route.priority_high = spec.priority is RoutingPriority.HIGH
+        with at("hash_policy"):
+            route.hash_key = hash_key(spec.hash_policy)
+        if spec.voltgw is not None and spec.voltgw.sticky is not None and route.split is not None and len(destinations) > 1:
+            with at("voltgw", "sticky"):
+                route.sticky = sticky = Sticky(spec.voltgw.sticky, destinations, spec.retract_cluster)
+            route.share, route.split = sticky.share, sticky.pick

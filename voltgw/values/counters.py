@@ -66,7 +66,8 @@ class ClusterCounters:
 class ListenerCounters:
     """One listener; `paused_*` count how often accepting stopped. A connection's bytes are added when it ends."""
 
-    __slots__ = ("accepted", "bad_requests", "bytes_in", "bytes_out", "open", "paused_fds", "paused_limit", "timeouts")
+    __slots__ = ("accepted", "bad_requests", "bytes_in", "bytes_out", "open", "paused_fds", "paused_limit",
+                 "refused_source", "timeouts")
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -74,6 +75,7 @@ class ListenerCounters:
         self.bytes_in = 0
         self.bytes_out = 0
         self.bad_requests = 0
+        self.refused_source = 0     # connections closed at once: their address held its share already
         self.paused_limit = 0       # at the connection limit
         self.paused_fds = 0         # EMFILE, ENFILE, ENOBUFS or ENOMEM from accept
         self.timeouts = 0

@@ -45,6 +45,12 @@ MAX_INTERIM_RESPONSES: Final = 16
 """Most 1xx answers to one request; more is answered 502."""
 MAX_PENDING_REQUESTS: Final = 1024
 """Requests of one cluster that may wait for a connection (circuit_breaker.pending_requests)."""
+CIRCUIT_BREAKER_LIMIT: Final = 1024
+"""Connections, requests and waiting requests each that default_circuit_breaker of an origin_pool allows."""
+CIRCUIT_BREAKER_RETRIES: Final = 3
+"""Retries at a time that it allows."""
+VIEW_ROUTE_TIMEOUT_S: Final = 30.0
+"""Longest time for the whole answer on a route of an http_loadbalancer that says none; a route object's is not limited."""
 CONNECT_RETRIES: Final = 1
 """Further endpoints tried after a connection failure when no retry policy says otherwise."""
 
@@ -71,6 +77,10 @@ UNHEALTHY_THRESHOLD: Final = 3
 """Failures in a row that take an endpoint out, for a short-form health check."""
 DNS_REFRESH_S: Final = 60.0
 """How often the name of an endpoint is looked up when nothing else is said."""
+MAX_JOURNAL_RECORDS: Final = 4096
+"""Records of past requests that ``voltgw why`` can tell of, errors and samples each; the oldest are forgotten first."""
+MAX_JOURNAL_BYTES: Final = 4 * 1024 * 1024
+"""Memory that those records may take, errors and samples each."""
 ADMIN_ADDRESS: Final = "127.0.0.1"
 """Where the admin interface listens."""
 ADMIN_PORT: Final = 9901

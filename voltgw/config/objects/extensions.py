@@ -108,6 +108,18 @@ class RouteExtension:
 
 
 @message
+class CompressionExtension:
+    """What voltgw adds to the compression of responses."""
+
+    SINCE: ClassVar = "voltgw"
+
+    encodings: tuple[str, ...] = field(
+        ListOf(Text(one_of=("gzip", "br", "zstd")), most=3, unique=True),
+        "Content codings, best first; ``br`` and ``zstd`` need the extra ``compress``.", absent="gzip",
+        example="[zstd, br, gzip]")
+
+
+@message
 class MatchExtension:
     """What voltgw adds to the conditions of a rule."""
 

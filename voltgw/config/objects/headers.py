@@ -15,7 +15,9 @@ class HeaderManipulationOptionType:
     """One header to add or replace."""
 
     name: str = field(Text(EDITED_HEADER, least=1, most=256), "Header name.", required=True, example="x-canary")
-    value: str | None = field(Text(FIELD_TEXT, most=8096), "Value, literal.", group="value_choice", absent="empty")
+    value: str | None = field(
+        Text(FIELD_TEXT, most=8096), "Value; it may have variables such as ``%CLIENT_ADDRESS%``.", group="value_choice",
+        absent="empty")
     secret_value: SecretType | None = field(
         Nested(SecretType), "Value from a secret.", since="+2021-12", group="value_choice")
     append: bool = field(Flag(), "Add another value beside those that are there.", absent="replace them")
@@ -26,7 +28,8 @@ class CookieValueOption:
     """One request cookie to add."""
 
     name: str = field(Text(least=1, most=256), "Cookie name.", since="+2025-06", required=True)
-    value: str | None = field(Text(FIELD_TEXT, most=8096), "Value, literal.", since="+2025-06", group="value_choice")
+    value: str | None = field(
+        Text(FIELD_TEXT, most=8096), "Value; it may have variables.", since="+2025-06", group="value_choice")
     secret_value: SecretType | None = field(Nested(SecretType), "Value from a secret.", since="+2025-06", group="value_choice")
     overwrite: bool = field(Flag(), "Replace the cookie if the client sent it.", since="+2025-06", absent="leave it")
 
@@ -36,7 +39,8 @@ class SetCookieValueOption:
     """One response cookie to add, with its attributes."""
 
     name: str = field(Text(least=1, most=256), "Cookie name.", since="+2025-06", required=True)
-    value: str | None = field(Text(FIELD_TEXT, most=8096), "Value, literal.", since="+2025-06", group="value_choice")
+    value: str | None = field(
+        Text(FIELD_TEXT, most=8096), "Value; it may have variables.", since="+2025-06", group="value_choice")
     secret_value: SecretType | None = field(Nested(SecretType), "Value from a secret.", since="+2025-06", group="value_choice")
     ignore_value: bool = field(Presence(), "Leave the value.", since="+2025-06", group="value_choice")
     overwrite: bool = field(Flag(), "Replace a cookie of the same name.", since="+2025-06", absent="leave it")

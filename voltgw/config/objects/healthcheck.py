@@ -70,6 +70,7 @@ class HealthcheckSpec:
 
     def rules(self) -> Iterable[Rule]:
         """Something must be probed."""
-        if not (self.http_health_check or self.tcp_health_check or self.udp_icmp_health_check or self.dns_health_check
-                or self.dns_proxy_tcp_health_check or self.dns_proxy_udp_health_check or self.dns_proxy_icmp_health_check):
+        checks = (self.http_health_check, self.tcp_health_check, self.udp_icmp_health_check or None, self.dns_health_check,
+                  self.dns_proxy_tcp_health_check, self.dns_proxy_udp_health_check, self.dns_proxy_icmp_health_check or None)
+        if all(check is None for check in checks):
             yield Rule("", "VG0105", "this health check checks nothing", "give it http_health_check or tcp_health_check")

@@ -8,7 +8,9 @@ from voltgw.config.compound import Anything, ListOf, MapOf, refs
 from voltgw.config.contents import Content
 from voltgw.config.formats import DOMAIN, FIELD_TEXT
 from voltgw.config.names import Reference
+from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
 from voltgw.config.objects.challenges import CaptchaChallengeType, JavascriptChallengeType
+from voltgw.config.objects.extensions import HostExtension
 from voltgw.config.objects.headers import (
     CookieManipulationOptionType,
     CookieValueOption,
@@ -19,9 +21,9 @@ from voltgw.config.objects.headers import (
 from voltgw.config.objects.jwt import JwtValidation
 from voltgw.config.objects.origin_pool import OriginPoolSpec
 from voltgw.config.objects.parts import IPThreatCategoryListType
-from voltgw.config.objects.policies import BufferConfigType, CorsPolicy, CsrfPolicy, DomainNameList
-from voltgw.config.objects.route import CookieForHashing
-from voltgw.config.objects.tls import TLSCoalescingOptions
+from voltgw.config.objects.policies import BufferConfigType, CorsPolicy, CsrfPolicy, DomainNameList, WafType
+from voltgw.config.objects.route import CookieForHashing, RouteDestinationList
+from voltgw.config.objects.tls import DownstreamTlsParamsType, TLSCoalescingOptions
 from voltgw.config.objects.view_advertise import (
     AdvertiseCustom,
     AdvertisePublic,
@@ -42,11 +44,18 @@ from voltgw.config.objects.view_tls import (
     ViewDownstreamTlsCertParams,
     ViewDownstreamTlsParams,
 )
-from voltgw.config.objects.virtual_host import CompressionType, HttpProtocolOptions, SlowDDoSMitigation
+from voltgw.config.objects.virtual_host import (
+    CompressionType,
+    HttpProtocolOptions,
+    ProxyType,
+    SlowDDoSMitigation,
+    VirtualHostSpec,
+    served,
+)
 from voltgw.config.quantities import Duration, Size
 from voltgw.config.ranges import Ports
 from voltgw.config.reader import REFUSES, WARNS
-from voltgw.config.schema import Nested, field, message
+from voltgw.config.schema import Nested, field, message, state_of
 from voltgw.config.types import Flag, Number, Presence, Text
 from voltgw.config.values import FrozenMap, Range, Ref
 
@@ -86,14 +95,16 @@ class ProxyTypeHttps:
         absent="this")
     disable_path_normalize: bool = field(Presence(), "Take paths as they come.", group="path_normalize_choice")
     default_loadbalancer: bool = field(
-        Presence(), "It takes connections without or with an unknown server name.", group="default_lb_choice", state=WARNS)
+        Presence(), "It takes connections without or with an unknown server name.", group="default_lb_choice",
+        state=state_of(VirtualHostSpec, "default_loadbalancer"))
     non_default_loadbalancer: bool = field(Presence(), "It takes only its own names.", group="default_lb_choice")
     connection_idle_timeout_s: float | None = field(
         Duration("ms", 0, 600000), "A client connection without a request is closed after this.", absent="2 min")
     http_protocol_options: HttpProtocolOptions | None = field(
         Nested(HttpProtocolOptions), "Versions of HTTP that clients may speak.")
     coalescing_options: TLSCoalescingOptions | None = field(
-        Nested(TLSCoalescingOptions), "Whether TLS listeners are shared with hosts of other settings.", state=WARNS)
+        Nested(TLSCoalescingOptions), "Whether TLS listeners are shared with hosts of other settings.",
+        state=state_of(VirtualHostSpec, "coalescing_options"))
     header_transformation_type: HeaderTransformationType | None = field(
         Nested(HeaderTransformationType), "Case of header names in responses.")
 
@@ -111,7 +122,8 @@ class ProxyTypeHttpsAutoCerts:
     tls_config: TlsConfig | None = field(Nested(TlsConfig), "How strict TLS is.")
     no_mtls: bool = field(Presence(), "Clients show no certificate.", group="mtls_choice", absent="this")
     use_mtls: DownstreamTlsValidationContext | None = field(
-        Nested(DownstreamTlsValidationContext), "Clients show a certificate.", group="mtls_choice", state=REFUSES)
+        Nested(DownstreamTlsValidationContext), "Clients show a certificate.", group="mtls_choice",
+        state=state_of(DownstreamTlsParamsType, "client_certificate_required"))
     default_header: bool = field(Presence(), "Our own Server header.", group="server_header_choice", absent="this")
     server_name: str | None = field(Text(FIELD_TEXT, most=8096), "Replace Server by this.", group="server_header_choice")
     append_server_name: str | None = field(
@@ -122,14 +134,16 @@ class ProxyTypeHttpsAutoCerts:
         absent="this")
     disable_path_normalize: bool = field(Presence(), "Take paths as they come.", group="path_normalize_choice")
     default_loadbalancer: bool = field(
-        Presence(), "It takes connections without or with an unknown server name.", group="default_lb_choice", state=WARNS)
+        Presence(), "It takes connections without or with an unknown server name.", group="default_lb_choice",
+        state=state_of(VirtualHostSpec, "default_loadbalancer"))
     non_default_loadbalancer: bool = field(Presence(), "It takes only its own names.", group="default_lb_choice")
     connection_idle_timeout_s: float | None = field(
         Duration("ms", 0, 600000), "A client connection without a request is closed after this.", absent="2 min")
     http_protocol_options: HttpProtocolOptions | None = field(
         Nested(HttpProtocolOptions), "Versions of HTTP that clients may speak.")
     coalescing_options: TLSCoalescingOptions | None = field(
-        Nested(TLSCoalescingOptions), "Whether TLS listeners are shared with hosts of other settings.", state=WARNS)
+        Nested(TLSCoalescingOptions), "Whether TLS listeners are shared with hosts of other settings.",
+        state=state_of(VirtualHostSpec, "coalescing_options"))
     header_transformation_type: HeaderTransformationType | None = field(
         Nested(HeaderTransformationType), "Case of header names in responses.")
 
@@ -161,8 +175,10 @@ class MoreOptionType:
     SINCE: ClassVar = ""
 
     buffer_policy: BufferConfigType | None = field(
-        Nested(BufferConfigType), "Read whole requests before they are sent on.", state=WARNS)
-    compression_params: CompressionType | None = field(Nested(CompressionType), "Compress responses.", state=WARNS)
+        Nested(BufferConfigType), "Read whole requests before they are sent on.",
+        state=state_of(VirtualHostSpec, "buffer_policy"))
+    compression_params: CompressionType | None = field(
+        Nested(CompressionType), "Compress responses.", state=state_of(VirtualHostSpec, "compression_params"))
     custom_errors: FrozenMap[int, bytes] = field(
         MapOf(Number(3, 599), Content(65536), most=16),
         "Bodies for errors that the gateway makes: key 3, 4, 5 = a class, 300 to 599 = one status, which wins.")
@@ -177,21 +193,27 @@ class MoreOptionType:
         header_edits(), "Applied after the route's own.")
     response_headers_to_remove: tuple[str, ...] = field(header_names(), "Names; applied after the route's own.")
     request_cookies_to_add: tuple[CookieValueOption, ...] = field(
-        ListOf(Nested(CookieValueOption), most=32, unique=True), "Applied after the route's own.", state=WARNS)
-    request_cookies_to_remove: tuple[str, ...] = field(cookie_names(), "Names.", state=WARNS)
+        ListOf(Nested(CookieValueOption), most=32, unique=True), "Applied after the route's own.",
+        state=state_of(VirtualHostSpec, "request_cookies_to_add"))
+    request_cookies_to_remove: tuple[str, ...] = field(
+        cookie_names(), "Names.", state=state_of(VirtualHostSpec, "request_cookies_to_remove"))
     response_cookies_to_add: tuple[SetCookieValueOption, ...] = field(
-        ListOf(Nested(SetCookieValueOption), most=32, unique=True), "Applied after the route's own.", state=WARNS)
-    response_cookies_to_remove: tuple[str, ...] = field(cookie_names(), "Names.", state=WARNS)
+        ListOf(Nested(SetCookieValueOption), most=32, unique=True), "Applied after the route's own.",
+        state=state_of(VirtualHostSpec, "response_cookies_to_add"))
+    response_cookies_to_remove: tuple[str, ...] = field(
+        cookie_names(), "Names.", state=state_of(VirtualHostSpec, "response_cookies_to_remove"))
     cookies_to_modify: tuple[CookieManipulationOptionType, ...] = field(
-        ListOf(Nested(CookieManipulationOptionType)), "Attributes to put on the origin's cookies.", state=WARNS)
+        ListOf(Nested(CookieManipulationOptionType)), "Attributes to put on the origin's cookies.",
+        state=state_of(VirtualHostSpec, "cookies_to_modify"))
     enable_path_normalize: bool = field(
         Presence(), "Bring paths into their normal form before they are matched.", group="path_normalize_choice")
     disable_path_normalize: bool = field(Presence(), "Take paths as they come.", group="path_normalize_choice")
     enable_strict_sni_host_header_check: bool = field(
-        Presence(), "Host must equal the TLS server name.", group="strict_sni_host_header_check_choice", state=REFUSES)
+        Presence(), "Host must equal the TLS server name.", group="strict_sni_host_header_check_choice",
+        state=state_of(VirtualHostSpec, "enable_strict_sni_host_header_check"))
     additional_domains: DomainNameList | None = field(
         Nested(DomainNameList), "Host names allowed beside the TLS server name.",
-        group="strict_sni_host_header_check_choice", state=REFUSES)
+        group="strict_sni_host_header_check_choice", state=state_of(VirtualHostSpec, "additional_domains"))
     no_request_limit_per_connection: bool = field(
         Presence(), "Any number of requests on a client connection.", group="max_requests_per_connection_choice",
         absent="this")
@@ -213,14 +235,16 @@ class HttpLoadbalancerSpec:
         ListOf(Text(DOMAIN), most=33, unique=True), "Its names: ``host``, ``*.host``, each with an optional ``:port``.")
     http: ProxyTypeHttp | None = field(Nested(ProxyTypeHttp), "Plain HTTP.", group="loadbalancer_type", absent="this")
     https: ProxyTypeHttps | None = field(
-        Nested(ProxyTypeHttps), "HTTP over TLS.", group="loadbalancer_type", state=WARNS)
+        Nested(ProxyTypeHttps), "HTTP over TLS.", group="loadbalancer_type",
+        state=served(ProxyType.HTTPS_PROXY), instead="nothing is opened for it")
     https_auto_cert: ProxyTypeHttpsAutoCerts | None = field(
         Nested(ProxyTypeHttpsAutoCerts), "The same with a certificate that is fetched.", group="loadbalancer_type",
-        state=WARNS)
+        state=WARNS, instead="nothing is opened for it")
     advertise_on_public_default_vip: bool = field(
         Presence(), "Offered on the public address of regional edges.", group="advertise_choice")
     advertise_on_public: AdvertisePublic | None = field(
-        Nested(AdvertisePublic), "Offered on a public address of one's own.", group="advertise_choice", state=WARNS)
+        Nested(AdvertisePublic), "Offered on a public address of one's own.", group="advertise_choice",
+        state=state_of(AdvertisePolicySpec, "public_ip"))
     advertise_custom: AdvertiseCustom | None = field(
         Nested(AdvertiseCustom), "Offered in some places.", group="advertise_choice")
     do_not_advertise: bool = field(Presence(), "Offered nowhere.", group="advertise_choice")
@@ -232,19 +256,26 @@ class HttpLoadbalancerSpec:
         ListOf(Nested(ViewRouteType), most=256), "Routes in order; the first that matches wins.")
     round_robin: bool = field(Presence(), "Origin servers take turns.", group="hash_policy_choice", absent="this")
     least_active: bool = field(
-        Presence(), "The one with the fewest requests.", group="hash_policy_choice", state=WARNS)
-    random: bool = field(Presence(), "Any origin server.", group="hash_policy_choice")
+        Presence(), "The one with the fewest requests.", group="hash_policy_choice",
+        state=WARNS, instead="every pool keeps its own algorithm")
+    random: bool = field(
+        Presence(), "Any origin server.", group="hash_policy_choice",
+        state=WARNS, instead="every pool keeps its own algorithm")
     source_ip_stickiness: bool = field(
-        Presence(), "The same one for the same client address.", group="hash_policy_choice", state=WARNS)
+        Presence(), "The same one for the same client address.", group="hash_policy_choice",
+        state=state_of(RouteDestinationList, "hash_policy"))
     cookie_stickiness: CookieForHashing | None = field(
-        Nested(CookieForHashing), "The same one for the same cookie.", group="hash_policy_choice", state=WARNS)
+        Nested(CookieForHashing), "The same one for the same cookie.", group="hash_policy_choice",
+        state=state_of(RouteDestinationList, "hash_policy"))
     ring_hash: HashPolicyListType | None = field(
-        Nested(HashPolicyListType), "The same one for the same hash.", group="hash_policy_choice", state=WARNS)
+        Nested(HashPolicyListType), "The same one for the same hash.", group="hash_policy_choice",
+        state=state_of(RouteDestinationList, "hash_policy"))
     more_option: MoreOptionType | None = field(Nested(MoreOptionType), "What else is said about it.")
     jwt_validation: JwtValidation | None = field(Nested(JwtValidation), "Requests need a token.", state=REFUSES)
     # -- beyond what objects.md spells out ----------------------------------------------------------------------------
     add_location: bool = field(
-        Flag(), "Add the response header x-volterra-location with the site's name.", state=WARNS)
+        Flag(), "Add the response header x-volterra-location with the site's name.",
+        state=state_of(VirtualHostSpec, "add_location"))
     active_service_policies: ServicePolicyList | None = field(
         Nested(ServicePolicyList), "These service policies say which requests may pass.", group="service_policy_choice",
         state=REFUSES)
@@ -252,19 +283,24 @@ class HttpLoadbalancerSpec:
     service_policies_from_namespace: bool = field(
         Presence(), "The namespace's service policies say so.", group="service_policy_choice", absent="this")
     app_firewall: Ref | None = field(
-        Reference("app_firewall"), "This web application firewall looks.", group="waf_choice", state=REFUSES)
+        Reference("app_firewall"), "This web application firewall looks.", group="waf_choice",
+        state=state_of(WafType, "app_firewall"))
     disable_waf: bool = field(Presence(), "None looks.", group="waf_choice", absent="this")
-    waf: Ref | None = field(Reference("waf"), "This one looks (2020).", group="waf_choice", state=REFUSES)
-    waf_rule: Ref | None = field(Reference("waf_rules"), "This one looks (2020).", group="waf_choice", state=REFUSES)
+    waf: Ref | None = field(
+        Reference("waf"), "This one looks (2020).", group="waf_choice", state=state_of(WafType, "waf"))
+    waf_rule: Ref | None = field(
+        Reference("waf_rules"), "This one looks (2020).", group="waf_choice", state=state_of(WafType, "waf_rules"))
     waf_exclusion_rules: object = field(Anything(), "What the firewall lets pass.", state=WARNS)
     waf_exclusion: object = field(Anything(), "What the firewall lets pass (newer).", state=WARNS)
     data_guard_rules: object = field(Anything(), "Where data in responses is masked.", state=WARNS)
     graphql_rules: object = field(Anything(), "Which GraphQL queries may pass.", state=REFUSES)
     no_challenge: bool = field(Presence(), "No browser challenge.", group="challenge_type", absent="this")
     js_challenge: JavascriptChallengeType | None = field(
-        Nested(JavascriptChallengeType), "Challenge browsers by script.", group="challenge_type", state=REFUSES)
+        Nested(JavascriptChallengeType), "Challenge browsers by script.", group="challenge_type",
+        state=state_of(VirtualHostSpec, "js_challenge"))
     captcha_challenge: CaptchaChallengeType | None = field(
-        Nested(CaptchaChallengeType), "Challenge users by CAPTCHA.", group="challenge_type", state=REFUSES)
+        Nested(CaptchaChallengeType), "Challenge users by CAPTCHA.", group="challenge_type",
+        state=state_of(VirtualHostSpec, "captcha_challenge"))
     enable_challenge: EnableChallenge | None = field(
         Nested(EnableChallenge), "Challenge users who attack.", group="challenge_type", state=REFUSES)
     policy_based_challenge: object = field(
@@ -286,7 +322,8 @@ class HttpLoadbalancerSpec:
     user_id_client_ip: bool = field(
         Presence(), "The address tells users apart.", group="user_id_choice", absent="this")
     user_identification: Ref | None = field(
-        Reference("user_identification"), "What tells users apart.", group="user_id_choice", state=WARNS)
+        Reference("user_identification"), "What tells users apart.", group="user_id_choice",
+        state=state_of(VirtualHostSpec, "user_identification"))
     blocked_clients: object = field(Anything(), "Clients that are refused.", state=REFUSES)
     trusted_clients: object = field(Anything(), "Clients that are not looked at closely.", state=WARNS)
     ddos_mitigation_rules: object = field(Anything(), "Clients that are refused as attackers.", state=REFUSES)
@@ -332,10 +369,12 @@ class HttpLoadbalancerSpec:
     malware_protection_settings: object = field(
         Anything(), "Uploads are searched.", group="malware_protection", state=REFUSES)
     disable_malware_protection: bool = field(Presence(), "They are not.", group="malware_protection", absent="this")
-    cors_policy: CorsPolicy | None = field(Nested(CorsPolicy), "CORS; for all routes.", state=WARNS)
+    cors_policy: CorsPolicy | None = field(
+        Nested(CorsPolicy), "CORS; for all routes.", state=state_of(VirtualHostSpec, "cors_policy"))
     csrf_policy: CsrfPolicy | None = field(Nested(CsrfPolicy), "Where requests that change state may come from.")
     protected_cookies: tuple[CookieManipulationOptionType, ...] = field(
-        ListOf(Nested(CookieManipulationOptionType)), "Attributes to put on the origin's cookies.", state=WARNS)
+        ListOf(Nested(CookieManipulationOptionType)), "Attributes to put on the origin's cookies.",
+        state=state_of(VirtualHostSpec, "cookies_to_modify"))
     sensitive_data_policy: object = field(
         Anything(), "What API discovery calls sensitive.", group="sensitive_data_policy_choice", state=WARNS)
     default_sensitive_data_policy: bool = field(
@@ -353,3 +392,4 @@ class HttpLoadbalancerSpec:
     caching_policy: object = field(Anything(), "Responses are kept.", group="caching_choice", state=WARNS)
     origin_server_subset_rule_list: object = field(
         Anything(), "Which requests go to origin servers with which labels.", state=WARNS)
+    voltgw: HostExtension | None = field(Nested(HostExtension), "What voltgw adds to it.", since="voltgw")

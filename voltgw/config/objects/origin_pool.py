@@ -9,6 +9,7 @@ from voltgw.config.formats import HOSTNAME, IPV4, IPV6
 from voltgw.config.names import Reference
 from voltgw.config.objects.cluster import (
     CircuitBreaker,
+    ClusterSpec,
     EndpointSelectionPolicy,
     EndpointSubsetSelectorType,
     Http1ProtocolOptions,
@@ -17,12 +18,13 @@ from voltgw.config.objects.cluster import (
     OutlierDetectionType,
     UpstreamConnPoolReuseType,
 )
-from voltgw.config.objects.endpoint import LabelSelectorType, SnatPoolConfiguration
+from voltgw.config.objects.endpoint import EndpointExtension, EndpointSpec, LabelSelectorType, SnatPoolConfiguration
 from voltgw.config.objects.headers import HeaderTransformationType
 from voltgw.config.objects.view_tls import ViewUpstreamTlsParameters
+from voltgw.config.objects.where import NetworkSiteRefSelector
 from voltgw.config.quantities import Duration
-from voltgw.config.reader import REFUSES, WARNS
-from voltgw.config.schema import Nested, field, message
+from voltgw.config.reader import WARNS
+from voltgw.config.schema import Nested, field, message, state_of, states_of
 from voltgw.config.types import Choice, Number, Presence, Text
 from voltgw.config.values import FrozenMap, Ref
 
@@ -34,7 +36,9 @@ class SiteLocator:
     SINCE: ClassVar = ""
 
     site: Ref | None = field(Reference("site"), "On one site.", group="choice")
-    virtual_site: Ref | None = field(Reference("virtual_site"), "On all sites of a virtual site.", group="choice")
+    virtual_site: Ref | None = field(
+        Reference("virtual_site"), "On all sites of a virtual site.", group="choice",
+        state=state_of(NetworkSiteRefSelector, "virtual_site"))
 
 
 @message
@@ -176,18 +180,24 @@ class OriginServerType:
     private_name: OriginServerPrivateName | None = field(
         Nested(OriginServerPrivateName), "A DNS name on a site's network.", group="choice")
     k8s_service: OriginServerK8SService | None = field(
-        Nested(OriginServerK8SService), "A service in Kubernetes.", group="choice", state=WARNS)
+        Nested(OriginServerK8SService), "A service in Kubernetes.", group="choice",
+        state=state_of(EndpointSpec, "service_info"))
     consul_service: OriginServerConsulService | None = field(
-        Nested(OriginServerConsulService), "A service in Consul.", group="choice", state=WARNS)
+        Nested(OriginServerConsulService), "A service in Consul.", group="choice",
+        state=state_of(EndpointSpec, "service_info"))
     vn_private_ip: OriginServerVirtualNetworkIP | None = field(
-        Nested(OriginServerVirtualNetworkIP), "An address on a virtual network.", group="choice", state=WARNS)
+        Nested(OriginServerVirtualNetworkIP), "An address on a virtual network.", group="choice",
+        state=state_of(NetworkSiteRefSelector, "virtual_network"))
     vn_private_name: OriginServerVirtualNetworkName | None = field(
-        Nested(OriginServerVirtualNetworkName), "A DNS name on a virtual network.", group="choice", state=WARNS)
+        Nested(OriginServerVirtualNetworkName), "A DNS name on a virtual network.", group="choice",
+        state=state_of(NetworkSiteRefSelector, "virtual_network"))
     custom_endpoint_object: OriginServerCustomEndpoint | None = field(
         Nested(OriginServerCustomEndpoint), "What an endpoint object says.", group="choice")
     cbip_service: OriginServerCBIPService | None = field(
-        Nested(OriginServerCBIPService), "A virtual server of a BIG-IP.", group="choice", state=WARNS)
+        Nested(OriginServerCBIPService), "A virtual server of a BIG-IP.", group="choice",
+        state=state_of(EndpointSpec, "service_info"))
     labels: FrozenMap[str, str] = field(MapOf(Text(), Text()), "Labels, by which subsets are made.")
+    voltgw: EndpointExtension | None = field(Nested(EndpointExtension), "What voltgw adds.", since="voltgw")
 
 
 @message
@@ -229,30 +239,35 @@ class OriginPoolAdvancedOptions:
     disable_circuit_breaker: bool = field(Presence(), "No limits.", group="circuit_breaker_choice")
     outlier_detection: OutlierDetectionType | None = field(
         Nested(OutlierDetectionType), "When an origin server is taken out because of its answers.",
-        group="outlier_detection_choice", state=WARNS)
+        group="outlier_detection_choice", state=state_of(ClusterSpec, "outlier_detection"))
     disable_outlier_detection: bool = field(Presence(), "Never.", group="outlier_detection_choice", absent="this")
     panic_threshold: int | None = field(
         Number(most=100), "Percent: below this healthy share all origin servers are used.", group="panic_threshold_type",
-        state=WARNS)
+        state=state_of(ClusterSpec, "panic_threshold"))
     no_panic_threshold: bool = field(
         Presence(), "Only healthy origin servers, ever.", group="panic_threshold_type", absent="this")
     enable_subsets: OriginPoolSubsets | None = field(
-        Nested(OriginPoolSubsets), "Subsets by label.", group="subset_choice", state=WARNS)
+        Nested(OriginPoolSubsets), "Subsets by label.", group="subset_choice",
+        state=state_of(ClusterSpec, "endpoint_subsets"))
     disable_subsets: bool = field(Presence(), "No subsets.", group="subset_choice", absent="this")
     http1_config: Http1ProtocolOptions | None = field(
         Nested(Http1ProtocolOptions), "HTTP/1.1 to the origin servers.", group="http_protocol_type", absent="this")
     http2_options: Http2ProtocolOptions | None = field(
         Nested(Http2ProtocolOptions), "HTTP/2 to the origin servers.", group="http_protocol_type")
-    auto_http_config: bool = field(Presence(), "ALPN decides.", group="http_protocol_type", state=WARNS)
+    auto_http_config: bool = field(
+        Presence(), "ALPN decides.", group="http_protocol_type", state=state_of(ClusterSpec, "auto_http_config"))
     disable_proxy_protocol: bool = field(Presence(), "No PROXY header.", group="proxy_protocol_choice", absent="this")
     proxy_protocol_v1: bool = field(
-        Presence(), "Begin connections with a PROXY v1 header.", group="proxy_protocol_choice", state=WARNS)
+        Presence(), "Begin connections with a PROXY v1 header.", group="proxy_protocol_choice",
+        state=state_of(ClusterSpec, "proxy_protocol_v1"))
     proxy_protocol_v2: bool = field(
-        Presence(), "Begin connections with a PROXY v2 header.", group="proxy_protocol_choice", state=WARNS)
+        Presence(), "Begin connections with a PROXY v2 header.", group="proxy_protocol_choice",
+        state=state_of(ClusterSpec, "proxy_protocol_v2"))
     header_transformation_type: HeaderTransformationType | None = field(
         Nested(HeaderTransformationType), "Case of header names in requests.")
     enable_lb_source_ip_persistance: bool = field(
-        Presence(), "Keep a client on its origin server.", group="lb_source_ip_persistance_choice", state=WARNS)
+        Presence(), "Keep a client on its origin server.", group="lb_source_ip_persistance_choice",
+        state=state_of(ClusterSpec, "enable_lb_source_ip_persistance"))
     disable_lb_source_ip_persistance: bool = field(Presence(), "Do not.", group="lb_source_ip_persistance_choice")
     no_request_limit_per_connection: bool = field(
         Presence(), "Any number of requests on a connection.", group="max_requests_per_connection_choice", absent="this")
@@ -270,7 +285,9 @@ class OriginPoolSpec:
     port: int | None = field(Number(1, 65535), "Their port.", group="port_choice")
     automatic_port: bool = field(
         Presence(), "The port that discovery finds; else 443 with TLS, 80 without.", group="port_choice")
-    lb_port: bool = field(Presence(), "The port on which the request came in.", group="port_choice", state=WARNS)
+    lb_port: bool = field(
+        Presence(), "The port on which the request came in.", group="port_choice",
+        state=WARNS, instead="the pool has no servers")
     health_check_port: int | None = field(
         Number(1, 65535), "Port for health checks.", group="health_check_port_choice")
     same_as_endpoint_port: bool = field(
@@ -279,9 +296,10 @@ class OriginPoolSpec:
         refs("healthcheck", most=4), "Health checks; an origin server must pass all of them.")
     no_tls: bool = field(Presence(), "Plain text to them.", group="tls_choice", absent="this")
     use_tls: ViewUpstreamTlsParameters | None = field(
-        Nested(ViewUpstreamTlsParameters), "TLS to them.", group="tls_choice", state=REFUSES)
+        Nested(ViewUpstreamTlsParameters), "TLS to them.", group="tls_choice",
+        state=state_of(ClusterSpec, "tls_parameters"))
     loadbalancer_algorithm: LoadbalancerAlgorithm = field(
-        Choice(LoadbalancerAlgorithm, {LoadbalancerAlgorithm.LEAST_REQUEST: WARNS, LoadbalancerAlgorithm.RING_HASH: WARNS},
+        Choice(LoadbalancerAlgorithm, states_of(ClusterSpec, "loadbalancer_algorithm"),
                instead="round robin serves"), "How one is chosen.")
     endpoint_selection: EndpointSelectionPolicy = field(
         Choice(EndpointSelectionPolicy), "Whether those of other sites are used; with one site all are local.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import ClassVar, Final
 
 from voltgw.config.compound import ListOf, refs
 from voltgw.config.formats import DOMAIN, METHODS
@@ -54,7 +54,7 @@ class BufferConfigType:
 
     disabled: bool = field(Flag(), "On a route: switch off what the virtual host asked for.")
     max_request_bytes: int | None = field(
-        Size("B", 0, 10485760), "Largest body that is held; beyond it 413.", name="max_request_bytes")
+        Size("B", 0, 10485760), "Largest body that is held; beyond it 413.", name="max_request_bytes", absent="1 MiB")
     max_request_time_s: float | None = field(
         Duration("s", 0, 600), "Longest wait for the whole request; then 408.", since="2020†")
 
@@ -89,15 +89,17 @@ class CsrfPolicy:
     """Requests that change state must come from our own pages or from the ones listed."""
 
     all_load_balancer_domains: bool = field(
-        Presence(), "From any domain of this virtual host.", since="+2022-12", group="allowed_domains", state=REFUSES)
+        Presence(), "From any domain of this virtual host.", since="+2022-12", group="allowed_domains")
     custom_domain_list: DomainNameList | None = field(
-        Nested(DomainNameList), "From these domains.", since="+2022-12", group="allowed_domains", state=REFUSES)
+        Nested(DomainNameList), "From these domains.", since="+2022-12", group="allowed_domains")
     disabled: bool = field(Presence(), "From anywhere.", since="+2022-12", group="allowed_domains")
 
 
 @message
 class AppFirewallRef:
     """An app_firewall by reference."""
+
+    SINCE: ClassVar = "+2021-08"
 
     app_firewall: tuple[Ref, ...] = field(refs("app_firewall", most=1, least=1), "One app_firewall.", required=True)
 
@@ -106,12 +108,16 @@ class AppFirewallRef:
 class WafRef:
     """A waf by reference."""
 
+    SINCE: ClassVar = "2020→2021-12"
+
     waf: tuple[Ref, ...] = field(refs("waf", most=1, least=1), "One waf.", required=True)
 
 
 @message
 class WafRulesRef:
     """A waf_rules by reference."""
+
+    SINCE: ClassVar = "2020→2021-12"
 
     waf_rules: tuple[Ref, ...] = field(refs("waf_rules", most=1, least=1), "One waf_rules.", required=True)
 

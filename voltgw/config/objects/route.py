@@ -7,7 +7,7 @@ from enum import Enum
 
 from voltgw.config.compound import Anything, ListOf, MapOf, refs
 from voltgw.config.contents import Content
-from voltgw.config.formats import EDITED_HEADER, HEADER_NAME, HOSTPORT, HTTP_PATH
+from voltgw.config.formats import EDITED_HEADER, HEADER_NAME, HOSTPORT, HTTP_PATH, UUID
 from voltgw.config.names import Reference
 from voltgw.config.objects.conditions import HeaderMatcherType as HeaderMatcherType
 from voltgw.config.objects.extensions import DestinationExtension, MatchExtension
@@ -112,7 +112,7 @@ class RouteDestination:
         Number(most=65535), "Share: weight / sum of weights; 0 gets nothing. One destination alone gets all.",
         absent="an equal share if no destination has a weight, else 0")
     priority: int | None = field(
-        Number(most=32), "1 is active, higher numbers stand by in order, 0 comes last.", since="+2021-12", state=WARNS)
+        Number(most=32), "1 is active, higher numbers stand by in order, 0 comes last.", since="+2021-12")
     endpoint_subsets: FrozenMap[str, str] = field(
         MapOf(Text(), Text(), most=16), "Labels that the endpoint must carry; laid over the route's.", state=WARNS)
 
@@ -206,7 +206,7 @@ class RouteDestinationList:
         Text(HTTP_PATH, most=256), "Replace the matched prefix or path (with a regex: the whole path) by this.",
         group="route_destination_rewrite")
     regex_rewrite: RegexMatchRewrite | None = field(
-        Nested(RegexMatchRewrite), "Replace by pattern.", since="+2024-06", group="route_destination_rewrite", state=WARNS)
+        Nested(RegexMatchRewrite), "Replace by pattern.", since="+2024-06", group="route_destination_rewrite")
     host_rewrite: str | None = field(Text(HOSTPORT, least=1, most=256), "Send this Host.", group="host_rewrite_params")
     auto_host_rewrite: bool = field(
         Flag(), "Send the DNS name of the chosen endpoint as Host.", group="host_rewrite_params")
@@ -220,11 +220,11 @@ class RouteDestinationList:
     web_socket_config: WebsocketConfigType | None = field(Nested(WebsocketConfigType), "WebSocket upgrades.")
     buffer_policy: BufferConfigType | None = field(
         Nested(BufferConfigType), "Read whole requests first, instead of the virtual host's.", state=WARNS)
-    cors_policy: CorsPolicy | None = field(Nested(CorsPolicy), "CORS, instead of the virtual host's.", state=WARNS)
+    cors_policy: CorsPolicy | None = field(Nested(CorsPolicy), "CORS, instead of the virtual host's.")
     csrf_policy: CsrfPolicy | None = field(
         Nested(CsrfPolicy), "CSRF, instead of the virtual host's.", since="+2024-01")
     hash_policy: tuple[HashPolicyType, ...] = field(
-        ListOf(Nested(HashPolicyType), most=8), "Inputs of the hash for ring hash.", state=WARNS)
+        ListOf(Nested(HashPolicyType), most=8), "Inputs of the hash for ring hash.")
     priority: RoutingPriority = field(
         Choice(RoutingPriority, {RoutingPriority.HIGH: WARNS}), "Which pool and circuit breaker it uses.")
     spdy_config: SpdyConfigType | None = field(Nested(SpdyConfigType), "SPDY/3.1 upgrades.")
@@ -321,13 +321,13 @@ class RouteType:
     response_headers_to_remove: tuple[str, ...] = field(
         ListOf(Text(EDITED_HEADER, least=1, most=256), most=32), "Names; applied before the virtual host's.")
     request_cookies_to_add: tuple[CookieValueOption, ...] = field(
-        ListOf(Nested(CookieValueOption), most=32, unique=True), "Cookies to add.", since="+2025-06", state=WARNS)
+        ListOf(Nested(CookieValueOption), most=32, unique=True), "Cookies to add.", since="+2025-06")
     request_cookies_to_remove: tuple[str, ...] = field(
-        ListOf(Text(least=1, most=256), most=32, unique=True), "Names.", since="+2025-06", state=WARNS)
+        ListOf(Text(least=1, most=256), most=32, unique=True), "Names.", since="+2025-06")
     response_cookies_to_add: tuple[SetCookieValueOption, ...] = field(
-        ListOf(Nested(SetCookieValueOption), most=32, unique=True), "Cookies to add.", since="+2025-06", state=WARNS)
+        ListOf(Nested(SetCookieValueOption), most=32, unique=True), "Cookies to add.", since="+2025-06")
     response_cookies_to_remove: tuple[str, ...] = field(
-        ListOf(Text(least=1, most=256), most=32, unique=True), "Names.", since="+2025-06", state=WARNS)
+        ListOf(Text(least=1, most=256), most=32, unique=True), "Names.", since="+2025-06")
     waf_type: WafType | None = field(Nested(WafType), "Web application firewall, instead of the virtual host's.")
     disable_location_add: bool = field(Flag(), "No x-volterra-location here.")
     skip_lb_override: bool = field(
@@ -346,7 +346,7 @@ class RouteType:
         state=WARNS)
     waf_exclusion_service_policy: tuple[Ref, ...] = field(
         refs("service_policy", most=1), "Made by the vendor's system.", since="†", state=WARNS, internal=True)
-    uuid: str | None = field(Text(most=36), "Made by the vendor's system.", since="†", internal=True)
+    uuid: str | None = field(Text(UUID), "Made by the vendor's system.", since="†", internal=True)
     voltgw: RouteExtension | None = field(Nested(RouteExtension), "What voltgw adds to this rule.", since="voltgw")
 
     def rules(self) -> Iterable[Rule]:

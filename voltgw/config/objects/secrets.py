@@ -32,6 +32,8 @@ class BlindfoldSecretInfoType:
 class VaultSecretInfoType:
     """A secret in HashiCorp Vault."""
 
+    SINCE: ClassVar = "2020†"
+
     provider: str = field(Text(), "Name of the secret_management_access object.", required=True)
     location: str = field(Text(), "Path in Vault.", required=True, example="v1/data/vhost_key")
     key: str | None = field(Text(), "One value of the secret's map.", absent="the whole secret")
@@ -50,6 +52,8 @@ class ClearSecretInfoType:
 @message
 class WingmanSecretInfoType:
     """A secret handed to the vendor's side-car when it boots."""
+
+    SINCE: ClassVar = "2020†"
 
     name: str = field(Text(), "Its name.", required=True)
 

@@ -13,12 +13,12 @@ from voltgw.config.objects.jwt import JwtValidation
 from voltgw.config.objects.malicious_user_mitigation import MaliciousUserMitigationType
 from voltgw.config.objects.matchers import (
     ArgMatcherType,
-    PolicyCookieMatcherType,
     HttpMethodMatcherType,
     JA4TlsFingerprintMatcherType,
     JWTClaimMatcherType,
     MatcherType,
     MatcherTypeBasic,
+    PolicyCookieMatcherType,
     PolicyHeaderMatcherType,
     PolicyPathMatcherType,
     PolicyQueryParameterMatcherType,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import ClassVar, Final
 
 from voltgw.config.compound import ListOf, refs
 from voltgw.config.contents import Content
@@ -64,6 +64,8 @@ def _ciphers() -> ListOf[str]:
 @message
 class HashAlgorithms:
     """Hashes for OCSP requests, in order of preference."""
+
+    SINCE: ClassVar = "+2021-12"
 
     hash_algorithms: tuple[HashAlgorithm, ...] = field(
         ListOf(Choice(HashAlgorithm), least=1, most=4, unique=True), "SHA256 and SHA1 in order.", required=True)

@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from voltgw.config.compound import ListOf
 from voltgw.config.formats import DOMAIN
+from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
+from voltgw.config.objects.route import RouteDestinationList
 from voltgw.config.objects.view_advertise import (
     AdvertiseCustom,
     AdvertisePublic,
@@ -15,7 +17,7 @@ from voltgw.config.objects.view_advertise import (
 from voltgw.config.quantities import Duration
 from voltgw.config.ranges import Ports
 from voltgw.config.reader import REFUSES, WARNS
-from voltgw.config.schema import Nested, field, message
+from voltgw.config.schema import Nested, field, message, state_of
 from voltgw.config.types import Flag, Number, Presence, Text
 from voltgw.config.values import Range
 
@@ -32,13 +34,17 @@ class UdpLoadbalancerSpec:
     port_ranges: tuple[Range, ...] = field(Ports(), "Ports to listen on.", group="port_choice")
     enable_per_packet_load_balancing: bool = field(
         Flag(), "Every datagram is sent to an origin server of its own.", state=WARNS)
-    hash_policy_choice_random: bool = field(Presence(), "Any origin server.", group="hash_policy_choice")
+    hash_policy_choice_random: bool = field(
+        Presence(), "Any origin server.", group="hash_policy_choice",
+        state=WARNS, instead="every pool keeps its own algorithm")
     hash_policy_choice_round_robin: bool = field(
         Presence(), "Origin servers take turns.", group="hash_policy_choice", absent="this")
     hash_policy_choice_source_ip_stickiness: bool = field(
-        Presence(), "The same one for the same client address.", group="hash_policy_choice", state=WARNS)
+        Presence(), "The same one for the same client address.", group="hash_policy_choice",
+        state=state_of(RouteDestinationList, "hash_policy"))
     hash_policy_choice_least_active: bool = field(
-        Presence(), "The one with the fewest sessions.", group="hash_policy_choice", state=WARNS)
+        Presence(), "The one with the fewest sessions.", group="hash_policy_choice",
+        state=WARNS, instead="every pool keeps its own algorithm")
     domains: tuple[str, ...] = field(ListOf(Text(DOMAIN), most=33, unique=True), "Its names.")
     origin_pools_weights: tuple[OriginPoolWithWeight, ...] = field(
         ListOf(Nested(OriginPoolWithWeight)), "Pools with their shares.")
@@ -51,7 +57,8 @@ class UdpLoadbalancerSpec:
     advertise_on_public_default_vip: bool = field(
         Presence(), "Offered on the public address of regional edges.", group="advertise_choice")
     advertise_on_public: AdvertisePublic | None = field(
-        Nested(AdvertisePublic), "Offered on a public address of one's own.", group="advertise_choice", state=WARNS)
+        Nested(AdvertisePublic), "Offered on a public address of one's own.", group="advertise_choice",
+        state=state_of(AdvertisePolicySpec, "public_ip"))
     advertise_custom: AdvertiseCustom | None = field(
         Nested(AdvertiseCustom), "Offered in some places.", group="advertise_choice")
     do_not_advertise: bool = field(Presence(), "Offered nowhere.", group="advertise_choice")

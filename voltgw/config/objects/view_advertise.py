@@ -8,9 +8,12 @@ from typing import ClassVar
 from voltgw.config.compound import Anything, ListOf, MapOf, refs
 from voltgw.config.formats import IPV4, IPV6
 from voltgw.config.names import Reference
+from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
+from voltgw.config.objects.route import RouteDestination
+from voltgw.config.objects.where import NetworkSiteRefSelector
 from voltgw.config.ranges import Ports
 from voltgw.config.reader import WARNS
-from voltgw.config.schema import Nested, field, message
+from voltgw.config.schema import Nested, field, message, state_of
 from voltgw.config.types import Choice, Number, Presence, Text
 from voltgw.config.values import FrozenMap, Range, Ref
 
@@ -25,6 +28,14 @@ class SiteNetwork(Enum):
     OUTSIDE_WITH_INTERNET_VIP = "SITE_NETWORK_OUTSIDE_WITH_INTERNET_VIP"
     INSIDE_AND_OUTSIDE_WITH_INTERNET_VIP = "SITE_NETWORK_INSIDE_AND_OUTSIDE_WITH_INTERNET_VIP"
     IP_FABRIC = "SITE_NETWORK_IP_FABRIC"
+
+
+def _networks() -> Choice[SiteNetwork]:
+    """The choice of a network; of those that are not acted on, none is opened to others instead."""
+    not_yet = (SiteNetwork.SERVICE, SiteNetwork.IP_FABRIC, SiteNetwork.OUTSIDE_WITH_INTERNET_VIP,
+               SiteNetwork.INSIDE_AND_OUTSIDE_WITH_INTERNET_VIP)
+    return Choice(SiteNetwork, dict.fromkeys(not_yet, WARNS), numbers=False,
+                  instead="only the site's own inside and outside networks serve")
 
 
 @message
@@ -42,7 +53,7 @@ class WhereSite:
 
     SINCE: ClassVar = ""
 
-    network: SiteNetwork = field(Choice(SiteNetwork, numbers=False), "On which of its networks.")
+    network: SiteNetwork = field(_networks(), "On which of its networks.")
     site: Ref | None = field(Reference("site"), "The site.")
     ip: str | None = field(Text(IPV4), "The address.", absent="the site's VIP or its interface's address")
     ipv6: str | None = field(Text(IPV6), "The IPv6 address.")
@@ -54,7 +65,7 @@ class WhereVirtualSite:
 
     SINCE: ClassVar = ""
 
-    network: SiteNetwork = field(Choice(SiteNetwork, numbers=False), "On which of their networks.")
+    network: SiteNetwork = field(_networks(), "On which of their networks.")
     virtual_site: Ref | None = field(Reference("virtual_site"), "The virtual site.")
 
 
@@ -64,7 +75,7 @@ class WhereVirtualSiteSpecifiedVIP:
 
     SINCE: ClassVar = ""
 
-    network: SiteNetwork = field(Choice(SiteNetwork, numbers=False), "On which of their networks.")
+    network: SiteNetwork = field(_networks(), "On which of their networks.")
     virtual_site: Ref | None = field(Reference("virtual_site"), "The virtual site.")
     ip: str | None = field(Text(IPV4), "The address.")
     ipv6: str | None = field(Text(IPV6), "The IPv6 address.")
@@ -101,19 +112,27 @@ class WhereType:
 
     site: WhereSite | None = field(Nested(WhereSite), "One site.", group="choice")
     virtual_site: WhereVirtualSite | None = field(
-        Nested(WhereVirtualSite), "All sites of a virtual site.", group="choice", state=WARNS)
+        Nested(WhereVirtualSite), "All sites of a virtual site.", group="choice",
+        state=state_of(NetworkSiteRefSelector, "virtual_site"))
     virtual_site_with_vip: WhereVirtualSiteSpecifiedVIP | None = field(
-        Nested(WhereVirtualSiteSpecifiedVIP), "The same, with one address.", group="choice", state=WARNS)
+        Nested(WhereVirtualSiteSpecifiedVIP), "The same, with one address.", group="choice",
+        state=state_of(NetworkSiteRefSelector, "virtual_site"))
     virtual_network: WhereVirtualNetwork | None = field(
-        Nested(WhereVirtualNetwork), "Every site where a network is present.", group="choice", state=WARNS)
+        Nested(WhereVirtualNetwork), "Every site where a network is present.", group="choice",
+        state=state_of(NetworkSiteRefSelector, "virtual_network"))
     vk8s_service: WhereVK8SService | None = field(
-        Nested(WhereVK8SService), "The network of virtual Kubernetes services.", group="choice", state=WARNS)
+        Nested(WhereVK8SService), "The network of virtual Kubernetes services.", group="choice",
+        state=WARNS, instead="it is not offered there")
     advertise_on_public: AdvertisePublic | None = field(
-        Nested(AdvertisePublic), "A public address of one's own.", group="choice", state=WARNS)
-    site_segment: object = field(Anything(), "A segment on a site.", group="choice", state=WARNS)
-    virtual_site_segment: object = field(Anything(), "A segment on a virtual site.", group="choice", state=WARNS)
-    cloud_edge_segment: object = field(Anything(), "A segment at a cloud's edge.", group="choice", state=WARNS)
-    segment: object = field(Anything(), "A segment.", group="choice", state=WARNS)
+        Nested(AdvertisePublic), "A public address of one's own.", group="choice",
+        state=state_of(AdvertisePolicySpec, "public_ip"))
+    site_segment: object = field(
+        Anything(), "A segment on a site.", group="choice", state=WARNS, instead="it is not offered there")
+    virtual_site_segment: object = field(
+        Anything(), "A segment on a virtual site.", group="choice", state=WARNS, instead="it is not offered there")
+    cloud_edge_segment: object = field(
+        Anything(), "A segment at a cloud's edge.", group="choice", state=WARNS, instead="it is not offered there")
+    segment: object = field(Anything(), "A segment.", group="choice", state=WARNS, instead="it is not offered there")
     port: int | None = field(Number(1, 65535), "The port there.", group="port_choice")
     use_default_port: bool = field(Presence(), "The load balancer's own port.", group="port_choice", absent="this")
     port_ranges: tuple[Range, ...] = field(Ports(), "The ports there.", group="port_choice")
@@ -138,9 +157,11 @@ class OriginPoolWithWeight:
     cluster: Ref | None = field(Reference("cluster"), "A cluster.", group="pool_choice")
     weight: int | None = field(Number(most=65535), "Its share: weight / sum of weights; 0 gets nothing.")
     priority: int | None = field(
-        Number(most=32), "1 is active, higher numbers stand by in order, 0 comes last.")
+        Number(most=32), "1 is active, higher numbers stand by in order, 0 comes last.",
+        state=state_of(RouteDestination, "priority"))
     endpoint_subsets: FrozenMap[str, str] = field(
-        MapOf(Text(), Text(), most=16), "Labels that the origin server must carry.", state=WARNS)
+        MapOf(Text(), Text(), most=16), "Labels that the origin server must carry.",
+        state=state_of(RouteDestination, "endpoint_subsets"))
 
 
 @message

@@ -8,7 +8,7 @@ from voltgw.config.compound import ListOf, MapOf
 from voltgw.config.formats import EDITED_HEADER, HOSTPORT, HTTP_PATH
 from voltgw.config.names import Reference
 from voltgw.config.objects.headers import CookieValueOption, HeaderManipulationOptionType, SetCookieValueOption
-from voltgw.config.objects.policies import BufferConfigType, CorsPolicy, CsrfPolicy, RetryPolicyType
+from voltgw.config.objects.policies import BufferConfigType, CorsPolicy, CsrfPolicy, RetryPolicyType, WafType
 from voltgw.config.objects.route import (
     BotDefenseJavascriptInjectionType,
     FractionalPercent,
@@ -19,15 +19,18 @@ from voltgw.config.objects.route import (
     PortMatcherType,
     QueryParamsSimpleRoute,
     RegexMatchRewrite,
+    RouteDestinationList,
     RouteDirectResponse,
+    RouteExtension,
     RouteRedirect,
+    RouteType,
     RoutingPriority,
+    SpdyConfigType,
     WebsocketConfigType,
 )
 from voltgw.config.objects.view_advertise import OriginPoolWithWeight
 from voltgw.config.quantities import Duration
-from voltgw.config.reader import REFUSES, WARNS
-from voltgw.config.schema import Nested, field, message
+from voltgw.config.schema import Nested, field, message, state_of, states_of
 from voltgw.config.types import Choice, Flag, Presence, Text
 from voltgw.config.values import FrozenMap, Ref
 
@@ -80,37 +83,44 @@ class RouteSimpleAdvancedOptions:
     prefix_rewrite: str | None = field(
         Text(HTTP_PATH, most=256), "Replace the matched prefix or path by this.", group="rewrite_choice")
     regex_rewrite: RegexMatchRewrite | None = field(
-        Nested(RegexMatchRewrite), "Replace by pattern.", group="rewrite_choice", state=WARNS)
+        Nested(RegexMatchRewrite), "Replace by pattern.", group="rewrite_choice",
+        state=state_of(RouteDestinationList, "regex_rewrite"))
     disable_prefix_rewrite: bool = field(Presence(), "Leave the path.", group="rewrite_choice", absent="this")
     timeout_s: float | None = field(
         Duration("ms", 0, 1800000), "Longest time for the whole answer, retries included.", absent="none")
     retry_policy: RetryPolicyType | None = field(
-        Nested(RetryPolicyType), "Retries.", group="retry_policy_choice", state=WARNS)
+        Nested(RetryPolicyType), "Retries.", group="retry_policy_choice",
+        state=state_of(RouteDestinationList, "retry_policy"))
     default_retry_policy: bool = field(Presence(), "The usual retries.", group="retry_policy_choice", absent="this")
     no_retry_policy: bool = field(Presence(), "No retries.", group="retry_policy_choice")
     mirror_policy: ViewMirrorPolicyType | None = field(
-        Nested(ViewMirrorPolicyType), "Copies to another pool.", group="mirroring_choice", state=WARNS)
+        Nested(ViewMirrorPolicyType), "Copies to another pool.", group="mirroring_choice",
+        state=state_of(RouteDestinationList, "mirror_policy"))
     disable_mirroring: bool = field(Presence(), "No copies.", group="mirroring_choice", absent="this")
     web_socket_config: WebsocketConfigType | None = field(
         Nested(WebsocketConfigType), "WebSocket upgrades.", group="websocket_choice")
     disable_web_socket_config: bool = field(Presence(), "No WebSocket upgrades.", group="websocket_choice", absent="this")
-    enable_spdy: bool = field(Presence(), "SPDY/3.1 upgrades.", group="spdy_choice", state=WARNS)
+    enable_spdy: bool = field(
+        Presence(), "SPDY/3.1 upgrades.", group="spdy_choice", state=state_of(SpdyConfigType, "use_spdy"))
     disable_spdy: bool = field(Presence(), "No SPDY/3.1 upgrades.", group="spdy_choice", absent="this")
     specific_hash_policy: HashPolicyListType | None = field(
-        Nested(HashPolicyListType), "Inputs of the hash for this route.", group="hash_policy_choice", state=WARNS)
+        Nested(HashPolicyListType), "Inputs of the hash for this route.", group="hash_policy_choice",
+        state=state_of(RouteDestinationList, "hash_policy"))
     common_hash_policy: bool = field(
         Presence(), "The load balancer's inputs of the hash.", group="hash_policy_choice", absent="this")
     buffer_policy: BufferConfigType | None = field(
-        Nested(BufferConfigType), "Read whole requests first.", group="buffer_choice", state=WARNS)
+        Nested(BufferConfigType), "Read whole requests first.", group="buffer_choice",
+        state=state_of(RouteDestinationList, "buffer_policy"))
     common_buffering: bool = field(Presence(), "As the load balancer says.", group="buffer_choice", absent="this")
     retract_cluster: bool = field(
         Presence(), "A pool without a healthy origin server leaves the weighted choice.", group="cluster_retract_choice")
     do_not_retract_cluster: bool = field(
         Presence(), "It stays, and its share of the requests fails.", group="cluster_retract_choice", absent="this")
     priority: RoutingPriority = field(
-        Choice(RoutingPriority, {RoutingPriority.HIGH: WARNS}), "Which connections and circuit breaker it uses.")
+        Choice(RoutingPriority, states_of(RouteDestinationList, "priority")), "Which connections and circuit breaker it uses.")
     endpoint_subsets: FrozenMap[str, str] = field(
-        MapOf(Text(), Text(), most=16), "Labels that every chosen origin server must carry.", state=WARNS)
+        MapOf(Text(), Text(), most=16), "Labels that every chosen origin server must carry.",
+        state=state_of(RouteDestinationList, "endpoint_subsets"))
     request_headers_to_add: tuple[HeaderManipulationOptionType, ...] = field(
         header_edits(), "Applied before the load balancer's.")
     request_headers_to_remove: tuple[str, ...] = field(header_names(), "Names; applied before the load balancer's.")
@@ -118,29 +128,39 @@ class RouteSimpleAdvancedOptions:
         header_edits(), "Applied before the load balancer's.")
     response_headers_to_remove: tuple[str, ...] = field(header_names(), "Names; applied before the load balancer's.")
     request_cookies_to_add: tuple[CookieValueOption, ...] = field(
-        ListOf(Nested(CookieValueOption), most=32, unique=True), "Cookies to add.", state=WARNS)
-    request_cookies_to_remove: tuple[str, ...] = field(cookie_names(), "Names.", state=WARNS)
+        ListOf(Nested(CookieValueOption), most=32, unique=True), "Cookies to add.",
+        state=state_of(RouteType, "request_cookies_to_add"))
+    request_cookies_to_remove: tuple[str, ...] = field(
+        cookie_names(), "Names.", state=state_of(RouteType, "request_cookies_to_remove"))
     response_cookies_to_add: tuple[SetCookieValueOption, ...] = field(
-        ListOf(Nested(SetCookieValueOption), most=32, unique=True), "Cookies to add.", state=WARNS)
-    response_cookies_to_remove: tuple[str, ...] = field(cookie_names(), "Names.", state=WARNS)
-    cors_policy: CorsPolicy | None = field(Nested(CorsPolicy), "CORS of this route.", state=WARNS)
+        ListOf(Nested(SetCookieValueOption), most=32, unique=True), "Cookies to add.",
+        state=state_of(RouteType, "response_cookies_to_add"))
+    response_cookies_to_remove: tuple[str, ...] = field(
+        cookie_names(), "Names.", state=state_of(RouteType, "response_cookies_to_remove"))
+    cors_policy: CorsPolicy | None = field(
+        Nested(CorsPolicy), "CORS of this route.", state=state_of(RouteDestinationList, "cors_policy"))
     csrf_policy: CsrfPolicy | None = field(Nested(CsrfPolicy), "CSRF of this route.")
     app_firewall: Ref | None = field(
-        Reference("app_firewall"), "This web application firewall looks.", group="waf_choice", state=REFUSES)
+        Reference("app_firewall"), "This web application firewall looks.", group="waf_choice",
+        state=state_of(WafType, "app_firewall"))
     disable_waf: bool = field(Presence(), "None looks.", group="waf_choice")
     inherited_waf: bool = field(Presence(), "The load balancer's looks.", group="waf_choice", absent="this")
-    waf: Ref | None = field(Reference("waf"), "This one looks (2020).", group="waf_choice", state=REFUSES)
-    waf_rule: Ref | None = field(Reference("waf_rules"), "This one looks (2020).", group="waf_choice", state=REFUSES)
+    waf: Ref | None = field(
+        Reference("waf"), "This one looks (2020).", group="waf_choice", state=state_of(WafType, "waf"))
+    waf_rule: Ref | None = field(
+        Reference("waf_rules"), "This one looks (2020).", group="waf_choice", state=state_of(WafType, "waf_rules"))
     inherited_waf_exclusion: bool = field(
         Presence(), "The load balancer's WAF exclusions.", group="waf_exclusion_choice", absent="this")
     waf_exclusion_policy: Ref | None = field(
-        Reference("waf_exclusion_policy"), "WAF exclusions of this route.", group="waf_exclusion_choice", state=WARNS)
+        Reference("waf_exclusion_policy"), "WAF exclusions of this route.", group="waf_exclusion_choice",
+        state=state_of(RouteType, "waf_exclusion_policy"))
     disable_location_add: bool = field(Flag(), "No x-volterra-location here.")
     inherited_bot_defense_javascript_injection: bool = field(
         Presence(), "The load balancer's bot defence.", group="bot_defense_javascript_injection_choice", absent="this")
     bot_defense_javascript_injection: BotDefenseJavascriptInjectionType | None = field(
         Nested(BotDefenseJavascriptInjectionType), "Bot defence of this route.",
-        group="bot_defense_javascript_injection_choice", state=REFUSES)
+        group="bot_defense_javascript_injection_choice",
+        state=state_of(RouteType, "bot_defense_javascript_injection"))
 
 
 @message
@@ -212,3 +232,5 @@ class ViewRouteType:
         Nested(DirectResponseRouteType), "Answer at once.", group="choice")
     custom_route_object: CustomRouteObjectType | None = field(
         Nested(CustomRouteObjectType), "The rules of a route object.", group="choice")
+    voltgw: RouteExtension | None = field(
+        Nested(RouteExtension), "What voltgw adds to it; not to the rules of a route object.", since="voltgw")

@@ -8,9 +8,16 @@ from voltgw.config.compound import ListOf, refs
 from voltgw.config.contents import Content
 from voltgw.config.formats import HOSTNAME
 from voltgw.config.names import Reference
-from voltgw.config.objects.tls import CIPHERS, MAX_URL, TlsCertificateType, TlsProtocol, XfccElement
-from voltgw.config.reader import REFUSES
-from voltgw.config.schema import Nested, field, message
+from voltgw.config.objects.tls import (
+    CIPHERS,
+    MAX_URL,
+    CertificateParamsType,
+    DownstreamTlsParamsType,
+    TlsCertificateType,
+    TlsProtocol,
+    XfccElement,
+)
+from voltgw.config.schema import Nested, field, message, state_of
 from voltgw.config.types import Choice, Flag, Number, Presence, Text
 from voltgw.config.values import Ref
 
@@ -75,7 +82,8 @@ class ViewDownstreamTlsParams:
     tls_config: TlsConfig | None = field(Nested(TlsConfig), "How strict it is.")
     no_mtls: bool = field(Presence(), "Clients show no certificate.", group="mtls_choice", absent="this")
     use_mtls: DownstreamTlsValidationContext | None = field(
-        Nested(DownstreamTlsValidationContext), "Clients show a certificate.", group="mtls_choice", state=REFUSES)
+        Nested(DownstreamTlsValidationContext), "Clients show a certificate.", group="mtls_choice",
+        state=state_of(DownstreamTlsParamsType, "client_certificate_required"))
 
 
 @message
@@ -88,7 +96,8 @@ class ViewDownstreamTlsCertParams:
     tls_config: TlsConfig | None = field(Nested(TlsConfig), "How strict it is.")
     no_mtls: bool = field(Presence(), "Clients show no certificate.", group="mtls_choice", absent="this")
     use_mtls: DownstreamTlsValidationContext | None = field(
-        Nested(DownstreamTlsValidationContext), "Clients show a certificate.", group="mtls_choice", state=REFUSES)
+        Nested(DownstreamTlsValidationContext), "Clients show a certificate.", group="mtls_choice",
+        state=state_of(CertificateParamsType, "client_certificate_required"))
 
 
 @message

@@ -16,7 +16,7 @@ from voltgw.config.objects.challenges import (
     PolicyBasedChallenge,
     TemporaryUserBlockingType,
 )
-from voltgw.config.objects.extensions import HostExtension
+from voltgw.config.objects.extensions import CompressionExtension, HostExtension
 from voltgw.config.objects.headers import (
     CookieManipulationOptionType,
     CookieValueOption,
@@ -35,7 +35,7 @@ from voltgw.config.objects.policies import (
 from voltgw.config.objects.tls import CertificateParamsType, DownstreamTlsParamsType, TLSCoalescingOptions
 from voltgw.config.objects.where import VirtualNetworkType
 from voltgw.config.quantities import Duration, Size
-from voltgw.config.reader import REFUSES, UNSUPPORTED, WARNS
+from voltgw.config.reader import REFUSES, UNSUPPORTED, WARNS, State
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Choice, Flag, Number, Presence, Text
 from voltgw.config.units import show_seconds
@@ -73,6 +73,11 @@ class ProxyType(Enum):
 SERVED = (ProxyType.HTTP_PROXY, ProxyType.TCP_PROXY)
 
 
+def served(proxy: ProxyType) -> State:
+    """What voltgw does with what would be a virtual host of that kind."""
+    return State.ACTS if proxy in SERVED else State.WARNS
+
+
 @message
 class DynamicReverseProxyType:
     """Resolve the destination from the request itself instead of a cluster."""
@@ -95,6 +100,8 @@ class CompressionType:
         "text/plain, text/xml")
     disable_on_etag_header: bool = field(Flag(), "Leave responses with an ETag alone.")
     remove_accept_encoding_header: bool = field(Flag(), "Do not forward Accept-Encoding.")
+    voltgw: CompressionExtension | None = field(
+        Nested(CompressionExtension), "What voltgw adds to compression.", since="voltgw")
 
 
 @message
@@ -169,16 +176,13 @@ class VirtualHostSpec:
     request_headers_to_remove: tuple[str, ...] = field(_names(), "Names; applied after the route's own.")
     response_headers_to_remove: tuple[str, ...] = field(_names(), "Names; applied after the route's own.")
     request_cookies_to_add: tuple[CookieValueOption, ...] = field(
-        ListOf(Nested(CookieValueOption), most=32, unique=True), "Applied after the route's own.", since="+2025-06",
-        state=WARNS)
+        ListOf(Nested(CookieValueOption), most=32, unique=True), "Applied after the route's own.", since="+2025-06")
     request_cookies_to_remove: tuple[str, ...] = field(
-        ListOf(Text(least=1, most=256), most=32, unique=True), "Names.", since="+2025-06", state=WARNS)
+        ListOf(Text(least=1, most=256), most=32, unique=True), "Names.", since="+2025-06")
     response_cookies_to_add: tuple[SetCookieValueOption, ...] = field(
-        ListOf(Nested(SetCookieValueOption), most=32, unique=True), "Applied after the route's own.", since="+2025-06",
-        state=WARNS)
+        ListOf(Nested(SetCookieValueOption), most=32, unique=True), "Applied after the route's own.", since="+2025-06")
     response_cookies_to_remove: tuple[str, ...] = field(
-        ListOf(Text(least=1, most=256), most=32, unique=True), "Names; the whole Set-Cookie goes.", since="+2025-06",
-        state=WARNS)
+        ListOf(Text(least=1, most=256), most=32, unique=True), "Names; the whole Set-Cookie goes.", since="+2025-06")
     tls_parameters: DownstreamTlsParamsType | None = field(
         Nested(DownstreamTlsParamsType), "TLS towards clients, where the advertise policy has none.",
         group="tls_certificates_choice")
@@ -187,7 +191,7 @@ class VirtualHostSpec:
         group="tls_certificates_choice")
     buffer_policy: BufferConfigType | None = field(
         Nested(BufferConfigType), "Read whole requests before they are sent on; for all routes.", state=WARNS)
-    cors_policy: CorsPolicy | None = field(Nested(CorsPolicy), "CORS; for all routes.", state=WARNS)
+    cors_policy: CorsPolicy | None = field(Nested(CorsPolicy), "CORS; for all routes.")
     proxy: ProxyType = field(
         Choice(ProxyType, {kind: UNSUPPORTED for kind in ProxyType if kind not in SERVED}), "What kind of proxy serves it.",
         absent="HTTP_PROXY")
@@ -195,7 +199,7 @@ class VirtualHostSpec:
     dynamic_reverse_proxy: DynamicReverseProxyType | None = field(
         Nested(DynamicReverseProxyType), "Resolve the destination from the request.", state=WARNS)
     add_location: bool = field(Flag(), "Add the response header x-volterra-location with the site's name.", state=WARNS)
-    compression_params: CompressionType | None = field(Nested(CompressionType), "Compress responses.", state=WARNS)
+    compression_params: CompressionType | None = field(Nested(CompressionType), "Compress responses.")
     custom_errors: FrozenMap[int, bytes] = field(
         MapOf(Number(3, 599), Content(65536), most=16),
         "Bodies for errors that the gateway makes: key 3, 4, 5 = a class, 300 to 599 = one status, which wins.")

@@ -1,0 +1,117 @@
+"""A large configuration to measure with: hosts of four objects each, in one file or in one file for each host.
+
+Every host has a virtual host with two domains, a route object with three rules, a cluster and an endpoint; all share one
+listener. `Estate.change` edits one host, as an operator would.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+#: Objects that one host brings along.
+OBJECTS_PER_HOST: Final = 4
+LAYOUTS: Final = ("one", "many")
+
+_HEAD: Final = """\
+gateway:
+  admin: {{unix: {admin}}}
+  access_log: {{path: {log}, format: json}}
+{include}objects:
+- kind: advertise_policy
+  metadata: {{name: public}}
+  spec: {{address: 127.0.0.1, protocol: TCP, port: {port}}}
+"""
+_HOST: Final = """\
+{dash}kind: virtual_host
+{indent}metadata:
+{indent}  name: {name}
+{indent}  labels: {{ves.io/app_type: shop}}
+{indent}spec:
+{indent}  domains: [{domain}, "*.{domain}"]
+{indent}  proxy: HTTP_PROXY
+{indent}  advertise_policies: [{{name: public}}]
+{indent}  routes: [{{name: {name}}}]
+{indent}  request_headers_to_add:
+{indent}  - {{name: x-host, value: {name}, append: true}}
+{between}{dash}kind: route
+{indent}metadata: {{name: {name}}}
+{indent}spec:
+{indent}  routes:
+{indent}  - match: [{{path: {{path: /old}}}}]
+{indent}    route_redirect: {{path_redirect: /new, response_code: 302}}
+{indent}  - match: [{{path: {{prefix: /api/}}, http_method: GET}}]
+{indent}    route_destination: {{destinations: [{{cluster: [{{name: {name}}}], weight: 1}}], timeout: {timeout}}}
+{indent}  - route_destination: {{destinations: [{{cluster: [{{name: {name}}}], weight: 1}}]}}
+{between}{dash}kind: cluster
+{indent}metadata: {{name: {name}}}
+{indent}spec:
+{indent}  endpoints: [{{name: {name}}}]
+{indent}  loadbalancer_algorithm: ROUND_ROBIN
+{indent}  connection_timeout: {connect}
+{between}{dash}kind: endpoint
+{indent}metadata: {{name: {name}}}
+{indent}spec: {{ip: {address}, port: {origin}}}
+"""
+
+
+class Estate:
+    """`hosts` hosts below `directory`, in the `layout` "one" or "many"; `admin` is a unix socket's path."""
+
+    def __init__(self, directory: Path, hosts: int, layout: str, *, port: int, origin: int) -> None:
+        self.directory = directory
+        self.hosts = hosts
+        self.layout = layout
+        self.port = port
+        self.origin = origin
+        self.admin = directory / "admin.sock"
+        self.file = directory / "voltgw.yaml"
+
+    @property
+    def objects(self) -> int:
+        """How many objects there are, the listener's policy aside."""
+        return self.hosts * OBJECTS_PER_HOST
+
+    @staticmethod
+    def domain(number: int) -> str:
+        """The name that leads to host `number`."""
+        return f"host-{number}.example.com"
+
+    def write(self) -> None:
+        """Write all files."""
+        many = self.layout == "many"
+        head = _HEAD.format(admin=self.admin, log=self.directory / "access.log", port=self.port,
+                            include="include: [hosts/]\n" if many else "")
+        if not many:
+            self.file.write_text(head + "".join(self._host(number) for number in range(self.hosts)))
+            return
+        self.file.write_text(head)
+        folder = self.directory / "hosts"
+        folder.mkdir()
+        for number in range(self.hosts):
+            self._path(number).write_text(self._host(number))
+
+    def change(self, number: int, timeout: int = 5000, connect: int = 2000) -> None:
+        """Give one host's route another `timeout`, or its cluster another connection timeout, in ms."""
+        before, after = self._host(number), self._host(number, timeout, connect)
+        path = self._path(number)
+        text = path.read_text()
+        if before not in text:
+            raise ValueError(f"host {number} was changed before")
+        path.write_text(text.replace(before, after))
+
+    def restore(self, number: int, timeout: int = 5000, connect: int = 2000) -> None:
+        """Take a `change` with the same figures back."""
+        path = self._path(number)
+        path.write_text(path.read_text().replace(self._host(number, timeout, connect), self._host(number)))
+
+    def _path(self, number: int) -> Path:
+        return self.file if self.layout == "one" else self.directory / "hosts" / f"host-{number}.yaml"
+
+    def _host(self, number: int, timeout: int = 5000, connect: int = 2000) -> str:
+        items = self.layout == "one"
+        # 127/8 is all ours: every cluster has an endpoint of its own, behind one origin.
+        return _HOST.format(
+            name=f"host-{number}", domain=self.domain(number), timeout=timeout, connect=connect, origin=self.origin,
+            address=f"127.{1 + (number >> 14)}.{number >> 7 & 127}.{1 + (number & 127)}", dash="- " if items else "",
+            indent="  " if items else "", between="" if items else "---\n")

@@ -1,0 +1,46 @@
+"""How many connections this process can hold."""
+
+from __future__ import annotations
+
+import resource
+from types import SimpleNamespace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from voltgw.app import limits
+from voltgw.app.limits import MOST_FDS, most_clients, raise_open_files
+
+
+class RaiseTests(SynchronousTestCase):
+    def raised(self, soft: int, hard: int) -> tuple[int, list[tuple[int, int]]]:
+        """The limit that holds in the end, and what the kernel was asked for."""
+        asked: list[tuple[int, int]] = []
+        self.patch(limits, "resource", SimpleNamespace(
+            RLIMIT_NOFILE=resource.RLIMIT_NOFILE, RLIM_INFINITY=resource.RLIM_INFINITY,
+            getrlimit=lambda which: (soft, hard), setrlimit=lambda which, limit: asked.append(limit)))
+        return raise_open_files(), asked
+
+    def test_to_the_hard_limit(self) -> None:
+        """The soft limit becomes the hard one, which stays."""
+        self.assertEqual(self.raised(1024, 524_288), (524_288, [(524_288, 524_288)]))
+
+    def test_it_is_there_already(self) -> None:
+        """The kernel is not asked for what holds."""
+        self.assertEqual(self.raised(4096, 4096), (4096, []))
+
+    def test_absurd_limits(self) -> None:
+        """Container runtimes set a thousand million, or none at all: we take no more than `MOST_FDS` of it."""
+        infinity = resource.RLIM_INFINITY
+        self.assertEqual(self.raised(1024, 1 << 30), (MOST_FDS, [(MOST_FDS, 1 << 30)]))
+        self.assertEqual(self.raised(1024, infinity), (MOST_FDS, [(MOST_FDS, infinity)]))
+        self.assertEqual(self.raised(infinity, infinity), (MOST_FDS, []))
+
+
+class ClientsTests(SynchronousTestCase):
+    def test_half_of_what_is_not_reserved(self) -> None:
+        """Each client may need a second descriptor, for its endpoint."""
+        self.assertEqual([most_clients(files) for files in (4096, 65_536)], [1792, 32_512])
+
+    def test_hardly_any_descriptors(self) -> None:
+        """With few descriptors half of them are reserved, and one client is always let in."""
+        self.assertEqual([most_clients(files) for files in (1024, 256, 2)], [256, 64, 1])

@@ -1,0 +1,330 @@
+"""Says what becomes of a request and why: every decision in its order, with its reason and the place in the file.
+
+It asks the same tables as the data plane, and lets the data plane itself show what an endpoint would get
+(`voltgw.app.rehearsal`). Nothing that serves is changed: no counter, no turn of a scheduler.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from voltgw.app.find import find_listener, of_host
+from voltgw.app.policies import of_forwarding, retries, timeouts
+from voltgw.app.rehearsal import Head, Performance, Ran, rehearse
+from voltgw.cluster.plan import build_cluster
+from voltgw.cluster.snapshot import EndpointSet
+from voltgw.config.units import show_seconds
+from voltgw.control.view import why
+from voltgw.errors import BadRequest
+from voltgw.observe.decisions import plain_reason
+from voltgw.observe.redact import HIDDEN, secret_name
+from voltgw.proxy.pool import Pool
+from voltgw.proxy.replies import DETAILS
+from voltgw.registry import Registry
+from voltgw.routing.explain import explain_route
+from voltgw.routing.split import shares
+from voltgw.values.reason import Reason
+from voltgw.wire.http1 import parse_request
+
+if TYPE_CHECKING:
+    from voltgw.app.build import ListenerPlan, Runtime
+    from voltgw.app.question import Question
+    from voltgw.cluster.cluster import Cluster
+    from voltgw.cluster.endpoint import Endpoint
+    from voltgw.routing.route import Route, VirtualHost
+    from voltgw.routing.split import Destination
+    from voltgw.values.head import RequestHead
+
+#: Endpoints of one cluster that are listed one by one.
+MOST_ENDPOINTS: Final = 50
+
+
+@dataclass(slots=True)
+class Explanation:
+    """What becomes of one request: the decisions in their order, and what came out in single values.
+
+    `outcome` is ``forwarded``, ``answered`` (by the gateway), ``relayed`` or ``no listener``. `shares` says which part of
+    such requests each cluster gets. `status` is the gateway's own answer's; `sent` what the endpoint gets and `told` what
+    the client gets (for a plain 200 of the endpoint's, if it is not an own answer).
+    """
+
+    outcome: str
+    decisions: list[Reason] = field(default_factory=list)
+    listener: str = ""
+    virtual_host: str = ""
+    route: str = ""
+    shares: dict[str, float] = field(default_factory=dict)
+    status: int | None = None
+    flag: str = ""
+    sent: Head | None = None
+    told: Head | None = None
+    body: bytes = b""
+
+    @property
+    def cluster(self) -> str:
+        """The cluster that gets all such requests, "" if there is none."""
+        return next((name for name, share in self.shares.items() if share > 0.999999), "")
+
+    @property
+    def target(self) -> str | None:
+        """Path and query as the endpoint gets them."""
+        return None if self.sent is None else self.sent.start.split(" ")[1]
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as plain data, for JSON."""
+        return {
+            "outcome": self.outcome, "listener": self.listener or None, "virtual_host": self.virtual_host or None,
+            "route": self.route or None, "cluster": self.cluster or None,
+            "shares": {name: round(share, 6) for name, share in self.shares.items()}, "status": self.status,
+            "flag": self.flag or None, "target": self.target,
+            "sent": None if self.sent is None else _plain_head(self.sent),
+            "told": None if self.told is None else _plain_head(self.told),
+            "decisions": [plain_reason(reason) for reason in self.decisions],
+        }
+
+
+class Explainer:
+    """Answers questions about one runtime.
+
+    `live` tells that it serves, so that what is known of its endpoints is true at this moment; else nobody was asked.
+    """
+
+    def __init__(
+        self, runtime: Runtime, *, live: bool = False, registry: Registry | None = None,
+        wall: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.runtime = runtime
+        self._live = live
+        self._registry = Registry() if registry is None else registry
+        self._wall = wall
+
+    def explain(self, question: Question) -> Explanation:
+        """What becomes of `question`."""
+        head: RequestHead | None = None
+        refused: BadRequest | None = None
+        if question.head:
+            try:
+                head = parse_request(question.head, question.head.find(b"\r\n\r\n"))
+            except BadRequest as error:
+                refused = error
+        plan, of_listener = find_listener(self.runtime, question, head)
+        if plan is None:
+            return Explanation("no listener", [of_listener])
+        result = Explanation("answered", [of_listener], str(plan.key))
+        if not question.head:
+            self._connection(result, plan)
+        elif head is None:
+            assert refused is not None          # one of the two is set
+            result.decisions.append(Reason("request", f"refused {refused.answer}", str(refused)))
+            self._rehearse(result, question, plan, None, None, None)
+        else:
+            self._request(result, question, plan, head)
+        return result
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+
+    def _request(self, result: Explanation, question: Question, plan: ListenerPlan, head: RequestHead) -> None:
+        table = plan.table
+        assert table is not None                # listeners of HTTP have one
+        if head.target != head.forward or head.underscored or head.connection:
+            result.decisions.append(_of_head(head))
+        host, reason = of_host(table, head, plan.port)
+        result.decisions.append(reason)
+        if host is None:
+            self._rehearse(result, question, plan, None, None, None)
+            return
+        result.virtual_host = f"{host.namespace}/{host.name}"
+        reason, route = explain_route(host, head, plan.port)
+        action = None
+        if reason.steps and reason.steps[-1].about == "action":
+            action = reason.steps[-1]
+            reason = dataclasses.replace(reason, steps=reason.steps[:-1])
+        result.decisions.append(reason)
+        if route is None:
+            self._rehearse(result, question, plan, host, None, None)
+            return
+        result.route = route.name
+        if action is not None:
+            result.decisions.append(self._with_endpoints(action, route))
+        for destination, share in shares(route.destinations, route.retract) if route.destinations else ():
+            name = destination.cluster_name
+            result.shares[name] = result.shares.get(name, 0.0) + share
+        result.decisions += of_forwarding(route, head)
+        first = self._rehearse(result, question, plan, host, route, self._sticky(result, route, head) or _likeliest(route))
+        if result.outcome == "forwarded":
+            cluster = None if first.endpoint is None else self.runtime.clusters.get(first.endpoint.cluster)
+            result.decisions += [timeouts(route, cluster), retries(route, cluster, head)]
+
+    def _rehearse(
+        self, result: Explanation, question: Question, plan: ListenerPlan, host: VirtualHost | None, route: Route | None,
+        destination: Destination | None,
+    ) -> Performance:
+        """Let the data plane show it, and tell what was seen."""
+        stand_ins = {} if destination is None or destination.cluster is None else {
+            destination.cluster_name: self._stand_in(destination.cluster_name)}
+        seen = rehearse(question, plan, host, route, destination, stand_ins, self._wall)
+        exchange = seen.exchange
+        if route is not None:
+            if route.filters:
+                steps = tuple(Reason(each.name, "", each.text, each.place) for each in route.filters)
+                result.decisions.append(Reason("filters", str(len(steps)), "what the route and its host ask for", None, steps))
+            result.decisions += _filters("request filters", seen.request_filters, "before the request goes on")
+        if seen.problem:
+            result.decisions.append(Reason("outcome", "unknown", seen.problem))
+        if seen.waited_s:
+            result.decisions.append(Reason("wait", show_seconds(seen.waited_s), "so long a filter holds the request back"))
+        if exchange is not None and exchange.hash_key is not None:
+            result.decisions.append(Reason("hash key", f"{exchange.hash_key:#x}", "the route's hash policy gave it"))
+        if seen.sent is not None:
+            result.outcome = "forwarded"
+            result.sent = seen.sent
+            to = "" if destination is None else f"to an endpoint of {destination.cluster_name}"
+            if route is not None and route.auto_host_rewrite and seen.endpoint is not None:
+                to += f", whose name Host is: here {seen.endpoint.key}"
+            result.decisions.append(_head_reason("request sent", seen.sent, to))
+        if seen.told is not None:
+            result.told, result.body = seen.told, seen.body
+            if seen.own:
+                result.status = seen.status
+                result.flag = exchange.flag if exchange is not None else ""
+                detail = exchange.detail.replace("_", " ") if exchange is not None else ""
+                detail = f"flag {result.flag}: {DETAILS.get(result.flag, detail)}" if result.flag else detail
+                result.decisions.append(_head_reason("answer", seen.told, detail))
+            else:
+                result.decisions += _filters("response filters", seen.response_filters, "on a plain 200 of the endpoint")
+                result.decisions.append(_head_reason("answer", seen.told, "if the endpoint answers 200 without a field"))
+        return seen
+
+    def _sticky(self, result: Explanation, route: Route, head: RequestHead) -> Destination | None:
+        """The destination that this user keeps; None where every request is drawn anew."""
+        if route.sticky is None:
+            return None
+        reason = route.sticky.why(head)
+        if not any(step.about == reason.about for each in result.decisions for step in each.steps):
+            result.decisions.append(reason)
+        chosen = next((each for each in route.destinations if each.place == reason.place
+                       and reason.outcome == f"cluster {each.cluster_name}"), None)
+        if chosen is not None:
+            result.shares = {name: float(name == chosen.cluster_name) for name in result.shares}
+        return chosen
+
+    # -- connections ---------------------------------------------------------------------------------------------------
+
+    def _connection(self, result: Explanation, plan: ListenerPlan) -> None:
+        host = plan.hosts[0]
+        route = host.routes[0]
+        result.outcome = "relayed"
+        result.virtual_host, result.route = f"{host.namespace}/{host.name}", route.name
+        result.decisions += [
+            Reason("virtual host", result.virtual_host, "the only one of this listener", host.place),
+            Reason("route", route.name, "connections go by the first rule, whatever its conditions are", route.place)]
+        steps = tuple(_share(destination, share) for destination, share in shares(route.destinations, route.retract))
+        action = Reason("action", "relay", "", route.place, steps)
+        result.decisions.append(self._with_endpoints(action, route))
+        for destination, share in shares(route.destinations, route.retract):
+            result.shares[destination.cluster_name] = result.shares.get(destination.cluster_name, 0.0) + share
+        chosen = _likeliest(route)
+        cluster = None if chosen is None else self.runtime.clusters.get(chosen.cluster_name)
+        result.decisions += [timeouts(route, cluster), retries(route, cluster, None)]
+
+    # -- clusters ------------------------------------------------------------------------------------------------------
+
+    def _with_endpoints(self, action: Reason, route: Route) -> Reason:
+        """The action with the candidates below each cluster that it may go to."""
+        steps: list[Reason] = []
+        named = {f"cluster {each.cluster_name}" for each in route.destinations}
+        for step in action.steps:
+            if step.about in named:
+                cluster = self.runtime.clusters.get(step.about.partition(" ")[2])
+                if cluster is not None:
+                    step = dataclasses.replace(step, steps=(*step.steps, *self._endpoints(cluster)))
+            steps.append(step)
+        return dataclasses.replace(action, steps=tuple(steps))
+
+    def _endpoints(self, cluster: Cluster) -> list[Reason]:
+        """Who may be picked, with which probability, and why the others may not."""
+        total = sum(each.weight for each in cluster.endpoints if each.ready)
+        listed = [self._endpoint(each, total) for each in cluster.endpoints[:MOST_ENDPOINTS]]
+        left = len(cluster.endpoints) - len(listed)
+        if left:
+            listed.append(Reason("endpoints", f"{left} more", "not listed here"))
+        if not cluster.endpoints:
+            listed.append(Reason("endpoints", "none", "the cluster has no member"))
+        return listed
+
+    def _endpoint(self, endpoint: Endpoint, total: int) -> Reason:
+        share = endpoint.weight / total if endpoint.ready and total else 0.0
+        said = why(endpoint) if self._live else endpoint.reason
+        if endpoint.weight <= 0 and not self._live:
+            said = "its weight is 0"
+        weight = f"weight {endpoint.weight}, " if endpoint.weight > 1 else ""
+        name = f" ({endpoint.hostname})" if self._live and endpoint.hostname else ""
+        return Reason(f"endpoint {endpoint.key}{name}", f"{share:.1%}", f"{weight}{said}")
+
+    def _stand_in(self, name: str) -> Cluster:
+        """A cluster like the one of this name, with endpoints that only look like its own."""
+        real = self.runtime.clusters[name]
+        other = build_cluster(self.runtime.plans[name], lambda key: Pool(), Random(0), self._registry)
+        other.install(EndpointSet(1, tuple(
+            dataclasses.replace(each.state, ready=each.ready, reason=each.reason) for each in real.endpoints)))
+        return other
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+def _likeliest(route: Route) -> Destination | None:
+    """The destination that gets most of the requests, None where the route answers."""
+    if not route.destinations:
+        return None
+    return max(shares(route.destinations, route.retract), key=lambda each: each[1])[0]
+
+
+def _share(destination: Destination, share: float) -> Reason:
+    said = f"weight {destination.weight}" if destination.weight > 1 else ""
+    return Reason(f"cluster {destination.cluster_name}", f"{share:.1%}", said, destination.place)
+
+
+def _of_head(head: RequestHead) -> Reason:
+    """What the codec made of the head, where it is not what was written."""
+    steps: list[Reason] = []
+    if head.target != head.forward:
+        steps.append(Reason("target", _text(head.forward),
+                            f"the normal form of {_text(head.target)}: it is matched and sent on"))
+    steps += [Reason(f"field {_text(name)}", "set aside", "it belongs to this connection and is not sent on")
+              for name, _ in head.connection]
+    if head.underscored:
+        steps.append(Reason("fields", f"{head.underscored} dropped", "their names have a _, which origins may read as a -"))
+    return Reason("request", "as read", "", None, tuple(steps))
+
+
+def _filters(about: str, ran: list[Ran], when: str) -> list[Reason]:
+    if not ran:
+        return []
+    steps = tuple(Reason(each.name, each.outcome, "", None, tuple(Reason("", change) for change in each.changes))
+                  for each in ran)
+    return [Reason(about, str(len(ran)), when, None, steps)]
+
+
+def _head_reason(about: str, head: Head, why: str) -> Reason:
+    return Reason(about, head.start, why, None,
+                  tuple(Reason(f"{name}:", _value(name, value)) for name, value in head.fields))
+
+
+def _value(name: str, value: str) -> str:
+    if secret_name(name):
+        return HIDDEN
+    if name == "x-request-id":
+        return "(a new one for each request)"
+    return "(now)" if name == "date" else value
+
+
+def _plain_head(head: Head) -> Mapping[str, Any]:
+    return {"start": head.start, "fields": [[name, _value(name, value)] for name, value in head.fields]}
+
+
+def _text(data: bytes) -> str:
+    return data.decode("latin-1")

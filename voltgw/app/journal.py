@@ -1,0 +1,225 @@
+"""Remembers why past requests were answered as they were: all errors and a sample of the rest, within bounds.
+
+Exchanges come in batches beside the traffic (`voltgw.observe.access`, `voltgw.observe.feed`). What is kept are plain values
+without secrets: neither a connection, nor a route of a configuration that serves no more, is kept alive by a record.
+Errors and samples have a ring each, so that a flood of the one does not wash away the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.logger import Logger
+
+from voltgw.observe.decisions import plain_reason
+from voltgw.observe.lines import VERSIONS, Stamps, ended, text_of
+from voltgw.observe.redact import redact_path, redact_query
+from voltgw.observe.sampling import sampled
+from voltgw.proxy.replies import DETAILS
+from voltgw.values.address import where
+from voltgw.values.defaults import MAX_JOURNAL_BYTES, MAX_JOURNAL_RECORDS
+from voltgw.values.reason import Reason
+
+if TYPE_CHECKING:
+    from voltgw.values.exchange import Exchange
+
+#: The part of the requests that are no errors and are kept all the same.
+SHARE: Final = 0.01
+#: What a record takes besides its texts: the object, its slots, its place in ring and index (measured, rounded up).
+_RECORD_BYTES: Final = 900
+#: Longest text of one value that is kept.
+_MOST_TEXT: Final = 1024
+#: Working out why the rules decided as they did may take this part of the time, and so long at once (seconds).
+_WORK_SHARE: Final = 0.02
+_WORK_S: Final = 0.02
+
+ERROR: Final = "error"
+SAMPLE: Final = "sample"
+
+
+class _Record:
+    """What is kept of one exchange."""
+
+    __slots__ = ("attempts", "authority", "bytes_in", "bytes_out", "client", "cluster", "decisions", "detail", "endpoint",
+                 "flag", "generation", "host", "kind", "listener", "method", "minor", "request_id", "route", "size", "status",
+                 "target", "times", "tries", "upstream", "wall")
+
+    def __init__(self, exchange: Exchange, kind: str, wall: float, generation: int, decisions: str) -> None:
+        request, endpoint, route = exchange.request, exchange.endpoint, exchange.route
+        self.kind = kind
+        self.request_id = text_of(exchange.request_id)
+        self.wall = wall
+        self.generation = generation
+        self.listener = exchange.client.listener
+        self.client = exchange.client_address
+        self.method = _clip(text_of(request.method))
+        self.authority = _clip(text_of(exchange.original_authority))
+        target = redact_path(text_of(request.path))
+        if request.query is not None:
+            target = f"{target}?{redact_query(text_of(request.query))}"
+        self.target = _clip(target)
+        self.minor = request.minor
+        self.host = "" if route is None else f"{route.host.namespace}/{route.host.name}"
+        self.route = "" if route is None else route.name
+        self.cluster = "" if endpoint is None else endpoint.cluster
+        self.endpoint = "" if endpoint is None else where(endpoint.address, endpoint.port)
+        self.attempts = exchange.attempts
+        self.tries = tuple((str(who), _clip(str(what))) for who, what in exchange.tries or ())
+        self.status = exchange.response_code
+        self.upstream = exchange.response is not None
+        self.flag = exchange.flag
+        self.detail = exchange.detail
+        start = exchange.t_start
+        self.times = tuple(
+            round(moment - start, 6) if moment else None for moment in (
+                exchange.t_upstream_first_tx, exchange.t_upstream_first_rx, exchange.t_downstream_first, ended(exchange)))
+        self.bytes_in, self.bytes_out = exchange.bytes_in, exchange.bytes_out
+        self.decisions = decisions
+        self.size = _RECORD_BYTES + len(self.method) + len(self.authority) + len(self.target) + len(decisions) + sum(
+            150 + len(who) + len(what) for who, what in self.tries)
+
+    def plain(self) -> dict[str, Any]:
+        """All of it, with the decisions in words."""
+        sent, answered, told, over = self.times
+        by = "the endpoint" if self.upstream else "the gateway" if self.status else "nobody"
+        return {
+            "request_id": self.request_id, "kind": self.kind, "time": Stamps().exactly(self.wall),
+            "generation": self.generation, "listener": self.listener, "client": self.client, "method": self.method,
+            "authority": self.authority, "target": self.target, "http_version": VERSIONS[self.minor],
+            "virtual_host": self.host or None, "route": self.route or None, "cluster": self.cluster or None,
+            "endpoint": self.endpoint or None, "attempts": self.attempts,
+            "tries": [{"endpoint": who, "outcome": what} for who, what in self.tries],
+            "status": self.status, "answered_by": by, "flag": self.flag, "detail": self.detail,
+            "times_s": {"sent_to_endpoint": sent, "endpoint_answered": answered, "client_answered": told, "over": over},
+            "bytes_in": self.bytes_in, "bytes_out": self.bytes_out,
+            "decisions": [plain_reason(Reason("listener", self.listener, f"the client was {self.client}")), *self._rules(),
+                          *map(plain_reason, self._words(by))],
+        }
+
+    def _rules(self) -> list[dict[str, Any]]:
+        if self.decisions:
+            rules: list[dict[str, Any]] = json.loads(self.decisions)
+            return rules
+        words = [Reason("virtual host", self.host or "none"), Reason("route", self.route or "none")]
+        return [plain_reason(each) for each in words]
+
+    def _words(self, by: str) -> list[Reason]:
+        said: list[Reason] = []
+        if self.endpoint or self.tries:
+            steps = [Reason(f"try {number}", who, what) for number, (who, what) in enumerate(self.tries, 1)]
+            steps.append(Reason(f"try {len(steps) + 1}", self.endpoint, "it answered" if self.upstream else "no answer of it"))
+            said.append(Reason("endpoint", self.endpoint, f"of {self.cluster}, {_count(self.attempts, 'try', 'tries')}", None,
+                               tuple(steps) if len(steps) > 1 else ()))
+        meaning = "; ".join(part for part in (DETAILS.get(self.flag, ""), self.detail.replace("_", " ")) if part)
+        flag = f"flag {self.flag}: " if self.flag else ""
+        said.append(Reason("answer", str(self.status or "none"), f"by {by}; {flag}{meaning}".rstrip("; ")))
+        names = ("sent to the endpoint", "the endpoint answered", "the client was answered", "over")
+        steps = [Reason(name, f"{moment * 1e3:.3f} ms") for name, moment in zip(names, self.times, strict=True)
+                 if moment is not None]
+        return [*said, Reason("times", "after its beginning", "", None, tuple(steps))]
+
+
+class _Ring:
+    """The latest records of one kind."""
+
+    def __init__(self, most_records: int, most_bytes: int) -> None:
+        self.records: deque[_Record] = deque()
+        self.by_id: dict[str, _Record] = {}
+        self.bytes = 0
+        self._most_records = most_records
+        self._most_bytes = most_bytes
+
+    def add(self, record: _Record) -> None:
+        """Take a record in; the oldest leave until there is room."""
+        self.records.append(record)
+        self.by_id[record.request_id] = record
+        self.bytes += record.size
+        while len(self.records) > self._most_records or self.bytes > self._most_bytes:
+            gone = self.records.popleft()
+            self.bytes -= gone.size
+            if self.by_id.get(gone.request_id) is gone:     # else a later request came with the same id
+                del self.by_id[gone.request_id]
+
+
+class Journal:
+    """An `interfaces.Journal` that can be asked.
+
+    `explain` says by which rules an exchange went; it is asked only as long as that takes little of the time. `generation`
+    is the configuration that serves now. `share` is the part of the requests without an error that is kept.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, wall: Callable[[], float], monotonic: Callable[[], float], *,
+        explain: Callable[[Exchange], Sequence[Reason]] | None = None, share: float = SHARE,
+        most_records: int = MAX_JOURNAL_RECORDS, most_bytes: int = MAX_JOURNAL_BYTES,
+    ) -> None:
+        self.share = share
+        self.generation = 1
+        self.failures = 0                   # exchanges that could not be noted: bugs, all of them
+        self._wall = wall
+        self._monotonic = monotonic
+        self._explain = explain
+        self._rings = {kind: _Ring(most_records, most_bytes) for kind in (ERROR, SAMPLE)}
+        self._work_left_s = _WORK_S
+        self._worked = monotonic()
+
+    def note(self, exchange: Exchange, /) -> None:
+        """Keep an exchange that went wrong, or is in the sample."""
+        if exchange.flag or exchange.response_code >= 500 or not exchange.response_code:
+            kind = ERROR
+        elif sampled(exchange.request_id, self.share):
+            kind = SAMPLE
+        else:
+            return
+        try:
+            wall = self._wall() - self._monotonic() + exchange.t_start
+            self._rings[kind].add(_Record(exchange, kind, wall, self.generation, self._decisions(exchange)))
+        except Exception:                   # a record less harms nobody, an exception here would cost a batch of log lines
+            if not self.failures:
+                self._log.failure("an exchange could not be noted for `why`; others will only be counted")
+            self.failures += 1
+
+    def find(self, request_id: str) -> dict[str, Any] | None:
+        """What is known of a request, as plain data; None = nothing (any more)."""
+        for ring in self._rings.values():
+            record = ring.by_id.get(request_id)
+            if record is not None:
+                return record.plain()
+        return None
+
+    def view(self) -> dict[str, Any]:
+        """How much is kept, for the admin page."""
+        return {kind: {"records": len(ring.records), "bytes": ring.bytes} for kind, ring in self._rings.items()}
+
+    def numbers(self) -> dict[str, float]:
+        """The same for the metrics, all kinds together."""
+        rings = self._rings.values()
+        return {"journal_records": sum(len(ring.records) for ring in rings), "journal_bytes": sum(ring.bytes for ring in rings),
+                "journal_failures": self.failures}
+
+    def _decisions(self, exchange: Exchange) -> str:
+        """By which rules it went, as JSON; "" when finding that out would take too much of the time."""
+        if self._explain is None:
+            return ""
+        began = self._monotonic()
+        self._work_left_s = min(self._work_left_s + (began - self._worked) * _WORK_SHARE, _WORK_S)
+        self._worked = began
+        if self._work_left_s <= 0:
+            return ""
+        reasons = self._explain(exchange)
+        said = json.dumps([plain_reason(each) for each in reasons], separators=(",", ":")) if reasons else ""
+        self._work_left_s -= self._monotonic() - began
+        return said
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _MOST_TEXT else text[:_MOST_TEXT] + "..."
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"

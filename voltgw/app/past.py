@@ -1,0 +1,61 @@
+"""By which rules a finished exchange went: seen again in the tables, before its configuration is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, cast
+
+from voltgw.app.find import of_host
+from voltgw.routing.explain import explain_route
+from voltgw.values.reason import Reason
+
+if TYPE_CHECKING:
+    from voltgw.app.build import ListenerPlan
+    from voltgw.routing.route import Route, VirtualHost
+    from voltgw.values.exchange import Exchange
+    from voltgw.values.head import RequestHead
+
+#: With more rules than this in the host, they are not gone through one by one.
+MOST_RULES: Final = 64
+
+
+class Past:
+    """Explains finished exchanges; `plans` gives what listens now."""
+
+    def __init__(self, plans: Callable[[], Iterable[ListenerPlan]]) -> None:
+        self._plans = plans
+
+    def __call__(self, exchange: Exchange) -> list[Reason]:
+        """The choice of virtual host and route; nothing for what was no request at all."""
+        head = exchange.request
+        if not head.method:
+            return []
+        port = exchange.client.local_port
+        if exchange.route is not None:
+            route = cast("Route", exchange.route)       # the data plane's; records know it as labels
+            host = route.host
+            name = f"{host.namespace}/{host.name}"
+            return [Reason("virtual host", name, "", host.place), _of_route(host, route, head, port)]
+        listener = exchange.client.listener
+        table = next((plan.table for plan in self._plans() if str(plan.key) == listener), None)
+        if table is None:
+            return []
+        found, reason = of_host(table, head, port)
+        if found is None:
+            return [reason]
+        return [reason, _of_route(found, None, head, port)]
+
+
+def _of_route(host: VirtualHost, route: Route | None, head: RequestHead, port: int) -> Reason:
+    place = host.place if route is None else route.place
+    name = "none" if route is None else route.name
+    count = len(host.rules)
+    if not count and route is not None:
+        return Reason("route", name, "its configuration serves no more", place)
+    if count > MOST_RULES:
+        return Reason("route", name, f"the host has {count} rules, too many to go through them again", place)
+    reason, again = explain_route(host, head, port)
+    if again is route or again is not None and route is not None and again.index == route.index and again.name == route.name:
+        steps = tuple(step for step in reason.steps if step.about != "action")      # the clusters as they are now are not it
+        return Reason(reason.about, reason.outcome, reason.why, reason.place, steps)
+    return Reason("route", name, "it took the request; after the edits of its filters, the rules look different", place)

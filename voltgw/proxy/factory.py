@@ -1,0 +1,67 @@
+"""What an HTTP_PROXY listener makes of a new client, and what it knows of all its clients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IProtocolFactory
+from zope.interface import implementer
+
+from voltgw.proxy.http1 import Downstream
+from voltgw.values.defaults import KEEP_ALIVE_TIMEOUT_S, MAX_REQUEST_HEAD_BYTES, REQUEST_HEAD_TIMEOUT_S
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress
+
+    from voltgw.proxy.client import ClientConnection
+    from voltgw.proxy.plane import Plane
+    from voltgw.proxy.tunnel import Tunnel
+    from voltgw.routing.hosts import HostTable
+    from voltgw.values.counters import ListenerCounters
+
+
+@implementer(IProtocolFactory)
+class HttpFactory:
+    """Makes a `Downstream` for every connection of one HTTP_PROXY listener.
+
+    `table` is swapped at a reload; a request takes it once, when its head is complete. `max_head_bytes`, `head_timeout_s`
+    and `keep_alive_timeout_s` are the largest that any virtual host of the listener asks for, because they act before the
+    virtual host is known.
+    """
+
+    def __init__(
+        self, plane: Plane, name: str, local_address: str, local_port: int, table: HostTable, counters: ListenerCounters,
+    ) -> None:
+        self.plane = plane
+        self.name = name
+        self.local_address = local_address
+        self.local_port = local_port
+        self.table = table
+        self.counters = counters
+        self.max_head_bytes = MAX_REQUEST_HEAD_BYTES
+        self.head_timeout_s = REQUEST_HEAD_TIMEOUT_S
+        self.keep_alive_timeout_s = KEEP_ALIVE_TIMEOUT_S
+        self.skip_xff_append = False
+        self.draining = False
+        self.connections: set[ClientConnection | Tunnel] = set()
+
+    def buildProtocol(self, addr: IAddress | None) -> Downstream:
+        """A protocol for the client at `addr` (IPv4Address or IPv6Address)."""
+        return Downstream(self, getattr(addr, "host", "0.0.0.0"), getattr(addr, "port", 0))
+
+    def doStart(self) -> None:
+        """Nothing to start: the plane is shared."""
+
+    def doStop(self) -> None:
+        """Nothing to stop: connections go on after their listener."""
+
+    def drain(self) -> None:
+        """Answer what is under way with ``Connection: close``; close what is idle."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+
+    def close(self) -> None:
+        """Cut what is still open."""
+        for connection in list(self.connections):
+            connection.close()

@@ -1,0 +1,198 @@
+"""The filters of one route, in the order in which they run.
+
+Requests: CORS (answers preflights), CSRF, faults, filters of packages (the virtual host's, the route object's, the rule's),
+then what is done to the request for the endpoint: Accept-Encoding, header edits, cookie edits. Responses the other way round:
+header edits and cookie edits, filters of packages (the last one first), compression, CORS.
+
+Refusing comes first, so that nothing is done for a request that is refused; edits are nearest to the endpoint, so that no other
+filter is deceived by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from voltgw.errors import Place
+from voltgw.routing.filters.compression import compression
+from voltgw.routing.filters.cookies import request_cookies, response_cookies
+from voltgw.routing.filters.cors import cors
+from voltgw.routing.filters.csrf import csrf
+from voltgw.routing.filters.extensions import Named, named_filters
+from voltgw.routing.filters.fault import fault
+from voltgw.routing.filters.headers import Level, Plan, request_edits, response_edits
+from voltgw.routing.problems import Collector, Placer, at
+from voltgw.routing.route import FilterLabel
+
+if TYPE_CHECKING:
+    from voltgw.config.objects.extensions import FaultType
+    from voltgw.config.objects.policies import CorsPolicy, CsrfPolicy
+    from voltgw.config.objects.route import RouteSpec, RouteType
+    from voltgw.config.objects.virtual_host import CompressionType, VirtualHostSpec
+    from voltgw.interfaces import RequestFilter, ResponseFilter
+    from voltgw.registry import Registry
+    from voltgw.routing.filters.cookies import RequestLevel, ResponseLevel
+
+_NO_HEADERS: Final[Level] = ((), (), "", "")
+_NO_FIELDS: Final[frozenset[bytes]] = frozenset()
+_ORIGIN: Final = frozenset((b"origin",))
+_ACCEPT_ENCODING: Final = frozenset((b"accept-encoding",))
+
+
+class Filters(NamedTuple):
+    """What runs, and what explain says of it, in the order of requests."""
+
+    request: tuple[RequestFilter, ...]
+    response: tuple[ResponseFilter, ...]
+    labels: tuple[FilterLabel, ...]
+
+
+class HostFilters:
+    """What a virtual host says of filters, each part checked once; a part that is wrong has been reported and is left out."""
+
+    def __init__(self, spec: VirtualHostSpec, registry: Registry, place: Placer, found: Collector) -> None:
+        self.spec = spec
+        self.place = place
+        self.registry = registry
+        self.request_headers = self.response_headers = _NO_HEADERS
+        self.request_cookies: RequestLevel = ((), ())
+        self.response_cookies: ResponseLevel = ((), ())
+        self.cors: CorsPolicy | None = None
+        self.csrf: CsrfPolicy | None = None
+        self.fault: FaultType | None = None
+        self.compression: CompressionType | None = None
+        self.named: tuple[Named, ...] = ()
+        self.domains = spec.domains
+        extension = spec.voltgw
+        # Each part is built once for the sake of its mistakes, which are then shown once and not for every route.
+        with found.at(place):
+            level = _request_headers(spec)
+            request_edits(level)
+            self.request_headers = level
+        with found.at(place):
+            level = _response_headers(spec)
+            response_edits(level)
+            self.response_headers = level
+        with found.at(place):
+            of_requests: RequestLevel = (spec.request_cookies_to_add, spec.request_cookies_to_remove)
+            request_cookies(of_requests)
+            self.request_cookies = of_requests
+        with found.at(place):
+            of_responses: ResponseLevel = (spec.response_cookies_to_add, spec.response_cookies_to_remove)
+            response_cookies(of_responses)
+            self.response_cookies = of_responses
+        with found.at(place, "cors_policy"):
+            cors(None, spec.cors_policy)
+            self.cors = spec.cors_policy
+        with found.at(place, "csrf_policy"):
+            csrf(None, spec.csrf_policy, spec.domains)
+            self.csrf = spec.csrf_policy
+        with found.at(place, "compression_params"):
+            compression(spec.compression_params)
+            self.compression = spec.compression_params
+        if extension is not None:
+            with found.at(place, "voltgw", "fault"):
+                fault(extension.fault)
+                self.fault = extension.fault
+            with found.at(place):
+                self.named = named_filters(extension.filters, registry, place, "voltgw", "filters")
+
+
+class ObjectFilters:
+    """The same for what a route object says for all of its rules."""
+
+    def __init__(self, spec: RouteSpec, host: HostFilters, place: Placer, found: Collector) -> None:
+        self.place = place
+        self.fault: FaultType | None = None
+        self.named: tuple[Named, ...] = ()
+        extension = spec.voltgw
+        if extension is not None:
+            with found.at(place, "voltgw", "fault"):
+                fault(extension.fault)
+                self.fault = extension.fault
+            with found.at(place):
+                self.named = named_filters(extension.filters, host.registry, place, "voltgw", "filters")
+
+
+def rule_filters(rule: RouteType, number: int, of_object: ObjectFilters, host: HostFilters) -> Filters:
+    """The filters of rule `number` of a route object. Raises ValueError, with the way to it from the rule."""
+    request: list[RequestFilter] = []
+    response: list[ResponseFilter] = []
+    labels: list[FilterLabel] = []
+    forward = rule.route_destination
+    place = of_object.place
+    at_rule = partial(place, "routes", number)
+
+    def label(name: str, text: str, where: Callable[[], Place]) -> None:
+        labels.append(FilterLabel(name, text, where))
+
+    header_levels = (_request_headers(rule), host.request_headers)
+    with at("route_destination", "cors_policy"):
+        own_cors = forward.cors_policy if forward is not None else None
+        dropped = Plan(header_levels, response=False).drop if own_cors or host.cors or host.compression else _NO_FIELDS
+        of_cors = cors(own_cors, host.cors, dropped)
+    if of_cors is not None:
+        request.append(of_cors.request)
+        label("cors", "answers preflights, says who may read answers",
+              partial(at_rule, "route_destination", "cors_policy") if own_cors else partial(host.place, "cors_policy"))
+
+    own_csrf = forward.csrf_policy if forward is not None else None
+    with at("route_destination", "csrf_policy"):
+        of_csrf = csrf(own_csrf, host.csrf, host.domains)
+    if of_csrf is not None:
+        request.append(of_csrf)
+        label("csrf", "refuses requests that change state from other origins' pages",
+              partial(at_rule, "route_destination", "csrf_policy") if own_csrf else partial(host.place, "csrf_policy"))
+
+    extension = rule.voltgw
+    own_fault = extension.fault if extension is not None else None
+    with at("voltgw", "fault"):
+        faults = fault(own_fault, of_object.fault, host.fault)
+    if faults:
+        request += faults
+        label("fault", "holds back or refuses a share of the requests",
+              partial(at_rule if own_fault else place if of_object.fault else host.place, "voltgw", "fault"))
+
+    named = [*((one, host.place) for one in host.named), *((one, place) for one in of_object.named)]
+    if extension is not None:
+        named += [(one, at_rule) for one in named_filters(extension.filters, host.registry, at_rule, "voltgw", "filters")]
+    for one, placer in named:
+        if one.request is not None:
+            request.append(one.request)
+        label(one.name, "a filter of an installed package", partial(placer, *one.path))
+
+    packed = compression(host.compression, dropped)
+    if packed is not None:
+        if packed.request is not None:
+            request.append(packed.request)
+        label("compression", "compresses answers", partial(host.place, "compression_params"))
+
+    keep = (_ORIGIN if of_cors is not None else _NO_FIELDS) | (_ACCEPT_ENCODING if packed is not None else _NO_FIELDS)
+    cookie_levels = (rule.request_cookies_to_add, rule.request_cookies_to_remove), host.request_cookies
+    edits = (*request_edits(*header_levels, keep=keep), *request_cookies(*cookie_levels))
+    request += edits
+    if edits:
+        label("request edits", "edits headers and cookies of the request", at_rule)
+
+    edits = (*response_edits(_response_headers(rule), host.response_headers),
+             *response_cookies((rule.response_cookies_to_add, rule.response_cookies_to_remove), host.response_cookies))
+    response += edits
+    if edits:
+        label("response edits", "edits headers and cookies of the answer", at_rule)
+    response += [one.response for one, _ in reversed(named) if one.response is not None]
+    if packed is not None:
+        response.append(packed.response)
+    if of_cors is not None:
+        response.append(of_cors.response)
+    return Filters(tuple(request), tuple(response), tuple(labels))
+
+
+def _request_headers(spec: VirtualHostSpec | RouteType) -> Level:
+    return (spec.request_headers_to_add, spec.request_headers_to_remove,
+            "request_headers_to_add", "request_headers_to_remove")
+
+
+def _response_headers(spec: VirtualHostSpec | RouteType) -> Level:
+    return (spec.response_headers_to_add, spec.response_headers_to_remove,
+            "response_headers_to_add", "response_headers_to_remove")

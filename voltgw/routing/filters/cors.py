@@ -1,0 +1,115 @@
+"""CORS (objects.md 3.8; the Fetch standard's protocol): who else's pages may read answers.
+
+A preflight (OPTIONS with Origin and Access-Control-Request-Method) is answered here, with 204 for an origin that is allowed
+and with 403 for any other; the endpoint sees none. On other requests the answer gets the fields of the policy if the origin
+is allowed. Whatever the endpoint itself says in these fields is taken out: two policies would be no policy. Answers vary by
+Origin, and say so, except where everybody is allowed without credentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from voltgw.routing.filters.fields import add_vary, field_value, kept_field
+from voltgw.routing.problems import at
+from voltgw.routing.regex.pattern import FIELD, Pattern
+from voltgw.values.reply import Reply
+
+if TYPE_CHECKING:
+    from voltgw.config.objects.policies import CorsPolicy
+    from voltgw.interfaces import RequestFilter, ResponseFilter
+    from voltgw.values.exchange import Exchange
+    from voltgw.values.head import Field
+
+#: The flag of a preflight that is refused, and its detail.
+FLAG: Final = "CORS"
+_OURS: Final = frozenset((
+    b"access-control-allow-origin", b"access-control-allow-credentials", b"access-control-expose-headers"))
+_VARY: Final = (b"vary", b"origin")
+
+
+class Cors(NamedTuple):
+    """The two halves of the policy."""
+
+    request: RequestFilter
+    response: ResponseFilter
+
+
+def cors(own: CorsPolicy | None, of_host: CorsPolicy | None, dropped: frozenset[bytes] = frozenset()) -> Cors | None:
+    """The filters of a route; its own policy wins over its host's, and a disabled one is none. Raises ValueError.
+
+    `dropped` names the request fields that edits take away before the answer is there.
+    """
+    policy = own if own is not None else of_host
+    if policy is None or policy.disabled:
+        return None
+    allowed = _allowed(policy)
+    everybody = "*" in policy.allow_origin and not policy.allow_credentials
+    actual = _written(
+        ("allow_credentials", "true" if policy.allow_credentials else None), ("expose_headers", policy.expose_headers))
+    preflight = _written(
+        ("allow_credentials", "true" if policy.allow_credentials else None), ("allow_methods", policy.allow_methods),
+        ("allow_headers", policy.allow_headers), _max_age(policy))
+    client_origin = kept_field(b"origin", dropped)
+
+    def of_request(exchange: Exchange) -> Reply | None:
+        request = exchange.request
+        if request.method != b"OPTIONS":
+            return None
+        origin = request.get(b"origin")
+        if origin is None or request.get(b"access-control-request-method") is None:
+            return None
+        if not allowed(origin):
+            return Reply(403, [(b"vary", b"origin")], flag=FLAG, detail="cors_origin_not_allowed", negotiate=True)
+        fields = [(b"access-control-allow-origin", b"*" if everybody else origin), *preflight]
+        if not everybody:
+            fields.append(_VARY)
+        return Reply(204, fields, detail="cors_preflight")
+
+    def of_response(exchange: Exchange) -> None:
+        response = exchange.response
+        assert response is not None             # response filters run on responses
+        fields = response.fields
+        names = dict(fields)
+        if not _OURS.isdisjoint(names):
+            fields[:] = [field for field in fields if field[0] not in _OURS]
+        origin = client_origin(exchange.request)
+        if origin is not None and allowed(origin):
+            fields.append((b"access-control-allow-origin", b"*" if everybody else origin))
+            fields += actual
+        if not everybody:
+            if b"vary" in names:
+                add_vary(fields, b"origin")
+            else:
+                fields.append(_VARY)
+
+    return Cors(of_request, of_response)
+
+
+def _allowed(policy: CorsPolicy) -> Callable[[bytes], object]:
+    """Whether an origin may; browsers write it in lower case and without a slash behind it (RFC 6454 6.2)."""
+    if "*" in policy.allow_origin:
+        return lambda origin: True
+    exact = frozenset(text.lower().removesuffix("/").encode("utf-8") for text in policy.allow_origin)
+    patterns: list[Callable[[bytes], object]] = []
+    for number, text in enumerate(policy.allow_origin_regex):
+        with at("allow_origin_regex", number):
+            patterns.append(Pattern(text, FIELD).matches)
+    if not patterns:
+        return exact.__contains__
+    return lambda origin: origin in exact or any(matches(origin) for matches in patterns)
+
+
+def _max_age(policy: CorsPolicy) -> tuple[str, str | None]:
+    return "max_age", policy.max_age if policy.maximum_age_s is None else f"{policy.maximum_age_s:.0f}"
+
+
+def _written(*texts: tuple[str, str | None]) -> tuple[Field, ...]:
+    """Fields of answers; they are named like those of the policy. Raises ValueError for a text that may not be sent."""
+    fields: list[Field] = []
+    for name, text in texts:
+        if text:
+            with at(name):
+                fields.append((b"access-control-" + name.replace("_", "-").encode("ascii"), field_value(text)))
+    return tuple(fields)

@@ -1,0 +1,133 @@
+"""Numbers that stand for a user or a request: the same in every process, at every site and after every restart.
+
+They are made with BLAKE2b (RFC 7693), which the standard library has and which costs half a microsecond. A faster hash that is
+not installed everywhere would give other numbers on some gateways than on others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from voltgw.routing.cookies import cookie_reader
+from voltgw.routing.problems import at
+
+if TYPE_CHECKING:
+    from voltgw.config.objects.route import CookieForHashing, HashPolicyType
+    from voltgw.routing.route import HashKey
+    from voltgw.values.exchange import Exchange
+
+_MASK: Final = (1 << 64) - 1
+_number: Final = int.from_bytes
+#: One input of the key, None = it gives none for this exchange.
+_Input: TypeAlias = "Callable[[Exchange], int | None]"
+
+
+def stable_hash(data: bytes) -> int:
+    """64 bits of `data`."""
+    return _number(blake2b(data, digest_size=8).digest(), "big")
+
+
+def fraction(data: bytes) -> float:
+    """A number in [0, 1) that `data` always leads to; equally likely everywhere."""
+    return (_number(blake2b(data, digest_size=8).digest(), "big") >> 11) * 2.0**-53
+
+
+def hash_key(policies: Sequence[HashPolicyType]) -> HashKey | None:
+    """The key of a route's `hash_policy` list; None when the list is empty. Raises ValueError.
+
+    All inputs that give something are combined, in their order; a `terminal` one that gave something is the last. When none
+    does, the key is None, and the scheduler chooses as it likes.
+    """
+    inputs: list[tuple[_Input, bool]] = []
+    for number, policy in enumerate(policies):
+        with at(number):
+            inputs.append((_input(policy), policy.terminal))
+    if not inputs:
+        return None
+    if len(inputs) == 1:
+        return inputs[0][0]
+
+    def key(exchange: Exchange) -> int | None:
+        result: int | None = None
+        for get, terminal in inputs:
+            value = get(exchange)
+            if value is not None:
+                # turned by one bit first, so that the order counts and equal inputs do not undo each other
+                result = value if result is None else ((result << 1 | result >> 63) & _MASK) ^ value
+                if terminal:
+                    break
+        return result
+
+    return key
+
+
+def _input(policy: HashPolicyType) -> _Input:
+    if policy.header_name is not None:
+        name = policy.header_name.lower().encode("ascii")
+
+        def of_header(exchange: Exchange) -> int | None:
+            for key, value in exchange.request.fields:
+                if key == name:
+                    return stable_hash(value)
+            return None
+
+        return of_header
+    if policy.cookie is not None:
+        with at("cookie"):
+            return _cookie(policy.cookie)
+    if policy.source_ip:
+        return lambda exchange: stable_hash(exchange.client_address.encode("ascii"))
+    raise ValueError("this entry needs header_name, cookie or source_ip: true")
+
+
+def _cookie(spec: CookieForHashing) -> _Input:
+    """The cookie's value; where it is missing and has a time to live, one is made and the client told to keep it."""
+    read = cookie_reader(spec.name)
+    if spec.ttl_s is None:
+        def of_cookie(exchange: Exchange) -> int | None:
+            value = read(exchange.request)
+            return stable_hash(value) if value is not None else None
+
+        return of_cookie
+    before, behind = _set_cookie(spec)
+
+    def of_kept_cookie(exchange: Exchange) -> int | None:
+        value = read(exchange.request)
+        if value is None:
+            client = exchange.client
+            # The connection's addresses (objects.md 22.9): requests sent before the cookie arrives agree with those after.
+            value = b"%016x" % stable_hash(
+                f"{client.peer_address} {client.peer_port} {client.local_address} {client.local_port}".encode("ascii"))
+            line = before + value + behind
+            if exchange.cookies_to_set is None:
+                exchange.cookies_to_set = [line]
+            else:
+                exchange.cookies_to_set.append(line)
+        return stable_hash(value)
+
+    return of_kept_cookie
+
+
+def _set_cookie(spec: CookieForHashing) -> tuple[bytes, bytes]:
+    """What stands before and behind the value in Set-Cookie (RFC 6265 4.1)."""
+    parts = []
+    if spec.ttl_s:
+        parts.append(f"Max-Age={max(1, round(spec.ttl_s))}")
+    if spec.path:
+        with at("path"):
+            if ";" in spec.path or not spec.path.isprintable():
+                raise ValueError("the path of a cookie may hold neither a semicolon nor control characters")
+        parts.append(f"Path={spec.path}")
+    if spec.add_secure:
+        parts.append("Secure")
+    if not spec.ignore_httponly:                # no script has a use for it
+        parts.append("HttpOnly")
+    for chosen, name in ((spec.samesite_strict, "Strict"), (spec.samesite_lax, "Lax"), (spec.samesite_none, "None")):
+        if chosen:
+            parts.append(f"SameSite={name}")
+    with at("name"):
+        if any(character in spec.name for character in " \t;,=\"\\") or not spec.name.isascii() or not spec.name.isprintable():
+            raise ValueError(f"{spec.name!r} is not the name of a cookie")
+    return f"{spec.name}=".encode("ascii"), "".join(f"; {part}" for part in parts).encode("utf-8")
