@@ -64,7 +64,7 @@ class Estate:
         self.layout = layout
         self.port = port
         self.origin = origin
-        self.admin = directory / "admin.sock"
+        self.admin = directory / "a.sock"           # a socket's path is short
         self.file = directory / "voltgw.yaml"
 
     @property
@@ -74,11 +74,12 @@ class Estate:
 
     @staticmethod
     def domain(number: int) -> str:
-        """The name that leads to host `number`."""
-        return f"host-{number}.example.com"
+        """The name that leads to host `number`; that of the first one is what openloop.py asks for."""
+        return f"host-{number}.example.com" if number else "shop.example.com"
 
     def write(self) -> None:
         """Write all files."""
+        self.directory.mkdir(exist_ok=True)
         many = self.layout == "many"
         head = _HEAD.format(admin=self.admin, log=self.directory / "access.log", port=self.port,
                             include="include: [hosts/]\n" if many else "")
@@ -104,6 +105,15 @@ class Estate:
         """Take a `change` with the same figures back."""
         path = self._path(number)
         path.write_text(path.read_text().replace(self._host(number, timeout, connect), self._host(number)))
+
+    def add(self) -> None:
+        """One more host, behind the others."""
+        if self.layout == "one":
+            with self.file.open("a") as file:
+                file.write(self._host(self.hosts))
+        else:
+            self._path(self.hosts).write_text(self._host(self.hosts))
+        self.hosts += 1
 
     def _path(self, number: int) -> Path:
         return self.file if self.layout == "one" else self.directory / "hosts" / f"host-{number}.yaml"

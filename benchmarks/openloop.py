@@ -5,7 +5,9 @@ of free connections delays the sending, that delay is part of the latency: nothi
 has to be corrected afterwards. How late requests really left is reported too (`late_p99_us`): where that is large although
 connections were free, it is this program that was slow, and the run says little about the proxy.
 
-Run by open_loop.py: PORT RATE SECONDS WARM_UP_SECONDS CONNECTIONS BODY_BYTES ARRIVALS (constant or poisson).
+Run by open_loop.py: PORT RATE SECONDS WARM_UP_SECONDS CONNECTIONS BODY_BYTES ARRIVALS (constant or poisson), and perhaps FILE,
+which gets every latency: when it began (perf_counter), the requests of the warm-up, their number, then as many times at which they
+were due, and as many latencies (s, doubles and 64-bit numbers of this machine).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import math
 import random
 import select
 import socket
+import struct
 import sys
 from array import array
 from collections import deque
@@ -75,12 +78,13 @@ class Client:
         self.asked: dict[int, int] = {}             # connection -> number of its request
         self.held: dict[int, bytes] = {}            # connection -> beginning of an answer
         self.waited_for_connection = 0
+        self.began = 0.0
 
     def run(self) -> float:
         """Send everything and read every answer; returns how long it took. Written flat: this is the hot path."""
         due, late, free, asked, sockets, poll = self.due, self.late, self.free, self.asked, self.sockets, self.poll
         total, number, answered = len(due), 0, 0
-        began = perf_counter() + 0.05
+        began = self.began = perf_counter() + 0.05
         give_up = began + due[-1] + _GRACE_S
         starved = False
         while answered < total:
@@ -130,6 +134,13 @@ class Client:
         self.free.append(fd)
         return 1
 
+    def write(self, path: str) -> None:
+        """Every latency, for those who want to know when it was."""
+        with open(path, "wb") as file:
+            file.write(struct.pack("dqq", self.began, self.skip, len(self.due)))
+            self.due.tofile(file)
+            self.latency.tofile(file)
+
     def result(self, took_s: float) -> dict[str, float]:
         """Figures of the requests after the warm-up."""
         latency = sorted(self.latency[self.skip:])
@@ -138,14 +149,14 @@ class Client:
         return {
             "requests": len(self.due), "measured_requests": len(latency), "rate": self.rate, "seconds": took_s,
             "rps": (len(latency) - 1) / (span_s + latency[-1]) if span_s else 0.0,
-            **{f"{name}_us": _quantile(latency, share) * 1e6
+            **{f"{name}_us": quantile(latency, share) * 1e6
                for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999), ("max", 1.0))},
-            "late_p50_us": _quantile(late, 0.5) * 1e6, "late_p99_us": _quantile(late, 0.99) * 1e6,
+            "late_p50_us": quantile(late, 0.5) * 1e6, "late_p99_us": quantile(late, 0.99) * 1e6,
             "late_max_us": late[-1] * 1e6, "waited_for_connection": self.waited_for_connection,
         }
 
 
-def _quantile(values: list[float], share: float) -> float:
+def quantile(values: list[float], share: float) -> float:
     """Of sorted values: the least one that at least `share` of them do not exceed."""
     return values[max(0, math.ceil(len(values) * share - 1e-9) - 1)]
 
@@ -159,6 +170,8 @@ def main() -> None:
     gc.disable()
     try:
         print(json.dumps(client.result(client.run())))
+        if len(sys.argv) > 8:
+            client.write(sys.argv[8])
     except Wrong as error:
         sys.exit(f"openloop: {error}")
 

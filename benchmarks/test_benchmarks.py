@@ -15,7 +15,7 @@ from profile import parse_strace
 
 from compare import check_log, summary, table
 from harness import BenchmarkError, Cpu, Proc, cpu_time, stop_all
-from openloop import _quantile
+from openloop import quantile
 from render import BEGIN, END, render, replace_between_markers
 
 ROUNDS: list[dict[str, Any]] = [
@@ -120,8 +120,8 @@ class ReadingTests(unittest.TestCase):
     def test_quantiles_are_values_that_were_measured(self) -> None:
         """The least value that at least this share does not exceed."""
         values = [float(number) for number in range(1, 1001)]
-        self.assertEqual([_quantile(values, share) for share in (0.5, 0.99, 0.999, 1.0)], [500, 990, 999, 1000])
-        self.assertEqual(_quantile([7.0], 0.5), 7.0)
+        self.assertEqual([quantile(values, share) for share in (0.5, 0.99, 0.999, 1.0)], [500, 990, 999, 1000])
+        self.assertEqual(quantile([7.0], 0.5), 7.0)
 
     def test_cpu_of_a_child_that_ended_is_kept(self) -> None:
         """The tree's time does not shrink when a child of it ends."""

@@ -127,8 +127,8 @@ class GatewayView(Protocol):
     def cluster_objects(self) -> Iterable[Any]:
         """The live `voltgw.cluster.cluster.Cluster` objects."""
 
-    def clusters(self) -> list[dict[str, Any]]:
-        """Every cluster with every endpoint, its health, its reasons, its pool and counters."""
+    def clusters(self) -> Iterable[dict[str, Any]]:
+        """Every cluster with every endpoint, its health, its reasons, its pool and counters; each made as it is asked for."""
 
     def listeners(self) -> list[ListenerView]:
         """Every listener."""
@@ -136,11 +136,11 @@ class GatewayView(Protocol):
     def route_objects(self) -> Iterable[Any]:
         """Every live `voltgw.routing.table.Route`."""
 
-    def virtual_hosts(self) -> list[dict[str, Any]]:
-        """Every virtual host with its domains, listeners and routes."""
+    def virtual_hosts(self) -> Iterable[dict[str, Any]]:
+        """Every virtual host with its domains, listeners and routes; each made as it is asked for."""
 
     def effective_config(self) -> Mapping[str, Any]:
-        """The configuration that runs, secrets replaced by ``***``."""
+        """The configuration that runs, secrets replaced by ``***``; a value may be an iterator of many."""
 
     def process(self) -> dict[str, float]:
         """Numbers of the process, for the overview and, by these keys, the metrics; a key that is absent is not shown.

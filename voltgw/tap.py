@@ -37,6 +37,10 @@ START_STATUS: Final = 1
 #: only for the slow path's; and a young generation of so many objects is gone over in less than 1 ms. What is made at start
 #: is frozen out of its sight.
 _GC_THRESHOLD: Final = (10_000, 50, 1_000)
+#: More objects than this are not gone over in one turn: it would take more than 5 ms…
+_MUCH: Final = 50_000
+#: …as it does when it took so long.
+_LONG_S: Final = 0.004
 
 
 class StartFailed(SystemExit, Exception):
@@ -103,7 +107,7 @@ class Gateway(MultiService):
     def startService(self) -> None:
         """Called by Twisted."""
         self.gateway.on_warm = _freeze
-        self.gateway.on_reloaded = _collect
+        self.gateway.on_reload, self.gateway.on_reloaded = gc.disable, _tidy
         super().startService()
         _freeze()
         gc.set_threshold(*_GC_THRESHOLD)
@@ -205,9 +209,21 @@ class Signals:
         self.stop()
 
 
-def _collect() -> None:
-    """Free what the old configuration was, as far as it refers to itself and was made after the start."""
+def _tidy() -> None:
+    """Let the collector see, or never see, what a reload has made; it did not run meanwhile.
+
+    What serves no more is freed without it but for a few things of the slow path. So where a reload has made much, going over all
+    of it would only be a long turn, and where going over what earlier ones made takes long, once is enough.
+    """
+    made, _, _ = gc.get_count()
+    gc.enable()
+    if made > _MUCH:
+        gc.freeze()
+        return
+    began = time.perf_counter()
     gc.collect()
+    if time.perf_counter() - began > _LONG_S:
+        gc.freeze()
 
 
 def _freeze() -> None:

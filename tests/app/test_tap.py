@@ -63,6 +63,7 @@ class FakeGateway(Service):
         self.drained: Deferred[None] = Deferred()
         self.calls: list[str] = []
         self.on_warm: Callable[[], None] | None = None
+        self.on_reload: Callable[[], None] | None = None
         self.on_reloaded: Callable[[], None] | None = None
         self.deps = self
         self.reactor = self
@@ -140,16 +141,30 @@ class GatewayTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_the_collector(self) -> None:
-        """What is made at start, and again what is there after the first probes, is frozen; a reload collects."""
+        """What is made at start, and again what is there after the first probes, is frozen.
+
+        It does not run during a reload; then it does, unless there is too much to go over: that is frozen as it is.
+        """
         gateway = FakeGateway()
         did: list[str] = []
-        self.patch(tap, "gc", _Collector(did))
+        collector = _Collector(did)
+        self.patch(tap, "gc", collector)
         parent_of(gateway).startService()
         self.assertEqual(did, ["collect", "freeze", "threshold"])
-        assert gateway.on_warm is not None and gateway.on_reloaded is not None
+        assert gateway.on_warm is not None and gateway.on_reload is not None and gateway.on_reloaded is not None
         gateway.on_warm()
+        self.assertEqual(did[3:], ["collect", "freeze"])
+        gateway.on_reload()
         gateway.on_reloaded()
-        self.assertEqual(did[3:], ["collect", "freeze", "collect"])
+        self.assertEqual(did[5:], ["disable", "enable", "collect"])
+        collector.made = 1_000_000
+        gateway.on_reload()
+        gateway.on_reloaded()
+        self.assertEqual(did[8:], ["disable", "enable", "freeze"])
+        collector.made = 0
+        self.patch(tap, "_LONG_S", -1.0)
+        gateway.on_reloaded()
+        self.assertEqual(did[11:], ["enable", "collect", "freeze"])
 
 
 class _Collector:
@@ -157,6 +172,19 @@ class _Collector:
 
     def __init__(self, did: list[str]) -> None:
         self.did = did
+        self.made = 0
+
+    def get_count(self) -> tuple[int, int, int]:
+        """How much there is to go over."""
+        return self.made, 0, 0
+
+    def disable(self) -> None:
+        """Note it."""
+        self.did.append("disable")
+
+    def enable(self) -> None:
+        """Note it."""
+        self.did.append("enable")
 
     def collect(self) -> None:
         """Note it."""

@@ -322,15 +322,6 @@ class OverflowTests(ProxyCase):
         self.rig.origins[0].send(EMPTY)
         self.assertEqual(answer(second.got()).start, 200)
 
-    def test_connections(self) -> None:
-        """circuit_breaker.connection_limit."""
-        self.asked()
-        self.asked()
-        third = self.client()
-        third.send(GET)
-        self.refused(third)
-        self.assertEqual(self.cluster.connections, 2)
-
     def test_requests_under_way(self) -> None:
         """circuit_breaker.max_requests, even where an idle connection stands ready."""
         self.cluster.max_requests = 1

@@ -104,6 +104,44 @@ class HttpTests(SocketCase):
         self.origin.sendall(EMPTY)
         self.assertEqual(answer(self.heard(client)).start, 200)
 
+    def test_switching_protocols(self) -> None:
+        """From the 101 on the streams are joined directly; all bytes arrive, both ways at once, and FIN behind them."""
+        self.route.upgrades = frozenset((b"websocket",))
+        client = self.connect(self.http())
+        client.sendall(GET[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly")
+        self.accept()
+        self.heard(self.origin)
+        self.origin.sendall(b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nworm")
+        self.assertEqual(self.heard(self.origin), b"early")
+        self.assertTrue(self.heard(client).endswith(b"\r\n\r\nworm"))
+        total = 4 * 1024 * 1024
+        heard = {client: 0, self.origin: 0}
+        left = {client: total, self.origin: total}
+        for sock in heard:
+            sock.setblocking(False)
+        while any(left.values()) or sum(heard.values()) < 2 * total:
+            for sock in heard:
+                try:
+                    left[sock] -= sock.send(b"x" * min(left[sock], 200_000)) if left[sock] else 0
+                except BlockingIOError:
+                    pass
+                try:
+                    heard[sock] += len(sock.recv(1 << 20))
+                except BlockingIOError:
+                    pass
+            self.turn()
+        for sock in heard:
+            sock.settimeout(5)
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(self.heard(self.origin), b"")
+        self.origin.sendall(b"last")
+        self.assertEqual(self.heard(client), b"last")
+        self.origin.close()
+        self.spin(lambda: not self.loop.open)
+        record, = self.records.exchanges
+        self.assertEqual((record.response_code, record.flag, record.bytes_out - record.bytes_in < 1000), (101, "", True))
+        self.assertGreater(record.bytes_in, total)
+
     def test_a_close_of_ours_ends(self) -> None:
         """A client that keeps its end open after the last answer holds nothing for long."""
         self.host.max_requests_per_connection = 1

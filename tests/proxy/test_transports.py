@@ -83,6 +83,37 @@ class HttpTests(ProxyCase):
         flush()
         self.assertEqual((self.under_way(), len(self.endpoint.pool)), ({}, 0))
 
+    def test_switching_protocols_on_iosim(self) -> None:
+        """The transports are handed to a tunnel, as Twisted allows it; bytes and closes pass both ways."""
+        self.route.upgrades = frozenset((b"websocket",))
+        client, client_pump = joined(self.http.buildProtocol(IPv4Address("TCP", "192.0.2.9", 1)))
+        assert client.transport is not None
+        client.transport.write(GET[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly")
+        client_pump.flush()
+        dial = self.dialled
+        self.rig.dials.remove(dial)
+        origin, origin_pump = joined(dial.protocol)
+        assert origin.transport is not None
+
+        def flush() -> None:
+            for _ in range(3):
+                origin_pump.flush()
+                client_pump.flush()
+                self.turn()
+
+        flush()
+        origin.heard = b""
+        origin.transport.write(b"HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nworm")
+        flush()
+        self.assertTrue(client.heard.endswith(b"upgrade: websocket\r\n\r\nworm"))
+        client.transport.write(b" bird")
+        flush()
+        self.assertEqual(origin.heard, b"early bird")
+        origin.transport.loseConnection()
+        flush()
+        self.assertEqual((client.left, self.under_way(), len(self.records)), (True, {}, 1))
+        self.assertEqual(self.records[0].bytes_in, len(GET) + len(b"Connection: Upgrade\r\nUpgrade: websocket\r\n") + 10)
+
     def test_on_a_string_transport(self) -> None:
         """The client's side alone: an answer of ours, and a close where there is no half-close."""
         self.endpoint.ready = False

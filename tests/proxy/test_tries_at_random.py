@@ -81,12 +81,13 @@ class _Bench(RetryCase):
 
 class TriesAtRandomTests(SynchronousTestCase):
     @examples(250)
-    @given(_PLAN, _METHOD, st.booleans(), st.lists(_EVENT, max_size=25), st.sampled_from([0.0, 1.0]))
+    @given(_PLAN, _METHOD, st.booleans(), st.lists(_EVENT, max_size=25), st.sampled_from([0.0, 1.0]), st.sampled_from([1, 2, 1 << 30]))
     def test_one_answer_or_none(self, plan: RetryPlan, method: bytes, chunked: bool, events: list[tuple[object, object, object]],
-                                limit_s: float) -> None:
+                                limit_s: float, connections: int) -> None:
         """The client gets at most one final answer, whole or cut; each endpoint valid requests; every count ends at zero."""
         bench = _Bench()
         bench.setUp()
+        bench.cluster.max_connections = connections
         bench.route.retry = plan
         bench.route.timeout_s = limit_s
         bench.uploading = chunked
@@ -97,6 +98,7 @@ class TriesAtRandomTests(SynchronousTestCase):
             tries = [bench.cluster.active, sum(endpoint.active for endpoint in bench.cluster.endpoints)]
             self.assertTrue(all(count >= 0 for count in tries))
             self.assertLessEqual(bench.cluster.active, 1)
+            self.assertLessEqual(bench.cluster.connections, connections)
             self.assertLessEqual(tries[1], 1 + plan.retries + 1)
         got = client.written
         for origin in bench.rig.origins:
@@ -116,3 +118,52 @@ class TriesAtRandomTests(SynchronousTestCase):
             if final and final[0].whole:
                 self.assertEqual(final[0].start, record.response_code)
         bench.check_nothing_left()
+
+
+_MANY_EVENTS: Final = st.one_of(_EVENT, st.tuples(st.just("ask"), st.integers(0, 5), st.just(b"")),
+                                st.tuples(st.just("leaves"), st.integers(0, 5), st.none()))
+
+
+class WaitingAtRandomTests(SynchronousTestCase):
+    @examples(200)
+    @given(_PLAN, st.lists(_MANY_EVENTS, max_size=30), st.integers(1, 3), st.integers(1, 4), st.booleans(), st.sampled_from([0.0, 2.0]))
+    def test_nobody_is_forgotten(self, plan: RetryPlan, events: list[tuple[object, object, object]], connections: int, pending: int,
+                                 keyed: bool, limit_s: float) -> None:
+        """With few connections and many clients: limits hold, who waits does so only while there is no room, all counts end."""
+        bench = _Bench()
+        bench.setUp()
+        cluster = bench.cluster
+        cluster.max_connections, cluster.max_pending = connections, pending
+        bench.route.retry = plan
+        bench.route.timeout_s = limit_s
+        if keyed:
+            bench.route.hash_key = lambda exchange: exchange.request.path[-1]
+        clients = [bench.client() for _ in range(6)]
+        asked = [0] * 6
+        for event in events:
+            what, which, _ = event
+            if what == "ask" and isinstance(which, int):
+                if not clients[which].gone and not clients[which].finished:
+                    asked[which] += 1
+                    clients[which].send(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % which)
+                bench.turn()
+            elif what == "leaves" and isinstance(which, int):
+                if not clients[which].gone:
+                    clients[which].reset()
+                bench.turn()
+            elif what not in ("body", "leave"):
+                bench.happen(clients[0], event)
+            waiting = sum(len(queue) for queue in bench.rig.queues.values())
+            used = cluster.connections + cluster.pending - waiting
+            self.assertLessEqual(used, connections)
+            self.assertLessEqual(cluster.pending, pending)
+            self.assertEqual(cluster.pending, waiting + len(bench.rig.dials))
+            if waiting:
+                self.assertEqual(used, connections, "there is room, and somebody waits")
+                self.assertEqual(bench.idle(), 0, "a connection is idle, and somebody waits")
+        for client, count in zip(clients, asked, strict=True):
+            if client.written and not client.aborted and not client.gone:
+                found = answers(client.written, [b"GET"] * count, closed=client.finished)
+                self.assertLessEqual(len([each for each in found if isinstance(each.start, int) and each.start >= 200]), count)
+        bench.check_nothing_left()
+        self.assertEqual(bench.rig.queues, {})

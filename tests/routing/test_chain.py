@@ -15,6 +15,7 @@ from voltgw.config.objects.headers import CookieValueOption, SetCookieValueOptio
 from voltgw.config.objects.policies import CorsPolicy, CsrfPolicy
 from voltgw.config.objects.route import RouteSpec
 from voltgw.config.objects.virtual_host import CompressionType, VirtualHostSpec
+from voltgw.errors import Place
 from voltgw.routing.route import Route
 from voltgw.routing.table import build_host
 from voltgw.values.exchange import Exchange
@@ -62,6 +63,18 @@ class OrderTests(SynchronousTestCase):
             (b"content-type", b"text/html"), (b"set-cookie", b"b=2"), (b"seen", b"x"), (b"vary", b"accept-encoding, origin"),
             (b"content-encoding", b"gzip"), (b"access-control-allow-origin", b"https://app.example")])
         self.assertIsNotNone(exchanged.transform)
+
+    def test_where_edits_are_asked_for(self) -> None:
+        """In the rule if it has any, else in the host; explain names what is edited, and no value."""
+        spec = VirtualHostSpec(domains=("*",), request_headers_to_add=(add("X-Key", "s3cret"),), request_cookies_to_remove=("a",))
+        for one, text, place in (
+            (rule(), "edits x-key, cookie a", "v.yaml:request_headers_to_add"),
+            (rule(request_headers_to_remove=("Y",)), "edits y, x-key, cookie a", "r.yaml:routes.0.request_headers_to_remove"),
+        ):
+            host = build_host("shop", spec, [RouteObject("r", RouteSpec(routes=(one,)))], Clusters(),
+                              place=lambda *path: Place(f"v.yaml:{'.'.join(map(str, path))}", 1))
+            (label,) = host.routes[0].filters
+            self.assertEqual((label.name, label.text, label.place.file), ("request edits", text, place))
 
     def test_each_half_alone(self) -> None:
         """A filter that does nothing on one side is not there."""

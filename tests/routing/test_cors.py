@@ -185,6 +185,8 @@ class LevelTests(SynchronousTestCase):
                          ["r.yaml:routes.0.route_destination.cors_policy.allow_origin_regex.1"])
         error = self.assertRaises(BuildErrors, build, rule(), rule(), spec=VirtualHostSpec(domains=("*",), cors_policy=bad))
         self.assertEqual(len(error.problems), 1)
+        error = self.assertRaises(BuildErrors, build, rule(request_headers_to_add=(add("a b", "1"),), to_=to("c", cors_policy=FULL)))
+        self.assertEqual([problem.place.file for problem in error.problems], ["r.yaml:routes.0.request_headers_to_add.0.name"])
         split = CorsPolicy(allow_origin=("*",), allow_headers="x\r\nset-cookie: a=b")
         error = self.assertRaises(BuildErrors, build, rule(to_=to("c", cors_policy=split)))
         self.assertEqual([problem.place.file for problem in error.problems],

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.logger import Logger
 
 from voltgw import __version__
+from voltgw.app import view
 from voltgw.app.build import ListenerKey, Makings, Runtime, build, building
 from voltgw.app.explain import Explainer
 from voltgw.app.journal import Journal
@@ -24,7 +26,7 @@ from voltgw.app.question import read_question
 from voltgw.app.reload import Plan, plan_reload
 from voltgw.app.settings import AdminConfig, StartError, drain_timeout_s, open_access_log, other_access_log
 from voltgw.app.sites import default_interface_address
-from voltgw.config.show import effective
+from voltgw.app.slices import Slices
 from voltgw.control.build import build_membership
 from voltgw.control.discovery.sources import Sources
 from voltgw.control.probes.prober import Prober
@@ -50,14 +52,12 @@ if TYPE_CHECKING:
     from voltgw.observe.access import AccessLog
     from voltgw.observe.log import ProcessLog
 
-T = TypeVar("T")
-
 #: How often a drain looks whether the last connection has ended.
 _DRAIN_LOOK_S: Final = 0.05
-#: A reload reads and builds for so long in one turn of the reactor.
-_RELOAD_SLICE_S: Final = 0.004
-#: Warnings that a reload writes to the log, one by one.
-_MOST_WARNINGS: Final = 20
+#: Warnings and errors that a reload writes to the log, one by one.
+_MOST_LOGGED: Final = 20
+#: Errors that the answer to a reload has.
+_MOST_PROBLEMS: Final = 1000
 
 
 class _Ahead:
@@ -80,7 +80,8 @@ class GatewayService(Service):
 
     `loader` reads the configuration anew. `privilegedStartService` binds everything (and raises `StartError` when it
     cannot), `startService` begins to serve, `stopService` drains. `on_warm` is called once, when every cluster has had its
-    first probes, `on_reloaded` after every reload that changed something: then whoever owns the process can tidy it up.
+    first probes; `on_reload` when a reload begins, and `on_reloaded` when it is over, whatever has become of it: so whoever owns
+    the process can keep it tidy.
     """
 
     name = "voltgw"
@@ -101,6 +102,7 @@ class GatewayService(Service):
         self.access_log_to_stdout = False   # where the configuration names no access log
         self.drain_timeout_s = drain_timeout_s(config)
         self.on_warm: Callable[[], None] | None = None
+        self.on_reload: Callable[[], None] | None = None
         self.on_reloaded: Callable[[], None] | None = None
         self._loader = loader
         self._process_log = process_log
@@ -112,6 +114,7 @@ class GatewayService(Service):
         self._bound_already = False
         self._reloading = False
         self._ahead: _Ahead | None = None
+        self._rest: Generator[None, None, None] | None = None   # what a reload has yet to take apart
         self._waiting: list[Deferred[dict[str, Any]]] = []      # who asked for a reload that has not begun
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -138,6 +141,7 @@ class GatewayService(Service):
 
     def _open(self) -> None:
         deps, loop, runtime = self.deps, self.loop, self.runtime
+        self._slices = Slices(loop, deps.monotonic)
         self._feed = JournalFeed(self.journal, loop.clock)
         self.access_log = self._open_access_log(runtime.config)
         self.plane = Plane(loop, self._sink(), deps.wall, deps.random.random)
@@ -172,7 +176,7 @@ class GatewayService(Service):
         warm.addCallback(self._warmed)
         for key, bound in self.listening.bound.items():
             self._log.info("{kind} listens on {address} for {hosts}", kind=bound.kind, address=str(key),
-                           hosts=", ".join(bound.hosts))
+                           hosts=", ".join(view.some(bound.hosts, "virtual hosts")))
         self._log.info("generation {generation} serves: {listeners} listeners, {hosts} virtual hosts, {clusters} clusters",
                        generation=self.generation, listeners=len(self.listening.bound), hosts=len(self.runtime.hosts),
                        clusters=len(self.runtime.clusters))
@@ -211,6 +215,8 @@ class GatewayService(Service):
         done.callback(None)
 
     def _stop_all(self) -> Deferred[Any]:
+        for _ in self._rest or ():
+            pass
         for membership in self.memberships.values():
             membership.stopService()
         self.prober.stopService()
@@ -255,6 +261,8 @@ class GatewayService(Service):
     def _next_reload(self) -> None:
         waiting, self._waiting = self._waiting, []
         self._reloading = True
+        if self.on_reload is not None:
+            self.on_reload()
         result = Deferred.fromCoroutine(self._reload())
         result.addErrback(self._reload_crashed)
         result.addCallback(self._reloaded, waiting)
@@ -265,6 +273,8 @@ class GatewayService(Service):
 
     def _reloaded(self, result: dict[str, Any], waiting: list[Deferred[dict[str, Any]]]) -> None:
         self._reloading = False
+        if self.on_reloaded is not None and not self.loop.stopped:
+            self.loop.soon(self.on_reloaded)        # in a turn of its own
         for outcome in waiting:
             outcome.callback(result)
         if self._waiting:
@@ -274,12 +284,12 @@ class GatewayService(Service):
         if self.access_log is not None:
             self.access_log.reopen()        # SIGHUP is also how log rotation asks for a new file, whatever becomes of the rest
         try:
-            config = await self._in_slices(self._loader.steps())
+            config = await self._slices.run(self._loader.steps(), self._go_on)
             if config.digest == self.runtime.config.digest:
                 self._log.info("reload: nothing has changed")
                 self.last_reload_error = ""
                 return {"ok": True, "generation": self.generation, "changes": []}
-            runtime = await self._in_slices(building(config, self.runtime, self._makings))
+            runtime = await self._slices.run(building(config, self.runtime, self._makings), self._go_on)
         except ConfigErrors as errors:
             return self._rejected([f"{problem.place}: {problem.message}" for problem in errors.problems
                                    if problem.severity is Severity.ERROR])
@@ -297,26 +307,14 @@ class GatewayService(Service):
             raise
         finally:
             self._ahead = None
-        self._swap(runtime, plan, ahead)
+        self._rest = self._swap(runtime, plan, ahead)
+        await self._slices.run(self._rest)
         return {"ok": True, "generation": self.generation, "changes": plan.describe()}
 
-    async def _in_slices(self, steps: Generator[None, None, T]) -> T:
-        """Run `steps` to their end, for a few milliseconds in each turn of the reactor. Raises StartError when we drain."""
-        monotonic = self.deps.monotonic
-        until = monotonic() + _RELOAD_SLICE_S
-        while True:
-            if self.draining:
-                raise StartError("the gateway drains")
-            try:
-                next(steps)
-            except StopIteration as done:
-                value: T = done.value
-                return value
-            if monotonic() >= until:
-                turn: Deferred[None] = Deferred()
-                self.loop.soon(lambda turn=turn: turn.callback(None))   # type: ignore[misc]
-                await turn
-                until = monotonic() + _RELOAD_SLICE_S
+    def _go_on(self) -> None:
+        """Raises StartError when we drain: nothing new is begun then."""
+        if self.draining:
+            raise StartError("the gateway drains")
 
     async def _prepare(self, runtime: Runtime, plan: Plan, ahead: _Ahead) -> None:
         """Everything that can fail, and the wait for the new clusters' first probes.
@@ -326,13 +324,21 @@ class GatewayService(Service):
         ahead.opened = self.listening.open_new(runtime.listeners)
         if other_access_log(self.runtime.config, runtime.config):
             ahead.access_log = self._open_access_log(runtime.config)
+        await self._slices.run(self._begin(runtime, plan, ahead), self._go_on)
+        for membership in ahead.fresh.values():
+            if not membership.warm:         # they warm up at the same time, so the wait is for the slowest
+                self._go_on()
+                await membership.warm_deferred(membership.warm_timeout_s)
+        self._go_on()
+
+    def _begin(self, runtime: Runtime, plan: Plan, ahead: _Ahead) -> Generator[None, None, None]:
+        """Make and start the memberships of new clusters, in steps."""
         for name in plan.clusters_new:
             ahead.fresh[name] = self._membership(name, runtime)
+            yield
         for membership in ahead.fresh.values():
             membership.startService()
-        await DeferredList([each.warm_deferred(each.warm_timeout_s) for each in ahead.fresh.values()])
-        if self.draining:
-            raise StartError("the gateway drains")
+            yield
 
     def _undo(self, ahead: _Ahead) -> None:
         """The swap will not come."""
@@ -343,31 +349,37 @@ class GatewayService(Service):
         if ahead.access_log is not None:
             ahead.access_log.close()
 
-    def _swap(self, runtime: Runtime, plan: Plan, ahead: _Ahead) -> None:
-        """Everything that can fail is behind us: from the next request on the new configuration serves."""
+    def _swap(self, runtime: Runtime, plan: Plan, ahead: _Ahead) -> Generator[None, None, None]:
+        """Everything that can fail is behind us: from the next request on the new configuration serves.
+
+        Returns what is left to do, in steps: nothing of it concerns those who ask now.
+        """
         old, self.runtime = self.runtime, runtime
         runtime.settle()
         self.generation += 1
         self.journal.generation = self.generation
         self.config_wall = self.deps.wall()
         self.last_reload_error = ""
-        gone = {name: self.memberships.pop(name) for name in plan.clusters_gone}
+        gone = [self.memberships.pop(name) for name in plan.clusters_gone]
         self.memberships.update(ahead.fresh)
         self.memberships = {name: self.memberships[name] for name in runtime.clusters}
         self._follow_gateway(old.config, runtime.config, ahead.access_log)
         self.listening.install(runtime.listeners, ahead.opened, self.drain_timeout_s)
         self.listening.start()
-        for name, membership in gone.items():
-            membership.stopService()
-            old.clusters[name].retire()
-        for _ in old.retiring(runtime):
-            pass
         self._log.info("generation {generation} serves: {changes}", generation=self.generation,
                        changes="; ".join(plan.describe()) or "only values changed")
-        for warning in runtime.config.warnings[:_MOST_WARNINGS]:
+        for warning in runtime.config.warnings[:_MOST_LOGGED]:
             self._log.warn("{place}: {message}", place=str(warning.place), message=warning.message)
-        if self.on_reloaded is not None:
-            self.loop.soon(self.on_reloaded)    # in a turn of its own
+        return self._take_apart(gone, old, runtime)
+
+    def _take_apart(self, gone: list[Membership], old: Runtime, following: Runtime) -> Generator[None, None, None]:
+        """Let go of what has served, in steps."""
+        for membership in gone:
+            membership.stopService()
+            membership.cluster.retire()
+            yield
+        yield from old.retiring(following)
+        self._rest = None
 
     def _follow_gateway(self, old: Config, new: Config, access_log: AccessLog | None) -> None:
         """What the `gateway:` part says of this process; `access_log` is the new one where there shall be another."""
@@ -402,10 +414,10 @@ class GatewayService(Service):
     def _rejected(self, problems: list[str]) -> dict[str, Any]:
         self.reloads_rejected += 1
         self.last_reload_error = problems[0] if problems else "unknown"
-        for problem in problems:
+        for problem in view.some(problems, "errors", _MOST_LOGGED):
             self._log.error("reload refused: {problem}", problem=problem)
         self._log.error("generation {generation} serves on", generation=self.generation)
-        return {"ok": False, "generation": self.generation, "problems": problems}
+        return {"ok": False, "generation": self.generation, "problems": view.some(problems, "errors", _MOST_PROBLEMS)}
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -443,7 +455,10 @@ class GatewayService(Service):
     def ready(self) -> tuple[bool, list[str]]:
         """Whether it may be sent traffic, and what is missing if not."""
         missing = [f"listener {each.name}: {each.problem}" for each in self.listening.bound.values() if each.problem]
-        missing += [f"cluster {name}: {each.missing()}" for name, each in self.memberships.items() if not each.warm]
+        cold = [name for name, each in self.memberships.items() if not each.warm]
+        missing += [f"cluster {name}: {self.memberships[name].missing()}" for name in islice(cold, view.MOST)]
+        if len(cold) > view.MOST:
+            missing.append(f"{len(cold) - view.MOST} more clusters")
         if self.draining:
             missing.append("it drains")
         if not self.running:
@@ -454,9 +469,9 @@ class GatewayService(Service):
         """The live clusters."""
         return self.runtime.clusters.values()
 
-    def clusters(self) -> list[dict[str, Any]]:
+    def clusters(self) -> Iterable[dict[str, Any]]:
         """Every cluster with every endpoint and its reasons."""
-        return [membership.describe() for membership in self.memberships.values()]
+        return view.clusters(list(self.memberships.values()))
 
     def listeners(self) -> list[ListenerView]:
         """Every listener."""
@@ -464,26 +479,15 @@ class GatewayService(Service):
 
     def route_objects(self) -> Iterable[Any]:
         """Every live route."""
-        return [route for host in self.runtime.hosts.values() for route in host.routes]
+        return view.routes(self.runtime)
 
-    def virtual_hosts(self) -> list[dict[str, Any]]:
+    def virtual_hosts(self) -> Iterable[dict[str, Any]]:
         """Every virtual host with its domains, listeners and routes."""
-        listeners: dict[str, list[str]] = {}
-        for bound in self.listening.bound.values():
-            for name in bound.hosts:
-                listeners.setdefault(name, []).append(bound.name)
-        return [{
-            "name": host.name, "namespace": host.namespace, "proxy": host.proxy, "domains": list(host.domains),
-            "place": str(host.place), "listeners": listeners.get(name, []),
-            "routes": [{
-                "name": route.name, "place": str(route.place), "requests": sum(route.counters.status),
-                "clusters": [each.cluster.name if each.cluster is not None else None for each in route.destinations],
-            } for route in host.routes],
-        } for name, host in self.runtime.hosts.items()]
+        return view.virtual_hosts(self.runtime, list(self.listening.bound.values()))
 
     def effective_config(self) -> Mapping[str, Any]:
         """The configuration that runs, secrets replaced by ``***``."""
-        return effective(self.runtime.config)
+        return view.effective(self.runtime.config)
 
     def explain(
         self, method: str, url: str, headers: Sequence[str] = (), source: str = "", listener: str = "",

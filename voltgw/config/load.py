@@ -10,7 +10,8 @@ import dataclasses
 import gc
 import hashlib
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,13 +23,14 @@ from voltgw.config.document import Head, OnError, own, read_body, read_head, rea
 from voltgw.config.gateway import Gateway
 from voltgw.config.includes import Wanted, expanded
 from voltgw.config.model import Config, Key, Object
-from voltgw.config.origin import Source, Unreadable, contents, documents, is_null
-from voltgw.config.pieces import Cut, Piece, batches, cut
+from voltgw.config.origin import Source, Unreadable, contents, documents, is_null, unreadable
+from voltgw.config.pieces import Cut, Piece, batches, cutting
 from voltgw.config.places import Defaults, File, Origin
 from voltgw.config.reader import Note, Reader
 from voltgw.config.show import arranged, no_line
-from voltgw.config.states import judged, unknown_entries
+from voltgw.config.states import judging, unknown_entries
 from voltgw.config.values import FrozenMap
+from voltgw.config.views import resolve_pools
 from voltgw.errors import NOWHERE, ConfigError, ConfigErrors, Place, Severity
 
 #: Paths of configuration files, as callers give them.
@@ -49,6 +51,11 @@ class Part:
     def move(self, file: File, piece: Piece) -> None:
         """The text above was edited, perhaps: the objects are the same ones, a little further up or down."""
         characters, lines = piece.start - self.start, piece.line - self.line
+        if not characters and not lines:
+            for one in self.objects:
+                if isinstance(one.origin, Origin):
+                    one.origin.file = file
+            return
         self.start, self.line = piece.start, piece.line
         for one in self.objects:
             origin = one.origin
@@ -59,8 +66,10 @@ class Part:
                 origin.line += lines
 
 
-#: Objects that are put together in one step, which is about 5 ms.
-_STEP: Final = 4096
+#: Objects that are put together in one step, and files whose sameness is looked at, which is less than 1 ms.
+_STEP: Final = 1024
+#: Bytes that are hashed in one step, likewise.
+_HASHED: Final = 1024 * 1024
 #: For parts that depend on nothing beside their text, which is nearly all of them.
 _NOTHING: Final[Mapping[str, Any]] = FrozenMap()
 
@@ -86,6 +95,10 @@ class Entry:
         return not any(problem.severity is Severity.ERROR for problem in self.problems)
 
 
+#: By kind and key, in the order of files.
+Objects = dict[str, dict[Key, Object[Any]]]
+
+
 class Cache:
     """What earlier loads of the same configuration read; hand the same one to every load of it.
 
@@ -97,6 +110,7 @@ class Cache:
         self.entries: dict[str, Entry] = {}
         self.kept: dict[str, Entry] = {}    # last ones without errors, of files with ``on_error: keep_last``
         self.memory = Memory()              # of the check between objects
+        self.objects: Objects | None = None     # what the objects of `entries` came to; None: not known
 
 
 def load(paths: Paths, *, environ: Mapping[str, str], cache: Cache | None = None) -> Config:
@@ -206,29 +220,31 @@ class _Load:
         for wanted in self.mains:
             data = self._data(wanted, None)
             if data is not None:
-                begun.append((wanted, self._begun(wanted, data)))
+                begun.append((wanted, (yield from self._begun(wanted, data))))
                 yield
-        for _, found in begun:
-            self._take_head(found.entry.head if isinstance(found, _Draft) else found.head)
-        for wanted, found in begun:
-            self._keep(wanted, (yield from self._completed(wanted, found)))
-        waiting = [(self.entries[wanted.path].head, wanted) for wanted, _ in begun]
+        for _, main in begun:
+            self._take_head(main.entry.head if isinstance(main, _Draft) else main.head)
+        for wanted, main in begun:
+            self._keep(wanted, (yield from self._completed(wanted, main)))
+        waiting = deque((self.entries[wanted.path].head, wanted) for wanted, _ in begun)
         while waiting:
-            head, by = waiting.pop(0)
+            head, by = waiting.popleft()
             for include in head.includes:
                 if include.entry.on_error is OnError.KEEP_LAST:
                     self.keep_last.append(include.place)
-                for wanted in expanded(include, by, self.problems):
-                    if wanted.path in self.entries:
-                        continue                        # two patterns may match one file: the first one counts
+                for found in expanded(include, by, self.problems):
                     yield
+                    if found is None or found.path in self.entries:
+                        continue                        # two patterns may match one file: the first one counts
+                    wanted = found
                     data = self._data(wanted, include.place)
                     if data is None:
                         self._fall_back(wanted)
                         continue
-                    entry = yield from self._completed(wanted, self._begun(wanted, data))
+                    entry = yield from self._completed(wanted, (yield from self._begun(wanted, data)))
                     self._keep(wanted, entry)
-                    waiting.append((entry.head, wanted))
+                    if entry.head.includes:
+                        waiting.append((entry.head, wanted))
         yield
         return (yield from self._config())
 
@@ -244,9 +260,9 @@ class _Load:
                 "VG0002", place or Place(wanted.name), f"{wanted.name} cannot be read: {error.strerror or error}"))
             return None
 
-    def _begun(self, wanted: Wanted, data: bytes) -> Entry | _Draft:
+    def _begun(self, wanted: Wanted, data: bytes) -> Generator[None, None, Entry | _Draft]:
         """The cached entry of a file that has not changed, or a draft of its new one."""
-        digest = hashlib.sha256(data).hexdigest()
+        digest = yield from _hashed(data)
         cached = self.cache.entries.get(wanted.path)
         if cached is not None and cached.file.digest == digest and cached.context == wanted.context \
                 and self._current(cached.variables, cached.files):
@@ -254,12 +270,12 @@ class _Load:
         file = File(wanted.name, "" if wanted.text is not None else wanted.path, digest, wanted.text or "")
         entry = Entry(file, wanted.context, Head(), [], [], [], {}, {}, {}, {})
         try:
-            source = Source.decode(wanted.name, data)
+            source = Source.decode(wanted.name, data, digest)
         except Unreadable as error:
             entry.problems.append(error.problem)
             return _Draft(entry, None, [])
         self.sources[wanted.name] = source
-        return self._draft(wanted, entry, source, cut(source.text))
+        return self._draft(wanted, entry, source, (yield from cutting(source.text)))
 
     def _draft(self, wanted: Wanted, entry: Entry, source: Source, pieces: Cut | None) -> _Draft:
         """Take a file apart, in `pieces` or (None) as a whole, and read its head."""
@@ -283,10 +299,14 @@ class _Load:
 
     def _current(self, variables: Mapping[str, str | None], files: Mapping[str, str]) -> bool:
         """Whether what was read beside a text still is what it was."""
+        if not variables and not files:
+            return True
         return (all(self.environ.get(name) == value for name, value in variables.items())
                 and all(_digest(path) == digest for path, digest in files.items()))
 
     def _same_defaults(self, entry: Entry) -> bool:
+        if not entry.defaults and not self.defaults:
+            return True
         return {k: d.partial for k, d in entry.defaults.items()} == {k: d.partial for k, d in self.defaults.items()}
 
     def _completed(self, wanted: Wanted, begun: Entry | _Draft) -> Generator[None, None, Entry]:
@@ -298,7 +318,7 @@ class _Load:
             del self.cache.entries[wanted.path]         # so that it is read anew
             if data is None:
                 return begun                            # it went away a moment ago, which was recorded
-            again = self._begun(wanted, data)
+            again = yield from self._begun(wanted, data)
             assert isinstance(again, _Draft)            # nothing is cached any more
             begun = again
         entry, reader = begun.entry, begun.reader
@@ -306,8 +326,12 @@ class _Load:
             return entry
         entry.defaults = dict(self.defaults)
         if begun.cut is not None and not (yield from self._pieces(wanted, begun, begun.cut)):
-            # The cuts were not where values begin, or something is wrong: read it as a whole, for the errors.
+            # The cuts were not where values begin, or it is no YAML: that, too, is only known of the whole.
+            problem = yield from unreadable(reader.source)
             fresh = Entry(entry.file, entry.context, Head(), [], [], [], {}, {}, dict(self.defaults), {})
+            if problem is not None:
+                fresh.problems.append(problem)
+                return fresh
             begun = self._draft(wanted, fresh, reader.source, None)
             entry, reader = begun.entry, begun.reader
             if reader is None:
@@ -321,45 +345,52 @@ class _Load:
         return entry
 
     def _pieces(self, wanted: Wanted, draft: _Draft, pieces: Cut) -> Generator[None, None, bool]:
-        """Read the pieces of a large file, those that are known from the cache; False when that cannot be done."""
+        """Read the pieces of a large file but those that are known from the cache; False when that cannot be done."""
         entry, text = draft.entry, draft.reader.source.text if draft.reader is not None else ""
         cached = self.cache.entries.get(wanted.path)
         known = cached.parts if cached is not None and cached.context == entry.context and self._same_defaults(cached) else {}
-        keys: dict[Piece, bytes] = {}
-        unread: list[Piece] = []
+        keys: dict[int, bytes] = {}                     # of those that are to be read, by their start
+        parts: list[Part | None] = []
         for count, piece in enumerate(pieces.pieces):
             if count % _STEP == 0:
                 yield
-            key = keys[piece] = hashlib.blake2b(text[piece.start:piece.end].encode(), digest_size=16).digest()
+            key = hashlib.blake2b(text[piece.start:piece.end].encode(), digest_size=16).digest()
             part = known.get(key)
             if part is None or key in entry.parts or not self._current(part.variables, part.files):
-                unread.append(piece)
+                keys[piece.start] = key
+                part = None
             else:
                 entry.parts[key] = part
-        found: dict[Piece, Part] = {}
-        for run in batches(unread):
+            parts.append(part)
+        found: dict[int, Part] = {}
+        for run in batches([piece for piece in pieces.pieces if piece.start in keys]):
             yield
-            parts = self._run(wanted, entry, text, run)
-            if parts is None:
+            read = self._run(wanted, entry, text, run)
+            if read is None:
                 return False
-            for piece, part in zip(run, parts, strict=True):
-                found[piece] = part
-                entry.parts.setdefault(keys[piece], part)
-        for count, piece in enumerate(pieces.pieces):
+            for piece, (part, problems) in zip(run, read, strict=True):
+                found[piece.start] = part
+                entry.problems += problems
+                if not problems:
+                    entry.parts.setdefault(keys[piece.start], part)
+        for count, (piece, part) in enumerate(zip(pieces.pieces, parts, strict=True)):
             if count % _STEP == 0:
                 yield
-            part = found.get(piece)
             if part is None:
-                part = entry.parts[keys[piece]]
+                part = found[piece.start]
+            else:
                 part.move(entry.file, piece)
             entry.objects += part.objects
             entry.notes += part.notes
-            entry.variables.update(part.variables)
-            entry.files.update(part.files)
+            if part.variables or part.files:
+                entry.variables.update(part.variables)
+                entry.files.update(part.files)
         return True
 
-    def _run(self, wanted: Wanted, entry: Entry, text: str, run: list[Piece]) -> list[Part] | None:
-        """Read some pieces that follow each other; None when they are not what they seemed, or something in them is wrong."""
+    def _run(
+        self, wanted: Wanted, entry: Entry, text: str, run: list[Piece],
+    ) -> list[tuple[Part, list[ConfigError]]] | None:
+        """Read some pieces that follow each other, with the problems of each; None when they are not what they seemed."""
         source = Source(entry.file.name, text[run[0].start:run[-1].end], "")
         try:
             roots = list(documents(source))
@@ -370,7 +401,7 @@ class _Load:
         nodes = roots[0].value if run[0].item else roots
         if run[0].item and not isinstance(roots[0], SequenceNode) or len(nodes) != len(run):
             return None
-        parts: list[Part] = []
+        parts: list[tuple[Part, list[ConfigError]]] = []
         for node, piece in zip(nodes, run, strict=True):
             line = node.start_mark.line + run[0].line
             if not piece.line <= line < piece.line + max(1, text.count("\n", piece.start, piece.end)):
@@ -381,10 +412,9 @@ class _Load:
             reader.first_line, reader.first_index = run[0].line, run[0].start
             read = read_object if piece.item else read_body
             objects = tuple(read(node, reader, entry.file, self.defaults, wanted.kind, wanted.namespace))
-            if reader.problems:
-                return None
-            parts.append(Part(piece.start, piece.line, objects, tuple(reader.notes), reader.variables or _NOTHING,
-                              reader.files or _NOTHING))
+            part = Part(piece.start, piece.line, objects, tuple(reader.notes), reader.variables or _NOTHING,
+                        reader.files or _NOTHING)
+            parts.append((part, reader.problems))
         return parts
 
     def _keep(self, wanted: Wanted, entry: Entry) -> None:
@@ -426,43 +456,106 @@ class _Load:
     # -- the whole ----------------------------------------------------------------------------------------------------
     def _config(self) -> Generator[None, None, Config]:
         gateway = self.gateway or Gateway()
-        objects: dict[str, dict[Key, Object[Any]]] = {}
         notes: list[Note] = []
-        count = 0
-        for entry in self.entries.values():
+        for count, entry in enumerate(self.entries.values(), 1):
             self.problems += entry.problems
             notes += entry.notes
-            for one in entry.objects:
-                count += 1
-                if count % _STEP == 0:
-                    yield
-                same = objects.setdefault(one.kind, {})
-                first = same.setdefault(one.key, one)
-                if first is not one:
-                    self.problems.append(_twice(first, one))
-        judgement, unenforced = judged(notes, gateway.allow_unenforced)
+            if count % _STEP == 0:
+                yield
+        replaced = yield from self._replaced()
+        if replaced is not None and self.cache.objects is not None:
+            objects: Objects | None = self.cache.objects
+            found = _with(self.cache.objects, replaced)
+        else:
+            found, twice = yield from _assembled(self.entries.values())
+            self.problems += twice
+            objects = None if twice else found
+        resolve_pools(found)
+        judgement, unenforced = yield from judging(notes, gateway.allow_unenforced)
         self.problems += judgement
         self.problems += unknown_entries(gateway.allow_unenforced, self.gateway_place)
-        self.cache.entries = self.entries
+        self.cache.entries, self.cache.objects = self.entries, found if objects is not None else None
         files = {entry.file.name: entry.file for entry in self.entries.values()}
         yield
         problems = arranged(self.problems, list(files), _Lines(self.sources, files) if self.lines else no_line)
         if any(problem.severity is Severity.ERROR for problem in problems):
             raise ConfigErrors(problems)
         yield
-        return Config(gateway, objects, self._digest(), problems, unenforced, FrozenMap(files), self.gateway_place,
+        return Config(gateway, found, (yield from self._digest()), problems, unenforced, FrozenMap(files), self.gateway_place,
                       tuple(self.keep_last))
 
-    def _digest(self) -> str:
+    def _replaced(self) -> Generator[None, None, list[Object[Any]] | None]:
+        """The objects that stand where others stood in the last load; None when that is not all that is other."""
+        before = self.cache.entries
+        if list(before) != list(self.entries):
+            return None
+        found: list[Object[Any]] = []
+        for count, (path, entry) in enumerate(self.entries.items(), 1):
+            if count % _STEP == 0:
+                yield
+            last = before[path]
+            if last is entry:
+                continue
+            if len(last.objects) != len(entry.objects):
+                return None
+            for number, (old, new) in enumerate(zip(last.objects, entry.objects, strict=True), 1):
+                if old is not new:
+                    if (old.kind, old.key) != (new.kind, new.key):
+                        return None
+                    found.append(new)
+                if number % _STEP == 0:
+                    yield
+        return found
+
+    def _digest(self) -> Generator[None, None, str]:
         """A digest of everything that was read; it does not depend on where the files lie."""
         total = hashlib.sha256()
-        for entry in self.entries.values():
+        for count, entry in enumerate(self.entries.values(), 1):
             total.update(f"{entry.file.name}\0{entry.file.digest}\n".encode())
             for path, digest in sorted(entry.files.items()):
                 total.update(f"{path}\0{digest}\n".encode())
             for name, value in sorted(entry.variables.items()):
                 total.update(f"{name}\0{value}\n".encode())
+            if count % _STEP == 0:
+                yield
         return total.hexdigest()
+
+
+def _assembled(entries: Iterable[Entry]) -> Generator[None, None, tuple[Objects, list[ConfigError]]]:
+    """The objects of all files by kind and key, and the problems of those that are there twice."""
+    objects: Objects = {}
+    problems: list[ConfigError] = []
+    count = 0
+    for entry in entries:
+        for one in entry.objects:
+            count += 1
+            if count % _STEP == 0:
+                yield
+            first = objects.setdefault(one.kind, {}).setdefault(one.key, one)
+            if first is not one:
+                problems.append(_twice(first, one))
+    return objects, problems
+
+
+def _with(objects: Objects, replaced: list[Object[Any]]) -> Objects:
+    """`objects` with some replaced by others of the same kinds and keys. Kinds of which none is are shared."""
+    made = dict(objects)
+    for kind in {one.kind for one in replaced}:
+        made[kind] = dict(objects[kind])
+    for one in replaced:
+        made[one.kind][one.key] = one
+    return made
+
+
+def _hashed(data: bytes) -> Generator[None, None, str]:
+    """The SHA-256 of `data` in hexadecimal."""
+    if len(data) <= _HASHED:
+        return hashlib.sha256(data).hexdigest()
+    digest, view = hashlib.sha256(), memoryview(data)
+    for start in range(0, len(data), _HASHED):
+        digest.update(view[start:start + _HASHED])
+        yield
+    return digest.hexdigest()
 
 
 def _has_empty_objects(root: Node) -> bool:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Final
 
 import yaml
@@ -26,6 +26,8 @@ MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 MAX_DEPTH: Final = 64
 #: Most values that aliases may stand for altogether in one file, beyond those that are written out (alias bombs).
 MAX_ALIASED: Final = 100_000
+#: Events of the parser in one step, which is about 1 ms.
+_EVENTS: Final = 1024
 
 #: Tags that our resolver gives; every other tag was written in the file and is refused.
 PLAIN: Final = "plain"
@@ -153,11 +155,32 @@ def documents(source: Source) -> Iterator[Node]:
         parser.dispose()
 
 
+def unreadable(source: Source) -> Generator[None, None, ConfigError | None]:
+    """What `documents` would say of a text without anchors that is no YAML, in steps; None if it is."""
+    parser = _Parser(source.text)
+    try:
+        count = 0
+        while parser.check_event():
+            event = parser.get_event()
+            if isinstance(event, yaml.AliasEvent):
+                raise yaml.composer.ComposerError(None, None, "found undefined alias", event.start_mark)     # type: ignore[arg-type]
+            count += 1
+            if count % _EVENTS == 0:
+                yield
+    except yaml.MarkedYAMLError as error:
+        return _syntax(source, error)
+    except yaml.reader.ReaderError as error:
+        return _character(source, error)
+    finally:
+        parser.dispose()
+    return None
+
+
 def has_anchor(text: str) -> bool:
     """Whether something in it looks like an anchor: few files have one, and only those can have aliases."""
     at = text.find("&")
     while at >= 0:
-        if (at == 0 or text[at - 1] in " \t\r\n[{,:-") and text[at + 1:at + 2] not in _NOT_IN_ANCHORS:
+        if (at == 0 or text[at - 1].isspace() or text[at - 1] in "[{,:-") and text[at + 1:at + 2] not in _NOT_IN_ANCHORS:
             return True
         at = text.find("&", at + 1)
     return False

@@ -167,7 +167,7 @@ class ShortRoute:
 
     path: str = field(Text(HTTP_PATH, least=1, most=256),
                       "Path; it matches whole segments: ``/api`` takes ``/api`` and ``/api/x``.", since="voltgw", required=True)
-    to: Ref | None = field(Reference("cluster"), "Name of a cluster or of another load balancer, whose origins serve.",
+    to: Ref | None = field(Reference("cluster"), "Name of a cluster, origin_pool or other load balancer, whose origins serve.",
                            since="voltgw", group="action")
     redirect: str | None = field(Text(Format("path or URL", _redirect_target), least=1),
                                  "Answer 301 with this path or URL in place of the matched path.", since="voltgw",

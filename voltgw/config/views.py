@@ -1,4 +1,4 @@
-"""Friendly forms lowered to the primitive kinds: today the short form, ``load_balancers:``.
+"""The short form, ``load_balancers:``, lowered to the primitive kinds. (Views are lowered by `voltgw.config.lowering`.)
 
 One load balancer ``shop`` becomes the virtual host, route, advertise policy, cluster and health check ``shop`` and the
 endpoints ``shop-1``, ``shop-2`` … in the default namespace. Each of them knows where in the short form it came from.
@@ -6,11 +6,13 @@ endpoints ``shop-1``, ``shop-2`` … in the default namespace. Each of them know
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
 from voltgw.config.formats import IP
-from voltgw.config.model import DEFAULT_NAMESPACE, Made, Metadata, Object
+from voltgw.config.lowering.making import generated
+from voltgw.config.model import DEFAULT_NAMESPACE, Key, Made, Metadata, Object
 from voltgw.config.objects.advertise_policy import AdvertiseExtension, AdvertisePolicySpec
 from voltgw.config.objects.cluster import ClusterSpec
 from voltgw.config.objects.endpoint import EndpointExtension, EndpointSpec
@@ -88,6 +90,33 @@ def lower(form: ShortLoadBalancer, places: Places) -> list[Object[Any]]:
         if form.health_check is not None:
             objects.append(made("healthcheck", _check(form.health_check), places.of("health_check"), {}))
     return objects
+
+
+def resolve_pools(objects: Mapping[str, dict[Key, Object[Any]]]) -> None:
+    """Lead the routes of short forms whose `to` names an origin_pool to the cluster that the pool becomes.
+
+    Only when all objects are known can that be told from the name of a cluster, which comes first. `objects` is changed.
+    """
+    pools, clusters, routes = (objects.get(kind, {}) for kind in ("origin_pool", "cluster", "route"))
+    for key, route in routes.items() if pools else ():
+        if isinstance(route.origin, Made):
+            rules = tuple(_to_cluster(rule, pools, clusters) for rule in route.spec.routes)
+            if rules != route.spec.routes:
+                routes[key] = Object("route", route.metadata, dataclasses.replace(route.spec, routes=rules), route.origin)
+
+
+def _to_cluster(rule: RouteType, pools: Mapping[Key, object], clusters: Mapping[Key, object]) -> RouteType:
+    """A rule of a short form, leading to a cluster."""
+    if rule.route_destination is None:
+        return rule
+    (destination,) = rule.route_destination.destinations
+    ref = destination.cluster[0]
+    spaces = (DEFAULT_NAMESPACE, "shared") if ref.namespace is None else (ref.namespace,)
+    if any((space, ref.name) in clusters for space in spaces) or not any((space, ref.name) in pools for space in spaces):
+        return rule
+    there = dataclasses.replace(destination, cluster=(ref.renamed(generated("origin_pool", ref.name)),))
+    return dataclasses.replace(
+        rule, route_destination=dataclasses.replace(rule.route_destination, destinations=(there,)))
 
 
 def _policy(listen: Listen) -> AdvertisePolicySpec:

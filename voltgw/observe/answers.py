@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,6 +45,28 @@ def json_answer(value: object, status: int = 200) -> Answer:
 def json_list(name: str, items: Iterable[Any]) -> Answer:
     """``{name: [item, …]}``, one item after another, each on a line."""
     return Answer(200, JSON, _listed(name, items))
+
+
+def json_parts(value: Mapping[str, Any]) -> Answer:
+    """A large mapping as JSON; a value that is an iterator becomes a list, of which one item after another is asked for."""
+    return Answer(200, JSON, (piece.encode() for piece in in_parts(value)))
+
+
+def in_parts(value: Mapping[str, Any]) -> Iterator[str]:
+    """The pieces of `json_parts`, as text."""
+    separator = "{\n"
+    for key, each in value.items():
+        yield f"{separator}  {json.dumps(key)}: "
+        separator = ",\n"
+        if isinstance(each, Iterator):
+            before = "[\n"
+            for item in each:
+                yield before + textwrap.indent(json.dumps(item, indent=2, default=str), "    ")
+                before = ",\n"
+            yield "[]" if before.startswith("[") else "\n  ]"
+        else:
+            yield textwrap.indent(json.dumps(each, indent=2, default=str), "  ").lstrip()
+    yield "\n}\n" if value else "{}\n"
 
 
 def _listed(name: str, items: Iterable[Any]) -> Iterator[bytes]:

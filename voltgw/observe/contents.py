@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from voltgw.observe.answers import Answer, json_answer, json_list
+from voltgw.observe.answers import Answer, json_answer, json_list, json_parts
 from voltgw.observe.decisions import text_of
 from voltgw.observe.metrics import exposition
 from voltgw.observe.pages import HTML, lines_of, page, prefers_html, preformatted, sections, show
@@ -102,7 +102,7 @@ class Pages:
         config = self._view.effective_config()
         if _wants_html(request):
             return Answer(200, HTML, page("configuration", preformatted(config)))
-        return json_answer(config)
+        return json_parts(config)
 
     def _explain(self, request: Request) -> Answer:
         """``?url=`` with ``method=`` (GET), ``header=`` (any number), ``from=`` and ``listener=``."""
@@ -173,7 +173,7 @@ def _facts(request: Request, title: str, facts: Mapping[str, Any], status: int =
     return json_answer(facts, status)
 
 
-def _things(request: Request, name: str, things: list[dict[str, Any]]) -> Answer:
+def _things(request: Request, name: str, things: Iterable[dict[str, Any]]) -> Answer:
     if _wants_html(request):
         return Answer(200, HTML, page(name.replace("_", " "), sections(things)))
     return json_list(name, things)

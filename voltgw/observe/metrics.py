@@ -31,6 +31,8 @@ __all__ = ["METRICS", "GatewayCollector", "MetricName", "exposition"]
 
 #: Samples in one piece of an answer: 1 ms of work, twice that for OpenMetrics.
 PIECE: Final = 250
+#: Routes that are looked at in one piece, likewise.
+ROUTES: Final = 2000
 
 _BY_NAME: Final = {metric.name: metric for metric in METRICS}
 #: `status[n]` of the counters counts n00; what is none of these (nothing was sent, or a relayed connection) is 0.
@@ -59,12 +61,14 @@ class GatewayCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family with all its samples, as prometheus_client's registries ask for them."""
-        for metric, samples in self.families():
-            metric.samples.extend(samples)
-            yield metric
+        for family in self.families():
+            if family is not None:
+                metric, samples = family
+                metric.samples.extend(samples)
+                yield metric
 
-    def families(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
-        """Every family, still empty, with its samples, which are read from the counters as they are taken."""
+    def families(self) -> Iterator[tuple[Metric, Iterator[Sample]] | None]:
+        """Every family, still empty, with its samples, which are read from the counters as they are taken; None = a pause."""
         yield from self._gateway()
         yield from self._listeners()
         yield from self._routes()
@@ -106,8 +110,13 @@ class GatewayCollector(Collector):
             row for key, each in listeners for row in (((*key, "in"), each.counters.bytes_in),
                                                        ((*key, "out"), each.counters.bytes_out))))
 
-    def _routes(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
-        routes = self._used_routes()
+    def _routes(self) -> Iterator[tuple[Metric, Iterator[Sample]] | None]:
+        routes: list[RouteRow] = []
+        for found in self._used_routes():
+            if found is None:
+                yield None
+            else:
+                routes = found
         yield _family("voltgw_requests_total", (
             ((*key, _CLASSES[index]), sum(each.status[index] for each in counters))
             for key, counters in routes for index in range(len(_CLASSES))))
@@ -156,16 +165,18 @@ class GatewayCollector(Collector):
             (("queue",), access.dropped_queue), (("blocked",), sink.dropped_blocked),
             (("failed",), sink.dropped_failed), (("format",), access.dropped_format)])
 
-    def _used_routes(self) -> list[RouteRow]:
-        """The counters of every route that took a request; one that a host names twice is one route."""
+    def _used_routes(self) -> Iterator[list[RouteRow] | None]:
+        """At last the counters of every route that took a request; one that a host names twice is one route. None = a pause."""
         routes: dict[tuple[str, str], list[RouteCounters]] = {}
-        for route in self._view.route_objects():
+        for count, route in enumerate(self._view.route_objects(), 1):
+            if count % ROUTES == 0:
+                yield None
             counters = route.counters
             if any(counters.status):
                 routes.setdefault((f"{route.host.namespace}/{route.host.name}", route.name), []).append(counters)
         if self._unrouted is not None and any(self._unrouted.status):
             routes.setdefault(("", ""), []).append(self._unrouted)
-        return list(routes.items())
+        yield list(routes.items())
 
 
 def exposition(collector: GatewayCollector, accept: str) -> tuple[str, Iterator[bytes]]:
@@ -187,7 +198,11 @@ class _One(Collector):
 
 def _pieces(collector: GatewayCollector, encode: Callable[[Collector], bytes]) -> Iterator[bytes]:
     end = b""
-    for metric, samples in collector.families():
+    for family in collector.families():
+        if family is None:
+            yield b""
+            continue
+        metric, samples = family
         head = encode(_One(metric))         # the family is still empty: its HELP and TYPE
         if head.endswith(b"# EOF\n"):       # OpenMetrics ends a whole answer so, and the encoder takes this for one
             end = b"# EOF\n"

@@ -5,12 +5,13 @@ Pages need no script, no image and nothing from elsewhere, and read well in a te
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from html import escape
 from typing import Any, Final
+
+from voltgw.observe.answers import in_parts
 
 HTML: Final = "text/html; charset=utf-8"
 
@@ -79,9 +80,12 @@ def sections(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield "<p>There are none.</p>\n"
 
 
-def preformatted(value: object) -> Iterator[str]:
+def preformatted(value: Mapping[str, Any]) -> Iterator[str]:
     """A deep value as indented JSON."""
-    yield f"<pre>{escape(json.dumps(value, indent=2, default=str))}</pre>\n"
+    yield "<pre>"
+    for piece in in_parts(value):
+        yield escape(piece)
+    yield "</pre>\n"
 
 
 def lines_of(text: str) -> Iterator[str]:

@@ -10,7 +10,9 @@ from zope.interface import implementer
 
 from voltgw.errors import BadRequest, ClientGone, ClientTimeout, ProxyError, UpstreamTimeout
 from voltgw.net.deadlines import TICK_S
-from voltgw.proxy.fields import about_client, line
+from voltgw.proxy.casing import recased
+from voltgw.proxy.fields import VIA, line
+from voltgw.proxy.identity import about_client
 from voltgw.proxy.outbound import Outbound
 from voltgw.proxy.phases import BODY, CLOSED, LINGER, READY, SENT
 from voltgw.proxy.replies import render
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
     from voltgw.proxy.endpoint import EndpointConnection
     from voltgw.proxy.factory import HttpFactory
-    from voltgw.values.head import Field, ResponseHead
+    from voltgw.values.head import ResponseHead
+    from voltgw.values.identity import Identity
     from voltgw.wire.http1 import ChunkScanner
 
 _TICKS: Final = 1 / TICK_S
@@ -63,7 +66,8 @@ class ClientConnection(Outbound):
         self._scanner: ChunkScanner | None = None
         self._stalled = False               # the endpoint does not take what we produce
         self._limit = 0.0                   # when the request must be complete, 0.0 = never
-        self._forwarded = self._about_client([])
+        nobody = RequestHead(b"", b"", b"", None, 1, b"", b"", None, [], 0, True)
+        self._forwarded = self._about_client(Exchange(self, nobody, b"", 0.0, 0), None)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -140,7 +144,12 @@ class ClientConnection(Outbound):
         self._upstream = None
         lines = [b"HTTP/1.1 101 " + response.reason, *map(line, response.fields)]
         lines += [b"set-cookie: " + cookie for cookie in exchange.cookies_to_set or ()]
-        lines += [b"connection: upgrade", b"upgrade: " + response.upgrade, b"", b""]
+        if route.host.via:
+            lines.append(VIA[response.minor])
+        lines += [b"connection: upgrade", b"upgrade: " + response.upgrade]
+        if route.host.header_case is not None:
+            lines = recased(lines, route.host.header_case)
+        lines += [b"", b""]
         wire = b"\r\n".join(lines)
         exchange.response_code = 101
         exchange.t_downstream_first = now
@@ -200,8 +209,8 @@ class ClientConnection(Outbound):
         self._finish(exchange, now)
         self._cut()
 
-    def _about_client(self, theirs: list[Field]) -> bytes:
-        return about_client(self.peer_address, self.scheme, theirs, not self._factory.skip_xff_append)
+    def _about_client(self, exchange: Exchange, identity: Identity | None) -> bytes:
+        return about_client(exchange, identity, not self._factory.skip_xff_append)
 
     def _refuse(self, error: BadRequest, now: float) -> None:
         """The client's bytes are not HTTP: say so, and never look at the rest of them."""

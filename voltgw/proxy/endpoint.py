@@ -74,12 +74,17 @@ class EndpointConnection:
 
     def _refused(self, error: ConnectFailed) -> None:
         self._dial = None
-        self._cluster.pending -= 1
+        self._no_dial()
         self.phase = OVER
         self.deadline = 0.0
         downstream, self.downstream = self.downstream, None
         assert downstream is not None       # whoever no longer needs it has cancelled the dial
         downstream.connect_failed(self, error)
+
+    def _no_dial(self) -> None:
+        self._cluster.pending -= 1
+        if self._plane.queues:
+            self._plane.room(self._cluster)
 
     def makeConnection(self, transport: Any) -> None:
         """The endpoint has accepted."""
@@ -98,6 +103,8 @@ class EndpointConnection:
         """The connection has ended: it is no longer counted."""
         self.endpoint.connections -= 1
         self._cluster.connections -= 1
+        if self._plane.queues:
+            self._plane.room(self._cluster)
 
     def connectionMade(self) -> None:
         """Part of IProtocol; `makeConnection` does it all."""
@@ -129,6 +136,8 @@ class EndpointConnection:
         self.limit = 0.0
         self._touch(now, self.idle_timeout_s)
         self.pool.idle.append(self)
+        if self._plane.queues:
+            self._plane.offer(self._cluster, self)
 
     def request_sent(self, timeout_s: float) -> None:
         """The rest of the request has gone: the answer must begin within `timeout_s`, if it has not yet."""
@@ -151,7 +160,7 @@ class EndpointConnection:
         dialling, self._dial = self._dial, None
         if dialling is not None:
             dialling.cancel()
-            self._cluster.pending -= 1
+            self._no_dial()
         else:
             self.transport.abortConnection()
 

@@ -26,7 +26,8 @@ class HttpFactory:
 
     `table` is swapped at a reload; a request takes it once, when its head is complete. `max_head_bytes`, `head_timeout_s`
     and `keep_alive_timeout_s` are the largest that any virtual host of the listener asks for, because they act before the
-    virtual host is known.
+    virtual host is known. With `keeps_names` the spelling of field names in requests is remembered for clusters that preserve
+    it; the first request to such a cluster sets it.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class HttpFactory:
         self.head_timeout_s = REQUEST_HEAD_TIMEOUT_S
         self.keep_alive_timeout_s = KEEP_ALIVE_TIMEOUT_S
         self.skip_xff_append = False
+        self.keeps_names = False
         self.draining = False
         self.connections: set[ClientConnection | Tunnel] = set()
 

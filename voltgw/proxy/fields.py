@@ -5,30 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
-    from voltgw.values.head import Field, RequestHead
+    from voltgw.values.head import RequestHead
 
 #: ``name: value`` of a field.
 line: Final = b": ".join
 #: Methods whose requests say that they have no body (RFC 9110 8.6).
 SAY_EMPTY: Final = frozenset((b"POST", b"PUT", b"PATCH"))
+#: How we name ourselves to others (RFC 9110 7.6.3), by the minor version of what came; 2 stands for HTTP/2.
+VIA: Final = (b"via: 1.0 voltgw", b"via: 1.1 voltgw", b"via: 2 voltgw")
 #: HTTP/2 is never reached by Upgrade (RFC 9113 3.1 has dropped it): the endpoint would be asked behind our back.
 _NEVER: Final = frozenset((b"h2", b"h2c"))
-
-
-def about_client(peer_address: str, scheme: bytes, theirs: Iterable[Field], append: bool) -> bytes:
-    """The lines that tell an endpoint who asks, joined; never empty.
-
-    Of `theirs`, the fields by which the client speaks of itself, only X-Forwarded-For survives; the address from which its
-    bytes come stands behind it, unless `append` is False (``skip_xff_append``).
-    """
-    chain = [value for name, value in theirs if name == b"x-forwarded-for" and value]
-    peer = peer_address.encode("ascii")
-    if append:
-        chain.append(peer)
-    lines = [b"x-forwarded-for: " + b", ".join(chain)] if chain else []
-    return b"\r\n".join([*lines, b"x-forwarded-proto: " + scheme, b"x-real-ip: " + peer])
 
 
 def with_host(wire: bytes, authority: bytes) -> bytes:
@@ -36,6 +24,17 @@ def with_host(wire: bytes, authority: bytes) -> bytes:
     name = wire.index(b"\r\n") + 2
     value = wire.index(b":", name) + 2
     return wire[:value] + authority + wire[wire.index(b"\r\n", value):]
+
+
+def with_host_suffix(wire: bytes, suffix: bytes) -> bytes:
+    """A request whose Host has `suffix` behind its name, before the port. An IPv6 address stays as it is."""
+    name = wire.index(b"\r\n") + 2
+    value = wire.index(b":", name) + 2
+    host = wire[value:wire.index(b"\r\n", value)]
+    if host.startswith(b"["):
+        return wire
+    host, colon, port = host.partition(b":")
+    return with_host(wire, host + suffix + colon + port)
 
 
 def asked_upgrade(head: RequestHead, allowed: Collection[bytes]) -> bytes | None:

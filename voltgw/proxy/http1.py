@@ -17,6 +17,8 @@ from zope.interface import implementer
 
 from voltgw.errors import BadRequest, NoRoute
 from voltgw.net.deadlines import TICK_S
+from voltgw.proxy.casing import names_in
+from voltgw.proxy.identity import identify, identity_of
 from voltgw.proxy.phases import ASKING, BODY, IDLE, READY, SENT
 from voltgw.proxy.upload import Uploading
 from voltgw.values.counters import LATENCY_BOUNDS_US
@@ -25,7 +27,7 @@ from voltgw.values.reply import Delay, Reply
 from voltgw.wire.http1 import RequestParser, bad_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from twisted.python.failure import Failure
 
@@ -45,7 +47,7 @@ _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
 class Downstream(Uploading):
     """A client's connection, its requests one after another."""
 
-    __slots__ = ("_begun", "_parse", "_seen", "_served")
+    __slots__ = ("_begun", "_names", "_parse", "_seen", "_served")
 
     def __init__(self, factory: HttpFactory, peer_address: str, peer_port: int) -> None:
         super().__init__(factory, peer_address, peer_port)
@@ -53,6 +55,7 @@ class Downstream(Uploading):
         self._begun = False                 # the first bytes of a head are here, and its deadline runs
         self._seen = 0                      # how many of them were looked at
         self._served = 0
+        self._names: Mapping[bytes, bytes] | None = None    # how the client has written the names of its fields
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -102,6 +105,12 @@ class Downstream(Uploading):
             if self.exchange is None:
                 return                      # the body was refused
         exchange.bytes_in += len(body)
+        if head.forwarding is not None:
+            identity = identity_of(host)
+            if identity is not None:
+                identify(exchange, identity)
+        if factory.keeps_names:
+            self._names = names_in(data, end)
         if host is None:
             self._fail(NoRoute("no virtual host for this name"), now)
             return
@@ -123,6 +132,10 @@ class Downstream(Uploading):
                     self._wait(reply, filters, body)
                 return
         self._forward(route, head, exchange, body, now)
+
+    def _own_names(self) -> Mapping[bytes, bytes]:
+        self._factory.keeps_names = True    # from the next request on
+        return self._names or {}
 
     # -- the answer --------------------------------------------------------------------------------------------------------
 
@@ -148,6 +161,8 @@ class Downstream(Uploading):
                 if upstream.deadline_slot > deadline * _TICKS + 1:
                     self._plane.deadlines.schedule(upstream)
                 pool.idle.append(upstream)
+                if self._plane.queues:
+                    self._plane.offer(self._cluster, upstream)
         else:
             if self._producing:
                 self._producing = False

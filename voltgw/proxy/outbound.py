@@ -7,13 +7,15 @@ a failure is decided by `voltgw.cluster.attempts`; here it is carried out. None 
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.cluster.attempts import Attempts, is_bad
 from voltgw.errors import NoEndpoint, ProxyError, Source, UpstreamTimeout
+from voltgw.proxy.mirror import chosen, mirror
 from voltgw.proxy.phases import BODY, DIALING, SENT
 from voltgw.proxy.sending import Sender
 from voltgw.proxy.unheard import MAX_UNHEARD_BYTES, Unheard
+from voltgw.proxy.waiting import Queue, Waiter
 from voltgw.values.address import where
 from voltgw.values.defaults import RESPONSE_HEAD_TIMEOUT_S
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from voltgw.proxy.plane import Plane
     from voltgw.values.exchange import Exchange
     from voltgw.values.head import ResponseHead
+    from voltgw.values.retry import MirrorPlan
 
 #: What a Retry-After of more digits is taken for: longer than anybody waits.
 _TOO_LONG_S: Final = 1e9
@@ -39,12 +42,13 @@ class Outbound(Sender):
     its endpoint while it is under way.
     """
 
-    __slots__ = ("_attempts", "_pause")
+    __slots__ = ("_attempts", "_pause", "_waiter")
 
     def __init__(self, plane: Plane) -> None:
         super().__init__(plane)
         self._attempts: Attempts | None = None
         self._pause: IDelayedCall | None = None     # the next try waits for its time
+        self._waiter: Waiter | None = None          # the present try waits for a connection
 
     # -- what the client's side does ---------------------------------------------------------------------------------------
 
@@ -174,9 +178,7 @@ class Outbound(Sender):
         self.tried = False
         if self._attempts is not None:
             self._attempts.close()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        self._wait_no_more()
         aside, self.aside = self.aside, None
         if aside is None:
             return
@@ -267,13 +269,119 @@ class Outbound(Sender):
     @property
     def _waiting(self) -> bool:
         """Whether a try is under way, or about to be."""
-        return self._upstream is not None or self._pause is not None or self.aside is not None
+        return self._present or self.aside is not None
 
     def _others(self, upstream: EndpointConnection) -> bool:
         """Whether a try other than this one is under way, or about to be."""
         if upstream is self._upstream:
             return self.aside is not None
-        return self._upstream is not None or self._pause is not None or len(self.aside or ()) > 1
+        return self._present or len(self.aside or ()) > 1
+
+    @property
+    def _present(self) -> bool:
+        """Whether there is a present try, or will be."""
+        return self._upstream is not None or self._pause is not None or self._waiter is not None
+
+    # -- waiting for a connection ------------------------------------------------------------------------------------------
+
+    @property
+    def bound_for(self) -> Endpoint | None:
+        """The endpoint of the present try."""
+        endpoint: Endpoint | None = self._endpoint
+        return endpoint
+
+    def _no_room(self, cluster: Any, endpoint: Endpoint, now: float) -> None:
+        """Take a connection that is free somewhere, or wait for one; a request with a key wants its own endpoint's."""
+        exchange = self.exchange
+        assert exchange is not None
+        bound = exchange.hash_key is not None or self._attempts is not None
+        queue = self._plane.queues.get(cluster)
+        if queue is None:
+            for other in cluster.endpoints:
+                if other.pool.idle:
+                    if not bound and other.ready:
+                        self.given(other.pool.idle.pop())
+                        return
+                    other.pool.idle.pop(0).close()      # the oldest one: its place is worth more
+                    break
+            queue = self._plane.queues[cluster] = Queue(self._plane, cluster)
+        if self.phase == BODY:
+            self.phase = DIALING
+        self._try_at = 0.0
+        until = now + self._answer_timeout_s(now)
+        self._waiter = queue.join(self, bound, min(until, self._limit_at) if self._limit_at else until)
+
+    def dial_now(self) -> None:
+        """There is room for one more connection."""
+        self._waiter = None
+        now, cluster, exchange = self.monotonic(), self._cluster, self.exchange
+        assert exchange is not None
+        endpoint = self._endpoint
+        if not endpoint.ready:
+            endpoint = cluster.pick(exchange.hash_key)
+            if endpoint is None:
+                cluster.counters.no_endpoint += 1
+                self._give_up(NoEndpoint("no endpoint is left that may be used"), now)
+                return
+            self._change_to(endpoint, exchange)
+        self._dial(cluster, endpoint, now)
+
+    def given(self, upstream: EndpointConnection) -> None:
+        """A connection that has become free is ours."""
+        self._waiter = None
+        now, exchange = self.monotonic(), self.exchange
+        assert exchange is not None
+        if upstream.endpoint is not self._endpoint:
+            self._change_to(upstream.endpoint, exchange)
+        if self.phase == BODY:
+            self.phase = DIALING            # as far as `_begin` is concerned
+        self._upstream = upstream
+        upstream.downstream = self
+        self._begin_try(upstream, now)
+        self._begin(upstream, now)
+
+    def waited(self, now: float) -> None:
+        """No connection came in time."""
+        self._waiter = None
+        if self._limit_at and now >= self._limit_at:
+            self._cluster.counters.timeouts += 1
+            self._give_up(UpstreamTimeout("no connection to an endpoint was free in time"), now)
+        else:
+            self._overflow("no connection to an endpoint was free in time", now)
+
+    def _change_to(self, endpoint: Endpoint, exchange: Exchange) -> None:
+        self._endpoint.active -= 1
+        self._endpoint.requests -= 1
+        endpoint.active += 1
+        endpoint.requests += 1
+        self._endpoint = exchange.endpoint = endpoint
+
+    def _wait_no_more(self) -> None:
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            pause.cancel()
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.queue.leave(waiter)
+
+    # -- copies ------------------------------------------------------------------------------------------------------------
+
+    def _mirror(self, plan: MirrorPlan, exchange: Exchange) -> None:
+        if self.upgrade is not None or not chosen(plan, self._plane.random()):
+            return
+        self.shadow = plan
+        if self.phase == SENT:
+            self._cast_shadow(exchange)
+
+    def _cast_shadow(self, exchange: Exchange) -> None:
+        """The request is complete: copy it, if all of it is still here."""
+        plan, self.shadow = self.shadow, None
+        if plan is None:
+            return
+        if self._replayable:
+            mirror(self._plane, plan, exchange, b"".join([self._wire, *self._kept]))
+        else:
+            self._plane.counters.shadows_too_large += 1
 
     # -- the end -----------------------------------------------------------------------------------------------------------
 
@@ -284,9 +392,7 @@ class Outbound(Sender):
             if producing:
                 upstream.transport.unregisterProducer()
             upstream.abort()
-        pause, self._pause = self._pause, None
-        if pause is not None:
-            pause.cancel()
+        self._wait_no_more()
         aside, self.aside = self.aside, None
         for each in aside or ():
             each.endpoint.active -= 1

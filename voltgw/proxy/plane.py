@@ -14,12 +14,15 @@ from voltgw.values.counters import RouteCounters
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
+    from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.errors import ConnectFailed
     from voltgw.interfaces import AccessSink
     from voltgw.net.connector import Dial
     from voltgw.net.deadlines import Deadlines
     from voltgw.net.loop import Loop
+    from voltgw.proxy.endpoint import EndpointConnection
+    from voltgw.proxy.waiting import Queue
 
 #: The last group of a UUID: 12 hexadecimal digits, counted up from a random start.
 _COUNT_MASK: Final = (1 << 48) - 1
@@ -33,8 +36,8 @@ class Plane:
     hears: it edits nothing.
     """
 
-    __slots__ = ("_late", "access", "counters", "deadlines", "loop", "monotonic", "nobody", "random", "request_id_prefix",
-                 "requests", "soon", "unrouted", "wall")
+    __slots__ = ("_late", "access", "counters", "deadlines", "loop", "monotonic", "nobody", "queues", "random",
+                 "request_id_prefix", "requests", "soon", "unrouted", "wall")
 
     def __init__(self, loop: Loop, access: AccessSink, wall: Callable[[], float], random: Callable[[], float]) -> None:
         self.loop = loop
@@ -51,6 +54,7 @@ class Plane:
         self.counters = PlaneCounters()
         self.unrouted = RouteCounters()     # requests that no route took
         self.nobody = Route(VirtualHost("nobody"), "nobody/0")
+        self.queues: dict[Cluster, Queue] = {}      # of clusters where somebody waits for a connection
         self._late: dict[float, Late] = {}
 
     def request_id(self) -> bytes:
@@ -78,3 +82,15 @@ class Plane:
         if late is None:
             self._late[timeout_s] = late = Late(timeout_s, self.loop.clock, self.monotonic)
         return late
+
+    def room(self, cluster: Cluster) -> None:
+        """A connection of `cluster` has ended, or will not be made. Call it only while there are `queues`."""
+        queue = self.queues.get(cluster)
+        if queue is not None:
+            queue.room()
+
+    def offer(self, cluster: Cluster, upstream: EndpointConnection) -> None:
+        """A connection of `cluster` has come back to its pool. Call it only while there are `queues`."""
+        queue = self.queues.get(cluster)
+        if queue is not None:
+            queue.offer(upstream)

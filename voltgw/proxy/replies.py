@@ -7,6 +7,8 @@ from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from voltgw.proxy.casing import recased
+from voltgw.proxy.status import proxy_status
 from voltgw.values.head import ResponseHead
 from voltgw.values.reply import Reply
 from voltgw.wire.http1 import http_date
@@ -52,12 +54,16 @@ def render(
         lines.append(b"date: " + http_date(wall))
     if reply.flag:
         lines.append(b"x-request-id: " + request_id)
+        if host is not None and host.proxy_status:
+            lines.append(proxy_status(reply, request_id))
     if status >= 200 and status not in _BODILESS:
         lines.append(b"content-length: %d" % len(body))
     if close:
         lines.append(b"connection: close")
     elif head is not None and not head.minor:
         lines.append(b"connection: keep-alive")
+    if host is not None and host.header_case is not None:
+        lines = recased(lines, host.header_case)
     lines.append(b"")
     without_body = status in _BODILESS or status < 200 or (head is not None and head.method == b"HEAD")
     lines.append(b"" if without_body else body)
@@ -115,8 +121,11 @@ def _page(
 
 #: What a client may know of each response flag; endpoint addresses and names stay in the log.
 DETAILS: Final[dict[str, str]] = {
+    "CORS": "This origin may not ask like that.",
+    "CSRF": "A request that changes something must come from a page of this site.",
     "DPE": "The request is not valid HTTP, or more than this gateway takes.",
     "DT": "The request did not arrive in time.",
+    "FI": "A fault was injected here, for a test.",
     "NC": "The route leads to a cluster that is not configured.",
     "NR": "No virtual host or route takes this request.",
     "UC": "The endpoint closed the connection before its answer was complete.",

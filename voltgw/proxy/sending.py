@@ -9,23 +9,31 @@ from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.errors import BadRequest, NoCluster, NoEndpoint, Overflow, ProxyError
 from voltgw.net.deadlines import NO_SLOT, TICK_S
-from voltgw.proxy.fields import SAY_EMPTY, asked_upgrade, line, with_host
+from voltgw.proxy.casing import as_in, recased
+from voltgw.proxy.fields import SAY_EMPTY, VIA, asked_upgrade, line, with_host
+from voltgw.proxy.final import BOUNDED, final
 from voltgw.proxy.late import FINE_S
 from voltgw.proxy.phases import BODY, DIALING, HEAD, READY, SENT
 from voltgw.proxy.replies import edited
 from voltgw.proxy.upstream import Upstream
 from voltgw.values.defaults import BODY_IDLE_TIMEOUT_S, RESPONSE_HEAD_TIMEOUT_S
+from voltgw.values.preserve_case import preserve_case
 from voltgw.values.reply import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.errors import ConnectFailed
     from voltgw.interfaces import StreamTransport
+    from voltgw.proxy.casing import Case
     from voltgw.proxy.endpoint import EndpointConnection
     from voltgw.proxy.plane import Plane
     from voltgw.routing.table import Route, VirtualHost
     from voltgw.values.exchange import Exchange
-    from voltgw.values.head import Field, RequestHead, ResponseHead
+    from voltgw.values.head import RequestHead, ResponseHead
+    from voltgw.values.identity import Identity
+    from voltgw.values.retry import MirrorPlan
 
 _TICKS: Final = 1 / TICK_S
 
@@ -41,7 +49,7 @@ class Sender:
     __slots__ = (
         "_cluster", "_endpoint", "_forwarded", "_kept", "_limit_at", "_plane", "_producing", "_replayable", "_try_at",
         "_upstream", "_wire", "answering", "aside", "body_timeout_s", "choked", "deadline", "deadline_slot", "exchange",
-        "host", "monotonic", "must_close", "phase", "route", "transport", "tried", "upgrade", "wall",
+        "host", "monotonic", "must_close", "phase", "route", "shadow", "transport", "tried", "upgrade", "wall",
     )
 
     transport: StreamTransport
@@ -54,6 +62,7 @@ class Sender:
         self.choked = False                 # the client does not read what we write
         self.answering: EndpointConnection | None = None      # whose answer's body is on its way to the client
         self.aside: list[EndpointConnection] | None = None    # earlier tries that may still be answered, see `Outbound.late`
+        self.shadow: MirrorPlan | None = None       # where the request is copied once its body is complete
         self.tried = False                  # an answer must be looked at before it is passed on: there was another try
         self.upgrade: bytes | None = None   # the protocol that the endpoint was asked to switch to
         self.body_timeout_s = BODY_IDLE_TIMEOUT_S
@@ -127,8 +136,16 @@ class Sender:
         """The exchange needs no endpoint any more: give up every try, so that the endpoints notice."""
         raise NotImplementedError
 
-    def _about_client(self, theirs: list[Field]) -> bytes:
-        """`_forwarded` for a client that says something of itself."""
+    def _mirror(self, plan: MirrorPlan, exchange: Exchange) -> None:
+        """The route asks for copies of some requests."""
+        raise NotImplementedError
+
+    def _about_client(self, exchange: Exchange, identity: Identity | None) -> bytes:
+        """`_forwarded` for a client that says something of itself, or for a host that asks for more."""
+        raise NotImplementedError
+
+    def _own_names(self) -> Mapping[bytes, bytes]:
+        """How the client has written the names of its fields, by their lower-case form; nothing where that is not known."""
         raise NotImplementedError
 
     # -- choosing and sending ----------------------------------------------------------------------------------------------
@@ -143,6 +160,15 @@ class Sender:
             return
         if route.buffer_bytes and head.length and self._buffer(route, head, exchange, body, now):
             return
+        if head.method in BOUNDED:
+            try:
+                last = final(head)
+            except BadRequest as error:
+                self._fail(error, now)
+                return
+            if last is not None:
+                self._answer(last, now)
+                return
         hash_key = route.hash_key
         if hash_key is not None:
             exchange.hash_key = hash_key(exchange)
@@ -186,8 +212,16 @@ class Sender:
                      or endpoint.authority)         # HTTP/1.0 need not name a host
         pieces = [b"%b %b HTTP/1.1\r\nhost: %b" % (head.method, target, authority)]
         pieces.extend(map(line, head.fields))
-        pieces.append(self._forwarded if head.forwarding is None else self._about_client(head.forwarding))
+        host = self.host
+        assert host is not None             # a route belongs to one
+        identity: Identity | None = getattr(host, "identity", None)     # `identity_of`, in line
+        about = self._forwarded if head.forwarding is None and identity is None else self._about_client(exchange, identity)
+        pieces.append(about)
+        if authority is not head.authority and head.authority and b"x-forwarded-host: " not in about:
+            pieces.append(b"x-forwarded-host: " + head.authority)
         pieces.append(b"x-request-id: " + exchange.request_id)
+        if host.via:
+            pieces.append(VIA[head.minor])
         if head.upgrade is not None or self.upgrade is not None:
             self.upgrade = asked_upgrade(head, route.upgrades)
             if self.upgrade is not None:
@@ -199,12 +233,16 @@ class Sender:
                 pieces.append(b"expect: 100-continue")
         elif head.method in SAY_EMPTY:
             pieces.append(b"content-length: 0")
+        case: Case | None = getattr(cluster, "header_case", None)
+        if case is not None:
+            pieces = recased(pieces, case if case is not preserve_case else as_in(self._own_names()))
         pieces.append(b"")
         pieces.append(body)
         self._wire = wire = b"\r\n".join(pieces)
         self._replayable = True
-        host = self.host
-        assert host is not None             # a route belongs to one
+        plan = route.mirror
+        if plan is not None:
+            self._mirror(plan, exchange)
         idle_timeout_s = host.idle_timeout_s
         self.body_timeout_s = idle_timeout_s or BODY_IDLE_TIMEOUT_S
         self._limit_at = limit = now + route.timeout_s if route.timeout_s else 0.0
@@ -233,10 +271,16 @@ class Sender:
 
     def _connect(self, cluster: Any, endpoint: Endpoint, now: float) -> None:
         """No idle connection: make one; the client's bytes wait meanwhile."""
-        if cluster.pending >= cluster.max_pending or cluster.connections >= cluster.max_connections:
-            cluster.counters.overflow += 1
-            self._give_up(Overflow("the cluster has its most connections, or requests that wait for one"), now)
+        if cluster.pending >= cluster.max_pending:
+            self._overflow("the cluster has its most requests that wait for a connection", now)
             return
+        queue = self._plane.queues.get(cluster)
+        if queue is not None or cluster.connections + cluster.pending >= cluster.max_connections:
+            self._no_room(cluster, endpoint, now)
+            return
+        self._dial(cluster, endpoint, now)
+
+    def _dial(self, cluster: Any, endpoint: Endpoint, now: float) -> None:
         self._upstream = upstream = Upstream(endpoint, cluster, self, self._plane)
         if self.phase == BODY:
             self.phase = DIALING
@@ -267,7 +311,7 @@ class Sender:
         route, exchange = self.route, self.exchange
         assert route is not None and exchange is not None
         wire = self._wire if not self._kept else b"".join([self._wire, *self._kept])
-        if exchange.attempts > 1 and (route.auto_host_rewrite or not exchange.request.authority) and not route.host_rewrite:
+        if (route.auto_host_rewrite or not exchange.request.authority) and not route.host_rewrite:
             return with_host(wire, endpoint.authority)
         return wire
 
@@ -296,6 +340,14 @@ class Sender:
 
     # -- the end -----------------------------------------------------------------------------------------------------------
 
+    def _no_room(self, cluster: Any, endpoint: Endpoint, now: float) -> None:
+        """The cluster has its most connections, or others wait for one."""
+        self._overflow("the cluster has its most connections", now)
+
+    def _overflow(self, why: str, now: float) -> None:
+        self._cluster.counters.overflow += 1
+        self._give_up(Overflow(why), now)
+
     def _give_up(self, error: ProxyError, now: float) -> None:
         """The present try cannot even begin."""
         self._fail(error, now)
@@ -314,7 +366,7 @@ class Sender:
         self._record(exchange, now)
 
     def _record(self, exchange: Exchange, now: float) -> None:
-        self.exchange = None
+        self.exchange = self.shadow = None
         exchange.transform = None
         if exchange.attempts:
             self._cluster.active -= 1

@@ -125,6 +125,8 @@ class TcpRelay(Relay):
         endpoint = self._endpoint
         assert endpoint is not None
         cluster.pending -= 1
+        if self._plane.queues:
+            self._plane.room(cluster)
         cluster.connect_failed(endpoint)
         if self._attempts is None:
             self._attempts = Attempts(cluster, b"", None)
@@ -169,6 +171,8 @@ class TcpRelay(Relay):
         if endpoint is not None:
             endpoint.connections -= 1
             self._cluster.connections -= 1
+            if self._plane.queues:
+                self._plane.room(self._cluster)
 
     def _left_alone(self) -> None:
         error = ClientGone("the client left before the endpoint accepted")
@@ -187,6 +191,8 @@ class TcpRelay(Relay):
             dialing.cancel()
             self._server = None
             self._cluster.pending -= 1
+            if self._plane.queues:
+                self._plane.room(self._cluster)
         if self._attempts is not None:
             self._attempts.close()
         if self._endpoint is not None:

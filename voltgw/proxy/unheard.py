@@ -39,12 +39,11 @@ class _Nowhere:
 class Unheard(Sender):
     """Takes the client's place for the rest of an answer of at most `most` bytes, head included."""
 
-    __slots__ = ("_done",)
+    __slots__ = ()
 
     def __init__(self, plane: Plane, cluster: Any, exchange: Exchange, most: int) -> None:
         super().__init__(plane)
         self._cluster = cluster
-        self._done = False
         self.exchange = Exchange(exchange.client, exchange.request, exchange.request_id, exchange.t_start, 0)
         self.route = plane.nobody
         self.host = plane.nobody.host
@@ -64,6 +63,10 @@ class Unheard(Sender):
         upstream = self.answering
         if upstream is not None and upstream.downstream is self:
             upstream.abort()
+            self._over()
+
+    def _over(self) -> None:
+        """Nothing more comes."""
 
     def answered(self, upstream: EndpointConnection, now: float) -> None:
         """It ended as it should."""
@@ -71,6 +74,7 @@ class Unheard(Sender):
         assert exchange is not None
         self._cluster.counters.status[exchange.response_code // 100] += 1
         upstream.rest(now)
+        self._over()
 
     def switched(self, upstream: EndpointConnection, response: ResponseHead, rest: bytes, now: float) -> None:
         """It was not asked to."""

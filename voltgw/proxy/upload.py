@@ -139,7 +139,8 @@ class Uploading(ClientConnection):
         if not self._kept:                          # the first try of this request
             self._kept_bytes = len(self._wire)
             retry, exchange = self.route and self.route.retry, self.exchange
-            if exchange is not None and exchange.request.method not in IDEMPOTENT and not (retry and retry.non_idempotent):
+            again = (exchange is not None and exchange.request.method in IDEMPOTENT) or (retry and retry.non_idempotent)
+            if not again and self.shadow is None:
                 self._forget()                      # it may not be sent twice, once something was
         upstream.deadline = self._limit_at          # the time for the answer begins when the request is complete
         self._producing = True
@@ -167,6 +168,8 @@ class Uploading(ClientConnection):
                 self._set_deadline(now + self.body_timeout_s)
         if self.phase == SENT:
             self._complete()
+            if self.shadow is not None:
+                self._cast_shadow(exchange)
             self._stop_producing()
             self._begin_try(upstream, now)
             upstream.request_sent(self._answer_timeout_s(now))

@@ -14,11 +14,14 @@ from twisted.internet.interfaces import IProtocol
 from zope.interface import implementer
 
 from voltgw.errors import BadResponse, UpstreamClosed
+from voltgw.proxy.casing import as_in, names_in, recased
 from voltgw.proxy.endpoint import EndpointConnection
+from voltgw.proxy.fields import VIA
 from voltgw.proxy.phases import CHUNKS, CLOSING, HEAD, IDLE, LENGTH, OVER, SENT
 from voltgw.proxy.reading import LONG_BODY_BYTES, read_in_bulk
 from voltgw.values.defaults import MAX_INTERIM_RESPONSES, MAX_RESPONSE_HEAD_BYTES
 from voltgw.values.head import CHUNKED, UNTIL_CLOSE
+from voltgw.values.preserve_case import preserve_case
 from voltgw.wire.http1 import LAST_CHUNK, ChunkScanner, bare_line_end, chunk, http_date
 
 if TYPE_CHECKING:
@@ -130,6 +133,11 @@ class Upstream(EndpointConnection):
             pieces.append(b"connection: close")
         elif not request.minor:
             pieces.append(b"connection: keep-alive")
+        if host.via:
+            pieces.append(VIA[response.minor])
+        case = host.header_case
+        if case is not None:
+            pieces = recased(pieces, case if case is not preserve_case else as_in(names_in(data, end)))
         pieces.append(b"")
         self.served = served = self.served + 1
         self.reusable = response.keep_alive and served != self._last
@@ -185,8 +193,7 @@ class Upstream(EndpointConnection):
         """The connection is over, by whoever."""
         self.deadline = 0.0
         self._plane.deadlines.forget(self)
-        self.endpoint.connections -= 1
-        self._cluster.connections -= 1
+        self.left()
         phase, self.phase = self.phase, OVER
         downstream = self.downstream
         if downstream is None:

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from voltgw.routing.route import HashKey
     from voltgw.values.exchange import Exchange
 
-_MASK: Final = (1 << 64) - 1
 _number: Final = int.from_bytes
-#: One input of the key, None = it gives none for this exchange.
-_Input: TypeAlias = "Callable[[Exchange], int | None]"
+#: One input of the key, None = this exchange has none.
+_Input: TypeAlias = "Callable[[Exchange], bytes | None]"
 
 
 def stable_hash(data: bytes) -> int:
@@ -37,8 +36,8 @@ def fraction(data: bytes) -> float:
 def hash_key(policies: Sequence[HashPolicyType]) -> HashKey | None:
     """The key of a route's `hash_policy` list; None when the list is empty. Raises ValueError.
 
-    All inputs that give something are combined, in their order; a `terminal` one that gave something is the last. When none
-    does, the key is None, and the scheduler chooses as it likes.
+    All inputs that give something count, in their order; a `terminal` one that gave something is the last. When none does, the
+    key is None, and the scheduler chooses as it likes.
     """
     inputs: list[tuple[_Input, bool]] = []
     for number, policy in enumerate(policies):
@@ -46,31 +45,34 @@ def hash_key(policies: Sequence[HashPolicyType]) -> HashKey | None:
             inputs.append((_input(policy), policy.terminal))
     if not inputs:
         return None
-    if len(inputs) == 1:
-        return inputs[0][0]
+    only = inputs[0][0]
+
+    def one_key(exchange: Exchange) -> int | None:
+        value = only(exchange)
+        return None if value is None else _number(blake2b(value, digest_size=8).digest(), "big")
 
     def key(exchange: Exchange) -> int | None:
-        result: int | None = None
+        values: list[bytes] = []
         for get, terminal in inputs:
             value = get(exchange)
             if value is not None:
-                # turned by one bit first, so that the order counts and equal inputs do not undo each other
-                result = value if result is None else ((result << 1 | result >> 63) & _MASK) ^ value
+                values.append(value)
                 if terminal:
                     break
-        return result
+        # No value holds a NUL, so different lists stay different.
+        return stable_hash(b"\0".join(values)) if values else None
 
-    return key
+    return one_key if len(inputs) == 1 else key
 
 
 def _input(policy: HashPolicyType) -> _Input:
     if policy.header_name is not None:
         name = policy.header_name.lower().encode("ascii")
 
-        def of_header(exchange: Exchange) -> int | None:
+        def of_header(exchange: Exchange) -> bytes | None:
             for key, value in exchange.request.fields:
                 if key == name:
-                    return stable_hash(value)
+                    return value
             return None
 
         return of_header
@@ -78,7 +80,7 @@ def _input(policy: HashPolicyType) -> _Input:
         with at("cookie"):
             return _cookie(policy.cookie)
     if policy.source_ip:
-        return lambda exchange: stable_hash(exchange.client_address.encode("ascii"))
+        return lambda exchange: exchange.client_address.encode("ascii")
     raise ValueError("this entry needs header_name, cookie or source_ip: true")
 
 
@@ -86,14 +88,10 @@ def _cookie(spec: CookieForHashing) -> _Input:
     """The cookie's value; where it is missing and has a time to live, one is made and the client told to keep it."""
     read = cookie_reader(spec.name)
     if spec.ttl_s is None:
-        def of_cookie(exchange: Exchange) -> int | None:
-            value = read(exchange.request)
-            return stable_hash(value) if value is not None else None
-
-        return of_cookie
+        return lambda exchange: read(exchange.request)
     before, behind = _set_cookie(spec)
 
-    def of_kept_cookie(exchange: Exchange) -> int | None:
+    def kept_cookie(exchange: Exchange) -> bytes:
         value = read(exchange.request)
         if value is None:
             client = exchange.client
@@ -105,9 +103,9 @@ def _cookie(spec: CookieForHashing) -> _Input:
                 exchange.cookies_to_set = [line]
             else:
                 exchange.cookies_to_set.append(line)
-        return stable_hash(value)
+        return value
 
-    return of_kept_cookie
+    return kept_cookie
 
 
 def _set_cookie(spec: CookieForHashing) -> tuple[bytes, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.config.lowering.making import HTTP, POOL, balancer, config, pool, view
-from tests.config.making import codes, judged, lines
+from tests.config.making import codes, judged, lines, loaded
 from voltgw.app.dry import dry_build
 from voltgw.config.load import checked
 from voltgw.config.values import Ref
@@ -45,6 +45,24 @@ class ByHandTests(SynchronousTestCase):
         self.assertEqual(found(pool(), cluster), [f'4:36 VG0109 cluster "{POOL}" exists already (made from origin_pool "x")'])
         self.assertEqual(found(cluster, pool()),
                          [f'4:40 VG0109 cluster "{POOL}" (made from origin_pool "x") exists already'])
+
+
+class ShortFormTests(SynchronousTestCase):
+    def test_a_route_to_a_pool(self) -> None:
+        """A short form may lead to an origin_pool; a cluster or load balancer of that name comes first."""
+        short = "load_balancers: [{name: s, listen: 8080, origins: ['a:1'], routes: [{path: /x, to: %s}, {path: /y, redirect: /z}]}]\n"
+
+        def leads_to(name: str, *objects: str) -> str:
+            made = checked(loaded(short % name + "objects:\n" + "".join(objects)))
+            first = dry_build(made).hosts["default/s"].rules[0].route
+            return first.destinations[0].cluster_name
+
+        self.assertEqual(leads_to("x", pool()), f"default/{POOL}")
+        self.assertEqual(leads_to("x", pool(namespace="shared")), f"shared/{POOL}")
+        self.assertEqual(leads_to("shared/x", pool(namespace="shared")), f"shared/{POOL}")
+        self.assertEqual(leads_to("s", pool(name="s")), "default/s")
+        found = judged(short % "y" + "objects:\n" + pool())
+        self.assertEqual(codes(found), ["VG0107"])
 
 
 class LookUpTests(SynchronousTestCase):

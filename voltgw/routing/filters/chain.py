@@ -66,31 +66,38 @@ class HostFilters:
         self.domains = spec.domains
         extension = spec.voltgw
         # Each part is built once for the sake of its mistakes, which are then shown once and not for every route.
-        with found.at(place):
-            level = _request_headers(spec)
-            request_edits(level)
-            self.request_headers = level
-        with found.at(place):
-            level = _response_headers(spec)
-            response_edits(level)
-            self.response_headers = level
-        with found.at(place):
-            of_requests: RequestLevel = (spec.request_cookies_to_add, spec.request_cookies_to_remove)
-            request_cookies(of_requests)
-            self.request_cookies = of_requests
-        with found.at(place):
-            of_responses: ResponseLevel = (spec.response_cookies_to_add, spec.response_cookies_to_remove)
-            response_cookies(of_responses)
-            self.response_cookies = of_responses
-        with found.at(place, "cors_policy"):
-            cors(None, spec.cors_policy)
-            self.cors = spec.cors_policy
-        with found.at(place, "csrf_policy"):
-            csrf(None, spec.csrf_policy, spec.domains)
-            self.csrf = spec.csrf_policy
-        with found.at(place, "compression_params"):
-            compression(spec.compression_params)
-            self.compression = spec.compression_params
+        if spec.request_headers_to_add or spec.request_headers_to_remove:
+            with found.at(place):
+                level = _request_headers(spec)
+                request_edits(level)
+                self.request_headers = level
+        if spec.response_headers_to_add or spec.response_headers_to_remove:
+            with found.at(place):
+                level = _response_headers(spec)
+                response_edits(level)
+                self.response_headers = level
+        if spec.request_cookies_to_add or spec.request_cookies_to_remove:
+            with found.at(place):
+                of_requests: RequestLevel = (spec.request_cookies_to_add, spec.request_cookies_to_remove)
+                request_cookies(of_requests)
+                self.request_cookies = of_requests
+        if spec.response_cookies_to_add or spec.response_cookies_to_remove:
+            with found.at(place):
+                of_responses: ResponseLevel = (spec.response_cookies_to_add, spec.response_cookies_to_remove)
+                response_cookies(of_responses)
+                self.response_cookies = of_responses
+        if spec.cors_policy is not None:
+            with found.at(place, "cors_policy"):
+                cors(None, spec.cors_policy)
+                self.cors = spec.cors_policy
+        if spec.csrf_policy is not None:
+            with found.at(place, "csrf_policy"):
+                csrf(None, spec.csrf_policy, spec.domains)
+                self.csrf = spec.csrf_policy
+        if spec.compression_params is not None:
+            with found.at(place, "compression_params"):
+                compression(spec.compression_params)
+                self.compression = spec.compression_params
         if extension is not None:
             with found.at(place, "voltgw", "fault"):
                 fault(extension.fault)
@@ -128,9 +135,11 @@ def rule_filters(rule: RouteType, number: int, of_object: ObjectFilters, host: H
         labels.append(FilterLabel(name, text, where))
 
     header_levels = (_request_headers(rule), host.request_headers)
+    own_cors = forward.cors_policy if forward is not None else None
+    dropped = _NO_FIELDS
+    if own_cors is not None or host.cors is not None or host.compression is not None:
+        dropped = Plan(header_levels, response=False).drop
     with at("route_destination", "cors_policy"):
-        own_cors = forward.cors_policy if forward is not None else None
-        dropped = Plan(header_levels, response=False).drop if own_cors or host.cors or host.compression else _NO_FIELDS
         of_cors = cors(own_cors, host.cors, dropped)
     if of_cors is not None:
         request.append(of_cors.request)
@@ -173,13 +182,13 @@ def rule_filters(rule: RouteType, number: int, of_object: ObjectFilters, host: H
     edits = (*request_edits(*header_levels, keep=keep), *request_cookies(*cookie_levels))
     request += edits
     if edits:
-        label("request edits", "edits headers and cookies of the request", at_rule)
+        label("request edits", *_edited(rule, host, "request", at_rule))
 
     edits = (*response_edits(_response_headers(rule), host.response_headers),
              *response_cookies((rule.response_cookies_to_add, rule.response_cookies_to_remove), host.response_cookies))
     response += edits
     if edits:
-        label("response edits", "edits headers and cookies of the answer", at_rule)
+        label("response edits", *_edited(rule, host, "response", at_rule))
     response += [one.response for one, _ in reversed(named) if one.response is not None]
     if packed is not None:
         response.append(packed.response)
@@ -196,3 +205,17 @@ def _request_headers(spec: VirtualHostSpec | RouteType) -> Level:
 def _response_headers(spec: VirtualHostSpec | RouteType) -> Level:
     return (spec.response_headers_to_add, spec.response_headers_to_remove,
             "response_headers_to_add", "response_headers_to_remove")
+
+
+def _edited(rule: RouteType, host: HostFilters, side: str, at_rule: Placer) -> tuple[str, Callable[[], Place]]:
+    """Which headers and cookies are edited, and where that is asked for: in the rule, or else in the virtual host."""
+    fields = [f"{side}_{what}_to_{do}" for what in ("headers", "cookies") for do in ("add", "remove")]
+    names: dict[str, None] = {}
+    for spec in (rule, host.spec):
+        for field in fields:
+            for one in getattr(spec, field):
+                name = one if isinstance(one, str) else one.name
+                names[f"cookie {name}" if "cookies" in field else name.lower()] = None
+    own = next((field for field in fields if getattr(rule, field)), None)
+    other = next((field for field in fields if getattr(host.spec, field)), "")
+    return f"edits {', '.join(names)}", partial(host.place, other) if own is None else partial(at_rule, own)

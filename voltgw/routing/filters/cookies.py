@@ -11,7 +11,7 @@ the place of the origin's, and those that are not given (`ignore_…`) stay as t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from voltgw.routing.filters.variables import compile_value
@@ -74,7 +74,7 @@ def request_cookies(*levels: RequestLevel) -> tuple[Edit, ...]:
     plan = _Plan(levels)
     if not plan.drop and not plan.lack:
         return ()
-    always, lacking = tuple(plan.add.items()), tuple(plan.lack.items())
+    always, lacking = _prepared(plan.add), _prepared(plan.lack)
     drop = frozenset(plan.drop)
     find = _finder(drop | plan.lack.keys()).findall
     remove = re.compile(_BEGIN + _any_of(drop) + rb"[ \t]*=[^;]*").sub if drop else None
@@ -88,8 +88,12 @@ def request_cookies(*levels: RequestLevel) -> tuple[Edit, ...]:
                 line = b"%b; %b" % (line, value) if places else value
                 places.append(index)
         there = find(line)
-        new = [_pair(cookie, exchange) for cookie in always]
-        new += [_pair(cookie, exchange) for cookie in lacking if cookie[0] not in there]
+        new: list[bytes] = []
+        for _, pair, render in always:
+            new.append(pair if render is None else pair + render(exchange))
+        for key, pair, render in lacking:
+            if key not in there:
+                new.append(pair if render is None else pair + render(exchange))
         if remove is not None and not drop.isdisjoint(there):
             line = remove(b"", line).lstrip(b"; \t")
         elif not new:
@@ -117,9 +121,10 @@ def _finder(names: Iterable[bytes]) -> re.Pattern[bytes]:
     return re.compile(_BEGIN + b"(" + _any_of(names) + rb")[ \t]*=")
 
 
-def _pair(cookie: tuple[bytes, bytes | Render], exchange: Exchange) -> bytes:
-    name, value = cookie
-    return b"%b=%b" % (name, value if isinstance(value, bytes) else value(exchange))
+def _prepared(cookies: Mapping[bytes, bytes | Render]) -> list[tuple[bytes, bytes, Render | None]]:
+    """Each with its name, the text of the pair so far, and what gives the rest of it."""
+    return [(name, b"%b=%b" % (name, value), None) if isinstance(value, bytes) else (name, name + b"=", value)
+            for name, value in cookies.items()]
 
 
 # -- responses ---------------------------------------------------------------------------------------------------------

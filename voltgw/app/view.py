@@ -1,0 +1,61 @@
+"""What the admin pages show of what serves, one thing after another: there may be ten thousand of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from voltgw.config.schema import plain_message
+from voltgw.config.show import plain_object
+
+if TYPE_CHECKING:
+    from voltgw.app.build import Runtime
+    from voltgw.app.listening import Bound
+    from voltgw.config.model import Config
+    from voltgw.control.membership import Membership
+    from voltgw.routing.route import Route
+
+#: Names or problems that are said one by one; of the others only how many there are.
+MOST: Final = 20
+
+
+def some(texts: list[str], what: str, most: int = MOST) -> list[str]:
+    """The first ones, and how many more there are of `what` ("clusters")."""
+    return texts if len(texts) <= most else [*texts[:most], f"{len(texts) - most} more {what}"]
+
+
+def virtual_hosts(runtime: Runtime, bound: Iterable[Bound]) -> Iterator[dict[str, Any]]:
+    """Every virtual host with its domains, listeners and routes."""
+    listeners: dict[int, list[str]] = {}
+    for each in bound:
+        for host in each.plan.hosts:
+            listeners.setdefault(id(host), []).append(each.name)
+    for host in runtime.hosts.values():
+        yield {
+            "name": host.name, "namespace": host.namespace, "proxy": host.proxy, "domains": list(host.domains),
+            "place": str(host.place), "listeners": listeners.get(id(host), []),
+            "routes": [{
+                "name": route.name, "place": str(route.place), "requests": sum(route.counters.status),
+                "clusters": [each.cluster.name if each.cluster is not None else None for each in route.destinations],
+            } for route in host.routes],
+        }
+
+
+def clusters(memberships: Iterable[Membership]) -> Iterator[dict[str, Any]]:
+    """Every cluster with every endpoint and its reasons."""
+    for membership in memberships:
+        yield membership.describe()
+
+
+def routes(runtime: Runtime) -> Iterator[Route]:
+    """Every live route."""
+    for host in runtime.hosts.values():
+        yield from host.routes
+
+
+def effective(config: Config) -> dict[str, Any]:
+    """`voltgw.config.show.effective`, whose objects are made as they are asked for."""
+    return {
+        "gateway": plain_message(config.gateway),
+        "objects": (plain_object(one) for objects in config.objects.values() for one in objects.values() if not one.lowered),
+    }
