@@ -185,7 +185,7 @@ class SentTests(ExplainCase):
         self.assertEqual(explanation.sent.start, "GET /v2/a?b HTTP/1.1")
         self.assertEqual([field for field in explanation.sent.fields if field[0] != "x-request-id"], [
             ("host", "inner.example"), ("accept", "*/*"), ("x-seen", "gateway"), ("x-forwarded-for", "203.0.113.9"),
-            ("x-forwarded-proto", "http"), ("x-real-ip", "203.0.113.9")])
+            ("x-forwarded-proto", "http"), ("x-real-ip", "203.0.113.9"), ("x-forwarded-host", "shop.example:8080")])
 
     def test_what_the_filters_do(self) -> None:
         """Each filter that runs says what it edits, in both directions."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from tests.proxy.sockets import SocketCase
 from voltgw.values.exchange import Exchange
+from voltgw.values.retry import MirrorPlan, RetryPlan
 
 #: Calls into our own code for one warm GET with a filter each way. Fewer than the lower bound would mean that nothing was
 #: counted; the upper one is the promise of the architecture (about thirteen) with room for a filter's own calls.
@@ -65,16 +66,50 @@ class CallCountTests(SocketCase):
             sys.setprofile(None)
         return calls
 
-    def test_a_warm_get_stays_within_its_calls(self) -> None:
-        """From the readable socket to the answer's write: at most `MOST` calls of ours, and at least `LEAST`."""
-        for _ in range(3):                  # the connection is pooled, and everything that is remembered is
-            self.serve()
+    def calls_of_a_request(self) -> list[str]:
+        """Our own calls for one request on warm connections."""
         self.client.sendall(REQUEST)
         calls = self.calls_of_a_turn()
         self.assertTrue(self.origin.recv(65536).startswith(b"GET /index.html?x=1 HTTP/1.1\r\n"))
         self.origin.sendall(ANSWER)
         calls += self.calls_of_a_turn()
-        self.assertEqual(len(self.records.exchanges), 4)
         self.assertTrue(self.client.recv(65536).endswith(b"\r\n\r\nhello"))
+        return calls
+
+    def test_a_warm_get_stays_within_its_calls(self) -> None:
+        """From the readable socket to the answer's write: at most `MOST` calls of ours, and at least `LEAST`."""
+        for _ in range(3):                  # the connection is pooled, and everything that is remembered is
+            self.serve()
+        calls = self.calls_of_a_request()
+        self.assertEqual(len(self.records.exchanges), 4)
         self.assertLessEqual(len(calls), MOST, calls)
         self.assertGreaterEqual(len(calls), LEAST, calls)
+
+    def test_what_configured_features_add(self) -> None:
+        """Where nothing comes of it in this request, hardly a call: no pause, no timer, no copy of anything."""
+        for _ in range(3):
+            self.serve()
+        plain = len(self.calls_of_a_request())
+        route, host = self.route, self.host
+        policy = frozenset(("5xx", "reset"))
+        table: list[tuple[str, int, Any, str, Any]] = [
+            ("a retry policy", 0, route, "retry", RetryPlan(policy, 3, statuses=frozenset((429,)))),
+            ("a time for each try", 1, route, "retry", RetryPlan(policy, 3, per_try_timeout_s=5.0)),
+            ("a short time for each try", 4, route, "retry", RetryPlan(policy, 3, per_try_timeout_s=0.1, hedge=True)),
+            ("upgrades", 0, route, "upgrades", frozenset((b"websocket",))),
+            ("a buffer policy", 0, route, "buffer_bytes", 1 << 20),
+            ("a hash key", 0, route, "hash_key", lambda exchange: 1),
+            ("a mirror that takes none", 2, route, "mirror", MirrorPlan(self.cluster, 0, 100)),
+            ("a timeout", 0, route, "timeout_s", 30.0),
+            ("another Host", 0, route, "host_rewrite", b"inner.example"),
+            ("Via", 0, host, "via", True),
+            ("Proxy-Status", 0, host, "proxy_status", True),
+        ]
+        for name, most, owner, attribute, value in table:
+            before = getattr(owner, attribute)
+            setattr(owner, attribute, value)
+            self.calls_of_a_request()       # what is made once is made
+            calls = self.calls_of_a_request()
+            setattr(owner, attribute, before)
+            self.assertLessEqual(len(calls), plain + most, (name, calls))
+        self.assertEqual(len(self.calls_of_a_request()), plain)

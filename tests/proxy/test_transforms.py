@@ -94,6 +94,12 @@ class TransformTests(TransformCase):
         origin.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nso\r\n")
         origin.send(b"0\r\n\r\n")
         self.assertEqual(answer(client.got()).body, b"so")
+
+    def test_the_next_answer_to_an_old_client(self) -> None:
+        """Chunks that a transform needed are not put into an answer for HTTP/1.0."""
+        client, origin = self.asked()
+        origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        self.route.response_filters = ()
         old = self.client()
         old.send(OLD)
         origin.send(b"HTTP/1.1 200 OK\r\n\r\nso")

@@ -119,6 +119,7 @@ class AgreementTests(UpgradeCase):
         got = client.got()
         self.assertIn(b"\r\nx-edited: 1\r\nset-cookie: a=b\r\nconnection: upgrade\r\n", got)
         self.assertTrue(got.endswith(b"\r\n\r\nas it is"))
+        self.assertIsNone(client.protocol.relay._exchange.transform)
 
     def test_a_mistake_of_a_filter(self) -> None:
         """500 and close; the endpoint's connection is cut."""

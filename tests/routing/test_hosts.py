@@ -248,10 +248,10 @@ class FollowingTests(SynchronousTestCase):
         """It is made in few steps, since nothing is read again but the one that changed."""
         hosts = [VirtualHost(f"h{n}", domains=[f"h{n}.com", f"*.h{n}.com"]) for n in range(10_000)]
         table, steps = self.follow(HostTable(()), hosts)
-        self.assertGreater(steps, 150)
+        self.assertGreater(steps, 600)
         other = VirtualHost("h7", domains=["other.com"])
         followed, steps = self.follow(table, [other if host.name == "h7" else host for host in hosts])
-        self.assertLess(steps, 10)
+        self.assertLess(steps, 25)
         self.assertIs(followed.choose(b"other.com", None, 80), other)
         self.assertIsNone(followed.choose(b"h7.com", None, 80))
         kept = {id(entry) for entry in table.entries}

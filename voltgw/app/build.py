@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from voltgw.registry import Registry
 
 #: Clusters or virtual hosts in one step that are taken over without a look into them; each of the others has its own step.
-SAME: Final = 512
+SAME: Final = 128
 
 
 class ListenerKey(NamedTuple):
@@ -170,6 +170,7 @@ class _Building:
     def build_clusters(self, changed: Touched | None) -> Generator[None, None, Touched | None]:
         """Every cluster; returns `changed` with the clusters that were not taken over."""
         made, before = self.made, self.before
+        gone: list[int] = []
         for count, ((namespace, short), cluster) in enumerate(self.config.of("cluster").items()):
             name = f"{namespace}/{short}"
             watch = before.watches.get(name)
@@ -181,13 +182,14 @@ class _Building:
             plan = self.plan(cluster)
             kept = before.clusters.get(name)
             if kept is None or kept.config != plan:
+                gone.append(id(kept))
                 kept = build_cluster(plan, self.makings.new_pool, self.makings.random, self.makings.registry)
             made.clusters[name], made.plans[name], made.watches[name] = kept, plan, self.config.watch(cluster)
             yield
         if changed is None:
             return None
-        gone = {id(cluster) for name, cluster in before.clusters.items() if made.clusters.get(name) is not cluster}
-        return changed._replace(gone=changed.gone | gone)
+        gone += [id(before.clusters[name]) for name in before.clusters.keys() - made.clusters.keys()]
+        return changed._replace(gone=changed.gone.union(gone))
 
     def plan(self, cluster: Object[ClusterSpec]) -> ClusterPlan:
         """The plan of a cluster with the endpoints of this site and the health checks that it refers to."""
@@ -309,8 +311,10 @@ class _Building:
             if plan.kind.http:
                 served = self.before.listeners.get(key)
                 table = served.table if served is not None and served.table is not None else HostTable(())
+                pairs = [(host.domains, host) for host in plan.hosts]
+                yield
                 try:
-                    plan.table = yield from table.following([(host.domains, host) for host in plan.hosts])
+                    plan.table = yield from table.following(pairs)
                 except ValueError as error:
                     problems.append(ConfigError("VG0202", plan.hosts[-1].place, f"on {key}: {error}"))
                 yield

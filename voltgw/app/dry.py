@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from voltgw.app.build import Makings, Runtime, build
 from voltgw.cluster.snapshot import UNKNOWN, EndpointKey, EndpointSet, EndpointState
+from voltgw.config.collector import without_collector
 from voltgw.config.show import arranged
 from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.proxy.pool import Pool
@@ -29,7 +30,8 @@ def dry_makings() -> Makings:
 def dry_build(config: Config) -> Runtime:
     """What would serve `config`; its clusters have no endpoints. Raises `ConfigErrors` for what only building finds."""
     try:
-        return build(config, None, dry_makings())
+        with without_collector():
+            return build(config, None, dry_makings())
     except ConfigErrors as errors:
         found = errors.problems
     except RegistryError as error:

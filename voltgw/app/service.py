@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 _DRAIN_LOOK_S: Final = 0.05
 #: Warnings and errors that a reload writes to the log, one by one.
 _MOST_LOGGED: Final = 20
+#: At the start, when nobody is served yet, clusters are started for so long in one turn.
+_START_SLICE_S: Final = 0.02
 #: Errors that the answer to a reload has.
 _MOST_PROBLEMS: Final = 1000
 
@@ -168,12 +170,9 @@ class GatewayService(Service):
         self._feed.start()
         self.loop.start()
         self.prober.startService()
-        for membership in self.memberships.values():
-            membership.startService()
         self.admin.startService()
-        self.loop.soon(self._accept)        # behind the first pass of every membership: nobody shall find an empty cluster
-        warm = DeferredList([each.warm_deferred() for each in self.memberships.values()])
-        warm.addCallback(self._warmed)
+        self._warming = Deferred.fromCoroutine(self._warm_up(list(self.memberships.values())))
+        self._warming.addErrback(self._not_warmed)
         for key, bound in self.listening.bound.items():
             self._log.info("{kind} listens on {address} for {hosts}", kind=bound.kind, address=str(key),
                            hosts=", ".join(view.some(bound.hosts, "virtual hosts")))
@@ -181,15 +180,24 @@ class GatewayService(Service):
                        generation=self.generation, listeners=len(self.listening.bound), hosts=len(self.runtime.hosts),
                        clusters=len(self.runtime.clusters))
 
-    def _accept(self) -> None:
-        if not self.draining:
-            self.listening.start()
-
-    def _warmed(self, result: object) -> None:
+    async def _warm_up(self, memberships: list[Membership]) -> None:
+        """Have clusters find and probe their endpoints, then accept, then wait until all of them have."""
+        await self._slices.run(_started(memberships, lambda each: self.memberships.get(each.cluster.name) is each), least_s=_START_SLICE_S)
+        self.loop.soon(self._accept)        # behind the first pass of every membership: nobody shall find an empty cluster
+        for membership in memberships:
+            if membership.running and not membership.warm:      # else it is, or a reload has replaced it
+                await membership.warm_deferred()
         if not self.draining:
             self._log.info("every cluster has had its first probes, or their time is up: ready")
             if self.on_warm is not None:
                 self.on_warm()
+
+    def _not_warmed(self, failure: Failure) -> None:
+        self._log.failure("the clusters could not be started", failure)
+
+    def _accept(self) -> None:
+        if not self.draining:
+            self.listening.start()
 
     def stopService(self) -> Deferred[Any]:
         """Drain, then stop everything; the Deferred fires when nothing of ours is left."""
@@ -272,6 +280,12 @@ class GatewayService(Service):
         return self._rejected([f"internal error: {failure.getErrorMessage()}"])
 
     def _reloaded(self, result: dict[str, Any], waiting: list[Deferred[dict[str, Any]]]) -> None:
+        if self.loop.stopped:
+            self._tell(result, waiting)
+        else:
+            self.loop.soon(lambda: self._tell(result, waiting))     # what this turn has given up is closed by then
+
+    def _tell(self, result: dict[str, Any], waiting: list[Deferred[dict[str, Any]]]) -> None:
         self._reloading = False
         if self.on_reloaded is not None and not self.loop.stopped:
             self.loop.soon(self.on_reloaded)        # in a turn of its own
@@ -336,9 +350,7 @@ class GatewayService(Service):
         for name in plan.clusters_new:
             ahead.fresh[name] = self._membership(name, runtime)
             yield
-        for membership in ahead.fresh.values():
-            membership.startService()
-            yield
+        yield from _started(ahead.fresh.values())
 
     def _undo(self, ahead: _Ahead) -> None:
         """The swap will not come."""
@@ -510,3 +522,13 @@ class GatewayService(Service):
             "config_wall": self.config_wall, "probes": self.prober.probes, "probe_failures": self.prober.failures,
             **self.journal.numbers(),
         }
+
+
+def _started(
+    memberships: Iterable[Membership], wanted: Callable[[Membership], bool] = lambda membership: True,
+) -> Generator[None, None, None]:
+    """Start memberships, in steps, as long as they are wanted still."""
+    for membership in memberships:
+        if wanted(membership):
+            membership.startService()
+        yield

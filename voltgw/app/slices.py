@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: A turn's share of the work takes half as long as what came before it took (the traffic of a turn), but no less…
-LEAST_S: Final = 0.001
+LEAST_S: Final = 0.0003
 #: …and no more: no request waits longer for it, and under full load the work still gets a third of the time.
 MOST_S: Final = 0.004
 _SHARE: Final = 0.5
@@ -26,10 +26,16 @@ class Slices:
         self._loop = loop
         self._monotonic = monotonic
 
-    async def run(self, steps: Generator[None, None, T], ask: Callable[[], None] | None = None) -> T:
-        """The value of `steps`. `ask` is called before each step and may raise, which ends the work."""
+    async def run(
+        self, steps: Generator[None, None, T], ask: Callable[[], None] | None = None, least_s: float | None = None,
+    ) -> T:
+        """The value of `steps`. `ask` is called before each step and may raise, which ends the work.
+
+        `least_s` is in place of `LEAST_S` where nobody waits.
+        """
         monotonic = self._monotonic
-        until = monotonic() + LEAST_S
+        least = LEAST_S if least_s is None else least_s
+        until = monotonic() + least
         while True:
             if ask is not None:
                 ask()
@@ -44,4 +50,4 @@ class Slices:
                 self._loop.soon(lambda turn=turn: turn.callback(None))      # type: ignore[misc]
                 await turn
                 back = monotonic()
-                until = back + min(max((back - now) * _SHARE, LEAST_S), MOST_S)
+                until = back + max(least, min((back - now) * _SHARE, MOST_S))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from voltgw.app.dry import dry_build
 from voltgw.app.lint import lint
 from voltgw.config.codes import CODES, explain
+from voltgw.config.collector import without_collector
 from voltgw.config.load import checked, load, load_text
 from voltgw.config.show import arranged, plain, report
 from voltgw.config.suggest import did_you_mean
@@ -53,11 +54,12 @@ def run(arguments: list[str]) -> int:
 def examine(files: list[str]) -> tuple[Config | None, tuple[ConfigError, ...]]:
     """The configuration of some files (``-`` = standard input), None with errors; and every problem of it."""
     try:
-        if files == ["-"]:
-            config = checked(load_text(sys.stdin.read(), name="<stdin>", folder=os.getcwd(), environ=os.environ))
-        else:
-            config = checked(load(files, environ=os.environ))
-        found = lint(config, dry_build(config), datetime.now(UTC))
+        with without_collector():
+            if files == ["-"]:
+                config = checked(load_text(sys.stdin.read(), name="<stdin>", folder=os.getcwd(), environ=os.environ))
+            else:
+                config = checked(load(files, environ=os.environ))
+            found = lint(config, dry_build(config), datetime.now(UTC))
     except ConfigErrors as errors:
         return None, errors.problems
     problems = arranged((*config.warnings, *found), list(config.files), config.line)

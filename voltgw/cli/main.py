@@ -5,6 +5,7 @@ A new command is one line of `COMMANDS`: its module has a function ``run(argumen
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = import_module(command.module).run(given[1:])
         sys.stdout.flush()
+        gc.freeze()         # the interpreter's last collection, at its end, need not go over a large configuration
         return status
     except BrokenPipeError:
         # Whoever read our output has gone (`| head`); without this the interpreter complains once more at its end.

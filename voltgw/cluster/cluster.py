@@ -64,8 +64,8 @@ class Cluster:
 
     __slots__ = (
         "_by_key", "_factory", "_new_pool", "_random", "active", "any_ready", "config", "connect_timeout_s",
-        "connections", "counters", "endpoints", "idle_timeout_s", "max_connections", "max_pending", "max_requests",
-        "max_requests_per_connection", "max_retries", "name", "on_connect_failed", "pending", "pick", "retries",
+        "connections", "counters", "endpoints", "header_case", "idle_timeout_s", "max_connections", "max_pending",
+        "max_requests", "max_requests_per_connection", "max_retries", "name", "on_connect_failed", "pending", "pick", "retries",
         "scheduler", "version",
     )
 
@@ -73,6 +73,7 @@ class Cluster:
         self, name: str, factory: SchedulerFactory, new_pool: Callable[[EndpointKey], PoolLike], random: Random, *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S, idle_timeout_s: float = UPSTREAM_IDLE_TIMEOUT_S,
         limits: Limits = DEFAULT_LIMITS, max_requests_per_connection: int = NO_LIMIT, config: Any = None,
+        header_case: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self.name = name                    # "namespace/name"
         self.config = config
@@ -83,6 +84,7 @@ class Cluster:
         self.max_requests = limits.requests
         self.max_retries = limits.retries
         self.max_requests_per_connection = max_requests_per_connection
+        self.header_case = header_case      # how its endpoints want the names of request fields; None = lower case
         self.counters = ClusterCounters()
         self.connections = 0
         self.active = 0

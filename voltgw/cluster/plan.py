@@ -18,6 +18,7 @@ from voltgw.config.objects.route import RoutingPriority
 from voltgw.config.values import EMPTY
 from voltgw.registry import SCHEDULERS, Registry
 from voltgw.values.defaults import CONNECT_TIMEOUT_S, DNS_REFRESH_S, MAX_PENDING_REQUESTS, UPSTREAM_IDLE_TIMEOUT_S
+from voltgw.values.header_case import header_case
 
 if TYPE_CHECKING:
     from random import Random
@@ -104,6 +105,7 @@ class ClusterPlan:
     max_requests_per_connection: int = NO_LIMIT
     members: tuple[MemberPlan, ...] = ()
     checks: tuple[CheckPlan, ...] = ()
+    header_case: Callable[[bytes], bytes] | None = None
 
 
 def plan_cluster(
@@ -124,6 +126,8 @@ def plan_cluster(
         idle_timeout_s=spec.http_idle_timeout_s or UPSTREAM_IDLE_TIMEOUT_S,
         limits=_limits(spec),
         max_requests_per_connection=spec.max_requests_per_connection or NO_LIMIT,
+        header_case=header_case(
+            spec.http1_config.header_transformation if spec.http1_config is not None else spec.header_transformation_type),
         members=tuple(member for member in members if member is not None),
         checks=tuple(check for check in checks if check is not None),
     )
@@ -185,5 +189,5 @@ def build_cluster(
     return Cluster(
         plan.name, factory, new_pool, random, connect_timeout_s=plan.connect_timeout_s,
         idle_timeout_s=plan.idle_timeout_s, limits=plan.limits,
-        max_requests_per_connection=plan.max_requests_per_connection, config=plan,
+        max_requests_per_connection=plan.max_requests_per_connection, config=plan, header_case=plan.header_case,
     )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from voltgw.config.objects.virtual_host import VirtualHostSpec
 
 #: Objects in one step of which nothing but their sameness is looked at.
-_KNOWN: Final = 1024
+_KNOWN: Final = 256
 
 
 @dataclass(slots=True)

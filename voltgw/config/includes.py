@@ -17,7 +17,7 @@ SUFFIXES: Final = (".yaml", ".yml", ".json")
 #: `namespace:` of an include entry that takes the folder's name.
 FROM_FOLDER: Final = "from-folder"
 #: Names in one step of a large folder, which is less than 1 ms.
-_STEP: Final = 512
+_STEP: Final = 128
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,17 @@ business of `voltgw.config.check`.
 from __future__ import annotations
 
 import dataclasses
-import gc
 import hashlib
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from yaml.nodes import MappingNode, Node, SequenceNode
 
 from voltgw.config.check import Memory, checking
+from voltgw.config.collector import without_collector
 from voltgw.config.document import Head, OnError, own, read_body, read_head, read_object
 from voltgw.config.gateway import Gateway
 from voltgw.config.includes import Wanted, expanded
@@ -67,9 +66,9 @@ class Part:
 
 
 #: Objects that are put together in one step, and files whose sameness is looked at, which is less than 1 ms.
-_STEP: Final = 1024
+_STEP: Final = 256
 #: Bytes that are hashed in one step, likewise.
-_HASHED: Final = 1024 * 1024
+_HASHED: Final = 512 * 1024
 #: For parts that depend on nothing beside their text, which is nearly all of them.
 _NOTHING: Final[Mapping[str, Any]] = FrozenMap()
 
@@ -167,25 +166,13 @@ def loading(
 
 
 def _finished(steps: Generator[None, None, Config]) -> Config:
-    with _without_collector():
+    with without_collector():
         while True:
             try:
                 next(steps)
             except StopIteration as done:
                 config: Config = done.value
                 return config
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """No cycle collection meanwhile: over half a million new nodes it runs for longer than the reading itself."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 @dataclass(slots=True)
@@ -465,7 +452,7 @@ class _Load:
         replaced = yield from self._replaced()
         if replaced is not None and self.cache.objects is not None:
             objects: Objects | None = self.cache.objects
-            found = _with(self.cache.objects, replaced)
+            found = yield from _with(self.cache.objects, replaced)
         else:
             found, twice = yield from _assembled(self.entries.values())
             self.problems += twice
@@ -475,6 +462,7 @@ class _Load:
         self.problems += judgement
         self.problems += unknown_entries(gateway.allow_unenforced, self.gateway_place)
         self.cache.entries, self.cache.objects = self.entries, found if objects is not None else None
+        yield
         files = {entry.file.name: entry.file for entry in self.entries.values()}
         yield
         problems = arranged(self.problems, list(files), _Lines(self.sources, files) if self.lines else no_line)
@@ -537,11 +525,12 @@ def _assembled(entries: Iterable[Entry]) -> Generator[None, None, tuple[Objects,
     return objects, problems
 
 
-def _with(objects: Objects, replaced: list[Object[Any]]) -> Objects:
+def _with(objects: Objects, replaced: list[Object[Any]]) -> Generator[None, None, Objects]:
     """`objects` with some replaced by others of the same kinds and keys. Kinds of which none is are shared."""
     made = dict(objects)
     for kind in {one.kind for one in replaced}:
         made[kind] = dict(objects[kind])
+        yield
     for one in replaced:
         made[one.kind][one.key] = one
     return made

@@ -19,9 +19,9 @@ SMALL: Final = 12 * 1024
 #: Objects that are parsed together: about 2 ms, and one parser for all of them.
 BATCH: Final = 16
 #: Characters that are searched in one step, which is less than 1 ms.
-WINDOW: Final = 512 * 1024
+WINDOW: Final = 128 * 1024
 #: Lines of a list, or documents, in one step, likewise.
-_ITEMS: Final = 1024
+_ITEMS: Final = 256
 
 # All patterns begin with the line end before a line: `re` finds a first character ten times faster than it finds a ``^``.
 # They are matched against the text with a line end in front, in which a match begins where the line begins in the text.
@@ -93,8 +93,11 @@ def cutting(text: str) -> Generator[None, None, Cut | None]:
         bounds = (yield from _items(lead, heads[0].end(), end)) if len(heads) == 1 else None
         if bounds is None:
             return None
-        rests.append("\n" * line + text[start:bounds[0]] + "\n" * text.count("\n", bounds[0], bounds[-1])
-                     + text[bounds[-1]:end])
+        yield
+        rest = "\n" * line + text[start:bounds[0]]
+        if _CONTENT.search(lead, bounds[-1], end + 1):
+            rest += "\n" * text.count("\n", bounds[0], bounds[-1]) + text[bounds[-1]:end]
+        rests.append(rest)
         yield
         number = line + text.count("\n", start, bounds[0])
         for items, (begin, stop) in enumerate(pairwise(bounds)):

@@ -21,6 +21,8 @@ MAX_WIDTH: Final = 160
 
 def arranged(problems: Sequence[ConfigError], files: Sequence[str], line: Callable[[Place], str]) -> tuple[ConfigError, ...]:
     """Problems in the order in which they are shown: errors first, then by file and line; with their source lines."""
+    if not problems:
+        return ()
     rank = {name: number for number, name in enumerate(files)}
     ordered = sorted(problems, key=lambda p: (p.severity is not Severity.ERROR, rank.get(p.place.file, len(rank)),
                                               p.place.line, p.place.column, p.code))

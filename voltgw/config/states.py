@@ -16,11 +16,10 @@ from voltgw.config.suggest import did_you_mean
 from voltgw.config.types import Choice
 from voltgw.errors import ConfigError, Place, Severity
 
-
 #: Problems, and the names of fields that are in use and may be ignored.
 Judgement: TypeAlias = tuple[list[ConfigError], tuple[str, ...]]
 #: Notes that are judged in one step, which is less than 1 ms.
-_STEP: Final = 1024
+_STEP: Final = 256
 
 
 class Row(NamedTuple):

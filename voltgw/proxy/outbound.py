@@ -297,14 +297,18 @@ class Outbound(Sender):
         bound = exchange.hash_key is not None or self._attempts is not None
         queue = self._plane.queues.get(cluster)
         if queue is None:
-            for other in cluster.endpoints:
-                if other.pool.idle:
-                    if not bound and other.ready:
-                        self.given(other.pool.idle.pop())
-                        return
-                    other.pool.idle.pop(0).close()      # the oldest one: its place is worth more
-                    break
-            queue = self._plane.queues[cluster] = Queue(self._plane, cluster)
+            queue = Queue(self._plane, cluster)
+            idle = queue.idle()
+            if idle is not None:
+                idle.pool.forget(idle)
+                if not bound and idle.endpoint.ready:
+                    self.given(idle)
+                    return
+                idle.close()                # its place is worth more
+        elif not queue.dry:                 # there is one that was of no use so far: the first who waits shall have it
+            idle = queue.idle()
+            if idle is not None:
+                queue.offer(idle)
         if self.phase == BODY:
             self.phase = DIALING
         self._try_at = 0.0

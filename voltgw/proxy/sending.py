@@ -214,7 +214,7 @@ class Sender:
         pieces.extend(map(line, head.fields))
         host = self.host
         assert host is not None             # a route belongs to one
-        identity: Identity | None = getattr(host, "identity", None)     # `identity_of`, in line
+        identity = host.identity
         about = self._forwarded if head.forwarding is None and identity is None else self._about_client(exchange, identity)
         pieces.append(about)
         if authority is not head.authority and head.authority and b"x-forwarded-host: " not in about:
@@ -233,7 +233,7 @@ class Sender:
                 pieces.append(b"expect: 100-continue")
         elif head.method in SAY_EMPTY:
             pieces.append(b"content-length: 0")
-        case: Case | None = getattr(cluster, "header_case", None)
+        case: Case | None = cluster.header_case
         if case is not None:
             pieces = recased(pieces, case if case is not preserve_case else as_in(self._own_names()))
         pieces.append(b"")
@@ -330,7 +330,8 @@ class Sender:
             self._plane.late(timeout_s).add(upstream, exchange, now)
         elif upstream.deadline > at:
             upstream.deadline = at
-            self._plane.deadlines.schedule(upstream)
+            if upstream.deadline_slot > at * _TICKS + 1:
+                self._plane.deadlines.schedule(upstream)
 
     def _answer_timeout_s(self, now: float) -> float:
         """How long an endpoint has to begin its answer to a request that is complete, the route's timeout aside."""

@@ -42,13 +42,14 @@ class Waiter:
 class Queue:
     """The requests of one cluster that wait; it stands in `Plane.queues` while there are any."""
 
-    __slots__ = ("_cluster", "_plane", "_serving", "_waiters")
+    __slots__ = ("_cluster", "_plane", "_serving", "_waiters", "dry")
 
     def __init__(self, plane: Plane, cluster: Any) -> None:
         self._plane = plane
         self._cluster = cluster
         self._waiters: deque[Waiter] = deque()
         self._serving = False
+        self.dry = False                    # no connection is idle, nor will be: what becomes free is offered
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -56,6 +57,7 @@ class Queue:
     def join(self, sender: Outbound, bound: bool, until: float) -> Waiter:
         """Wait behind the others; `Outbound.dial_now`, `given` or `waited` ends it."""
         waiter = Waiter(self, sender, bound, until)
+        self._plane.queues[self._cluster] = self
         self._waiters.append(waiter)
         self._cluster.pending += 1
         self._plane.deadlines.schedule(waiter)
@@ -68,6 +70,17 @@ class Queue:
         self._cluster.pending -= 1
         if not self._waiters:
             del self._plane.queues[self._cluster]
+
+    def idle(self) -> EndpointConnection | None:
+        """An idle connection to any of the cluster's endpoints, rather to one that is ready; it stays where it is."""
+        found: EndpointConnection | None = None
+        for endpoint in self._cluster.endpoints:
+            if endpoint.pool.idle:
+                found = endpoint.pool.idle[0]
+                if endpoint.ready:
+                    break
+        self.dry = found is None
+        return found
 
     def room(self) -> None:
         """A connection has ended, or will not be made: somebody may dial, in a moment."""

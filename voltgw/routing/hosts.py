@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 #: RFC 1035 2.3.4 as text. Names over it are not looked into: a name of 60 kB has 30,000 suffixes.
 MAX_NAME_BYTES: Final = 253
 #: Hosts in one step of a table that follows another, which is less than 1 ms: those that it takes over, and the others.
-_SAME: Final = 4096
-_CHANGED: Final = 64
+_SAME: Final = 1024
+_CHANGED: Final = 16
 
 _NAME_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()+,;=%")
 
@@ -94,10 +94,16 @@ class HostTable:
         if list(self._of_host) == [host for _, host in hosts]:
             return self
         table = HostTable(())
-        table._exact, table._labels, table._part, table._any = map(dict, (self._exact, self._labels, self._part, self._any))
-        table.exact, table._part_keys, table._part_lengths = dict(self.exact), dict(self._part_keys), self._part_lengths
+        yield
+        table._exact, table._any = dict(self._exact), dict(self._any)
+        yield
+        table._labels = dict(self._labels)
+        yield
+        table._part, table._part_keys, table._part_lengths = dict(self._part), dict(self._part_keys), self._part_lengths
+        table.exact = dict(self.exact)
         yield
         staying = {host for _, host in hosts}
+        yield
         gone = [host for host in self._of_host if host not in staying]
         for count, host in enumerate(gone, 1):
             table._remove(self._of_host[host])

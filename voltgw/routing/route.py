@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from voltgw.routing.sticky import Sticky
     from voltgw.values.exchange import Exchange
     from voltgw.values.head import RequestHead
+    from voltgw.values.identity import Identity
     from voltgw.values.retry import MirrorPlan, RetryPlan
 
 #: The key by which a scheduler that hashes chooses, None for no preference.
@@ -62,8 +63,8 @@ class VirtualHost:
 
     __slots__ = (
         "app_type", "choose", "custom_errors", "default_error_pages", "domains", "find_place", "header_case",
-        "idle_timeout_s", "keep_alive_timeout_s", "keep_server", "max_request_head_bytes", "max_requests_per_connection",
-        "name", "namespace", "only", "proxy", "proxy_status", "raw_path", "request_head_timeout_s",
+        "identity", "idle_timeout_s", "keep_alive_timeout_s", "keep_server", "max_request_head_bytes",
+        "max_requests_per_connection", "name", "namespace", "only", "proxy", "proxy_status", "raw_path", "request_head_timeout_s",
         "request_timeout_s", "rules", "server_line", "via",
     )
 
@@ -94,6 +95,7 @@ class VirtualHost:
         self.header_case: Callable[[bytes], bytes] | None = None
         self.via = False
         self.proxy_status = False
+        self.identity: Identity | None = None       # whom it believes about the client; None = nobody
 
     @property
     def place(self) -> Place:

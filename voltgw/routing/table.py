@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from voltgw.config.objects.route import RoutingPriority
@@ -21,7 +22,8 @@ from voltgw.routing.route import Route, Rule, VirtualHost
 from voltgw.routing.split import Destination
 from voltgw.routing.sticky import Sticky
 from voltgw.values import defaults
-from voltgw.values.header_case import proper_case
+from voltgw.values.header_case import header_case
+from voltgw.values.identity import Identity
 
 if TYPE_CHECKING:
     from voltgw.config.objects.route import RouteSpec, RouteType
@@ -112,10 +114,14 @@ def _configure(host: VirtualHost, spec: VirtualHostSpec) -> None:
     options = spec.http_protocol_options
     version_1 = options.http_protocol_enable_v1_only if options is not None else None
     case = version_1.header_transformation if version_1 is not None else spec.header_transformation_type
-    if case is not None and case.proper_case_header_transformation:
-        host.header_case = proper_case
+    host.header_case = header_case(case)
     if spec.voltgw is not None:
-        host.via, host.proxy_status = spec.voltgw.via, spec.voltgw.proxy_status
+        ours = spec.voltgw
+        host.via, host.proxy_status = ours.via, ours.proxy_status
+        if ours.trusted_hops or ours.trusted_prefixes or ours.forwarded:
+            host.identity = Identity(
+                ours.trusted_hops or 0, tuple(ip_network(prefix, strict=False) for prefix in ours.trusted_prefixes),
+                ours.forwarded)
 
 
 class _RuleBuilder:

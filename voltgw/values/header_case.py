@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Protocol
 
 _letter_after_none = re.compile(rb"(?<![0-9A-Za-z])[a-z]").sub
 
@@ -12,3 +14,16 @@ _letter_after_none = re.compile(rb"(?<![0-9A-Za-z])[a-z]").sub
 def proper_case(name: bytes) -> bytes:
     """``content-type`` as ``Content-Type``: the first letter, and each that stands behind neither letter nor digit."""
     return _letter_after_none(lambda match: match[0].upper(), name)
+
+
+class Transformation(Protocol):
+    """A `HeaderTransformationType` of the configuration."""
+
+    @property
+    def proper_case_header_transformation(self) -> bool:
+        """Whether it asks for `proper_case`."""
+
+
+def header_case(wanted: Transformation | None) -> Callable[[bytes], bytes] | None:
+    """How to write names for a transformation; None = as they are, in lower case."""
+    return proper_case if wanted is not None and wanted.proper_case_header_transformation else None

@@ -9,7 +9,6 @@ from voltgw.config.compound import Anything, ListOf
 from voltgw.config.formats import HEADER_NAME, OBJECT_NAME, PREFIX
 from voltgw.config.objects.conditions import COOKIE_NAME, CookieMatcherType, HeaderMatcherType
 from voltgw.config.quantities import Duration
-from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Decimal, Flag, Number, Text
 
@@ -144,12 +143,12 @@ class HostExtension:
     proxy_status: bool = field(Flag(), "Add Proxy-Status (RFC 9209) to responses.")
     trusted_hops: int | None = field(
         Number(most=16), "So many proxies of ours stand before the gateway: the client is the address that the first of them "
-        "has seen, by X-Forwarded-For or Forwarded.", absent="none: the client is whoever connects", state=WARNS)
+        "has seen, by X-Forwarded-For or Forwarded.", absent="none: the client is whoever connects")
     trusted_prefixes: tuple[str, ...] = field(
         ListOf(Text(PREFIX), most=64, unique=True), "Only peers in these prefixes are believed; without trusted_hops the "
         "client is the nearest address that does not stand in them.", absent="any peer, if trusted_hops says so",
-        example="[10.0.0.0/8]", state=WARNS)
-    forwarded: bool = field(Flag(), "Send Forwarded (RFC 7239) to endpoints.", state=WARNS)
+        example="[10.0.0.0/8]")
+    forwarded: bool = field(Flag(), "Send Forwarded (RFC 7239) to endpoints.")
     fault: FaultType | None = field(Nested(FaultType), "Faults on purpose; for all routes.")
     filters: tuple[FilterUse, ...] = field(
         ListOf(Nested(FilterUse), most=16), "Filters of installed packages, in order; for all routes, before their own.")

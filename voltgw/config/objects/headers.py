@@ -93,7 +93,7 @@ class HeaderTransformationType:
     default_header_transformation: bool = field(
         Presence(), "In lower case.", since="+2022-09", group="header_transformation_choice")
     proper_case_header_transformation: bool = field(
-        Presence(), "``Content-Type``.", since="+2022-09", group="header_transformation_choice", state=WARNS)
+        Presence(), "``Content-Type``.", since="+2022-09", group="header_transformation_choice")
     preserve_case_header_transformation: bool = field(
         Presence(), "As they came.", since="+2022-09", group="header_transformation_choice", state=WARNS)
     legacy_header_transformation: bool = field(
