@@ -5,9 +5,9 @@ of free connections delays the sending, that delay is part of the latency: nothi
 has to be corrected afterwards. How late requests really left is reported too (`late_p99_us`): where that is large although
 connections were free, it is this program that was slow, and the run says little about the proxy.
 
-Run by open_loop.py: PORT RATE SECONDS WARM_UP_SECONDS CONNECTIONS BODY_BYTES ARRIVALS (constant or poisson), and perhaps FILE,
-which gets every latency: when it began (perf_counter), the requests of the warm-up, their number, then as many times at which they
-were due, and as many latencies (s, doubles and 64-bit numbers of this machine).
+Run by open_loop.py: PORT RATE SECONDS WARM_UP_SECONDS CONNECTIONS BODY_BYTES ARRIVALS (constant or poisson), and perhaps FILE.
+That gets every latency: when it began (perf_counter), how many requests were of the warm-up and how many there were, then as
+many times at which they were due, and as many latencies (seconds; doubles and 64-bit numbers of this machine).
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from estate import LAYOUTS, Estate
-from gateway import Voltgw
 from harness import HERE, LOAD_CPU, PROXY_CPU, ROOT, BenchmarkError, Proc, free_ports, guard, tail, work_directory
 from machine import describe, in_words
 from openloop import quantile
@@ -36,15 +35,16 @@ Figures = dict[str, float]
 
 #: What shall be true of ten thousand hosts: figure, limit, what it is.
 TARGETS: Final = (
-    ("check_command_s", 10.0, "voltgw check, s"), ("build_s", 5.0, "build, s"), ("reload_s", 0.5, "one changed host reloads, s"),
-    ("turn_ms", 20.0, "longest turn of a reload, ms"), ("p99_ratio", 1.2, "p99 with reloads to p99 without"),
+    ("check_command_s", 10.0, "voltgw check, s"), ("build_s", 5.0, "build, s"),
+    ("reload_max_s", 0.5, "one changed host reloads, s"), ("turn_ms", 20.0, "longest turn of a reload, ms"),
+    ("p99_ratio", 1.2, "p99 with reloads to p99 without"),
 )
 #: Heading, figure, decimals.
 COLUMNS: Final = (
     ("load s", "load_s", 2), ("check s", "check_s", 2), ("build s", "build_s", 2), ("voltgw check s", "check_command_s", 2),
     ("start s", "start_s", 1), ("MiB", "memory_mib", 0), ("reload s", "reload_s", 3), ("max", "reload_max_s", 3),
-    ("cluster s", "reload_cluster_s", 3), ("added s", "reload_added_s", 3), ("turn ms", "turn_ms", 1),
-    ("p99 ms", "p99_ms", 2), ("with reloads", "p99_reload_ms", 2), ("ratio", "p99_ratio", 2), ("in a reload", "p99_during_ms", 2),
+    ("cluster s", "reload_cluster_s", 3), ("added s", "reload_added_s", 3), ("turn ms", "turn_ms", 1), ("p99 ms", "p99_ms", 2),
+    ("with reloads", "p99_reload_ms", 2), ("ratio", "p99_ratio", 2), ("in a reload", "p99_during_ms", 2),
 )
 
 
@@ -227,7 +227,8 @@ def reloads(gateway: Gateway, estate: Estate, options: argparse.Namespace) -> Fi
     loud = Traffic(gateway, options, beside)
     every = routes + clusters + added + busy
     return {
-        "reload_s": statistics.median(took for took, _ in routes + busy), "reload_max_s": max(took for took, _ in routes + busy),
+        "reload_s": statistics.median(took for took, _ in routes + busy),
+        "reload_max_s": max(took for took, _ in routes + busy),
         "reload_cluster_s": statistics.median(took for took, _ in clusters), "reload_added_s": added[0][0],
         "reload_busy_s": max((took for took, _ in busy), default=0.0),
         "turn_ms": max(turn for _, turn in every) * 1e3, "p99_ms": quiet.p99_s() * 1e3, "p99_reload_ms": loud.p99_s() * 1e3,

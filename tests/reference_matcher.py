@@ -140,7 +140,7 @@ def parameter_matches(condition: Spec, query: str) -> bool:
         if key != condition["key"]:
             continue
         if "exact" in condition:
-            return value == str(condition["exact"])
+            return bool(value == str(condition["exact"]))
         return "regex" not in condition or re.fullmatch(condition["regex"], value) is not None
     return False
 
@@ -148,7 +148,7 @@ def parameter_matches(condition: Spec, query: str) -> bool:
 def port_matches(condition: Spec, port: int) -> bool:
     """``port`` or ``port_ranges``."""
     if "port" in condition:
-        return port == condition["port"]
+        return bool(port == condition["port"])
     if "port_ranges" in condition:
         for part in condition["port_ranges"].split(","):
             low, _, high = part.partition("-")
@@ -175,11 +175,14 @@ def act(host: Spec, rule: Spec, match: Spec, request: Request, path: str, query:
     action = rule["route_destination"]
     several = len(action["destinations"]) > 1
     clusters = frozenset(each["cluster"][0] for each in action["destinations"] if not several or each["weight"] > 0)
+    target = rewritten(action, match, path)
+    if re.search(r"%(?![0-9A-Fa-f]{2})", target):
+        return Answer(status=400)                           # a rewrite broke an escape: no path that may be sent
     fields = {name: [value] for name, value in request.fields}
     edit(fields, rule)                                      # 22.11: the route's first
     edit(fields, host)
     return Answer(
-        clusters, rewritten(action, match, path) + new_query(action.get("query_params", {}), query),
+        clusters, target + new_query(action.get("query_params", {}), query),
         action.get("host_rewrite", request.host), tuple(sorted((name, tuple(values)) for name, values in fields.items())))
 
 

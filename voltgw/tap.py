@@ -212,8 +212,8 @@ class Signals:
 def _tidy() -> None:
     """Let the collector see, or never see, what a reload has made; it did not run meanwhile.
 
-    What serves no more is freed without it but for a few things of the slow path. So where a reload has made much, going over all
-    of it would only be a long turn, and where going over what earlier ones made takes long, once is enough.
+    What serves no more is freed without it, but for a few things of the slow path. So where a reload has made much, going over
+    all of it would only be a long turn; and where going over what earlier ones made takes long, once is enough.
     """
     made, _, _ = gc.get_count()
     gc.enable()

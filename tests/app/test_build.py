@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,10 +20,14 @@ from tests.app.making import (
     route,
     runtime,
 )
+from voltgw.app import build as build_module
 from voltgw.app.build import ListenerKey, Runtime, build, building
 from voltgw.app.load import Loader, at_once
+from voltgw.cluster.plan import ClusterPlan, plan_cluster
 from voltgw.config.objects.virtual_host import ProxyType
 from voltgw.errors import ConfigError, ConfigErrors
+from voltgw.routing.route import VirtualHost
+from voltgw.routing.table import build_host
 
 ON_8080 = policy("p", "address: 127.0.0.1, port: 8080")
 SHOP = route("r") + cluster() + endpoint()
@@ -342,17 +347,146 @@ class RefusedTests(SynchronousTestCase):
             self.fail("a regular expression that cannot be read was taken")
 
 
-class StepsTests(SynchronousTestCase):
-    def test_an_object_at_a_time(self) -> None:
-        """`building` stops at least once for each cluster, host and listener, and ends with what `build` gives."""
-        made = config(balancers(*(balancer(f"n{number}", f"127.0.0.1:{number}", "127.0.0.1:1") for number in range(1, 31))))
-        steps = building(made, None, makings())
-        count = 0
+class OneOfManyTests(SynchronousTestCase):
+    """What a build costs when little has changed, counted in objects: time says little on a busy machine."""
+
+    HOSTS = 300
+
+    def setUp(self) -> None:
+        """A file for each host; `planned` and `built` count what is made anew."""
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.planned: list[str] = []
+        self.built: list[str] = []
+
+        def plan(cluster: Any, *parts: Any) -> ClusterPlan:
+            self.planned.append(cluster.name)
+            return plan_cluster(cluster, *parts)
+
+        def made(name: str, *arguments: Any, **options: Any) -> VirtualHost:
+            self.built.append(name)
+            return build_host(name, *arguments, **options)
+
+        self.patch(build_module, "plan_cluster", plan)
+        self.patch(build_module, "build_host", made)
+        self.loader = Loader(str(self.folder / "voltgw.yaml"), {})
+        self.write("voltgw.yaml", "include: [h*.yaml]\nobjects:\n" + ON_8080)
+        for number in range(self.HOSTS):
+            self.write(f"h{number}.yaml", self.one(f"h{number}"))
+        self.first, steps = self.load(None)
+        self.assertEqual((len(self.planned), len(self.built)), (self.HOSTS, self.HOSTS))
+        self.assertGreater(steps, 2 * self.HOSTS)
+
+    def write(self, name: str, text: str) -> None:
+        """One of its files."""
+        (self.folder / name).write_text(text, encoding="utf-8")
+
+    @staticmethod
+    def one(name: str, domain: str = "", timeout: int = 5, port: int = 80) -> str:
+        """The file of a host."""
+        return "objects:\n" + host(name, domains=f"[{domain or name}.example]", routes=f"[{name}]") + route(name, name) + cluster(
+            name, f"[{name}]", more=f", connection_timeout: {timeout}") + endpoint(name, f"ip: 192.0.2.1, port: {port}")
+
+    def load(self, previous: Runtime | None) -> tuple[Runtime, int]:
+        """The runtime of the files as they are, and in how many steps it was built."""
+        made = at_once(self.loader)
+        self.planned.clear()
+        self.built.clear()
+        steps = building(made, previous, makings())
+        count = 1
         while True:
             try:
                 next(steps)
             except StopIteration as done:
-                self.assertEqual(len(done.value.listeners), 30)
-                break
+                runtime: Runtime = done.value
+                return runtime, count
             count += 1
-        self.assertGreaterEqual(count, 90)
+
+    def others_are_the_same(self, after: Runtime) -> None:
+        """All but h7."""
+        for number in range(self.HOSTS):
+            if number != 7:
+                name = f"default/h{number}"
+                self.assertIs(after.hosts[name], self.first.hosts[name])
+                self.assertIs(after.clusters[name], self.first.clusters[name])
+
+    def test_nothing_has_changed(self) -> None:
+        """Nothing is made, the table neither, and there are few steps."""
+        after, steps = self.load(self.first)
+        self.assertEqual((self.planned, self.built), ([], []))
+        key = ListenerKey("127.0.0.1", 8080)
+        self.assertIs(after.listeners[key].table, self.first.listeners[key].table)
+        self.assertLess(steps, 30)
+
+    def test_one_host(self) -> None:
+        """It is made anew; the cluster, which means the same, is not, nor is any other."""
+        self.write("h7.yaml", self.one("h7", domain="other"))
+        after, steps = self.load(self.first)
+        self.assertEqual((self.planned, self.built), (["h7"], ["h7"]))
+        self.others_are_the_same(after)
+        self.assertIs(after.clusters["default/h7"], self.first.clusters["default/h7"])
+        table = after.listeners[ListenerKey("127.0.0.1", 8080)].table
+        assert table is not None
+        self.assertIs(table.choose(b"other.example", None, 8080), after.hosts["default/h7"])
+        self.assertIsNone(table.choose(b"h7.example", None, 8080))
+        self.assertLess(steps, 30)
+
+    def test_one_cluster_and_one_endpoint(self) -> None:
+        """The cluster is another, and so is the host that leads to it."""
+        for text in (self.one("h7", timeout=6), self.one("h7", port=81)):
+            self.write("h7.yaml", text)
+            after, _ = self.load(self.first)
+            self.assertEqual((self.planned, self.built), (["h7"], ["h7"]))
+            self.others_are_the_same(after)
+            self.assertIsNot(after.clusters["default/h7"], self.first.clusters["default/h7"])
+            self.assertIs(after.hosts["default/h7"].routes[0].cluster, after.clusters["default/h7"])
+
+    def test_one_that_says_the_same(self) -> None:
+        """A file that was only written anew is looked into; everything is taken over."""
+        self.write("h7.yaml", self.one("h7") + "# a comment\n")
+        after, _ = self.load(self.first)
+        self.assertEqual((self.planned, self.built), (["h7"], []))
+        self.others_are_the_same(after)
+        self.assertIs(after.hosts["default/h7"], self.first.hosts["default/h7"])
+        self.assertIs(after.clusters["default/h7"], self.first.clusters["default/h7"])
+
+    def test_one_comes_and_one_goes(self) -> None:
+        """The new one is made; nothing else is."""
+        (self.folder / "h7.yaml").unlink()
+        self.write("hx.yaml", self.one("hx"))
+        after, _ = self.load(self.first)
+        self.assertEqual((self.planned, self.built), (["hx"], ["hx"]))
+        self.others_are_the_same(after)
+        self.assertNotIn("default/h7", after.hosts)
+        table = after.listeners[ListenerKey("127.0.0.1", 8080)].table
+        assert table is not None
+        self.assertIs(table.choose(b"hx.example", None, 8080), after.hosts["default/hx"])
+        self.assertIsNone(table.choose(b"h7.example", None, 8080))
+
+    def test_the_policy_of_all(self) -> None:
+        """All hosts are looked at, and taken over on their new listener."""
+        self.write("voltgw.yaml", "include: [h*.yaml]\nobjects:\n" + ON_8080.replace("8080", "8081"))
+        after, _ = self.load(self.first)
+        self.assertEqual((self.planned, self.built), ([], []))
+        self.assertEqual([str(key) for key in after.listeners], ["127.0.0.1:8081"])
+        self.assertEqual(len(after.listeners[ListenerKey("127.0.0.1", 8081)].hosts), self.HOSTS)
+        self.assertIs(after.hosts["default/h7"], self.first.hosts["default/h7"])
+
+    def test_the_gateways_part(self) -> None:
+        """Everything is looked into, and taken over where it means the same."""
+        self.write("voltgw.yaml", "gateway: {port_map: {8080: 9090}}\ninclude: [h*.yaml]\nobjects:\n" + ON_8080)
+        after, _ = self.load(self.first)
+        self.assertEqual((len(self.planned), self.built), (self.HOSTS, []))
+        self.assertEqual([str(key) for key in after.listeners], ["127.0.0.1:9090"])
+        self.assertIs(after.clusters["default/h7"], self.first.clusters["default/h7"])
+
+    def test_again_and_again(self) -> None:
+        """Each build takes over from the one before, whoever made what is taken over."""
+        made = self.first
+        for number in range(5):
+            self.write(f"h{number}.yaml", self.one(f"h{number}", timeout=10 + number))
+            made, _ = self.load(made)
+            made.settle()
+            self.assertEqual((self.planned, self.built), ([f"h{number}"], [f"h{number}"]))
+        self.assertIs(made.hosts["default/h9"], self.first.hosts["default/h9"])
+        self.assertIsNot(made.hosts["default/h0"], self.first.hosts["default/h0"])

@@ -132,7 +132,7 @@ class ChangeTests(ReloadCase):
         self.assertIs(self.gateway.memberships["default/shop"], membership)
         await self.ask()
         self.assertEqual((len(self.origin_.peers), cluster.counters.requests, cluster.counters.connects), (connections, 2, 1))
-        self.assertEqual(list(self.gateway.virtual_hosts())[0]["routes"][0]["requests"], 2)
+        self.assertEqual(next(iter(self.gateway.virtual_hosts()))["routes"][0]["requests"], 2)
 
     async def test_a_changed_cluster_is_warmed_up(self) -> None:
         """Until the new endpoint has been probed the old one serves; then the old one's idle connection is closed."""
@@ -180,7 +180,7 @@ class ChangeTests(ReloadCase):
         self.assertFalse(done.called)
         self.advance(2)
         self.assertTrue((await done)["ok"])
-        self.assertEqual(list(self.gateway.clusters())[0]["ready"], 0)
+        self.assertEqual(next(iter(self.gateway.clusters()))["ready"], 0)
         self.assertEqual(self.gateway.ready(), (True, []))
 
     async def test_another_kind_of_proxy(self) -> None:

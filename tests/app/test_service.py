@@ -129,7 +129,7 @@ class ReadyTests(GatewayCase):
         await self.until(lambda: silent.peers and silent.peers[0].received)
         self.advance(6.5)
         await self.warm()
-        self.assertEqual(list(gateway.clusters())[0]["ready"], 0)
+        self.assertEqual(next(iter(gateway.clusters()))["ready"], 0)
 
     async def test_while_it_drains(self) -> None:
         """It is not ready from the moment that a drain begins, and does not say that it is when probes end meanwhile."""

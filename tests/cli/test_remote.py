@@ -68,7 +68,7 @@ class UnixTests(CommandCase):
         head, first, second = self.command("clusters", "--admin", self.admin)[1].splitlines()
         self.assertIn("default/shop: ", head)
         self.assertRegex(first, r"^  127\.0\.0\.1:\d+ +unknown +receives ")
-        self.assertRegex(second, r"^  127\.0\.0\.1:1 +unhealthy +receives no traffic: health check \S+ fails: .*refused")
+        self.assertRegex(second, r"^  127\.0\.0\.1:1 +(unhealthy|unknown) +receives no traffic: health check \S+ fails: .*refused")
         for name in ("shop", "default/shop"):
             status, out, _ = self.command("clusters", "--admin", self.admin, "--json", name)
             self.assertEqual((status, [each["cluster"] for each in json.loads(out)]), (0, ["default/shop"]))

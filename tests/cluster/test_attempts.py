@@ -271,6 +271,38 @@ class PlanTests(SynchronousTestCase):
         self.assertTrue(attempts.afresh)
 
 
+class OtherEndpointTests(SynchronousTestCase):
+    def test_the_scheduler_s_turn_is_not_taken(self) -> None:
+        """Of two endpoints one of which is bad every second request meets it first, not every one."""
+        made = cluster(state(1), state(2))
+        bad = made.endpoints[0]
+        first = []
+        for _ in range(10):
+            picked = made.pick(None)
+            first.append(picked)
+            if picked is bad:
+                self.assertIs(following(Attempts(made, b"GET", None), REFUSED, bad), made.endpoints[1])
+        self.assertEqual(first.count(bad), 5)
+
+    def test_by_weight(self) -> None:
+        """The others share what the failed one leaves, as their weights say; weight 0 and unready ones get nothing."""
+        made = cluster(state(1), state(2, weight=3), state(3, weight=1), state(4, weight=0), state(5, ready=False))
+        found = []
+        for number in range(100):
+            attempts = Attempts(made, b"GET", None, None, lambda number=number: number / 100)  # type: ignore[misc]
+            found.append(following(attempts, REFUSED, made.endpoints[0]))
+        self.assertEqual([found.count(endpoint) for endpoint in made.endpoints], [0, 75, 25, 0, 0])
+
+    def test_a_key_is_the_scheduler_s(self) -> None:
+        """With affinity, and in a cluster of many, it is asked; the answer is another endpoint all the same."""
+        made = cluster(*(state(number) for number in range(1, 100)))
+        for key_ in (None, 7):
+            attempts = Attempts(made, b"GET", key_)
+            other = following(attempts, REFUSED, made.endpoints[0])
+            self.assertIsNotNone(other)
+            self.assertIsNot(other, made.endpoints[0])
+
+
 class BudgetTests(SynchronousTestCase):
     def test_a_connect_failure_takes_nothing_from_the_default_budget(self) -> None:
         """However many meet a dead endpoint at once, each is sent to another: a refused connection is no work."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.config.making import text, write
 from tests.fuzz.settings import examples
-from voltgw.config import pieces
+from voltgw.config import load as load_module
+from voltgw.config import origin, pieces
+from voltgw.config.document import read_object
 from voltgw.config.load import Cache, load, load_text, loading
 from voltgw.config.model import Config, Object
 from voltgw.config.pieces import cut
@@ -187,6 +190,62 @@ class LargeFileTests(PieceCase):
                 load(self.folder / "main.yaml", environ={})
             self.patch(pieces, "SMALL", 0)
             self.assertEqual(pieced.exception.problems, whole.exception.problems)
+
+    def test_a_mistake_costs_no_more_than_itself(self) -> None:
+        """Where it is in one object, no other is read again for it, neither when it is made nor when it is mended."""
+        good = "objects:\n" + "".join(map(endpoint, range(60)))
+        self.files(main__yaml=good)
+        first = self.load()
+        read: list[str] = []
+
+        def note(node: Any, *rest: Any) -> Iterator[Object[Any]]:
+            for one in read_object(node, *rest):
+                read.append(one.name)
+                yield one
+
+        self.patch(load_module, "read_object", note)
+        for bad, code in ((good.replace(endpoint(30), endpoint(30).replace("port", "prot")), "VG0101"), (good.replace("name: e30", "name: e29"), "VG0109")):
+            self.files(main__yaml=bad)
+            with self.assertRaises(ConfigErrors) as caught:
+                self.load()
+            self.assertIn(code, [problem.code for problem in caught.exception.problems])
+            self.files(main__yaml=good)
+            second = self.load()
+        self.assertEqual(read, ["e30", "e29", "e30"])       # the misspelt one gave no object
+        self.assertEqual([name for name, same in self.same(first, second).items() if not same], ["e30"])
+
+    def test_what_is_no_yaml_is_found_in_steps(self) -> None:
+        """To say where, the whole file has to be gone over: a little at a time."""
+        self.patch(origin, "_EVENTS", 10)
+        self.files(main__yaml="objects:\n" + "".join(map(endpoint, range(40))) + "- {kind: [}\n")
+        steps = loading(self.folder / "main.yaml", environ={}, cache=self.cache)
+        count = 0
+        with self.assertRaises(ConfigErrors) as caught:
+            for _ in steps:
+                count += 1
+        self.assertEqual([(problem.code, problem.place.line) for problem in caught.exception.problems], [("VG0001", 122)])
+        self.assertGreater(count, 50)
+
+    def test_files_that_stay_cost_few_steps_of_putting_together(self) -> None:
+        """Objects that stand where others stood replace them; the rest is not put together again. The order is the file's."""
+        self.files(main__yaml="include: [a.yaml, b.yaml]", a__yaml="objects:\n" + endpoint(1) + endpoint(2), b__yaml="objects:\n" + endpoint(3))
+        first = self.load()
+        assembled: list[int] = []
+        real = load_module._assembled
+
+        def count(entries: Any) -> Any:
+            assembled.append(1)
+            return real(entries)
+
+        self.patch(load_module, "_assembled", count)
+        self.files(a__yaml="objects:\n" + endpoint(1, 81) + endpoint(2))
+        second = self.load()
+        self.assertEqual((assembled, [key[1] for key in second.of("endpoint")]), ([], ["e1", "e2", "e3"]))
+        self.assertEqual(second.of("endpoint")["default", "e1"].spec.port, 81)
+        self.assertEqual(first.of("endpoint")["default", "e1"].spec.port, 80)
+        self.files(a__yaml="objects:\n" + endpoint(2) + endpoint(1, 81))
+        self.assertEqual([key[1] for key in self.load().of("endpoint")], ["e2", "e1", "e3"])
+        self.assertEqual(assembled, [1])
 
     def test_all_parts_of_our_own_form_are_read(self) -> None:
         """Before and behind the list."""

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from voltgw.observe.answers import SEND_TIMEOUT_S, SLICE_BYTES, SLICE_S, Sending, json_list
+from voltgw.observe.answers import SEND_TIMEOUT_S, SLICE_BYTES, SLICE_S, Sending, in_parts, json_list, json_parts
 
 
 class Transport:
@@ -154,3 +154,31 @@ class JsonListTests(SynchronousTestCase):
         """None, one or several items make one valid object."""
         for items in ([], [{"a": 1}], [{"a": "<é>"}, {"b": None}]):
             self.assertEqual(json.loads(b"".join(json_list("things", items).body)), {"things": items})
+
+
+class PartsTests(SynchronousTestCase):
+    """`json_parts`: one large value."""
+
+    def test_it_is_the_json_of_the_whole(self) -> None:
+        """With the same indents, whatever stands in it."""
+        for value in ({}, {"a": 1}, {"a": {"b": [1, {"c": None}]}, "d": []}, {"a": iter(()), "b": "x"},
+                      {"a": 1, "many": iter([{"b": 1}, {"c": [2, 3]}, 4])}):
+            listed: dict[str, Any] = {key: list(each) if isinstance(each, Iterator) else each for key, each in value.items()}
+            again = {key: iter(each) if isinstance(value[key], Iterator) else each for key, each in listed.items()}
+            self.assertEqual("".join(in_parts(again)), json.dumps(listed, indent=2) + "\n")
+
+    def test_items_are_made_as_they_are_asked_for(self) -> None:
+        """So that a long list is many short turns."""
+        made: list[int] = []
+
+        def items() -> Iterator[dict[str, int]]:
+            for number in range(1000):
+                made.append(number)
+                yield {"number": number}
+
+        answer = json_parts({"gateway": {}, "objects": items()})
+        pieces = iter(answer.body)
+        for _ in range(10):
+            next(pieces)
+        self.assertLess(len(made), 12)
+        self.assertEqual(answer.content_type, "application/json")

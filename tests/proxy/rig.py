@@ -396,7 +396,6 @@ class BareProxyCase(SynchronousTestCase):
     #: How many endpoints the cluster has.
     endpoint_count = 1
     limits: Limits = DEFAULT_LIMITS
-    cluster_type: type[Cluster] = Cluster
 
     def setUp(self) -> None:
         """Make the plane."""
@@ -428,7 +427,7 @@ class BareProxyCase(SynchronousTestCase):
     def make_cluster(self, name: str = "default/shop", **options: Any) -> Cluster:
         """A cluster of `endpoint_count` endpoints on port 9001."""
         options.setdefault("limits", self.limits)
-        cluster = self.cluster_type(name, FACTORY, lambda key: Pool(), Random(0), **options)
+        cluster = Cluster(name, FACTORY, lambda key: Pool(), Random(0), **options)
         keys = [EndpointKey(name, "TCP", "", f"203.0.113.{number + 1}", 9001) for number in range(self.endpoint_count)]
         cluster.install(EndpointSet(1, tuple(EndpointState(key) for key in keys)))
         return cluster

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.proxy.rig import DATE, EMPTY, GET, Message, ProxyCase, Wire, answer, requests
-from voltgw.cluster.cluster import Cluster, Limits
+from voltgw.cluster.cluster import Limits
 from voltgw.errors import ConnectFailed, ConnectTimeout
 from voltgw.net.deadlines import TICK_S
 from voltgw.values.defaults import RESPONSE_HEAD_TIMEOUT_S
@@ -174,26 +174,10 @@ class ProxyStatusTests(ProxyCase):
         self.assertIsNone(answer(client.got()).get(b"proxy-status"))
 
 
-class _Cased(Cluster):
-    """A cluster whose endpoints want names written in another way."""
-
-    __slots__ = ("header_case",)
-
-    def __init__(self, *args: object, **options: object) -> None:
-        super().__init__(*args, **options)      # type: ignore[arg-type]
-        self.header_case = None
-
-
 class CaseTests(ProxyCase):
-    cluster_type = _Cased
-
-    def request_case(self, case: object) -> None:
-        """How the cluster's endpoints want names."""
-        self.cluster.header_case = case     # type: ignore[attr-defined]
-
     def test_proper_case_in_requests(self) -> None:
         """Every name of the head, ours too; values, body and the request line stay."""
-        self.request_case(proper_case)
+        self.cluster.header_case = proper_case
         got, _ = self.exchange(b"POST /a:b HTTP/1.1\r\nhost: a\r\nx-my-field: v:w\r\nCOOKIE: a=b\r\nContent-Length: 9\r\n\r\nx-y: z\r\n\r\n"[:-1], EMPTY)
         head, _, body = got.partition(b"\r\n\r\n")
         names = [line.partition(b":")[0] for line in head.split(b"\r\n")[1:]]
@@ -204,7 +188,7 @@ class CaseTests(ProxyCase):
 
     def test_a_stale_connection_with_another_host(self) -> None:
         """Host is found whatever its name is written like."""
-        self.request_case(proper_case)
+        self.cluster.header_case = proper_case
         self.route.auto_host_rewrite = True
         idle, = self.warm()
         client = self.client()
@@ -237,7 +221,7 @@ class CaseTests(ProxyCase):
 
     def test_preserved_in_requests(self) -> None:
         """As the client wrote them, once the listener knows that it matters: from the second request on."""
-        self.request_case(preserve_case)
+        self.cluster.header_case = preserve_case
         request = b"GET / HTTP/1.1\r\nHOST: a\r\nX-MiXeD: 1\r\nsoapaction: x\r\nSOAPAction: y\r\n\r\n"
         first, _ = self.exchange(request, EMPTY)
         self.assertIn(b"\r\nx-mixed: 1\r\n", first)
@@ -248,7 +232,7 @@ class CaseTests(ProxyCase):
 
     def test_names_of_another_request_do_not_leak(self) -> None:
         """Each request's names are its own, also on one connection."""
-        self.request_case(preserve_case)
+        self.cluster.header_case = preserve_case
         self.http.keeps_names = True
         client = self.client()
         got = b""
@@ -261,7 +245,7 @@ class CaseTests(ProxyCase):
 
     def test_fields_that_a_filter_adds(self) -> None:
         """Have no spelling to preserve."""
-        self.request_case(preserve_case)
+        self.cluster.header_case = preserve_case
         self.http.keeps_names = True
         self.route.request_filters = (lambda exchange: exchange.request.fields.append((b"x-added", b"1")),)
         got, _ = self.exchange(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", EMPTY)

@@ -157,7 +157,8 @@ class ClosedTests(ProxyCase):
             end(origin)
             other = self.accept()
             self.assertEqual((other.got(), client.written), (first, b""))
-            other.send(EMPTY)
+            other.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            self.turn()
             self.assertEqual((answer(client.got()).start, self.records[-1].flag, self.records[-1].attempts), (200, "", 2))
         self.assertEqual(self.cluster.counters.resets, 2)
 

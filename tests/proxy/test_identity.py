@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
-from typing import Any
 
 from tests.proxy.rig import EMPTY, PEER, Message, ProxyCase, requests
-from voltgw.routing.hosts import HostTable
-from voltgw.routing.split import Destination
-from voltgw.routing.table import Route, VirtualHost
 from voltgw.values.exchange import Exchange
 from voltgw.values.identity import Identity
 
@@ -18,26 +14,10 @@ FORGED = (b"X-Forwarded-For: 198.51.100.7", b"X-Forwarded-Proto: https", b"X-For
           b"X-Forwarded-Client-Cert: By=x")
 
 
-class _Host(VirtualHost):
-    """A virtual host that says whom it believes."""
-
-    __slots__ = ("identity",)
-
-    identity: Identity | None
-
-
 class IdentityCase(ProxyCase):
-    def believe(self, identity: Identity | None, **host: Any) -> None:
+    def believe(self, identity: Identity | None) -> None:
         """The listener's one host believes so from now on."""
-        made = _Host("shop", domains=["*"])
-        made.identity = identity
-        for name, value in host.items():
-            setattr(made, name, value)
-        route = Route(made, "shop/0")
-        route.forward_to([Destination(self.cluster, self.cluster.name)])
-        made.only = route
-        self.host, self.route = made, route
-        self.http.table = HostTable([(["*"], made)])
+        self.host.identity = identity
 
     def forwarded(self, *lines: bytes, peer: str = PEER, host: bytes = b"shop") -> Message:
         """What the endpoint gets for a request with these fields."""

@@ -225,7 +225,7 @@ class _Building:
     def host(
         self, host: Object[VirtualHostSpec], before: VirtualHost | None, source: HostSource | None,
     ) -> tuple[VirtualHost, HostSource]:
-        """A virtual host: the same one if all that it was built from says what it said, else a new one. Raises `BuildErrors`."""
+        """A virtual host: the same if all that it was built from says what it said, else a new one. Raises `BuildErrors`."""
         found = (self.config.find("route", ref, host.namespace) for ref in host.spec.routes)
         objects: tuple[Object[Any], ...] = (host, *(route for route in found if route is not None))
         offers = tuple(self.offers(host))
@@ -244,8 +244,10 @@ class _Building:
                 and all(one == other.object for one, other in zip(objects, source.objects, strict=True))
                 and all(self.cluster(ref, namespace) is cluster for ref, namespace, cluster in source.clusters))
 
-    def new_host(self, objects: tuple[Standing[Any], ...], before: VirtualHost | None) -> tuple[VirtualHost, tuple[Led, ...]]:
-        """A virtual host built anew, and where its references led; it counts on where `before` stopped. Raises `BuildErrors`."""
+    def new_host(
+        self, objects: tuple[Standing[Any], ...], before: VirtualHost | None,
+    ) -> tuple[VirtualHost, tuple[Led, ...]]:
+        """A virtual host built anew, counting on where `before` stopped, and where its references led. Raises `BuildErrors`."""
         known: dict[str, list[RouteCounters]] = {}      # a host may name a route twice, or two of one name
         for route in before.routes if before is not None else ():
             known.setdefault(route.name, []).append(route.counters)

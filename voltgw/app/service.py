@@ -82,8 +82,8 @@ class GatewayService(Service):
 
     `loader` reads the configuration anew. `privilegedStartService` binds everything (and raises `StartError` when it
     cannot), `startService` begins to serve, `stopService` drains. `on_warm` is called once, when every cluster has had its
-    first probes; `on_reload` when a reload begins, and `on_reloaded` when it is over, whatever has become of it: so whoever owns
-    the process can keep it tidy.
+    first probes; `on_reload` when a reload begins, and `on_reloaded` when it is over, whatever has become of it: so whoever
+    owns the process can keep it tidy.
     """
 
     name = "voltgw"
@@ -182,7 +182,7 @@ class GatewayService(Service):
 
     async def _warm_up(self, memberships: list[Membership]) -> None:
         """Have clusters find and probe their endpoints, then accept, then wait until all of them have."""
-        await self._slices.run(_started(memberships, lambda each: self.memberships.get(each.cluster.name) is each), least_s=_START_SLICE_S)
+        await self._slices.run(_started(memberships, self._has), least_s=_START_SLICE_S)
         self.loop.soon(self._accept)        # behind the first pass of every membership: nobody shall find an empty cluster
         for membership in memberships:
             if membership.running and not membership.warm:      # else it is, or a reload has replaced it
@@ -191,6 +191,10 @@ class GatewayService(Service):
             self._log.info("every cluster has had its first probes, or their time is up: ready")
             if self.on_warm is not None:
                 self.on_warm()
+
+    def _has(self, membership: Membership) -> bool:
+        """Whether it has not been replaced by a reload, or taken away."""
+        return self.memberships.get(membership.cluster.name) is membership
 
     def _not_warmed(self, failure: Failure) -> None:
         self._log.failure("the clusters could not be started", failure)

@@ -39,6 +39,9 @@ REUSED_RETRIES: Final = 1
 #: An endpoint's own hint (Retry-After) is no reason to wait longer than this; then its answer is the answer.
 MAX_HINT_S: Final = 300.0
 
+#: Clusters of so many endpoints or fewer are looked through for another one; in larger ones the scheduler is asked.
+FEW_ENDPOINTS: Final = 64
+
 #: The conditions that no answer at all meets: closed, reset, garbled or too late. As in Envoy, 502 and 504 are what the client
 #: would be told, so that gateway-error takes it in.
 _NO_ANSWER: Final = frozenset(("5xx", "gateway-error", "reset"))
@@ -133,8 +136,25 @@ class Attempts:
         again, self._again = self._again, None
         if again is not None and again.ready:
             return again
-        other = cluster.pick_other(self.tried, self._hash_key)
+        if self._hash_key is None and len(cluster.endpoints) <= FEW_ENDPOINTS:
+            other = self._drawn()
+        else:
+            other = cluster.pick_other(self.tried, self._hash_key)
         return cluster.pick(self._hash_key) if other is None and self._plan is not None else other
+
+    def _drawn(self) -> Endpoint | None:
+        """An endpoint that was not tried, by weight and chance.
+
+        Not by the scheduler, whose turn it would take: of two endpoints in a round, the next request would begin at the same
+        one again, and if that is the bad one, so would every request.
+        """
+        others = [each for each in self._cluster.endpoints if each.ready and each.weight > 0 and each not in self.tried]
+        left = self._random() * sum(endpoint.weight for endpoint in others)
+        for endpoint in others:
+            left -= endpoint.weight
+            if left < 0.0:
+                return endpoint
+        return others[-1] if others else None
 
     def close(self) -> None:
         """The exchange is over."""

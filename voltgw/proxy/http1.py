@@ -18,7 +18,7 @@ from zope.interface import implementer
 from voltgw.errors import BadRequest, NoRoute
 from voltgw.net.deadlines import TICK_S
 from voltgw.proxy.casing import names_in
-from voltgw.proxy.identity import identify, identity_of
+from voltgw.proxy.identity import identify
 from voltgw.proxy.phases import ASKING, BODY, IDLE, READY, SENT
 from voltgw.proxy.upload import Uploading
 from voltgw.values.counters import LATENCY_BOUNDS_US
@@ -105,10 +105,8 @@ class Downstream(Uploading):
             if self.exchange is None:
                 return                      # the body was refused
         exchange.bytes_in += len(body)
-        if head.forwarding is not None:
-            identity = identity_of(host)
-            if identity is not None:
-                identify(exchange, identity)
+        if head.forwarding is not None and host is not None and host.identity is not None:
+            identify(exchange, host.identity)
         if factory.keeps_names:
             self._names = names_in(data, end)
         if host is None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from voltgw.routing.table import VirtualHost
     from voltgw.values.exchange import Exchange
     from voltgw.values.head import Field
     from voltgw.values.identity import Identity
@@ -22,12 +21,6 @@ _ELEMENT: Final = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
 _PAIR: Final = re.compile(rb'([^=;," \t]+)=("(?:[^"\\]|\\.)*"|[^;,"]*)')
 #: An address as X-Forwarded-For and Forwarded write it, with or without brackets and port.
 _NODE: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]+)?|([0-9.]+)(?::[0-9]+)?|([0-9A-Fa-f:.]+)")
-
-
-def identity_of(host: VirtualHost | None) -> Identity | None:
-    """Whom a virtual host believes; None = nobody, which is what a host has that says nothing of it."""
-    identity: Identity | None = getattr(host, "identity", None)
-    return identity
 
 
 def identify(exchange: Exchange, identity: Identity) -> bool:

@@ -129,7 +129,7 @@ class TcpRelay(Relay):
             self._plane.room(cluster)
         cluster.connect_failed(endpoint)
         if self._attempts is None:
-            self._attempts = Attempts(cluster, b"", None)
+            self._attempts = Attempts(cluster, b"", None, None, self._plane.random)
         other = self._attempts.next() if self._attempts.after(error, endpoint, False, True) is not None else None
         if other is None:
             self._fail(error)

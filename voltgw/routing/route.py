@@ -64,8 +64,8 @@ class VirtualHost:
     __slots__ = (
         "app_type", "choose", "custom_errors", "default_error_pages", "domains", "find_place", "header_case",
         "identity", "idle_timeout_s", "keep_alive_timeout_s", "keep_server", "max_request_head_bytes",
-        "max_requests_per_connection", "name", "namespace", "only", "proxy", "proxy_status", "raw_path", "request_head_timeout_s",
-        "request_timeout_s", "rules", "server_line", "via",
+        "max_requests_per_connection", "name", "namespace", "only", "proxy", "proxy_status", "raw_path",
+        "request_head_timeout_s", "request_timeout_s", "rules", "server_line", "via",
     )
 
     def __init__(

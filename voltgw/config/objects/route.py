@@ -146,7 +146,7 @@ class MirrorPolicyType:
 class WebsocketConfigType:
     """Whether WebSocket upgrades pass."""
 
-    use_websocket: bool = field(Flag(), "They do.", state=WARNS)
+    use_websocket: bool = field(Flag(), "They do.")
     idle_timeout_s: float | None = field(Duration("ms"), "Longest silence.", since="2020→2021")
     max_connect_attempts: int | None = field(Number(), "Tries to connect.", since="2020→2021")
 
@@ -155,7 +155,7 @@ class WebsocketConfigType:
 class SpdyConfigType:
     """Whether SPDY/3.1 upgrades pass."""
 
-    use_spdy: bool = field(Flag(), "They do.", state=WARNS)
+    use_spdy: bool = field(Flag(), "They do.")
 
 
 @message
@@ -213,13 +213,13 @@ class RouteDestinationList:
     timeout_s: float | None = field(
         Duration("ms", 0, 1800000), "Longest time for the whole answer, retries included.", absent="none")
     retry_policy: RetryPolicyType | None = field(
-        Nested(RetryPolicyType), "Retries, instead of the virtual host's.", state=WARNS)
+        Nested(RetryPolicyType), "Retries, instead of the virtual host's.")
     endpoint_subsets: FrozenMap[str, str] = field(
         MapOf(Text(), Text(), most=16), "Labels that every chosen endpoint must carry.", state=WARNS)
-    mirror_policy: MirrorPolicyType | None = field(Nested(MirrorPolicyType), "Copies to another cluster.", state=WARNS)
+    mirror_policy: MirrorPolicyType | None = field(Nested(MirrorPolicyType), "Copies to another cluster.")
     web_socket_config: WebsocketConfigType | None = field(Nested(WebsocketConfigType), "WebSocket upgrades.")
     buffer_policy: BufferConfigType | None = field(
-        Nested(BufferConfigType), "Read whole requests first, instead of the virtual host's.", state=WARNS)
+        Nested(BufferConfigType), "Read whole requests first, instead of the virtual host's.")
     cors_policy: CorsPolicy | None = field(Nested(CorsPolicy), "CORS, instead of the virtual host's.")
     csrf_policy: CsrfPolicy | None = field(
         Nested(CsrfPolicy), "CSRF, instead of the virtual host's.", since="+2024-01")

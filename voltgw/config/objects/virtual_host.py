@@ -190,7 +190,7 @@ class VirtualHostSpec:
         Nested(CertificateParamsType), "The same, with certificates by reference.", since="+2023-03",
         group="tls_certificates_choice")
     buffer_policy: BufferConfigType | None = field(
-        Nested(BufferConfigType), "Read whole requests before they are sent on; for all routes.", state=WARNS)
+        Nested(BufferConfigType), "Read whole requests before they are sent on; for all routes.")
     cors_policy: CorsPolicy | None = field(Nested(CorsPolicy), "CORS; for all routes.")
     proxy: ProxyType = field(
         Choice(ProxyType, {kind: UNSUPPORTED for kind in ProxyType if kind not in SERVED}), "What kind of proxy serves it.",
@@ -216,7 +216,7 @@ class VirtualHostSpec:
         refs("user_identification", most=1), "What tells users apart when they are counted.", state=WARNS)
     rate_limiter_allowed_prefixes: tuple[Ref, ...] = field(
         refs("ip_prefix_set", most=4), "Clients that are not counted.", state=WARNS)
-    retry_policy: RetryPolicyType | None = field(Nested(RetryPolicyType), "Retries; for all routes.", state=WARNS)
+    retry_policy: RetryPolicyType | None = field(Nested(RetryPolicyType), "Retries; for all routes.")
     idle_timeout_s: float | None = field(
         Duration("ms"), "HTTP: longest silence of a stream, then 504 or a reset. TCP: longest silence of a connection.",
         absent=f"{show_seconds(defaults.RESPONSE_HEAD_TIMEOUT_S)} for the response head (HTTP), "

@@ -1,6 +1,8 @@
 """What origins really get, held against a second opinion (`tests.reference_matcher`) and against `explain`.
 
-Configurations and requests are generated from a seed; a gateway in a process of its own serves each configuration.
+Configurations and requests are generated from a seed; a gateway in a process of its own serves each configuration. It is run by
+hand, ``trial tests.integration.differential``, until the two agree: they still differ on the rank of ``*-x.a.test`` beside
+``*.a.test``, on paths of hosts with ``disable_path_normalize``, and on domains that name another port.
 """
 
 from __future__ import annotations
