@@ -288,6 +288,7 @@ class DaemonTests(SynchronousTestCase):
         failed = self.twistd("--pidfile", "pid", folder=other)
         self.assertEqual(failed.returncode, 1)
         self.assertIn(f"cannot listen on 127.0.0.1:{self.port}", failed.stdout)
+        until("its pid file is gone", lambda: not (other / "pid").exists())
         self.assertEqual(sorted(os.listdir(other)), ["access.log", "twistd.log", "voltgw.yaml"])
         log = (other / "twistd.log").read_text()
         self.assertIn("address already in use", log)

@@ -7,6 +7,8 @@ import socket
 import sys
 import threading
 from io import StringIO
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -41,8 +43,10 @@ class UnixTests(CommandCase):
         self.port = free_port()
         self.silent = socket.create_server(("127.0.0.1", 0))    # never accepts, never answers
         self.addCleanup(self.silent.close)
+        short = mkdtemp()                   # a socket's name may have 107 bytes, and trial's folders are deep
+        self.addCleanup(rmtree, short)
+        self.admin = f"{short}/admin.sock"
         self.gateway = Gateway(self, self.config())
-        self.admin = str(self.gateway.folder / "admin.sock")
         until("it answers or has ended", lambda: (
             self.command("status", "--admin", self.admin)[0] != 3 or self.gateway.process.poll() is not None))
         self.assertIsNone(self.gateway.process.poll(), self.gateway.output)
@@ -51,7 +55,7 @@ class UnixTests(CommandCase):
         """One balancer whose second origin is nobody, and `more` of them."""
         shop = balancer("shop", f"127.0.0.1:{self.port}", f"127.0.0.1:{self.silent.getsockname()[1]}", "127.0.0.1:1",
                         more=CHECKED)
-        return "gateway: {admin: {unix: admin.sock}, drain_timeout: 1s}\n" + balancers(shop, *more)
+        return "gateway: {admin: {unix: " + self.admin + "}, drain_timeout: 1s}\n" + balancers(shop, *more)
 
     def test_them_all(self) -> None:
         """What each prints, and its exit status, in the life of one gateway."""

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from voltgw.app.build import ListenerKey, ListenerPlan
 from voltgw.net.listener import Listener
 from voltgw.net.sockets import CannotListen, adopt, listening_socket
-from voltgw.proxy.http1 import HttpFactory
+from voltgw.proxy.factory import HttpFactory
 from voltgw.proxy.tcp import TcpFactory
 from voltgw.values.counters import ListenerCounters
 

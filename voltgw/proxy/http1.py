@@ -8,8 +8,7 @@ written flat on purpose; see docs/life-of-a-request.rst for the walk.
 from __future__ import annotations
 
 import re
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IProtocol
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from voltgw.interfaces import RequestFilter
     from voltgw.proxy.endpoint import EndpointConnection
-    from voltgw.proxy.factory import HttpFactory as HttpFactory  # for those who import it from here, see `__getattr__`
+    from voltgw.proxy.factory import HttpFactory
 
 _TICKS: Final = 1 / TICK_S
 _COUNT_MASK: Final = (1 << 48) - 1
@@ -282,10 +281,3 @@ class Downstream(Uploading):
         else:
             self._asked = decision
             decision.addCallback(decided).addErrback(failed)
-
-
-def __getattr__(name: str) -> Any:
-    """`HttpFactory` stands in a file of its own; who still imports it from here gets it."""
-    if name == "HttpFactory":
-        return import_module("voltgw.proxy.factory").HttpFactory
-    raise AttributeError(name)
