@@ -147,8 +147,8 @@ class WebsocketConfigType:
     """Whether WebSocket upgrades pass."""
 
     use_websocket: bool = field(Flag(), "They do.")
-    idle_timeout_s: float | None = field(Duration("ms"), "Longest silence.", since="2020→2021")
-    max_connect_attempts: int | None = field(Number(), "Tries to connect.", since="2020→2021")
+    idle_timeout_s: float | None = field(Duration("ms"), "Longest silence.", since="2020→2021", state=WARNS)
+    max_connect_attempts: int | None = field(Number(), "Tries to connect.", since="2020→2021", state=WARNS)
 
 
 @message
