@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway import Voltgw
-from harness import PROXY_CPU, SETTLE_S, BenchmarkError, cpu_time, guard, work_directory
+from harness import LOAD_CPU, PROXY_CPU, SETTLE_S, BenchmarkError, cpu_time, guard, run, work_directory
 from load import wrk_version
 from machine import describe, in_words
 from origin import Origin
 from peers import Envoy, HAProxy, Nginx
-from proxies import Direct, Proxy, Setup
+from proxies import HOST, Direct, Proxy, Setup
 
 PROXIES: Final[dict[str, type[Proxy]]] = {kind.name: kind for kind in (Voltgw, HAProxy, Nginx, Envoy, Direct)}
 #: Those to which ratios are given.
@@ -56,7 +56,8 @@ class Comparison:
     """What is compared.
 
     `name` names the result file and the section of the docs; `main` is the figure for which ratios are given, and lower is
-    better (empty: none); `ratios_of` adds figures for which ratios are kept beside it; `files` are what the origin must have.
+    better (empty: none); `ratios_of` adds figures for which ratios are kept beside it; `files` are what the origin must
+    have. With `tls` clients speak TLS, and the certificate has a key of `KEYS`.
     """
 
     name: str
@@ -65,6 +66,9 @@ class Comparison:
     main: str
     columns: tuple[Column, ...]
     mode: str = "http"
+    version_2: bool = False
+    tls: bool = False
+    key: str = "ec"
     files: tuple[str, ...] = ()
     ratios_of: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -86,8 +90,9 @@ def arguments(comparison: str, *, seconds: float = 3, rounds: int = 5, proxies: 
     parser.add_argument("--warm-up", type=float, default=1, help="seconds of load before the first round, not counted")
     parser.add_argument("--proxies", default=proxies, help="in this order; of " + ", ".join(PROXIES))
     parser.add_argument("--connections", type=int, default=connections, help="of clients")
-    parser.add_argument("--features", choices=("on", "off"), default="on",
-                        help="access log, request id, forwarded-for, one header edit each way: in all or in none")
+    parser.add_argument("--features", choices=("on", "off", "ten"), default="on",
+                        help="access log, request id, forwarded-for, one header edit each way: in all or in none; ten: also a "
+                             "retry policy, a time for the answer, a sticky cookie, CORS and 1,000 routes")
     parser.add_argument("--buffers", choices=("default", "big"), default="default",
                         help="as each proxy comes, or 256 KiB to 1 MiB where it can be told so")
     parser.add_argument("--python", default=sys.executable, help="that runs voltgw")
@@ -141,8 +146,10 @@ def bench(comparison: Comparison, options: argparse.Namespace, *, endpoints: tup
         origin = Origin(directory, files=comparison.files, everywhere=everywhere is not None, nice=options.nice)
         if everywhere is not None:
             endpoints = everywhere(origin.everywhere_port)
-        setup = Setup(comparison.mode, options.features == "on", options.buffers == "big",
-                      endpoints or (("127.0.0.1", origin.port),), directory, options.python, options.nice, probe_interval_s)
+        setup = Setup(comparison.mode, options.features != "off", options.buffers == "big",
+                      endpoints or (("127.0.0.1", origin.port),), directory, options.python, options.nice, probe_interval_s,
+                      comparison.version_2, certificate(directory, comparison.key) if comparison.tls else None,
+                      options.features == "ten")
         proxies = [kind(setup) for kind in chosen(options.proxies)]
         for proxy in proxies:
             proxy.start()
@@ -153,6 +160,21 @@ def bench(comparison: Comparison, options: argparse.Namespace, *, endpoints: tup
         for proxy in proxies:
             if proxy.process is not None:
                 proxy.process.check()
+
+
+#: What `openssl req` makes a key with: both are as strong as certificates of the web are.
+KEYS: Final = {"ec": ("ec", "ec_paramgen_curve:P-256"), "rsa": ("rsa", "rsa_keygen_bits:2048")}
+
+
+def certificate(directory: Path, kind: str = "ec") -> Path:
+    """A certificate of its own issue, with its key (one of `KEYS`), in one file."""
+    key, cert, both = (directory / name for name in ("key.pem", "cert.pem", "both.pem"))
+    run(["openssl", "req", "-x509", "-newkey", KEYS[kind][0], "-pkeyopt", KEYS[kind][1], "-nodes", "-days", "30",
+         "-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}", "-keyout", str(key), "-out", str(cert)],
+        cpu=LOAD_CPU, timeout_s=30, log=directory / "openssl.log")
+    both.write_bytes(cert.read_bytes() + key.read_bytes())
+    both.chmod(0o644)
+    return both
 
 
 def chosen(names: str) -> list[type[Proxy]]:

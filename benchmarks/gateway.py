@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -11,7 +12,18 @@ from functools import cache
 from typing import Any, Final
 
 from harness import ROOT, BenchmarkError
-from proxies import HOST, MAX_CONNECTIONS, REQUEST_EDIT, RESPONSE_EDIT, Proxy
+from proxies import (
+    ANSWER_S,
+    CORS_ORIGIN,
+    HOST,
+    MAX_CONNECTIONS,
+    REQUEST_EDIT,
+    RESPONSE_EDIT,
+    ROUTE_PREFIXES,
+    STICKY_COOKIE,
+    TLS_NAME,
+    Proxy,
+)
 
 #: Asked of the interpreter under test. Debian's rules build with profile feedback, which CONFIG_ARGS does not show.
 _ABOUT_PYTHON: Final = """
@@ -35,8 +47,19 @@ print(json.dumps({
 """
 #: The object model allows no more in one cluster; further endpoints go to further clusters.
 _MOST_ENDPOINTS: Final = 32
+#: Nor more rules in one route object.
+_MOST_RULES: Final = 250
 #: As the `twistd` script, for any interpreter.
 _TWISTD: Final = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
+
+
+#: What `Setup.ten` asks of each route.
+_TEN: Final[dict[str, Any]] = {
+    "timeout": ANSWER_S * 1000,
+    "retry_policy": {"retry_condition": ["connect-failure", "refused-stream", "gateway-error"], "num_retries": 2,
+                     "per_try_timeout": ANSWER_S * 500},
+    "hash_policy": [{"cookie": {"name": STICKY_COOKIE, "path": "/", "ttl": 3600000}}],
+}
 
 
 @cache
@@ -92,11 +115,21 @@ class Voltgw(Proxy):
                                    "max_connections": MAX_CONNECTIONS * 2}
         if setup.features:
             gateway["access_log"] = {"path": str(self.access_log), "format": "json"}
-        host: dict[str, Any] = {"domains": [HOST] if setup.mode == "http" else ["*"], "proxy": f"{setup.mode.upper()}_PROXY",
+        names = [HOST] if setup.certificate is None else [HOST, TLS_NAME]
+        host: dict[str, Any] = {"domains": names if setup.mode == "http" else ["*"], "proxy": f"{setup.mode.upper()}_PROXY",
                                 "advertise_policies": [{"name": "shop"}], "routes": [{"name": "shop"}]}
         if setup.features and setup.mode == "http":
             for key, (name, value) in (("request_headers_to_add", REQUEST_EDIT), ("response_headers_to_add", RESPONSE_EDIT)):
                 host[key] = [{"name": name, "value": value, "append": True}]
+        if setup.ten:
+            host["cors_policy"] = {"allow_origin": [CORS_ORIGIN], "allow_methods": "GET, PUT", "allow_credentials": True}
+        if setup.version_2:
+            host["http_protocol_options"] = {"http_protocol_enable_v2_only": {}}
+        if setup.certificate is not None:
+            pem = "string:///" + base64.b64encode(setup.certificate.read_bytes()).decode("ascii")
+            host["proxy"] = "HTTPS_PROXY"
+            host["tls_parameters"] = {"common_params": {"tls_certificates": [
+                {"certificate_url": pem, "private_key": {"clear_secret_info": {"url": pem}}}]}}
         checks: dict[str, Any] = {"health_checks": [{"name": "shop"}]} if setup.probe_interval_s else {}
         objects = [
             _object("virtual_host", "shop", host),
@@ -112,6 +145,13 @@ class Voltgw(Proxy):
             # The first rule takes everything but what only a test of many endpoints has.
             match = {"match": [{"path": {"prefix": f"/{name}/"}}]} if first else {}
             rules.insert(0, {**match, "route_destination": {"destinations": [{"cluster": [{"name": name}], "weight": 1}]}})
+        if setup.ten:
+            for rule in rules:
+                rule["route_destination"] |= _TEN
+            others = [{**rules[-1], "match": [{"path": {"prefix": prefix}}]} for prefix in ROUTE_PREFIXES]
+            parts = [others[first:first + _MOST_RULES] for first in range(0, len(others), _MOST_RULES)]
+            host["routes"] = [*({"name": f"others-{number}"} for number in range(len(parts))), {"name": "shop"}]
+            objects += [_object("route", f"others-{number}", {"routes": part}) for number, part in enumerate(parts)]
         objects.append(_object("route", "shop", {"routes": rules}))
         objects += [_object("endpoint", f"shop-{number}", {"ip": address, "port": port})
                     for number, (address, port) in enumerate(setup.endpoints)]

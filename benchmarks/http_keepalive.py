@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from typing import Final
 
 from compare import REQUEST_COLUMNS, Comparison, arguments, bench, check_log, finish, main, measured
 from load import wrk
@@ -34,6 +35,10 @@ def measure(comparison: Comparison, options: argparse.Namespace, *, close: bool 
         finish(running)
 
 
+#: How a result is called.
+FEATURES: Final = {"on": "", "off": "_bare", "ten": "_ten"}
+
+
 def run() -> None:
     """The command."""
     parser = arguments(__doc__ or "")
@@ -42,7 +47,7 @@ def run() -> None:
     small = options.body == "128"
     measure(
         Comparison(
-            name=f"http_keepalive{'' if small else '_' + options.body}{'' if options.features == 'on' else '_bare'}",
+            name=f"http_keepalive{'' if small else '_' + options.body}{FEATURES[options.features]}",
             title=f"HTTP/1.1 keep-alive, {options.connections} connections, ten header lines, distinct paths, "
                   f"{'128 B' if small else options.body + 'iB'} answers, features {options.features}",
             unit="request", main="cpu_us", columns=REQUEST_COLUMNS, files=() if small else (options.body,)),

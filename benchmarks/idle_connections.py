@@ -1,15 +1,18 @@
 """Memory of idle client connections: anonymous RSS of the process tree before and after, for each connection.
 
-HTTP: every connection has had one request answered and waits for the next. ``--tcp``: every connection stands open through
-the relay, so the proxy holds two. Proxies are warm, and each round begins with a fresh process. Kernel memory of sockets is
-not in the figure. Clients come from sixteen addresses of 127/8, because a gateway may bound what one source holds.
+HTTP: every connection has had one request answered and waits for the next; ``--tls``: over TLS 1.3. ``--tcp``: every
+connection stands open through the relay, so the proxy holds two. Proxies are warm, and each round begins with a fresh process.
+Kernel memory of sockets is not in the figure. Clients come from sixteen addresses of 127/8, because a gateway may bound what
+one source holds.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import resource
 import socket
+import ssl
 import time
 from typing import Final
 
@@ -27,16 +30,21 @@ def idle(running: Bench, proxy: Proxy, count: int) -> Figures:
     """Open `count` connections to a warm proxy, and see what they added."""
     process = proxy.process
     assert process is not None
-    wrk(proxy.port, 1, running.directory, nice=running.options.nice)
+    tls = running.comparison.tls
+    wrk(proxy.port, 1, running.directory, nice=running.options.nice, tls=tls)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     time.sleep(_REST_S)
     before_kib, before_files = process.anonymous_kib(), process.open_files()
     with contextlib.ExitStack() as stack:
-        clients = []
+        clients: list[socket.socket] = []
         for number in range(count):
             client = stack.enter_context(socket.socket())
             client.settimeout(10)
             client.bind((f"127.0.0.{1 + number % _SOURCES}", 0))
             client.connect(("127.0.0.1", proxy.port))
+            if tls:
+                client = stack.enter_context(context.wrap_socket(client, server_hostname=HOST))
             _ask(client, proxy.name)
             clients.append(client)
         time.sleep(_REST_S)
@@ -61,18 +69,24 @@ def _ask(client: socket.socket, name: str) -> None:
         raise BenchmarkError(f"{name}: an idle connection gave {answer[:100]!r}")
 
 
+def _kind(options: argparse.Namespace) -> str:
+    return "TCP relay" if options.tcp else "HTTPS keep-alive (TLS 1.3, P-256)" if options.tls else "HTTP keep-alive"
+
+
 def run() -> None:
     """The command."""
     parser = arguments(__doc__ or "", seconds=0, rounds=1, proxies="voltgw,haproxy,nginx,envoy", connections=5000)
-    parser.add_argument("--tcp", action="store_true", help="through the TCP relays")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--tcp", action="store_true", help="through the TCP relays")
+    kind.add_argument("--tls", action="store_true", help="HTTP over TLS 1.3")
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard < options.connections * 2 + 1000:
         raise BenchmarkError(f"{options.connections} connections need more than {hard} open files")
     comparison = Comparison(
-        name="idle_tcp" if options.tcp else "idle_http", mode="tcp" if options.tcp else "http",
-        title=f"{options.connections} idle connections, {'TCP relay' if options.tcp else 'HTTP keep-alive'}, anonymous RSS",
+        name="idle_tcp" if options.tcp else "idle_tls" if options.tls else "idle_http", mode="tcp" if options.tcp else "http",
+        title=f"{options.connections} idle connections, {_kind(options)}, anonymous RSS", tls=options.tls,
         unit="connection", main="kib_per_connection",
         columns=(Column("before_mib", "MiB before"), Column("after_mib", "MiB with them"), Column("closed_mib", "MiB after"),
                  Column("kib_per_connection", "KiB each", 2)),

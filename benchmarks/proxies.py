@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import socket
+import ssl
 import subprocess
 import time
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from origin import SEEN_PATH, SMALL
 
 #: The Host of every request, and the name of the one virtual host that every proxy has.
 HOST: Final = "shop.example.com"
+#: What wrk calls the server in its TLS hello: it takes the name from the URL, and this one needs no resolver.
+TLS_NAME: Final = "localhost"
 REQUEST_EDIT: Final = ("X-Bench-Request", "one")
 RESPONSE_EDIT: Final = ("X-Bench-Response", "two")
 
@@ -33,6 +37,12 @@ BODY_IDLE_S: Final = 300
 TUNNEL_IDLE_S: Final = 3600
 #: Where a proxy buffers its log, it is told to write it this often, so that a round pays for its own lines.
 LOG_FLUSH_MS: Final = 250
+#: With `Setup.ten`: routes that no request of a benchmark matches, before the one that takes everything; and the rest of it.
+ROUTES: Final = 1000
+ROUTE_PREFIXES: Final = tuple(f"/service-{number}/" for number in range(ROUTES - 1))
+ANSWER_S: Final = 30
+CORS_ORIGIN: Final = "https://app.example.com"
+STICKY_COOKIE: Final = "benchsid"
 #: Client connections that all proxies are told to allow. HAProxy derives two descriptors and more from each.
 MAX_CONNECTIONS: Final = 7000
 
@@ -42,8 +52,11 @@ class Setup:
     """What is to be configured, the same for every proxy.
 
     `mode` is ``http`` or ``tcp``. `features`: access log, request id, two header edits. `big_buffers`: 256 KiB to 1 MiB
-    where a proxy can be told so, else each proxy's own default. `endpoints` are addresses and ports;
-    `probe_interval_s` > 0 asks for an HTTP health check of each of them.
+    where a proxy can be told so, else each proxy's own default. `ten`: beside the features a retry policy, a time for the
+    whole answer, a cookie that keeps a client at its endpoint, CORS, and `ROUTES` routes of which requests match the last, in
+    each proxy as far as it has them (metrics all of them have always). `endpoints` are addresses and ports;
+    `probe_interval_s` > 0 asks for an HTTP health check of each of them. `version_2`: clients speak HTTP/2, without
+    TLS by prior knowledge. `certificate` is a PEM file with a key: clients speak TLS, which ends at the proxy.
     """
 
     mode: str
@@ -54,6 +67,9 @@ class Setup:
     python: str
     nice: int = 0
     probe_interval_s: int = 0
+    version_2: bool = False
+    certificate: Path | None = None
+    ten: bool = False
 
 
 class Proxy:
@@ -134,7 +150,7 @@ class Proxy:
         give_up = time.monotonic() + 10
         while True:
             try:
-                answer = fetch(self.port, "/")
+                answer = self.fetch("/")
                 if answer.status == 200 or time.monotonic() > give_up:
                     break
             except OSError as error:
@@ -147,8 +163,16 @@ class Proxy:
         if wrong:
             raise BenchmarkError(f"{self.name} does not do what the others do: {'; '.join(wrong)}\n{self._log_tail()}")
 
+    def fetch(self, path: str) -> Answer:
+        """One GET, in the version that is measured. Raises OSError when there is no HTTP answer."""
+        if self.setup.version_2 and self.process is not None:
+            return fetch_2(self.port, path, "https" if self.setup.certificate is not None else "http")
+        if self.setup.certificate is not None and self.process is not None:
+            return fetch_tls(self.port, path)
+        return fetch(self.port, path)
+
     def _missing_features(self) -> list[str]:
-        answer = fetch(self.port, SEEN_PATH)
+        answer = self.fetch(SEEN_PATH)
         try:
             seen = json.loads(answer.body)
         except ValueError:
@@ -204,6 +228,34 @@ class Answer:
 def fetch(port: int, path: str, host: str = HOST) -> Answer:
     """One GET over a connection of its own; `headers` have lowercase names. Raises OSError when there is no HTTP answer."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        try:
+            connection.request("GET", path, headers={"Host": host})
+            response = connection.getresponse()
+            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+        except http.client.HTTPException as error:
+            raise OSError(f"not HTTP: {error!r}") from error
+
+
+def fetch_2(port: int, path: str, scheme: str, host: str = HOST) -> Answer:
+    """The same over HTTP/2, without TLS by prior knowledge (RFC 9113 3.3); the certificate is not looked at."""
+    done = subprocess.run(
+        ["curl", "-sik", "--max-time", "5", "--http2-prior-knowledge" if scheme == "http" else "--http2",
+         "--connect-to", f"::127.0.0.1:{port}", f"{scheme}://{host}{path}"],
+        capture_output=True, check=False)
+    head, _, body = done.stdout.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    if done.returncode or not first.startswith("HTTP/2 "):
+        raise OSError(f"not HTTP/2: curl ended with {done.returncode}")
+    return Answer(int(first.split()[1]), dict(line.lower().split(": ", 1) for line in lines if ": " in line), body)
+
+
+def fetch_tls(port: int, path: str, host: str = HOST) -> Answer:
+    """One GET over TLS in HTTP/1.1; the certificate is not looked at. Raises OSError when there is no HTTP answer."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPConnection(host, port)
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", port), 5), server_hostname=host) as sock:
+        connection.sock = sock
         try:
             connection.request("GET", path, headers={"Host": host})
             response = connection.getresponse()

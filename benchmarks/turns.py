@@ -1,7 +1,8 @@
 """Runs twistd with a reactor that notes how long its turns are: everything between two waits for events.
 
-The file that VOLTGW_TURNS names holds three doubles: the longest turn since somebody wrote 0 there, the number of turns, and
-the seconds in turns altogether. Only the epoll reactor can be measured so.
+The file that VOLTGW_TURNS names holds four doubles: the longest turn since somebody wrote 0 there, the one that took most CPU
+time likewise (on a busy machine a turn may also wait for the processor), the number of turns, and the seconds in turns
+altogether. Only the epoll reactor can be measured so.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import os
 import struct
 import sys
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any, Final
 
-FIELDS: Final = struct.Struct("ddd")
+FIELDS: Final = struct.Struct("dddd")
 
 
 class Poller:
@@ -23,18 +24,18 @@ class Poller:
     def __init__(self, inner: Any, record: mmap.mmap) -> None:
         self._inner = inner
         self._record = record
-        self._began = perf_counter()
+        self._began, self._worked = perf_counter(), thread_time()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     def poll(self, *arguments: Any) -> Any:
         """Wait for events; that is the end of one turn and the beginning of the next."""
-        took = perf_counter() - self._began
-        longest, turns, busy = FIELDS.unpack_from(self._record, 0)
-        FIELDS.pack_into(self._record, 0, max(longest, took), turns + 1, busy + took)
+        took, work = perf_counter() - self._began, thread_time() - self._worked
+        longest, most, turns, busy = FIELDS.unpack_from(self._record, 0)
+        FIELDS.pack_into(self._record, 0, max(longest, took), max(most, work), turns + 1, busy + took)
         found = self._inner.poll(*arguments)
-        self._began = perf_counter()
+        self._began, self._worked = perf_counter(), thread_time()
         return found
 
 

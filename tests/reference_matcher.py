@@ -46,7 +46,7 @@ class Answer:
 
 def answer(hosts: Sequence[Spec], routes: Mapping[str, Sequence[Spec]], port: int, request: Request) -> Answer:
     """What becomes of `request` on a listener at `port` that has these virtual hosts; `routes` are the rules by name."""
-    host = choose_host(hosts, request.host)
+    host = choose_host(hosts, request.host, port)
     if host is None:
         return Answer(status=404)                           # 22.1
     path, mark, query = request.target.partition("?")
@@ -62,27 +62,28 @@ def answer(hosts: Sequence[Spec], routes: Mapping[str, Sequence[Spec]], port: in
 
 # -- which host (22.1) -------------------------------------------------------------------------------------------------
 
-def choose_host(hosts: Sequence[Spec], value: str) -> Spec | None:
+def choose_host(hosts: Sequence[Spec], value: str, listener_port: int) -> Spec | None:
     """The virtual host for this value of Host: exact before the longest suffix before ``*``.
 
-    Of two entries that say the same name the one with the port is nearer.
+    Of two entries that say the same name the one with the port is nearer. Where Host names no port, the text leaves open which
+    one is meant; it is taken for the one that the listener has, which is the one that clients leave out.
     """
     best: tuple[int, int, bool] | None = None
     chosen: Spec | None = None
     for host in hosts:
         for domain in host["domains"]:
-            rank = domain_rank(domain, value)
+            rank = domain_rank(domain, value, listener_port)
             if rank is not None and (best is None or rank > best):
                 best, chosen = rank, host
     return chosen
 
 
-def domain_rank(domain: str, value: str) -> tuple[int, int, bool] | None:
+def domain_rank(domain: str, value: str, listener_port: int) -> tuple[int, int, bool] | None:
     """How near an entry of ``domains`` is to a value of Host, None if it is another's."""
     name, _, port = value.lower().partition(":")
     name = name.removesuffix(".")                           # DNS: the same name
     wanted, _, wanted_port = domain.lower().partition(":")
-    if wanted_port and wanted_port != (port or "80"):       # an entry without a port takes any (22.1, undecided there)
+    if wanted_port and int(wanted_port) != int(port or listener_port):      # an entry without a port takes any (22.1, undecided there)
         return None
     ported = bool(wanted_port)
     if wanted == "*":
@@ -120,14 +121,15 @@ def path_matches(condition: Spec, path: str) -> bool:
 
 
 def field_matches(condition: Spec, request: Request) -> bool:
-    """``exact``, ``regex`` or ``presence`` of a field; Host may be asked for, too."""
-    value = dict((("host", request.host), *request.fields)).get(condition["name"].lower())
+    """``exact``, ``regex`` or ``presence`` of a field; Host may be asked for, too, and as a name it has no case (22.1)."""
+    name = condition["name"].lower()
+    value = dict((("host", request.host), *request.fields)).get(name)
     if value is None:
         found = False
     elif "exact" in condition:
-        found = value == condition["exact"]
+        found = value == condition["exact"] or name == "host" and value.lower() == condition["exact"].lower()
     elif "regex" in condition:
-        found = re.fullmatch(condition["regex"], value) is not None
+        found = re.fullmatch(condition["regex"], value, re.IGNORECASE if name == "host" else 0) is not None
     else:
         found = True
     return found is not condition.get("invert_match", False)
@@ -170,6 +172,8 @@ def act(host: Spec, rule: Spec, match: Spec, request: Request, path: str, query:
         scheme = redirect.get("proto_redirect", "incoming-proto").replace("incoming-proto", "http")
         where = redirect.get("host_redirect", request.host)
         path = redirect["path_redirect"] if "path_redirect" in redirect else rewritten(redirect, match, path)
+        if escapes(redirect, match, path):
+            return Answer(status=400)
         return Answer(status=redirect.get("response_code", 301),
                       location=f"{scheme}://{where}{path}{new_query(redirect, query)}")
     action = rule["route_destination"]
@@ -178,6 +182,8 @@ def act(host: Spec, rule: Spec, match: Spec, request: Request, path: str, query:
     target = rewritten(action, match, path)
     if re.search(r"%(?![0-9A-Fa-f]{2})", target):
         return Answer(status=400)                           # a rewrite broke an escape: no path that may be sent
+    if escapes(action, match, target):
+        return Answer(status=400)                           # promises.md 3.2: rewrites that give a new ".."
     fields = {name: [value] for name, value in request.fields}
     edit(fields, rule)                                      # 22.11: the route's first
     edit(fields, host)
@@ -195,6 +201,23 @@ def rewritten(action: Spec, match: Spec, path: str) -> str:
     if "regex_rewrite" in action:
         return re.sub(action["regex_rewrite"]["pattern"], action["regex_rewrite"]["substitution"], path)
     return path
+
+
+def escapes(action: Spec, match: Spec, path: str) -> bool:
+    """Whether dot segments of a rewritten path lead out of the prefix that was put in, or above the root.
+
+    This can only be so where paths come as they were written (``disable_path_normalize``), or where a rewrite made them. Empty
+    segments are no way back: some servers drop them.
+    """
+    if "prefix_rewrite" not in action and "regex_rewrite" not in action:
+        return False
+    kept = [each for each in action.get("prefix_rewrite", "").split("/") if each] if "prefix" in match["path"] else []
+    depth = 0
+    for segment in re.sub("%2[Ee]", ".", path).split("/"):
+        depth += 0 if segment in ("", ".") else -1 if segment == ".." else 1
+        if segment == ".." and depth < len(kept):
+            return True
+    return False
 
 
 def new_query(choice: Spec, query: str) -> str:

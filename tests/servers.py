@@ -21,6 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 #: Where Debian keeps servers although an ordinary user's PATH does not look there.
 _PATH: Final = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+#: Where `tools/servers` puts the servers that it has from the Python package index.
+_PEERS: Final = Path(__file__).parents[1] / ".peers"
 #: A server that has not ended this long (seconds) after SIGTERM is killed.
 _STOP_TIMEOUT_S: Final = 5.0
 
@@ -41,6 +43,25 @@ def require(program: str) -> str:
     if path is None:
         raise missing(f"{program} is not installed (sh tools/servers installs it where it may)")
     return path
+
+
+def envoy() -> str:
+    """The path of Envoy: ``$ENVOY``, one on the PATH, or the one of `tools/servers`; `require` says what happens without."""
+    named = os.environ.get("ENVOY") or shutil.which("envoy", path=_PATH)
+    # the package's program is a wrapper that downloads, unless the wheel has brought the real one
+    found = [Path(named)] if named else sorted(_PEERS.glob("envoy/lib/python*/site-packages/envoy/_bin/envoy"))
+    if not found:
+        raise missing("envoy is not installed (sh tools/servers installs it where it may)")
+    return str(found[0])
+
+
+def grpc_python() -> str:
+    """A Python that has grpcio: ``$GRPC_PYTHON``, or the one of `tools/servers`; `require` says what happens without."""
+    named = os.environ.get("GRPC_PYTHON")
+    python = Path(named) if named else _PEERS / "grpc/bin/python"
+    if not python.exists():
+        raise missing("grpcio is not installed (sh tools/servers installs it where it may)")
+    return str(python)
 
 
 class Server:

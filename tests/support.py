@@ -250,7 +250,7 @@ class _Bench:
 
     def port_of(self, listener: Listener) -> int:
         """The port it listens on."""
-        return listener.getHost().port
+        return listener.getHost().port      # type: ignore[union-attr]  # it is no Unix socket
 
     def dial(self, port: int, protocol: Any, failed: Callable[[Any], object], timeout_s: float = TIMEOUT_S) -> Dial:
         """Connect `protocol` to a port of 127.0.0.1."""

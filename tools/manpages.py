@@ -39,7 +39,7 @@ _STATES: Final = {
     State.REFUSES: "It is not acted on yet, and since it exists to refuse someone, using it is an error.",
     State.UNSUPPORTED: "It is not supported yet: using it is an error.",
 }
-_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "B": "bytes", "KiB": "KiB"}
+_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days", "B": "bytes", "KiB": "KiB"}
 
 
 def pages() -> dict[str, str]:

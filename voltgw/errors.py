@@ -59,6 +59,10 @@ class ConfigErrors(Exception):
         super().__init__(f"{count} error{'s' if count != 1 else ''} in the configuration")
 
 
+class TlsRefused(Exception):
+    """No TLS context can be made of what was configured; the text says why, in words for its operator."""
+
+
 class Source(Enum):
     """Whose fault a `ProxyError` is; it decides which counters move and whether passive health hears of it."""
 
@@ -87,7 +91,7 @@ class ProxyError(Exception):
     status: ClassVar[int] = 500
     flag: ClassVar[str] = ""
     retry: ClassVar[Retry] = Retry.NEVER
-    detail: ClassVar[str] = "internal_error"
+    detail: str = "internal_error"
 
 
 class BadRequest(ProxyError):
@@ -101,7 +105,7 @@ class BadRequest(ProxyError):
 
 
 class BodyTooLarge(ProxyError):
-    """The request's body is larger than the route's buffer policy lets it be."""
+    """The request's body is larger than the route, or its buffer policy, lets it be."""
 
     source, status, flag, detail = Source.DOWNSTREAM, 413, "DPE", "request_payload_too_large"
 
@@ -142,11 +146,40 @@ class ConnectTimeout(ConnectFailed):
     status, detail = 504, "connect_timeout"
 
 
+class TlsFailed(ConnectFailed):
+    """The endpoint was reached, but no TLS session came about: its certificate was refused, or it refused us.
+
+    The text has the reason in words ("certificate has expired"). Nothing was sent, so another endpoint may be tried.
+    """
+
+    detail = "tls_failure"
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        reason = text.partition(": ")[2] or text    # behind the endpoint's address
+        words = "_".join("".join(one if one.isalnum() or one in ".-*" else " " for one in reason).split())
+        if words:
+            self.detail = f"tls_failure:{words[:120]}"
+
+
 class UpstreamClosed(ProxyError):
     """The endpoint closed or reset the connection before its answer was complete."""
 
     source, status, flag, retry, detail = Source.UPSTREAM, 502, "UC", Retry.REUSED, "upstream_reset_before_response"
     silent = False                  # True: not a byte of an answer had come
+
+
+class UpstreamReset(UpstreamClosed):
+    """The endpoint ended the exchange's stream (RST_STREAM, RFC 9113 6.4), and not its connection."""
+
+    flag, retry, detail = "UR", Retry.NEVER, "upstream_remote_reset"
+
+
+class StreamRefused(ProxyError):
+    """The endpoint says that it has done nothing for the exchange (REFUSED_STREAM or GOAWAY, RFC 9113 8.7)."""
+
+    source, status, flag, retry, detail = Source.UPSTREAM, 503, "UR", Retry.ALWAYS, "upstream_refused_stream"
+    again = False                   # True: it was the connection's end, the endpoint may be asked on another one
 
 
 class UpstreamTimeout(ProxyError):

@@ -88,6 +88,12 @@ class UpstreamCluster(Protocol):
     def pick_other(self, tried: Collection[Any], hash_key: int | None, /) -> Any:
         """An endpoint that is not among `tried`, or None."""
 
+    def subset(self, labels: Mapping[str, str], name: str = "", /) -> UpstreamCluster:
+        """What serves a destination that asks for `labels`, or for a subset by its name; ValueError if that does not exist."""
+
+    def of_high_priority(self) -> UpstreamCluster:
+        """The same for routes of high priority, with connections and limits of its own."""
+
     @property
     def any_ready(self) -> bool:
         """Whether a pick would find an endpoint (`retract_cluster` asks)."""
@@ -109,6 +115,10 @@ class ListenerView(Protocol):
     @property
     def hosts(self) -> list[str]:
         """Names of the virtual hosts behind it, ``namespace/name``."""
+
+    @property
+    def certificates(self) -> list[dict[str, Any]]:
+        """Those that it shows, JSON-ready: ``names``, ``ends`` (epoch seconds), ``fingerprint``, ``virtual_hosts``."""
 
 
 class GatewayView(Protocol):
@@ -146,7 +156,11 @@ class GatewayView(Protocol):
         """Numbers of the process, for the overview and, by these keys, the metrics; a key that is absent is not shown.
 
         ``turns``, ``slow_turns``, ``longest_turn_s``, ``failures`` (caught by guards), ``open_streams``, ``open_limit``,
+        ``spliced_bytes``, ``splice_pipes``, ``splice_refused`` (`voltgw.net.splice.Pipes`),
+        ``pre_opened``, ``pre_opened_used`` (`voltgw.proxy.standing`),
         ``probes``, ``probe_failures``, ``journal_records``, ``journal_bytes``, ``journal_failures``,
+        ``tunnels``, ``tunnels_open``, ``shadows``, ``shadows_open``, ``shadows_refused``, ``shadows_too_large``,
+        ``http2_<side>_<number>`` (all of `voltgw.proxy.counters`),
         ``config_wall`` (when the running configuration was taken over, epoch seconds).
         """
 

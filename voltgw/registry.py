@@ -25,7 +25,12 @@ FILTERS: Final = "voltgw.filters"
 #: Group -> name -> "module:attribute". A module is imported when its name is asked for.
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = {
     SCHEDULERS: {
+        "lb_override": "voltgw.cluster.schedulers.lb_override:FACTORY",
+        "least_request": "voltgw.cluster.schedulers.least_request:FACTORY",
+        "maglev": "voltgw.cluster.schedulers.maglev:FACTORY",
         "random": "voltgw.cluster.schedulers.random:FACTORY",
+        "rendezvous": "voltgw.cluster.schedulers.rendezvous:FACTORY",
+        "ring_hash": "voltgw.cluster.schedulers.ring_hash:FACTORY",
         "round_robin": "voltgw.cluster.schedulers.round_robin:FACTORY",
     },
     PROBES: {

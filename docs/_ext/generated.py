@@ -1,7 +1,8 @@
 """Pages and tables made from the code at build time, so that they cannot tell something else.
 
 ``.. generated:: module:function``
-    what the function returns, read as reStructuredText, or shown as it is with the ``:literal:`` option;
+    what the function returns, read as reStructuredText, or shown as it is with the ``:literal:`` option; with an
+    ``:argument:`` option it is called with that;
 ``.. table-of:: module:NAME``
     a table of the records in a collection, with one column for each attribute named in the ``:columns:`` option
     (``attribute=Heading`` gives it a heading of its own). Attributes named in ``:literal:`` are shown as they are; others
@@ -41,11 +42,11 @@ class _FromCode(SphinxDirective):
 class Generated(_FromCode):
     """The text that a function returns."""
 
-    option_spec: ClassVar = {"literal": directives.flag}
+    option_spec: ClassVar = {"literal": directives.flag, "argument": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
         """Call it and parse the result, or show it as it is."""
-        text: str = self.named()()
+        text: str = self.named()(*(self.options[name] for name in ("argument",) if name in self.options))
         return [nodes.literal_block(text, text, language="text")] if "literal" in self.options \
             else self.parsed(text.splitlines())
 

@@ -124,6 +124,19 @@ class HostTests(ExplainCase):
         self.assertIn("shop.example", self.step(explanation, "virtual host").why.partition(";")[2])
 
 
+class SuffixTests(ExplainCase):
+    text = objects(host("part", domains='["*-x.shop.example"]'), host("whole", domains='["*.shop.example", "*"]'),
+                   host("longest", domains='["*.a-x.shop.example:81"]'), ON_8080, ROUTES, CLUSTERS)
+
+    def test_wildcards_inside_a_label(self) -> None:
+        """Of all wildcards the longest takes the name, whether it ends at a label or inside one; others say why they do not."""
+        reason = self.step(self.ask("GET", "http://b.a-x.shop.example:8080/"), "virtual host")
+        self.assertEqual(reason.outcome, "default/part")
+        self.assertEqual([(step.about, step.why) for step in reason.steps],
+                         [("domain '*.shop.example'", "the other suffix is longer"), ("domain '*'", "a suffix comes before it"),
+                          ("domain '*.a-x.shop.example:81'", "it is for port 81 alone")])
+
+
 class PortTests(ExplainCase):
     text = objects(host("a", domains='["shop.example:81", "*"]'), host("b", domains='["shop.example:82"]'), ON_8080, ROUTES, CLUSTERS)
 

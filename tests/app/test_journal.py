@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import weakref
+from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -122,7 +123,7 @@ class NoteTests(JournalCase):
 
 class BoundsTests(JournalCase):
     def test_the_oldest_leave(self) -> None:
-        """At the bound of records the oldest is forgotten, from the index, too."""
+        """At the bound of records the oldest is forgotten."""
         journal = self.make(most_records=3)
         for number in range(5):
             journal.note(numbered(number, "UH", 503))
@@ -137,6 +138,21 @@ class BoundsTests(JournalCase):
         view = journal.view()["error"]
         self.assertLessEqual(view["bytes"], 20_000)
         self.assertTrue(5 <= view["records"] <= 20, view)
+
+    def test_records_of_every_size(self) -> None:
+        """Whatever their sizes, what is kept is what came last, whole, and nearly all of the room is used."""
+        chance = Random(7)
+        journal = self.make(most_bytes=8_000)
+        sizes: list[int] = []
+        for number in range(500):
+            sizes.append(chance.randrange(0, 1_000))
+            journal.note(numbered(number, "UH", 503, b"/" + b"x" * sizes[-1]))
+            view = journal.view()["error"]
+            first = number + 1 - view["records"]
+            kept = [journal.find(numbered(each).request_id.decode()) for each in range(max(first - 3, 0), number + 1)]
+            self.assertEqual([record and len(record["target"]) - 1 for record in kept], [None] * min(3, first) + sizes[first:])
+            self.assertLessEqual(view["bytes"], 8_000)
+        self.assertGreater(view["bytes"], 4_000)
 
     def test_a_flood_of_errors_leaves_the_samples(self) -> None:
         """Each kind has its own bound."""

@@ -76,9 +76,12 @@ class RuleTests(SynchronousTestCase):
 
     def test_domains_that_are_never_chosen(self) -> None:
         """On one listener."""
-        narrow = "- {kind: virtual_host, metadata: {name: b}, spec: {domains: ['*-x.shop.example'], advertise_policies: [p], routes: [r]}}\n"
-        wide = "- {kind: virtual_host, metadata: {name: a}, spec: {domains: ['*.shop.example'], advertise_policies: [p], routes: [r]}}\n"
-        self.assertEqual([one.code for one in found(narrow, wide, route(forward()))], ["VG0304"])
+        made = [f"- {{kind: virtual_host, metadata: {{name: {name}}}, spec: {{domains: ['{domain}'], advertise_policies: [p], routes: [r]}}}}\n"
+                for name, domain in (("a", "*.shop.example"), ("b", "*-x.shop.example"), ("c", "*.shop.example:8080"))]
+        self.assertFalse(found(*made[:2], route(forward())))
+        (problem,) = found(*made, route(forward()))
+        self.assertEqual(problem.code, "VG0304")
+        self.assertIn("domain *.shop.example of virtual_host default/a", problem.message)
 
 
 class RetryTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from tests.app.making import balancer, balancers, host, objects, policy, runtime
 from tests.integration.gateway import free_port
 from tests.support import TIMEOUT_S, SteppedLoopCase
 from voltgw.app.build import ListenerKey, ListenerPlan
-from voltgw.app.listening import Bound, Listening
+from voltgw.app.listening import AnyBound, Listening
 from voltgw.cluster.cluster import Cluster
 from voltgw.cluster.snapshot import EndpointKey, EndpointSet, EndpointState
 from voltgw.net.sockets import CannotListen, listening_socket
@@ -225,7 +225,7 @@ class ChangeTests(ListeningCase):
 class LeavingTests(ListeningCase):
     """Listeners that are given up."""
 
-    def busy(self) -> tuple[Bound, socket.socket]:
+    def busy(self) -> tuple[AnyBound, socket.socket]:
         """A listener with a client in the middle of a request's head; then it is given up."""
         self.serve(self.plans(self.port))
         client = self.connect(self.port)
@@ -279,7 +279,7 @@ class LeavingTests(ListeningCase):
         self.assertEqual((self.listening.leaving, self.listening.connections), ({}, 0))
         self.assertEqual(self.hear(client), b"")
 
-    def relayed(self, bound: Bound, origin: socket.socket) -> socket.socket:
+    def relayed(self, bound: AnyBound, origin: socket.socket) -> socket.socket:
         """A client whose connection is relayed to `origin`."""
         factory = bound.factory
         cluster = bound.plan.hosts[0].routes[0].cluster

@@ -103,6 +103,18 @@ class PathTests(ProveCase):
         self.assertIs(self.prove(text, "nothing under /admin on a.example reaches cluster public").outcome, PROVED)
         self.assertIs(self.prove(text, "nothing under /admin on *.b.example reaches cluster public").outcome, REFUTED)
 
+    def test_wildcards_that_take_the_usual_names(self) -> None:
+        """A wildcard is looked at however many longer ones take names that begin within it."""
+        longer = ["*-any.b.example", "*-anya.b.example", "*-any0.b.example"]
+        text = objects(
+            host("long", domains=str(longer).replace("'", '"'), routes="[r]"), host("b", domains='["*.b.example"]', routes="[s]"), ON_8080,
+            "- kind: route\n  metadata: {name: r}\n  spec:\n    routes:\n", rule("", "admin"),
+            "- kind: route\n  metadata: {name: s}\n  spec:\n    routes:\n", rule(""), CLUSTERS)
+        for claim in ("nothing reaches cluster public", "nothing on *.b.example reaches cluster public"):
+            verdict = self.prove(text, claim)
+            assert verdict.example is not None
+            self.assertIn("route s/0", verdict.example.goes)
+
     def test_copies_count(self) -> None:
         """A request whose copy gets there has got there; for `everything` a copy is not enough."""
         mirrored = rule("", "admin", ", mirror_policy: {cluster: [public]}")

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.cli.running import run
 from tests.config.making import GOOD, write
 
-WARNED = GOOD.replace("loadbalancer_algorithm: ROUND_ROBIN", "loadbalancer_algorithm: RING_HASH")
+WARNED = GOOD.replace("loadbalancer_algorithm: ROUND_ROBIN", "dns_lookup_family: V4_ONLY")
 WRONG = GOOD.replace("cluster: [{name: canary}]", "cluster: [{name: canry}]")
 
 

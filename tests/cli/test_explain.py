@@ -57,7 +57,7 @@ class ExplainTests(SynchronousTestCase):
     def test_wrong_questions(self) -> None:
         """Status 2, and the reason on standard error."""
         for arguments, words in (
-            (["GET", "nowhere"], "is not a URL"), (["GET", "/x"], "virtual host of a path alone"), (["-", "udp://x:1"], "not served"),
+            (["GET", "nowhere"], "is not a URL"), (["GET", "/x"], "virtual host of a path alone"), (["-", "dns://x:1"], "not served"),
             (["-", "tcp://x"], "names no port"), (["GET", URL, "-H", "x"], "is not a header field"),
             (["GET", URL, "--from", "me"], "is not an IP address"), (["GET", URL, "--listener", "x"], "is not a listener"),
             (["GET", URL, "--listener", "x:1"], "is not an IP address"), (["GET"], "FILE, METHOD and URL are needed"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cluster.making import cluster, key, state
-from voltgw.cluster.attempts import IDEMPOTENT, MAX_HINT_S, Attempts, conditions_of, conditions_of_status, is_bad
+from voltgw.cluster.attempts import IDEMPOTENT, Attempts, conditions_of, conditions_of_status, is_bad
 from voltgw.cluster.cluster import Cluster, Limits
 from voltgw.cluster.endpoint import Endpoint
 from voltgw.errors import (
@@ -20,6 +20,7 @@ from voltgw.errors import (
     UpstreamClosed,
     UpstreamTimeout,
 )
+from voltgw.values.defaults import MAX_RETRY_AFTER_S
 from voltgw.values.retry import RetryPlan
 
 REFUSED = ConnectFailed("refused")
@@ -210,7 +211,7 @@ class PlanTests(SynchronousTestCase):
             self.number = number
             self.assertEqual(self.attempts().after_answer(503, self.first, True, 10.0), pause)
         attempts = self.attempts()
-        self.assertIsNone(attempts.after_answer(503, self.first, True, MAX_HINT_S + 1))
+        self.assertIsNone(attempts.after_answer(503, self.first, True, MAX_RETRY_AFTER_S + 1))
         self.assertIn("too long", attempts.why)
         self.assertEqual(self.made.retries, 3)      # one that is refused does not count
 

@@ -10,16 +10,27 @@ from typing import Any, Generic, TypeVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cluster.making import FakePool
-from voltgw.cluster.cluster import DEFAULT_LIMITS, NO_LIMIT, Limits
+from voltgw.cluster.cluster import DEFAULT_LIMITS, NO_LIMIT, Cluster, Limits
 from voltgw.cluster.plan import CheckPlan, ClusterPlan, MemberPlan, build_cluster, plan_cluster
+from voltgw.cluster.schedulers.least_request import FullScan
 from voltgw.cluster.schedulers.random import Uniform
+from voltgw.cluster.schedulers.ring_hash import BoundedRing
 from voltgw.cluster.snapshot import EndpointKey, EndpointSet, EndpointState
-from voltgw.config.objects.cluster import CircuitBreaker, ClusterSpec, LoadbalancerAlgorithm
+from voltgw.cluster.subset import SubsetRules
+from voltgw.config.objects.cluster import (
+    CircuitBreaker,
+    ClusterSpec,
+    EndpointSubsetSelectorType,
+    LoadbalancerAlgorithm,
+    SubsetFallbackPolicy,
+)
+from voltgw.config.objects.cluster_extension import ClusterExtension
 from voltgw.config.objects.endpoint import DnsNameAdvancedType, EndpointExtension, EndpointSpec
 from voltgw.config.objects.healthcheck import HealthcheckSpec, HttpHealthCheck, TcpHealthCheck
 from voltgw.config.objects.route import RoutingPriority
 from voltgw.config.values import EMPTY, FrozenMap
-from voltgw.registry import Registry, RegistryError
+from voltgw.errors import ConfigErrors
+from voltgw.registry import SCHEDULERS, Registry, RegistryError
 from voltgw.values.defaults import CONNECT_TIMEOUT_S, DNS_REFRESH_S, UPSTREAM_IDLE_TIMEOUT_S
 
 S = TypeVar("S")
@@ -73,15 +84,31 @@ class PlanClusterTests(SynchronousTestCase):
             circuit_breaker=CircuitBreaker(connection_limit=5, pending_requests=6, retries=3, max_requests=8))
         self.assertEqual(made, ClusterPlan("default/shop", "random", 0.5, 9.0, Limits(5, 6, 8, 3), 7))
 
-    def test_algorithms_that_are_not_served_yet(self) -> None:
-        """Round robin stands in for them."""
-        self.assertEqual(plan(loadbalancer_algorithm=LoadbalancerAlgorithm.RING_HASH).scheduler, "round_robin")
+    def test_every_algorithm_has_a_scheduler(self) -> None:
+        """Which the registry knows; one that is named takes the algorithm's place, with its options."""
+        names = Registry().names(SCHEDULERS)
+        for algorithm in LoadbalancerAlgorithm:
+            self.assertIn(plan(loadbalancer_algorithm=algorithm).scheduler, names)
+        self.assertEqual(plan(loadbalancer_algorithm=LoadbalancerAlgorithm.RING_HASH).scheduler, "ring_hash")
+        made = plan(voltgw=ClusterExtension(scheduler="maglev", scheduler_options=FrozenMap({"table_size": 251})))
+        self.assertEqual((made.scheduler, made.scheduler_options), ("maglev", {"table_size": 251}))
+
+    def test_subsets(self) -> None:
+        """Key sets, fallback and named expressions; a cluster that declares neither has no subsets."""
+        self.assertIsNone(plan(default_subset=FrozenMap({"a": "b"})).subsets)
+        made = plan(
+            endpoint_subsets=(EndpointSubsetSelectorType(keys=("version",)),), fallback_policy=SubsetFallbackPolicy.ANY_ENDPOINT,
+            voltgw=ClusterExtension(subset_expressions=FrozenMap({"new": "version in (11)"})))
+        self.assertEqual(made.subsets, SubsetRules(
+            (("version",),), SubsetFallbackPolicy.ANY_ENDPOINT, FrozenMap(), FrozenMap({"new": "version in (11)"})))
 
     def test_a_partial_circuit_breaker(self) -> None:
         """Absent limits keep their defaults; a breaker for high priority routes limits nobody else."""
         self.assertEqual(plan(circuit_breaker=CircuitBreaker(retries=2)).limits, Limits(retries=2))
         high = CircuitBreaker(priority=RoutingPriority.HIGH, connection_limit=1)
-        self.assertEqual(plan(circuit_breaker=high).limits, DEFAULT_LIMITS)
+        self.assertEqual((plan(circuit_breaker=high).limits, plan(circuit_breaker=high).high_limits),
+                         (DEFAULT_LIMITS, Limits(connections=1)))
+        self.assertEqual(plan(circuit_breaker=CircuitBreaker(retries=2)).high_limits, DEFAULT_LIMITS)
 
     def test_members(self) -> None:
         """Addresses, names and names with an interval of their own; a service in a registry is no member here."""
@@ -142,6 +169,27 @@ class BuildClusterTests(SynchronousTestCase):
         """A plan may name a scheduler of another package that is not there."""
         with self.assertRaises(RegistryError):
             build_cluster(ClusterPlan("default/shop", "sticky"), lambda _: FakePool(), Random(0), Registry())
+
+
+    def test_options_of_a_scheduler(self) -> None:
+        """They reach it; what it cannot do with is a problem of the configuration."""
+        def built(name: str, options: object) -> Cluster:
+            made = build_cluster(
+                ClusterPlan("default/shop", name, scheduler_options=options), lambda _: FakePool(), Random(0), Registry())
+            key = EndpointKey("default/shop", "TCP", "", "192.0.2.1", 80)
+            made.install(EndpointSet(1, (EndpointState(key),)))
+            return made
+
+        self.assertIsInstance(built("least_request", FrozenMap({"full_scan": True})).scheduler, FullScan)
+        self.assertIsInstance(built("ring_hash", FrozenMap({"bounded_load": 150})).scheduler, BoundedRing)
+        for name, options in (
+            ("least_request", FrozenMap({"full_scam": True})), ("least_request", FrozenMap({"full_scan": 1})),
+            ("least_request", "full_scan"), ("ring_hash", FrozenMap({"bounded_load": 99})),
+            ("ring_hash", FrozenMap({"bounded_load": True})), ("maglev", FrozenMap({"table_size": 65536})),
+            ("maglev", FrozenMap({"table_size": 1})), ("rendezvous", FrozenMap({"x": 1})),
+        ):
+            with self.assertRaises(ConfigErrors, msg=(name, options)):
+                built(name, options)
 
 
 class SnapshotTests(SynchronousTestCase):

@@ -83,12 +83,12 @@ class RegistryTests(SynchronousTestCase):
         for value in (f"{HERE}:STICKY", f"{HERE}:Sticky", f"{HERE}:Outer.inner"):
             registry = declaring(("sticky", value))
             self.assertIsInstance(registry.find(SCHEDULERS, "sticky"), Sticky)
-            self.assertEqual(registry.names(SCHEDULERS), ["random", "round_robin", "sticky"])
+            self.assertEqual(registry.names(SCHEDULERS), [*BUILT_IN[SCHEDULERS], "sticky"])
 
     def test_a_name_that_nobody_has(self) -> None:
         """The message offers what was probably meant, or all there is."""
         self.assert_refused(Registry(), "round_robbin", "'round_robbin'", "did you mean 'round_robin'?")
-        self.assert_refused(Registry(), "xyz", "random, round_robin")
+        self.assert_refused(Registry(), "xyz", "rendezvous, ring_hash, round_robin")
         error = self.assertRaises(RegistryError, Registry().find, "voltgw.nothing", "x")
         self.assertIn("there are: none", str(error))
 

@@ -16,7 +16,7 @@ from voltgw.config.names import Reference
 from voltgw.config.quantities import Duration, Size
 from voltgw.config.ranges import Between, Ports
 from voltgw.config.schema import Decl, Nested, Plan, plan_of
-from voltgw.config.types import Choice, Decimal, Flag, Number, Presence, Text, Type
+from voltgw.config.types import Choice, Decimal, FilePath, Flag, Number, Presence, Text, Type
 
 #: A good value of each format, by its words; numbers that make values differ are put in (whole, and as two small ones).
 _FORMATS: Final = {
@@ -146,6 +146,8 @@ def sample(type_: Type[Any, Any], number: int = 0) -> Any:
     """A value that the type accepts; other numbers (up to a few hundred) give other values where there are any."""
     if isinstance(type_, Text):
         return text(type_, number)
+    if isinstance(type_, FilePath):
+        return f"/run/x{number}"
     if isinstance(type_, Number):
         return type_.least + (number if type_.least else number + 1)
     if isinstance(type_, (Duration, Size)):

@@ -28,7 +28,7 @@ def endpoint(number: int, port: int = 80) -> str:
 
 def cluster(number: int) -> str:
     """An object with references, two lines long."""
-    return f"- kind: cluster\n  metadata: {{name: c{number}}}\n  spec: {{endpoints: [e{number}], loadbalancer_algorithm: RING_HASH}}\n"
+    return f"- kind: cluster\n  metadata: {{name: c{number}}}\n  spec: {{endpoints: [e{number}], dns_lookup_family: V4_ONLY}}\n"
 
 
 class CacheCase(SynchronousTestCase):
@@ -103,11 +103,11 @@ class FileTests(CacheCase):
     def test_warnings_are_told_again_and_obey_the_gateway_of_today(self) -> None:
         """Whether a field may be ignored is said in the main file, not in the one that uses it."""
         self.files(main__yaml="include: [a.yaml]",
-                   a__yaml="objects:\n- kind: cluster\n  metadata: {name: c}\n  spec: {tls_parameters: {}}\n")
+                   a__yaml="objects:\n- kind: virtual_host\n  metadata: {name: c}\n  spec: {domains: [a.example], js_challenge: {}}\n")
         self.assertRaises(ConfigErrors, self.load)
-        self.files(main__yaml="gateway: {allow_unenforced: [cluster.tls_parameters]}\ninclude: [a.yaml]")
+        self.files(main__yaml="gateway: {allow_unenforced: [virtual_host.js_challenge]}\ninclude: [a.yaml]")
         config = self.load()
-        self.assertEqual(config.unenforced, ("cluster.tls_parameters",))
+        self.assertEqual(config.unenforced, ("virtual_host.js_challenge",))
 
     def test_steps(self) -> None:
         """At least one for each file, so that a reactor may do something else in between."""
@@ -156,8 +156,8 @@ class LargeFileTests(PieceCase):
         second = self.load()
         self.assertIs(second.of("cluster")["default", "c1"], one)
         self.assertEqual((one.place(), one.spec.endpoints[0].place), (Place(name, 7, 3), Place(name, 9, 22)))
-        self.assertEqual(one.place("loadbalancer_algorithm"), Place(name, 9, 51))
-        self.assertEqual([warning.place for warning in second.warnings], [Place(name, 9, 51)])
+        self.assertEqual(one.place("dns_lookup_family"), Place(name, 9, 46))
+        self.assertEqual([warning.place for warning in second.warnings], [Place(name, 9, 46)])
 
     def test_the_same_text_twice_is_the_same_object_twice(self) -> None:
         """The cache must not make one of two."""

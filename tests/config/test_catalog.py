@@ -33,10 +33,10 @@ class CatalogTests(SynchronousTestCase):
             ("route.routes", "works"),
             ("virtual_host.js_challenge", "refused"),
             ("JavascriptChallengeType.custom_page", "warned or refused"),   # kinds that hold it are treated differently
-            ("service_policy.algo", "warned"),
-            ("service_policy.deny_list", "refused"),
+            ("service_policy.algo", "works"),
+            ("service_policy.deny_list", "works"),
             ("fleet.fleet_label", "warned"),
-            ("service_policy_set.policies", "refused"),
+            ("service_policy_set.policies", "works"),
         ):
             self.assertTrue(states[field].startswith(state), f"{field}: {states[field]}")
         self.assertIn("works; ", states["site.tunnel_type"])

@@ -6,7 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.config.making import GOOD, codes, judged, lines, loaded
 from voltgw.config.check import check, checking
-from voltgw.errors import ConfigError
+from voltgw.config.load import checked
+from voltgw.errors import ConfigError, Severity
 
 #: Something for routes to lead to.
 CLUSTER = """\
@@ -52,6 +53,11 @@ class ReferenceTests(SynchronousTestCase):
             line = source.split("\n")[found.place.line - 1]
             self.assertEqual(line[found.place.column - 1:].split("}")[0], wrong)
 
+    def test_a_dangling_reference_of_a_kind_that_nothing_acts_on(self) -> None:
+        """A warning, as the kind itself is one."""
+        source = "- {kind: fleet, metadata: {name: f}, spec: {fleet_label: f, inside_virtual_network: [gone]}}\n"
+        self.assertEqual([one.severity for one in judged(source) if one.code == "VG0107"], [Severity.WARNING])
+
     def test_the_same_name_in_another_namespace(self) -> None:
         """The usual mistake gets its own hint."""
         (found,) = judged("- {kind: cluster, metadata: {name: c}, spec: {endpoints: [e]}}\n"
@@ -79,7 +85,7 @@ class ReferenceTests(SynchronousTestCase):
         """Another one may not: a typing error would silently mean somewhere else."""
         for name, expected in (("local", []), ("loca", ["VG0107"])):
             found = judged(policy("p", f"where: {{site: {{ref: [{{namespace: system, name: {name}}}]}}}}"))
-            self.assertEqual(codes(found), expected)
+            self.assertEqual(codes(tuple(found)), expected)
 
     def test_a_disabled_object(self) -> None:
         """It exists, but has no effect."""
@@ -145,6 +151,16 @@ class SharingTests(SynchronousTestCase):
         self.assertEqual(codes(judged("gateway: {port_map: {80: 8080}}\nobjects:\n" + objects)), ["VG0201"])
         self.assertEqual(codes(judged("gateway: {port_map: {80: 8081}}\nobjects:\n" + objects)), [])
 
+    def test_domains_are_compared_without_case(self) -> None:
+        """Names of hosts have none (RFC 4343), so two spellings of one name on one port are one domain."""
+        on_one, other = policy("p", "address: 192.0.2.1, port: 80"), policy("q", "address: 192.0.2.1, port: 81")
+        for first, second in (("Shop.Example.com", "shop.example.com"), ("'*.SHOP.example.com'", "'*.shop.Example.com'"),
+                              ("Shop.Example.com:80", "shop.example.com:80")):
+            found = self.found(on_one, host("a", "p", f"domains: [{first}]"), host("b", "p", f"domains: [{second}]"))
+            self.assertEqual(codes(found), ["VG0202"], first)
+            self.assertEqual(codes(self.found(
+                on_one, other, host("a", "p", f"domains: [{first}]"), host("b", "q", f"domains: [{second}]"))), [], first)
+
     def test_a_domain_has_one_owner(self) -> None:
         """On one address and port; elsewhere it may have another."""
         both = host("a", "p", "domains: [x.com, '*.y.com']"), host("b", "q", "domains: [z.com, '*.Y.com']")
@@ -190,6 +206,37 @@ class SharingTests(SynchronousTestCase):
         """A host does not clash with itself."""
         self.assertEqual(self.found(policy("p", "address: 192.0.2.1"), policy("q", "address: 192.0.2.1"),
                                     host("a", "p, q", "proxy: TCP_PROXY")), ())
+
+    def test_udp_needs_an_address_and_port_alone(self) -> None:
+        """Two of them cannot be told apart; TCP on the same port number is no clash."""
+        udp = policy("u", "address: 192.0.2.1, port: 53, protocol: UDP")
+        found = tuple(one for one in self.found(udp, host("a", "u", "proxy: UDP_PROXY, domains: [a.com]"),
+                                                host("b", "u", "proxy: UDP_PROXY, domains: [b.com]")) if one.code != "VG0218")
+        self.assertEqual((codes(found), len(found[0].related)), (["VG0201"], 1))
+        self.assertIn("UDP_PROXY must have an address and port alone", found[0].message)
+        self.assertEqual(codes(self.found(udp, policy("t", "address: 192.0.2.1, port: 53"), host("a", "u", "proxy: UDP_PROXY, domains: [a.com]"),
+                                          host("b", "t", "proxy: TCP_PROXY"))), ["VG0218"])   # of the endpoint, which is for TCP
+
+    def test_proxy_headers_that_nobody_sends(self) -> None:
+        """HTTP shares its connections between clients; a relay sends them, before TLS if there is any."""
+        for proxy, more, expected in (("HTTP_PROXY", "", ["VG0216"]), ("TCP_PROXY", "", []),
+                                      ("TCP_PROXY", ", tls_parameters: {}", [])):
+            for version in ("v1", "v2"):
+                source = "objects:\n" + policy("p", "address: 192.0.2.1") + host("a", "p", f"proxy: {proxy}") + ROUTE + (
+                    f"- {{kind: cluster, metadata: {{name: c}}, spec: {{endpoints: [e], proxy_protocol_{version}: {{}}{more}}}}}\n"
+                    "- {kind: endpoint, metadata: {name: e}, spec: {ip: 192.0.2.9, port: 80}}\n")
+                self.assertEqual([code for code in codes(judged(source)) if code == "VG0216"], expected, (proxy, more))
+
+    def test_an_endpoint_of_the_other_transport(self) -> None:
+        """What is spoken to it is what the host speaks; that somebody hears it there is unlikely."""
+        for proxy, policies, endpoint, expected in (
+                ("TCP_PROXY", "", "UDP", ["VG0218"]), ("UDP_PROXY", ", protocol: UDP", "TCP", ["VG0218"]),
+                ("TCP_PROXY", "", "TCP", []), ("UDP_PROXY", ", protocol: UDP", "UDP", [])):
+            source = "objects:\n" + policy("p", f"address: 192.0.2.1, port: 53{policies}") + host("a", "p", f"proxy: {proxy}") + ROUTE + (
+                "- {kind: cluster, metadata: {name: c}, spec: {endpoints: [e]}}\n"
+                f"- {{kind: endpoint, metadata: {{name: e}}, spec: {{ip: 192.0.2.9, port: 53, protocol: {endpoint}}}}}\n")
+            found = [problem for problem in judged(source) if problem.code == "VG0218"]
+            self.assertEqual(codes(tuple(found)), expected, (proxy, endpoint))
 
     def test_a_policy_of_the_other_transport(self) -> None:
         """HTTP is not spoken over UDP."""
@@ -251,7 +298,7 @@ class RouteTests(SynchronousTestCase):
         for fields, expected in (("proxy: TCP_PROXY", ["VG0203"]), ("domains: [a]", ["VG0211"])):
             found = judged(policy("p", "address: 192.0.2.1")
                            + f"- {{kind: virtual_host, metadata: {{name: a}}, spec: {{advertise_policies: [p], {fields}}}}}\n")
-            self.assertEqual(codes(found), expected)
+            self.assertEqual(codes(tuple(found)), expected)
 
     def rule(self, rule: str) -> tuple[ConfigError, ...]:
         """Problems of one rule."""
@@ -282,6 +329,42 @@ class RouteTests(SynchronousTestCase):
             self.assertEqual([code for code in codes(found) if code != "VG0114"], expected)
 
 
+class NetworkTests(SynchronousTestCase):
+    def test_networks_that_this_site_does_not_have(self) -> None:
+        """An error where the listener would open outside instead; an address says where, and other sites are not ours."""
+        for network, expected in (
+            ("SITE_SERVICE", ["error"]), ("SEGMENT", ["error"]), ("GLOBAL", ["error"]), ("VER_INTERNAL", ["error"]),
+            ("SITE_LOCAL_INSIDE_OUTSIDE", ["warning"]), ("SITE_LOCAL", []), ("SITE_LOCAL_INSIDE", []), ("PUBLIC", []),
+        ):
+            for site, address, told in (("local", "", expected), ("local", ", address: 192.0.2.9", []), ("far", "", [])):
+                where = f"where: {{site: {{ref: [{site}], network_type: VIRTUAL_NETWORK_{network}}}}}, port: 80, protocol: TCP"
+                found = [one for one in judged(policy("p", where + address)) if one.code == "VG0214"]
+                self.assertEqual([one.severity.value for one in found], told, where)
+                self.assertTrue(all("outside" in one.message for one in found))
+
+
+    def test_policies_of_views(self) -> None:
+        """A load balancer on a network that this site does not have opens nothing, and says so; others open there alone."""
+        inside, outside = "VIRTUAL_NETWORK_SITE_LOCAL_INSIDE", "VIRTUAL_NETWORK_SITE_LOCAL"
+        for network, networks in (("SERVICE", []), ("IP_FABRIC", []), ("INSIDE_AND_OUTSIDE", [inside, outside]),
+                                  ("INSIDE", [inside]), ("OUTSIDE", [outside])):
+            config = checked(loaded(f"""
+                objects:
+                - {{kind: origin_pool, metadata: {{name: p}}, spec: {{origin_servers: [{{public_ip: {{ip: 192.0.2.1}}}}], port: 80}}}}
+                - kind: http_loadbalancer
+                  metadata: {{name: x}}
+                  spec:
+                    domains: [x.example]
+                    http: {{port: 8080}}
+                    default_route_pools: [{{pool: p}}]
+                    advertise_custom: {{advertise_where: [{{site: {{site: local, network: SITE_NETWORK_{network}}}}}]}}
+            """))
+            made = [policy.spec.where.site.network_type.value for policy in config.of("advertise_policy").values()
+                    if policy.spec.where is not None and policy.spec.where.site is not None]
+            self.assertEqual(sorted(made), sorted(networks), network)
+            self.assertEqual(codes(config.warnings), [] if networks else ["VG0204", "VG0114"], network)
+
+
 class ClusterTests(SynchronousTestCase):
     def test_endpoints_that_stand_there_twice(self) -> None:
         """By name, or by address, port and transport."""
@@ -301,4 +384,27 @@ class ClusterTests(SynchronousTestCase):
         for timeout, expected in ((6, ["VG0208"]), (5, [])):
             found = judged("- {kind: healthcheck, metadata: {name: h}, spec: {tcp_health_check: {}, interval: 5, "
                            f"timeout: {timeout}, healthy_threshold: 1, unhealthy_threshold: 1}}}}\n")
-            self.assertEqual(codes(found), expected)
+            self.assertEqual(codes(tuple(found)), expected)
+
+
+class SubsetTests(SynchronousTestCase):
+    def found(self, cluster: str, destination: str, more: str = "") -> list[str]:
+        """The codes of a rule that leads to a cluster."""
+        return codes(judged(
+            "objects:\n" + policy("p", "address: 192.0.2.1, port: 80") + host("a", "p")
+            + "- {kind: route, metadata: {name: r}, spec: {routes: [{route_destination: {destinations: [{cluster: c" + destination
+            + "}]" + more + "}}]}}\n" + CLUSTER.replace("endpoints: [e]", "endpoints: [e]" + cluster)))
+
+    def test_labels_that_choose_nobody(self) -> None:
+        """A warning where the merged keys are no key set of the cluster."""
+        keys = ", endpoint_subsets: [{keys: [version]}, {keys: [version, site]}]"
+        for cluster, destination, more, expected in (
+            ("", ", endpoint_subsets: {version: a}", "", ["VG0217"]),
+            (keys, ", endpoint_subsets: {version: a}", "", []),
+            (keys, ", endpoint_subsets: {site: a}", "", ["VG0217"]),
+            (keys, ", endpoint_subsets: {site: a}", ", endpoint_subsets: {version: b}", []),
+            (keys, "", ", endpoint_subsets: {versoin: b}", ["VG0217"]),
+            (keys, "", "", []),
+            (", voltgw: {subset_expressions: {new: version=11}}", ", voltgw: {subset: new}", "", []),
+        ):
+            self.assertEqual(self.found(cluster, destination, more), expected, (cluster, destination, more))

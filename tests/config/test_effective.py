@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.config.making import GOOD, loaded, text, write
+from tests.config.making import GOOD, judged, lines, loaded, problems, text, write
 from voltgw.config.diff import diff
 from voltgw.config.effective import text_of
 from voltgw.config.load import load, load_text
+from voltgw.config.objects.cluster import LoadbalancerAlgorithm
 
 SHORT = """\
 load_balancers: [{name: shop, listen: 8080, origins: ['127.0.0.1:9001', {address: 'a.b:1', weight: 2}],
@@ -72,3 +73,109 @@ class TextTests(SynchronousTestCase):
                                  "secret_value: {clear_secret_info: {url: 'string:///aHVudGVy'}}}]}\n"), everything=True)
         self.assertIn("***", printed)
         self.assertNotIn("aHVudGVy", printed)
+
+
+#: Defaults of several kinds over a short form, a pool and a load balancer.
+UNDERLAID = """\
+defaults:
+  cluster: {connection_timeout: 700ms, circuit_breaker: {max_requests: 7}, loadbalancer_algorithm: RANDOM}
+  route: {route_destination: {timeout: 9s}}
+  virtual_host: {idle_timeout: 4s}
+  healthcheck: {interval: 3s, unhealthy_threshold: 5}
+load_balancers:
+- name: short
+  listen: 8081
+  origins: ["127.0.0.1:9001"]
+  health_check: {path: /x, unhealthy_threshold: 4}
+  routes: [{path: /old, redirect: /new}]
+objects:
+- kind: origin_pool
+  metadata: {name: p}
+  spec: {origin_servers: [{public_ip: {ip: 192.0.2.1}}], port: 80}
+- kind: origin_pool
+  metadata: {name: own}
+  spec:
+    origin_servers: [{public_ip: {ip: 192.0.2.2}}]
+    port: 80
+    loadbalancer_algorithm: ROUND_ROBIN
+    advanced_options: {connection_timeout: 300, circuit_breaker: {max_requests: 8, retries: 1}}
+- kind: http_loadbalancer
+  metadata: {name: lb}
+  spec:
+    domains: [a.example]
+    http: {port: 8080}
+    advertise_on_public_default_vip: {}
+    default_route_pools: [{pool: {name: p}, weight: 1}]
+"""
+
+
+class UnderlayTests(SynchronousTestCase):
+    def test_defaults_reach_what_views_and_short_forms_become(self) -> None:
+        """Every object is merged with the defaults of its kind, whether it stands in a file or was made."""
+        config = load_text(UNDERLAID)
+        clusters = config.of("cluster")
+        for name in ("short", "ves-io-origin-pool-p"):
+            spec = clusters["default", name].spec
+            self.assertAlmostEqual(spec.connection_timeout_s or 0.0, 0.7, msg=name)
+            assert spec.circuit_breaker is not None
+            self.assertEqual(spec.circuit_breaker.max_requests, 7, name)
+            self.assertEqual(spec.loadbalancer_algorithm, LoadbalancerAlgorithm.RANDOM, name)
+        for name in ("short", "ves-io-http-loadbalancer-lb"):
+            self.assertEqual(config.of("virtual_host")["default", name].spec.idle_timeout_s, 4.0)
+            rule = config.of("route")["default", name].spec.routes[-1]
+            assert rule.route_destination is not None
+            self.assertEqual(rule.route_destination.timeout_s, 9.0, name)
+
+    def test_a_redirect_gets_no_default_of_destinations(self) -> None:
+        """A default loses against another member of its oneof group."""
+        redirect = load_text(UNDERLAID).of("route")["default", "short"].spec.routes[0]
+        self.assertIsNone(redirect.route_destination)
+        self.assertIsNotNone(redirect.route_redirect)
+
+    def test_what_a_view_or_short_form_says_stays(self) -> None:
+        """Also where it says, in so many words, what would be so anyway; parts that it leaves open are filled."""
+        config = load_text(UNDERLAID)
+        own = config.of("cluster")["default", "ves-io-origin-pool-own"].spec
+        self.assertEqual((round(own.connection_timeout_s or 0, 6), own.loadbalancer_algorithm), (0.3, LoadbalancerAlgorithm.ROUND_ROBIN))
+        assert own.circuit_breaker is not None
+        self.assertEqual((own.circuit_breaker.max_requests, own.circuit_breaker.retries), (8, 1))
+        check = config.of("healthcheck")["default", "short"].spec
+        self.assertEqual((check.interval_s, check.unhealthy_threshold), (3.0, 4))
+
+    def test_a_pool_without_tls_gets_none(self) -> None:
+        """``no_tls: {}`` says that there is none; a pool that says nothing of it gets the TLS of the defaults."""
+        config = loaded("""
+            defaults: {cluster: {tls_parameters: {sni: a.example}}}
+            objects:
+            - {kind: origin_pool, metadata: {name: plain}, spec: {origin_servers: [{public_ip: {ip: 192.0.2.1}}], port: 80, no_tls: {}}}
+            - {kind: origin_pool, metadata: {name: open}, spec: {origin_servers: [{public_ip: {ip: 192.0.2.1}}], port: 80}}
+        """)
+        clusters = config.of("cluster")
+        self.assertIsNone(clusters["default", "ves-io-origin-pool-plain"].spec.tls_parameters)
+        self.assertIsNotNone(clusters["default", "ves-io-origin-pool-open"].spec.tls_parameters)
+
+    def test_the_effective_output_names_the_defaults(self) -> None:
+        """Each value that came from there, with its place; others keep theirs."""
+        printed = text_of(load_text(UNDERLAID), everything=True)
+        origins = [line.split("#")[1].strip() for line in printed.split("\n") if "connection_timeout: 700ms" in line]
+        self.assertEqual(origins, ["defaults, <text>:2:33"] * 2)
+        own = [line.split("#")[1].strip() for line in printed.split("\n") if "connection_timeout: 300ms" in line]
+        self.assertEqual(own, ["<text>:22:44"])
+        self.assertIn("max_requests: 7", printed)
+        self.assertRegex(printed, r"max_requests: 7 +# defaults, <text>:2:72\n")
+        changes = diff(load_text(UNDERLAID), load_text(printed)).changes
+        self.assertEqual({change.kind for change in changes}, {"origin_pool", "http_loadbalancer"})     # they stand there no more
+
+    def test_problems_of_such_defaults_are_told(self) -> None:
+        """A reference that leads nowhere, and a part that lacks what it must have, in objects that stand in no file."""
+        found = judged("""
+            defaults: {cluster: {health_checks: [nowhere]}}
+            objects:
+            - {kind: origin_pool, metadata: {name: p}, spec: {origin_servers: [{public_ip: {ip: 192.0.2.1}}], port: 80}}
+        """)
+        self.assertEqual([(one.code, one.place.line, one.place.column) for one in found if one.code == "VG0107"],
+                         [("VG0107", 1, 38)])
+        self.assertEqual(lines(problems("""
+            defaults: {virtual_host: {tls_cert_params: {minimum_protocol_version: TLSv1_2}}}
+            load_balancers: [{name: s, listen: 1, origins: ["127.0.0.1:1"]}]
+        """)), ['2:18 VG0105 `defaults:` gives virtual_host "s" a "tls_cert_params", but neither says its "certificates"'])

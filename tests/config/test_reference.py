@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from voltgw.config.codes import CODES
 from voltgw.config.kinds import KINDS
-from voltgw.config.reference import render_codes, render_defaults, render_reference, render_states
+from voltgw.config.reference import render_code, render_codes, render_defaults, render_reference, render_states
 from voltgw.values import defaults
 
 
@@ -31,8 +31,10 @@ def complaints(page: str) -> str:
 class PageTests(SynchronousTestCase):
     def test_all_are_clean(self) -> None:
         """Text of declarations must not be taken for markup."""
-        for render in (render_reference, render_defaults, render_codes, render_states):
+        for render in (render_reference, render_defaults, render_states):
             self.assertEqual(complaints(render()), "", render.__name__)
+        for code in CODES:
+            self.assertEqual(complaints(render_code(code)), "", code)
 
     def test_the_reference_has_every_field(self) -> None:
         """Of every declared kind, with unit, limits, absence, example, state."""
@@ -44,7 +46,7 @@ class PageTests(SynchronousTestCase):
                 self.assertIn(f"\n``{decl.name}``\n", page)
         for words in ("- Unit of a plain number: milliseconds", "- Limits: 0 to 600000 ms", "- Absent: 2s", "- Group: ``panic_threshold_type``",
                       "- Example: ``connection_timeout: 500ms``", "- Since: +2021-03", "- Required: yes", "- Also: ``dns_name_advance``",
-                      "- State: ``LEAST_REQUEST``"):
+                      "- State: ``V4_ONLY``"):
             self.assertIn(words, page)
 
     def test_the_page_of_defaults(self) -> None:
@@ -57,8 +59,8 @@ class PageTests(SynchronousTestCase):
         self.assertIn("60 KiB", page)
 
     def test_the_page_of_codes(self) -> None:
-        """One section for each, with a label to link to."""
+        """A row for each, which leads to its own page."""
         page = render_codes()
         for code, entry in CODES.items():
-            self.assertIn(f".. _{code.lower()}:", page)
-            self.assertIn(f"{code}: {entry.title}", page)
+            self.assertIn(f"   * - :doc:`{code} <codes/{code}>`\n     - {entry.title}\n", page)
+            self.assertIn(f"\n   codes/{code}\n", page)

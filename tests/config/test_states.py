@@ -14,8 +14,8 @@ HOST = "objects:\n- kind: virtual_host\n  metadata: {{name: a}}\n  spec: {{domai
 class StateTests(SynchronousTestCase):
     def test_a_warning_where_ignoring_harms_nobody(self) -> None:
         """It says what it is and what happens instead."""
-        self.assertEqual(lines(problems("kind: cluster\nmetadata: {name: a}\nspec: {loadbalancer_algorithm: RING_HASH}\n")), [
-            "W 3:32 VG0114 loadbalancer_algorithm: RING_HASH of cluster is not acted on yet; round robin serves instead"])
+        self.assertEqual(lines(problems("kind: cluster\nmetadata: {name: a}\nspec: {dns_lookup_family: V4_ONLY}\n")), [
+            "W 3:27 VG0114 dns_lookup_family: V4_ONLY of cluster is not acted on yet"])
         self.assertEqual(lines(problems(HOST.format("add_location: true"))),
                          ['W 4:24 VG0114 "add_location" of virtual_host is not acted on yet'])
 
@@ -25,10 +25,7 @@ class StateTests(SynchronousTestCase):
             ("waf_type: {app_firewall: {app_firewall: [x]}}", "waf_type.app_firewall"), ("waf_type: {waf: {waf: [x]}}", "waf_type.waf"),
             ("rate_limiter: [x]", "rate_limiter"), ("authentication: {auth_config: [x]}", "authentication"),
             ("js_challenge: {}", "js_challenge"), ("captcha_challenge: {}", "captcha_challenge"),
-            ("tls_parameters: {require_client_certificate: true}", "tls_parameters.require_client_certificate"),
-            ("tls_parameters: {client_certificate_required: {}}", "tls_parameters.client_certificate_required"),
-            ("tls_cert_params: {certificates: [x], crl: [y]}", "tls_cert_params.crl"), ("api_spec: {}", "api_spec"),
-            ("enable_strict_sni_host_header_check: {}", "enable_strict_sni_host_header_check"),
+            ("api_spec: {}", "api_spec"),
         ):
             found = [one for one in problems(HOST.format(fields)) if one.severity.value == "error"]
             self.assertEqual(codes(tuple(found)), ["VG0115"], fields)
@@ -47,10 +44,6 @@ class StateTests(SynchronousTestCase):
         self.assertEqual(problems("kind: cluster\nmetadata: {name: r}\nspec: {no_panic_threshold: {}, disable_proxy_protocol: {}, "
                                   "http2_options: {enabled: false}, endpoint_selection: LOCAL_PREFERRED, "
                                   "upstream_conn_pool_reuse_type: {enable_conn_pool_reuse: {}}}\n"), ())
-
-    def test_plain_text_instead_of_tls_is_no_warning(self) -> None:
-        """The endpoint's certificate would not be asked for, and everybody could listen."""
-        self.assertEqual(codes(problems("kind: cluster\nmetadata: {name: a}\nspec: {tls_parameters: {}}\n")), ["VG0115"])
 
     def test_what_the_operator_allows(self) -> None:
         """By the full path, its beginning or one part; what is allowed is remembered."""
@@ -74,15 +67,15 @@ class StateTests(SynchronousTestCase):
 
     def test_a_kind_of_proxy_that_is_not_served_yet(self) -> None:
         """Nothing else would do in its place."""
-        found = problems(HOST.format("proxy: HTTPS_PROXY"))
-        self.assertEqual(lines(found), ["4:31 VG0116 proxy: HTTPS_PROXY is not supported yet"])
+        found = problems(HOST.format("proxy: DNS_PROXY"))
+        self.assertEqual(lines(found), ["4:31 VG0116 proxy: DNS_PROXY is not supported yet"])
 
     def test_a_kind_that_exists_to_refuse(self) -> None:
-        """The service policies of a namespace are in force wherever they are defined."""
-        source = "kind: service_policy_set\nmetadata: {name: a}\nspec: {policies: []}\n"
+        """The network policies of a system are in force wherever they are defined."""
+        source = "kind: network_policy_set\nmetadata: {name: a, namespace: system}\nspec: {policies: []}\n"
         self.assertEqual(codes(problems(source)), ["VG0115"])
-        config = loaded(f"gateway: {{allow_unenforced: [service_policy_set]}}\n---\n{source}")
-        self.assertEqual(config.unenforced, ("service_policy_set",))
+        config = loaded(f"gateway: {{allow_unenforced: [network_policy_set]}}\n---\n{source}")
+        self.assertEqual(config.unenforced, ("network_policy_set",))
 
     def test_one_warning_for_ten_thousand_hosts(self) -> None:
         """With a count, at the first place."""
@@ -93,7 +86,7 @@ class StateTests(SynchronousTestCase):
 
     def test_what_stands_inside_is_beside_the_point(self) -> None:
         """One warning for a field, not one for each of its parts; mistakes inside are told all the same."""
-        found = problems("kind: cluster\nmetadata: {name: a}\nspec: {circuit_breaker: {priority: HIGH}, outlier_detection: {intervall: 1}}\n")
+        found = problems("kind: cluster\nmetadata: {name: a}\nspec: {enable_lb_source_ip_persistance: {}, outlier_detection: {intervall: 1}}\n")
         self.assertEqual(sorted(codes(found)), ["VG0101", "VG0114"])
 
 
@@ -103,9 +96,9 @@ class TableTests(SynchronousTestCase):
         rows = {(row.field, row.value): row.state for row in table()}
         self.assertEqual(len(rows), len(list(table())))
         for key, state in {
-            ("cluster.outlier_detection", ""): State.WARNS, ("cluster.tls_parameters", ""): State.REFUSES,
-            ("cluster.loadbalancer_algorithm", "RING_HASH"): State.WARNS, ("virtual_host.proxy", "HTTPS_PROXY"): State.UNSUPPORTED,
-            ("virtual_host.waf_type.app_firewall", ""): State.REFUSES, ("service_policy_set", ""): State.REFUSES,
+            ("cluster.outlier_detection", ""): State.WARNS,
+            ("cluster.dns_lookup_family", "V4_ONLY"): State.WARNS, ("virtual_host.proxy", "DNS_PROXY"): State.UNSUPPORTED,
+            ("virtual_host.waf_type.app_firewall", ""): State.REFUSES, ("service_policy_rule.jwt_claims", ""): State.REFUSES,
             ("tunnel", ""): State.WARNS,
         }.items():
             self.assertIs(rows.get(key), state, key)

@@ -140,14 +140,22 @@ class LoweringTests(SynchronousTestCase):
 
 
 class MistakeTests(SynchronousTestCase):
-    def test_what_is_not_supported_yet(self) -> None:
-        """A clear error, and nothing is made that would serve something else."""
-        for fields, words in (("protocol: https, tls: {cert: a, key: b}", "protocol: https"), ("protocol: udp", "protocol: udp"),
-                              ("protocol: sni", "protocol: sni"), ("protocol: http, routes: [{path: /, to: a}]", "")):
-            found = problems(balancer(f"{fields}, listen: 1, origins: ['a:1']"))
-            self.assertEqual([(one.code, words in one.message and "not supported yet" in one.message) for one in found],
-                             [("VG0116", True)] if words else [], fields)
-        self.assertEqual(codes(problems(balancer("origins: ['https://a']"))), ["VG0116"])
+    def test_what_layer_4_needs(self) -> None:
+        """A port of its own for datagrams, names for TLS that is passed through; neither has paths."""
+        for fields, words in (
+            ("protocol: udp", "udp has no port of its own"), ("protocol: sni", "sni needs `domains`"),
+            ("protocol: udp, listen: 1, routes: [{path: /, to: a}]", "udp has no paths"),
+            ("protocol: sni, domains: [a.example], routes: [{path: /, to: a}]", "sni has no paths"),
+        ):
+            found = problems(balancer(f"{fields}, origins: ['a:1']"))
+            self.assertIn(words, found[0].message, fields)
+
+    def test_datagrams(self) -> None:
+        """Policy and endpoints are UDP's."""
+        config = loaded("load_balancers:\n- {name: dns, protocol: udp, listen: '127.0.0.1:53', origins: ['127.0.0.1:5353']}\n")
+        self.assertIs(config.objects["virtual_host"]["default", "dns"].spec.proxy, ProxyType.UDP_PROXY)
+        self.assertEqual({config.objects[kind]["default", name].spec.protocol.value
+                          for kind, name in (("advertise_policy", "dns"), ("endpoint", "dns-1"))}, {"UDP"})
 
     def test_mistakes_stand_where_they_were_made(self) -> None:
         """In the words of the short form."""
@@ -168,7 +176,7 @@ class MistakeTests(SynchronousTestCase):
 
     def test_a_certificate_without_https(self) -> None:
         """It has no effect, which is worth a word."""
-        self.assertEqual(lines(problems(balancer("origins: [a], tls: {cert: a, key: b}"))),
+        self.assertEqual(lines(problems(balancer("origins: [a], tls: {cert: 'string:///YQ==', key: 'string:///YQ=='}"))),
                          ["W 1:47 VG0106 `tls` has no effect: it is for protocol https, and this is http"])
 
     def test_names_that_exist_already(self) -> None:

@@ -13,7 +13,8 @@ from voltgw.cluster.plan import MemberPlan
 from voltgw.cluster.schedulers import round_robin
 from voltgw.control.discovery.static import StaticFeed
 from voltgw.control.membership import Membership
-from voltgw.control.probes.http import HttpOptions, HttpProbe
+from voltgw.control.probes.asking import HttpOptions
+from voltgw.control.probes.http import HttpProbe
 from voltgw.control.probes.prober import Prober
 from voltgw.control.probes.target import Check, Probe
 from voltgw.control.probes.tcp import TcpProbe

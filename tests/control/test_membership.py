@@ -20,7 +20,8 @@ from voltgw.control.connects import FAILURES, HOLD_S
 from voltgw.control.events import KEPT_EVENTS, LOGGED_EVENTS, Events
 from voltgw.control.feed import Add, Deliver, Failed, FeedState, Found, Gone, Remove, Reset, Update
 from voltgw.control.membership import Membership
-from voltgw.control.probes.http import HttpOptions, HttpProbe
+from voltgw.control.probes.asking import HttpOptions
+from voltgw.control.probes.http import HttpProbe
 from voltgw.control.probes.prober import Prober
 from voltgw.control.probes.target import Check
 from voltgw.control.probes.tcp import TcpProbe
@@ -64,6 +65,7 @@ class MembershipTestCase(SynchronousTestCase):
     """One membership with two feeds; `checks` says how it probes."""
 
     checks: tuple[Check, ...] = ()
+    panic_threshold = 0
 
     def setUp(self) -> None:
         """Start it."""
@@ -75,7 +77,7 @@ class MembershipTestCase(SynchronousTestCase):
         self.cluster = Cluster(CLUSTER, round_robin.FACTORY, lambda _: FakePool(), Random(0))
         self.membership = Membership(
             self.cluster, self.feeds, self.checks, self.prober, self.loop,
-            lambda address, port: "that is this gateway" if address == "127.0.0.1" else "",
+            lambda address, port: "that is this gateway" if address == "127.0.0.1" else "", self.panic_threshold,
         )
         self.prober.startService()
         self.membership.startService()
@@ -336,6 +338,43 @@ class HealthTests(MembershipTestCase):
                          [(False, "status 500"), (True, "status 200")])
         self.assertGreaterEqual(check["results"][0]["ago_s"], 0.5)
         self.assertEqual(described["events"][-1]["state"], "added")
+
+
+class PanicTests(MembershipTestCase):
+    """A cluster with ``panic_threshold: 50``."""
+
+    checks = (HTTP,)
+    panic_threshold = 50
+
+    def answer(self, *bad: int) -> None:
+        """Three rounds of probes, in which these endpoints are down."""
+        for _ in range(3):
+            for number, dial in self.dials().items():
+                dial.answer(b"HTTP/1.1 %d X\r\n\r\n" % (500 if number in bad else 200))
+            self.loop.advance(60)
+
+    def test_most_of_a_cluster_is_down(self) -> None:
+        """Below half all endpoints are used and it is said loudly; from half on health decides again."""
+        self.say(Reset(found(1, 2, 3, 4)))
+        self.answer()
+        self.answer(1, 2)
+        self.assertEqual((self.ready(), self.membership.panic), ([3, 4], False))
+        self.answer(1, 2, 3)
+        self.assertEqual((self.ready(), self.membership.panic), ([1, 2, 3, 4], True))
+        self.assertEqual(self.endpoint(1).reason, "panic, health is ignored: health check default/http fails: status 500")
+        self.assertEqual(self.membership.describe()["panic"], True)
+        self.assertEqual([event.state for event in self.membership.events.ring if not event.endpoint][-1], "panic")
+        self.answer(1, 2, 3, 4)
+        self.assertEqual(self.ready(), [1, 2, 3, 4])
+        self.answer(1, 2)
+        self.assertEqual((self.ready(), self.membership.panic), ([3, 4], False))
+
+    def test_endpoints_that_were_never_probed(self) -> None:
+        """They say nothing for or against it: one answer of four is no panic."""
+        self.say(Reset(found(1, 2, 3, 4)))
+        self.dials()[1].answer(b"HTTP/1.1 200 OK\r\n\r\n")
+        self.loop.advance(0)
+        self.assertEqual((self.ready(), self.membership.panic), ([1], False))
 
 
 class SeveralChecksTests(MembershipTestCase):

@@ -14,7 +14,8 @@ from tests.control.fakes import FakeDial, FakeLoop, FakeNet
 from voltgw.config.objects.healthcheck import HttpHealthCheck, TcpHealthCheck
 from voltgw.config.values import FrozenMap, Range
 from voltgw.control.probes import http, tcp
-from voltgw.control.probes.http import HttpOptions, HttpProbe, request_of
+from voltgw.control.probes.asking import HttpOptions
+from voltgw.control.probes.http import HttpProbe, request_of
 from voltgw.control.probes.run import ProbeRun
 from voltgw.control.probes.target import Check, Probe, Target
 from voltgw.control.probes.tcp import MAX_ANSWER_BYTES, TcpProbe

@@ -1,4 +1,4 @@
-"""Reads docs/features.rst: what works, what works in part, what does not yet, and the test that shows it."""
+"""Reads docs/features.rst and docs/attacks.rst: what works, what works in part or not yet, and the test that shows it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FEATURES: Final = ROOT / "docs" / "features.rst"
+ATTACKS: Final = ROOT / "docs" / "attacks.rst"
 IDS: Final = Path(__file__).with_name("feature_ids.txt")
 
 WORKS: Final = "works"
@@ -49,6 +50,11 @@ def rows(text: str) -> list[Row]:
 def read() -> list[Row]:
     """The rows of the page as it stands."""
     return rows(FEATURES.read_text(encoding="utf-8"))
+
+
+def attacks() -> list[Row]:
+    """The rows of the page of attacks, which has the same tables."""
+    return rows(ATTACKS.read_text(encoding="utf-8"))
 
 
 def known_ids() -> list[str]:

@@ -75,7 +75,8 @@ class ImportTests(SynchronousTestCase):
         config.read(ROOT / "setup.cfg", encoding="utf-8")
         lines = config["options"]["install_requires"].split("\n")
         self.assertEqual({re.split(r"[ <>=!~\[]", line)[0] for line in lines if line}, {
-            "twisted", "pyopenssl", "service-identity", "treq", "zope.interface", "prometheus-client", "pyyaml"})
+            "twisted", "cffi", "cryptography", "pyopenssl", "service-identity", "treq", "zope.interface", "prometheus-client",
+            "pyyaml"})
 
     def test_only_tap_imports_the_reactor(self) -> None:
         """No other module of voltgw imports the reactor, not even inside a function."""

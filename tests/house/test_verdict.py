@@ -44,6 +44,7 @@ class MainTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.patch(features, "read", list)
+        self.patch(features, "attacks", list)
         self.path = Path(self.mktemp())
 
     def verdict(self, *failed: str, ci: bool = False) -> tuple[int, str]:

@@ -1,4 +1,5 @@
-"""The verdict on a full run: what failed, what was skipped and why, whether docs/features.rst told the truth.
+"""The verdict on a full run: what failed, what was skipped and why, whether docs/features.rst and docs/attacks.rst
+told the truth.
 
 `tools/test` calls it with the reporter's file and the names of the checks that failed. It prints a closing line that
 any CI system can read, and its exit status is that of the whole run.
@@ -15,8 +16,10 @@ from tests.docs import features
 from tests.house.outcomes import FAILED, PASSED, SKIPPED, Outcome, load
 
 
-def untrue(rows: Sequence[features.Row], outcomes: Mapping[str, Outcome], strict: bool) -> list[str]:
-    """What docs/features.rst claims and this run did not show, one line each.
+def untrue(
+    rows: Sequence[features.Row], outcomes: Mapping[str, Outcome], strict: bool, page: str = "docs/features.rst",
+) -> list[str]:
+    """What a page of the docs claims and this run did not show, one line each.
 
     A named test that was skipped shows nothing; only where `strict` (in CI, where nothing may be skipped for want of a
     program) is that a fault.
@@ -26,11 +29,11 @@ def untrue(rows: Sequence[features.Row], outcomes: Mapping[str, Outcome], strict
         for name in row.tests:
             outcome = outcomes.get(name)
             if outcome is None:
-                faults.append(f"docs/features.rst: {row.id}: {name} did not run")
+                faults.append(f"{page}: {row.id}: {name} did not run")
             elif outcome.state == FAILED:
-                faults.append(f"docs/features.rst: {row.id}: {name} failed")
+                faults.append(f"{page}: {row.id}: {name} failed")
             elif outcome.state == SKIPPED and strict:
-                faults.append(f"docs/features.rst: {row.id}: {name} was skipped: {outcome.reason}")
+                faults.append(f"{page}: {row.id}: {name} was skipped: {outcome.reason}")
     return faults
 
 
@@ -53,7 +56,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """`arguments`: the reporter's file, then the checks that failed; 0 only if nothing at all is wrong."""
     outcomes = load(Path(arguments[0]))
     failed_checks = [name for name in arguments[1:] if name != "trial"]     # trial's own failures are in the file
-    faults = untrue(features.read(), outcomes, strict=environ.get("CI") == "true")
+    strict = environ.get("CI") == "true"
+    faults = untrue(features.read(), outcomes, strict)
+    faults += untrue(features.attacks(), outcomes, strict, "docs/attacks.rst")
     if not outcomes or ("trial" in arguments[1:] and not any(o.state == FAILED for o in outcomes.values())):
         faults.insert(0, "trial did not finish its run")
     print("\n".join(skips(outcomes) + faults + [f"check failed: {name}" for name in failed_checks]))

@@ -97,7 +97,7 @@ class WebSocketTests(SynchronousTestCase):
         """Its path, Host and Origin as the client sent them, and who the client is."""
         client = self.open("/chat?room=1", origin="https://shop.example", additional_headers={"X-Forwarded-For": "192.0.2.1"})
         client.close()
-        request, = self.requests
+        request, = until("the server has told of it", lambda: list(self.requests))
         self.assertEqual((request.path, request.headers["Host"], request.headers["Origin"]),
                          ("/chat?room=1", f"127.0.0.1:{self.port}", "https://shop.example"))
         self.assertEqual(request.headers["X-Forwarded-For"], "192.0.2.1, 127.0.0.1")

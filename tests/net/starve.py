@@ -26,7 +26,7 @@ def main() -> None:
     listener_module.FD_PAUSE_S = 0.02       # type: ignore[misc]  # so that the test is short
     loop = Loop(reactor, time.monotonic)
     listener = Listener(loop, listening_socket("127.0.0.1", 0), Factory.forProtocol(Echo))
-    port = listener.getHost().port
+    port = listener.getHost().port      # type: ignore[union-attr]  # it is no Unix socket
     clients = os.fork()                     # no reactor runs yet
     if not clients:
         os.execv(sys.executable, [sys.executable, "-c", _CLIENTS, str(port), str(CLIENTS)])

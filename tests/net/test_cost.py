@@ -79,7 +79,7 @@ class CostTests(SteppedLoopCase):
         seen = min((frames() for _ in range(3)), key=len)      # a tick of the clock may fall into one of them
         self.assertEqual(
             [call for call in seen if "lambda" not in call],
-            ["Loop.doRead", "Stream._ready", "CostTests.test_frames_per_event.<locals>.Echo.dataReceived", "Stream.write"])
+            ["Loop.doRead", "Stream._ready", "CostTests.test_frames_per_event.<locals>.Echo.dataReceived", "Outgoing.write"])
         protocol.transport.loseConnection()
         self.turn()
 

@@ -198,7 +198,7 @@ class ListenerTests(SteppedLoopCase):
         listener = self.listen(factory)
         sock = self.socket(listener)
         self.spin(lambda: factory.built)
-        host = listener.getHost()
+        host: Any = listener.getHost()
         self.successResultOf(listener.stopListening())
         self.successResultOf(listener.stopListening())
         self.assertEqual(factory.stops, 1)

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 
 from tests.net.streams import PLENTY, StreamCase
-from voltgw.net.stream import LOW_WATER_BYTES
+from voltgw.net.outgoing import LOW_WATER_BYTES
 from voltgw.values.defaults import BUFFER_HIGH_WATER_BYTES, CLOSE_TIMEOUT_S
 
 

@@ -94,9 +94,9 @@ class ListeningTests(SocketCase):
 
     def test_an_address_with_a_zone(self) -> None:
         """A link-local address needs its interface, by name or number."""
-        family, sockaddr = sockets._sockaddr("fe80::1%lo", 80)
+        family, sockaddr = sockets.sockaddr_of("fe80::1%lo", 80)
         self.assertEqual((family, sockaddr), (socket.AF_INET6, ("fe80::1", 80, 0, socket.if_nametoindex("lo"))))
-        self.assertEqual(sockets._sockaddr("fe80::1%7", 80)[1], ("fe80::1", 80, 0, 7))
+        self.assertEqual(sockets.sockaddr_of("fe80::1%7", 80)[1], ("fe80::1", 80, 0, 7))
 
     def test_an_address_that_is_not_here_yet(self) -> None:
         """`freebind` takes it, of either family."""

@@ -10,7 +10,8 @@ from zope.interface.verify import verifyObject
 
 from tests.net.streams import MIB, PLENTY, StreamCase
 from tests.support import Recorder
-from voltgw.net.stream import JOIN_BYTES, MAX_READ_BYTES, READ_BYTES
+from voltgw.net.outgoing import JOIN_BYTES
+from voltgw.net.stream import MAX_READ_BYTES, READ_BYTES
 
 
 class InterfaceTests(StreamCase):

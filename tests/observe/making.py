@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -13,6 +14,7 @@ from voltgw.values.counters import ClusterCounters, ListenerCounters, RouteCount
 from voltgw.values.exchange import Exchange, HostLabels
 from voltgw.values.head import Field, RequestHead, ResponseHead
 from voltgw.values.record import ConnectionRecord
+from voltgw.values.tls import ClientTls, Handshake
 
 #: 2022-03-28T23:09:53.748Z is so many seconds after the epoch; the monotonic clock of the tests is then at `START`.
 WALL = 1648508993.748
@@ -31,6 +33,8 @@ class Client:
     sni: str = ""
     tls_version: str = ""
     tls_cipher: str = ""
+    handshake: Handshake | None = None
+    certified: bytes = b""
     connected_wall: float = WALL - 0.25
     listener: str = "127.0.0.1:8080"
 
@@ -43,6 +47,7 @@ class Host:
     namespace: str = "default"
     app_type: str = "shop-app"
     proxy: str = "HTTP_PROXY"
+    guard: Any = field(default_factory=lambda: SimpleNamespace(rows=lambda: [("default/edge", "no-admin", "DENY", 2)]))
 
 
 @dataclass(eq=False)
@@ -88,6 +93,7 @@ class Cluster:
     pending: int = 0
     connections: int = 0
     any_ready: bool = True
+    tls: Any = field(default_factory=lambda: SimpleNamespace(config=ClientTls()))
 
 
 @dataclass(eq=False)
@@ -101,6 +107,8 @@ class Listener:
     problem: str = ""
     counters: ListenerCounters = field(default_factory=ListenerCounters)
     hosts: list[str] = field(default_factory=lambda: ["default/shop"])
+    certificates: list[dict[str, Any]] = field(default_factory=lambda: [
+        {"names": ["shop.example"], "ends": WALL + 86400, "fingerprint": "0f" * 32, "virtual_hosts": ["default/shop"]}])
 
 
 @dataclass(eq=False)
@@ -118,9 +126,15 @@ class View:
     all_listeners: list[Listener] = field(default_factory=lambda: [Listener()])
     all_routes: list[Route] = field(default_factory=list)
     numbers: dict[str, float] = field(default_factory=lambda: {
-        "turns": 7.0, "slow_turns": 1.0, "longest_turn_s": 0.5, "failures": 0.0, "open_streams": 4.0, "open_limit": 100.0,
+        "turns": 7.0, "slow_turns": 1.0, "longest_turn_s": 0.5, "failures": 0.0,
+        "spliced_bytes": 5e6, "splice_pipes": 3.0, "splice_refused": 11.0, "pre_opened": 5.0, "pre_opened_used": 6.0, "open_streams": 4.0, "open_limit": 100.0,
         "config_wall": WALL, "probes": 8.0, "probe_failures": 2.0,
-        "journal_records": 3.0, "journal_bytes": 4000.0, "journal_failures": 0.0})
+        "journal_records": 3.0, "journal_bytes": 4000.0, "journal_failures": 0.0,
+        "tunnels": 6.0, "tunnels_open": 2.0, "shadows": 9.0, "shadows_open": 1.0, "shadows_refused": 4.0, "shadows_too_large": 3.0,
+        **{f"http2_{side}_{name}": number + at for side, number in (("downstream", 20.0), ("upstream", 40.0))
+           for at, name in enumerate((
+               "connections", "streams", "malformed", "refused_streams", "resets_received", "resets_sent", "goaways_received",
+               "goaways_sent", "fault_protocol", "fault_other", "fault_resets"))}, "grpc_0": 5.0, "grpc_14": 1.0})
     reloaded: Deferred[dict[str, Any]] = field(default_factory=lambda: succeed({"ok": True, "changed": ["route shop"]}))
     asked: list[str] = field(default_factory=list)
 

@@ -45,7 +45,7 @@ class JsonLinesTests(SynchronousTestCase):
             "req_path": "/cart", "original_path": "/./cart", "req_params": "page=2", "req_size": "717",
             "req_id": "f282cd42-4c86-4fd8-8d57-f90e43e1c9a5", "http_version": "HTTP/1.1", "x_forwarded_for": "",
             "user_agent": "curl/8.5.0", "rsp_code": "200", "rsp_code_class": "2xx", "rsp_code_details": "via_upstream",
-            "response_flags": "", "rsp_size": "223", "upstream_cluster": "default/shop", "dst": "S:10.0.0.5",
+            "response_flags": "", "policy": "", "rsp_size": "223", "upstream_cluster": "default/shop", "dst": "S:10.0.0.5",
             "dst_ip": "10.0.0.5", "dst_port": "9001", "dst_site": "paris", "attempts": 1,
             "time_to_first_upstream_tx_byte": 0.000123, "time_to_last_upstream_tx_byte": 0.000123,
             "time_to_first_upstream_rx_byte": 0.001456, "time_to_last_upstream_rx_byte": 0.001456,

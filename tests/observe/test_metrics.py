@@ -37,8 +37,14 @@ def busy_view() -> View:
         route.counters.latency.observe(seconds)
     listener = Listener()
     listener.counters.accepted = 9
+    listener.counters.tls_handshakes, listener.counters.tls_versions = 7, {"TLSv1.3": 5, "TLSv1.2": 2}
+    listener.counters.tls_resumed, listener.counters.tls_timeouts = 3, 1
     listener.counters.paused_fds = 2
-    return View(all_clusters=[cluster], all_routes=[route, Route("shop/1")], all_listeners=[listener])
+    datagrams = Listener("127.0.0.1:53/udp", "UDP", "UDP_PROXY", certificates=[])
+    datagrams.counters.datagrams_in, datagrams.counters.datagrams_out = 8, 6
+    datagrams.counters.datagrams_dropped = {"rate": 2}
+    datagrams.counters.sessions_evicted = 1
+    return View(all_clusters=[cluster], all_routes=[route, Route("shop/1")], all_listeners=[listener, datagrams])
 
 
 class CollectorTests(SynchronousTestCase):
@@ -56,6 +62,20 @@ class CollectorTests(SynchronousTestCase):
     ) -> float:
         """One sample's value."""
         return self.samples(GatewayCollector(view or busy_view()), accept)[f"{name}{sorted((labels or {}).items())}"].value
+
+    def test_datagrams(self) -> None:
+        """Of UDP listeners: each way, what was dropped by its reason, and the sessions that made room."""
+        key = {"listener": "127.0.0.1:53/udp", "protocol": "UDP"}
+        self.assertEqual([self.value(f"voltgw_listener_{name}_total", {**key, **more}) for name, more in (
+            ("datagrams", {"direction": "in"}), ("datagrams", {"direction": "out"}), ("datagrams_dropped", {"reason": "rate"}),
+            ("sessions_evicted", {}))], [8, 6, 2, 1])
+
+    def test_tunnels_and_copies(self) -> None:
+        """What the data plane counts for itself; copies that were not sent with the reason."""
+        self.assertEqual([self.value(name) for name in (
+            "voltgw_tunnels_total", "voltgw_open_tunnels", "voltgw_shadows_total", "voltgw_open_shadows")], [6, 2, 9, 1])
+        self.assertEqual([self.value("voltgw_shadows_skipped_total", {"reason": reason}) for reason in ("refused", "too_large")],
+                         [4, 3])
 
     def test_values(self) -> None:
         """Counters come out where dashboards look for them."""
@@ -80,9 +100,14 @@ class CollectorTests(SynchronousTestCase):
             ("voltgw_listener_connections_total", listener, 9),
             ("voltgw_listener_pauses_total", {**listener, "reason": "descriptors"}, 2),
             ("voltgw_listener_bound", {**listener, "kind": "HTTP_PROXY"}, 1),
+            ("voltgw_listener_tls_handshakes_total", {**listener, "version": "TLSv1.3"}, 5),
+            ("voltgw_listener_tls_resumed_total", listener, 3),
+            ("voltgw_listener_tls_failures_total", {**listener, "reason": "timeout"}, 1),
             ("voltgw_config_generation", {}, 3), ("voltgw_config_reloads_total", {"outcome": "ok"}, 2),
             ("voltgw_config_reloads_total", {"outcome": "rejected"}, 2), ("voltgw_ready", {}, 1),
             ("voltgw_loop_slow_turns_total", {}, 1), ("voltgw_loop_longest_turn_seconds", {}, 0.5),
+            ("voltgw_pre_opened_connections", {}, 5), ("voltgw_pre_opened_connections_used_total", {}, 6),
+            ("voltgw_spliced_bytes_total", {}, 5e6), ("voltgw_splice_pipes", {}, 3), ("voltgw_splice_refused_total", {}, 11),
             ("voltgw_open_streams", {}, 4), ("voltgw_open_streams_limit", {}, 100),
         ):
             for accept in ("", OPENMETRICS, "text/plain;version=1.0.0"):

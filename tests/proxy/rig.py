@@ -383,7 +383,8 @@ class Rig(Plane):
         self.origins: list[Wire] = []
         self.clients: list[Wire] = []
 
-    def dial(self, endpoint: Endpoint, protocol: Any, timeout_s: float, failed: Callable[[ConnectFailed], None]) -> Any:
+    def dial(self, endpoint: Endpoint, protocol: Any, timeout_s: float, failed: Callable[[ConnectFailed], None],
+             tls: Any = None, first: bytes = b"") -> Any:
         """An attempt under way."""
         dial = HandDial(self, endpoint, protocol, timeout_s, failed)
         self.dials.append(dial)

@@ -257,3 +257,73 @@ class TimeTests(BufferCase):
         client.send(b"cd")
         self.accept().send(EMPTY)
         self.assertEqual(answer(client.got()).get(b"connection"), b"close")
+
+
+class MostTests(ProxyCase):
+    """`Route.max_body_bytes`, where bodies stream."""
+
+    def setUp(self) -> None:
+        """Up to ten bytes."""
+        super().setUp()
+        self.route.max_body_bytes = 10
+
+    def test_announced(self) -> None:
+        """A length that is too large is refused before an endpoint hears of it, also of one who waits for 100."""
+        for data in (length(11), length(11) + b"x" * 11, POST + b"Expect: 100-continue\r\nContent-Length: 11\r\n\r\n"):
+            client = self.client()
+            client.send(data)
+            self.turn()
+            self.assertEqual((answer(client.got()).start, self.rig.dials, self.records[-1].flag), (413, [], "DPE"))
+
+    def test_exactly_so_much(self) -> None:
+        """Passes, however it comes."""
+        for pieces in ((length(10) + b"x" * 10,), (length(10), b"xxxxx", b"xxxxx"), (CHUNKED, b"0\r\n", b"\r\n")):
+            client, origin = self.asked(pieces[0])
+            for piece in pieces[1:]:
+                client.send(piece)
+            self.assertTrue(requests(origin.got())[0].whole)
+            origin.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            self.turn()
+            self.assertEqual(answer(client.got()).start, 200)
+
+    def test_chunks_without_end(self) -> None:
+        """The endpoint never gets what it could take for the whole; what follows is not looked at."""
+        client, origin = self.asked(CHUNKED + b"1\r\nx\r\n")
+        client.send(b"9\r\nxxxxxxxxx\r\n")
+        client.send(b"0\r\n\r\n" + GET)
+        self.turn()
+        self.assertEqual((answer(client.got()).start, client.finished, origin.aborted), (413, True, True))
+        message, = requests(origin.got())
+        self.assertEqual((message.whole, message.body, self.rig.dials), (False, b"x", []))
+
+    def test_all_of_it_at_once(self) -> None:
+        """A chunked body that came with its head is judged before an endpoint is asked; the connection goes on."""
+        client = self.client()
+        client.send(CHUNKED + b"9\r\nxxxxxxxxx\r\n0\r\n\r\n")
+        self.assertEqual((answer(client.got()).start, client.finished, self.rig.dials), (413, False, []))
+
+    def test_the_answer_has_begun(self) -> None:
+        """The client is cut: it must not take the answer for one to what it has sent."""
+        client, origin = self.asked(CHUNKED + b"1\r\nx\r\n")
+        origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
+        client.send(b"9\r\nxxxxxxxxx\r\n")
+        self.turn()
+        self.assertEqual((client.aborted, origin.aborted, self.records[0].flag), (True, True, "DPE"))
+
+    def test_with_a_buffer_policy(self) -> None:
+        """The smaller bound holds."""
+        self.route.buffer_bytes = 100
+        client = self.client()
+        client.send(CHUNKED)
+        client.send(b"4\r\nxxxx\r\n7\r\nxxxxxxx\r\n")
+        self.turn()
+        self.assertEqual((answer(client.got()).start, self.rig.dials), (413, []))
+        self.route.buffer_bytes = 5
+        self.assertEqual(answer(self.refusal(length(6))).start, 413)
+
+    def refusal(self, data: bytes) -> bytes:
+        """What a new client is told."""
+        client = self.client()
+        client.send(data)
+        self.turn()
+        return client.got()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from types import FrameType
 from typing import Any, Final
 
+from tests.config.making import loaded
 from tests.proxy.sockets import SocketCase
+from voltgw.routing.hosts import HostTable
+from voltgw.routing.table import VirtualHost, build_host
 from voltgw.values.exchange import Exchange
 from voltgw.values.retry import MirrorPlan, RetryPlan
 
@@ -32,22 +36,44 @@ def response_filter(exchange: Exchange) -> None:
     exchange.response.fields.append((b"x-added", b"1"))
 
 
-class CallCountTests(SocketCase):
-    def setUp(self) -> None:
-        """A filter for each direction, and a client."""
-        super().setUp()
-        self.route.request_filters = (request_filter,)
-        self.route.response_filters = (response_filter,)
-        self.client = self.connect(self.http())
+#: Features -> what the virtual host, the rule and its destinations say of them, and our own calls that they add to a request.
+FEATURES: Final[dict[str, tuple[str, str, str, list[str]]]] = {
+    "nothing": ("", "", "", []),
+    "header edits both ways": (
+        "request_headers_to_add: [{name: X-A, value: a}, {name: X-B, value: b}], response_headers_to_remove: [x-c]", "", "",
+        ["headers.request_edits.edit", "headers.response_edits.edit"]),
+    "cookie edits both ways": (
+        "request_cookies_to_add: [{name: a, value: b}], response_cookies_to_add: [{name: c, value: d}]", "", "",
+        ["cookies.request_cookies.edit", "cookies.response_cookies.edit"]),
+    "attributes of cookies": ("cookies_to_modify: [{name: sid, add_secure: {}}]", "", "", ["cookies._changing.edit"]),
+    "CSRF": ("csrf_policy: {all_load_balancer_domains: {}}", "", "", ["csrf.csrf.refuse"]),
+    "a route's times and retries": ("", "", "timeout: 5000, retry_policy: {retry_condition: [5xx], num_retries: 2}", []),
+    "upgrades": ("", "", "web_socket_config: {use_websocket: true, idle_timeout: 1000, max_connect_attempts: 2}", []),
+    "CORS, without Origin": ("cors_policy: {allow_origin: ['https://a.example']}", "", "", ["cors.cors.of_request", "cors.cors.of_response", "fields.kept_field.<lambda>", "voltgw.values.head.RequestHead.get"]),
+    "compression, of another type": ("compression_params: {content_type: [a/b]}", "", "", ["compression.compression.compress"]),
+    "a fault that hits nobody": ("", "voltgw: {fault: {abort: {status: 503, percent: 0}}}", "", ["fault._abort.refuse", "voltgw.routing.hashing.fraction"]),
+    "a hash of the address": ("", "", "hash_policy: [{source_ip: true}]", ["voltgw.routing.hashing._input.<lambda>", "voltgw.routing.hashing.hash_key.one_key"]),
+    "a mirror of none": ("", "", "mirror_policy: {cluster: [{name: shop}], percent: {numerator: 0}}", []),
+    "a buffer policy": ("buffer_policy: {max_request_bytes: 1000}", "", "", []),
+    "high priority": ("", "", "priority: HIGH", []),
+}
+FILES: Final = """
+    kind: virtual_host
+    metadata: {{name: shop}}
+    spec: {{domains: [shop.example], routes: [r], {host}}}
+    ---
+    kind: route
+    metadata: {{name: r}}
+    spec: {{routes: [{{{rule}route_destination: {{destinations: [{{cluster: shop}}], {forward}}}}}]}}
+    """
 
-    def serve(self) -> None:
-        """One request through the gateway."""
-        self.client.sendall(REQUEST)
-        if not hasattr(self, "origin"):
-            self.accept()
-        self.assertIn(b"x-added: 1\r\n", self.heard(self.origin))
-        self.origin.sendall(ANSWER)
-        self.assertIn(b"x-added: 1\r\n", self.heard(self.client))
+
+class CountCase(SocketCase):
+    def setUp(self) -> None:
+        """A listener and a client."""
+        super().setUp()
+        self.http_factory = self.http()
+        self.client = self.connect(self.http_factory)
 
     def calls_of_a_turn(self) -> list[str]:
         """Our own calls in one turn of the loop, which has something to do."""
@@ -75,6 +101,23 @@ class CallCountTests(SocketCase):
         calls += self.calls_of_a_turn()
         self.assertTrue(self.client.recv(65536).endswith(b"\r\n\r\nhello"))
         return calls
+
+
+class CallCountTests(CountCase):
+    def setUp(self) -> None:
+        """A filter for each direction."""
+        super().setUp()
+        self.route.request_filters = (request_filter,)
+        self.route.response_filters = (response_filter,)
+
+    def serve(self) -> None:
+        """One request through the gateway."""
+        self.client.sendall(REQUEST)
+        if not hasattr(self, "origin"):
+            self.accept()
+        self.assertIn(b"x-added: 1\r\n", self.heard(self.origin))
+        self.origin.sendall(ANSWER)
+        self.assertIn(b"x-added: 1\r\n", self.heard(self.client))
 
     def test_a_warm_get_stays_within_its_calls(self) -> None:
         """From the readable socket to the answer's write: at most `MOST` calls of ours, and at least `LEAST`."""
@@ -113,3 +156,34 @@ class CallCountTests(SocketCase):
             setattr(owner, attribute, before)
             self.assertLessEqual(len(calls), plain + most, (name, calls))
         self.assertEqual(len(self.calls_of_a_request()), plain)
+
+
+class ConfiguredTests(CountCase):
+    """What files ask for, on the way from the listener to the endpoint and back."""
+
+    def built(self, host: str, rule: str, forward: str) -> VirtualHost:
+        """The virtual host that such files make."""
+        config = loaded(FILES.format(host=host or "no_challenge: {}", rule=f"{rule}, " if rule else "", forward=forward or "timeout: 0"))
+        (spec,) = config.of("virtual_host").values()
+        return build_host("shop", spec.spec, list(config.of("route").values()), lambda ref, namespace: self.cluster, place=spec.place)
+
+    def calls_with(self, host: VirtualHost) -> Counter[str]:
+        """Our own calls for one request to this host on warm connections."""
+        self.http_factory.table = HostTable([(host.domains, host)])
+        for number in range(3):
+            self.client.sendall(REQUEST)
+            if not number and not host.routes[0].cluster.endpoints[0].pool.idle:       # type: ignore[union-attr]  # ours
+                self.accept()
+            self.heard(self.origin)
+            self.origin.sendall(ANSWER)
+            self.heard(self.client)
+        return Counter(name.replace(".<locals>", "") for name in self.calls_of_a_request()
+                       if not name.endswith("<listcomp>"))          # which newer interpreters do not call
+
+    def test_each_feature_adds_exactly_its_own(self) -> None:
+        """A feature that is not configured adds no call, one that is adds those of its filters, and nothing elsewhere."""
+        plain = self.calls_with(self.built("", "", ""))
+        for name, (host, rule, forward, wanted) in FEATURES.items():
+            calls = self.calls_with(self.built(host, rule, forward))
+            added = [call.removeprefix("voltgw.routing.filters.") for call in (calls - plain).elements()]
+            self.assertEqual((sorted(added), plain - calls), (wanted, Counter()), name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.proxy.rig import EMPTY, GET, ProxyCase, Wire, answer, requests
 from voltgw.cluster.cluster import Cluster, Limits
 from voltgw.net.deadlines import TICK_S
-from voltgw.proxy.mirror import MAX_SHADOW_ANSWER_BYTES, MAX_SHADOW_BYTES, MAX_SHADOWS, SHADOW_TIMEOUT_S, chosen
+from voltgw.proxy.mirror import chosen
+from voltgw.values.defaults import MAX_SHADOW_ANSWER_BYTES, MAX_SHADOW_BYTES, MAX_SHADOWS, SHADOW_TIMEOUT_S
 from voltgw.values.exchange import Exchange
 from voltgw.values.reply import Reply
 from voltgw.values.retry import MirrorPlan, RetryPlan

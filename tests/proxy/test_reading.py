@@ -7,7 +7,8 @@ from typing import Any
 
 from tests.proxy.rig import EMPTY, GET, answer
 from tests.proxy.sockets import SocketCase
-from voltgw.net.stream import BULK_READ_BYTES, MAX_READ_BYTES, READ_BYTES
+from voltgw.net.stream import MAX_READ_BYTES, READ_BYTES
+from voltgw.proxy.reading import BULK_READ_BYTES
 
 LONG = 4 * 1024 * 1024
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from tests.proxy.retrying import UNAVAILABLE, RetryCase
 from tests.proxy.rig import EMPTY, Wire, answer, requests
-from voltgw.proxy.upload import MAX_REPLAY_BYTES
-from voltgw.values.defaults import BODY_IDLE_TIMEOUT_S, MAX_PIPELINED_BYTES
+from voltgw.values.defaults import BODY_IDLE_TIMEOUT_S, MAX_PIPELINED_BYTES, MAX_REPLAY_BYTES
 
 PUT = b"PUT / HTTP/1.1\r\nHost: shop\r\n"
 

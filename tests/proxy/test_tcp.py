@@ -4,12 +4,20 @@ Layer 4)."""
 from __future__ import annotations
 
 from errno import EHOSTUNREACH
+from typing import Any
 
-from tests.proxy.rig import PEER, RelayCase, Wire
+from twisted.internet.address import IPv4Address
+
+from tests.proxy.rig import EMPTY, GET, PEER, RelayCase, Wire
 from voltgw.cluster.cluster import Limits
+from voltgw.config.objects.route import HashPolicyType
 from voltgw.errors import ConnectFailed, ConnectTimeout
 from voltgw.net.deadlines import TICK_S
+from voltgw.proxy.factory import HttpFactory
+from voltgw.routing.hashing import hash_key
+from voltgw.routing.hosts import HostTable
 from voltgw.routing.split import Destination
+from voltgw.values.counters import ListenerCounters
 from voltgw.values.defaults import MAX_PIPELINED_BYTES, TUNNEL_IDLE_TIMEOUT_S
 
 LATE = 2 * TICK_S
@@ -297,13 +305,83 @@ class LimitTests(TcpCase):
         self.accept()
 
     def test_connections_that_stand(self) -> None:
-        """circuit_breaker.connection_limit; a place is free again when one ends."""
+        """circuit_breaker.connection_limit: the next client waits, and has the place of one that ends; what it said is not lost."""
         client, origin = self.pair()
-        self.assertTrue(self.client().aborted)
+        other = self.client()
+        other.send(b"hello")
+        other.fin()
+        self.turn()
+        self.assertEqual((other.gone, self.rig.dials, self.under_way()["pending"]), (False, [], 1))
+        self.assertTrue(self.client().aborted)          # pending_requests
         client.fin()
         origin.fin()
         self.turn()
+        server = self.accept()
+        self.assertEqual((server.got(), server.finished), (b"hello", True))
+        server.send(b"bye")
+        server.fin()
+        self.turn()
+        self.assertEqual((other.got(), other.gone), (b"bye", True))
+        self.assertEqual([record.flag for record in self.relayed], ["UO", "", ""])
+
+    def test_one_that_waits_too_long(self) -> None:
+        """It waits as long as an endpoint may take to accept, then it is reset."""
         self.pair()
+        other = self.client()
+        self.advance(self.cluster.connect_timeout_s - 0.5)
+        self.assertFalse(other.gone)
+        self.advance(0.5 + LATE)
+        self.assertTrue(other.aborted)
+        self.assertEqual((self.relayed[0].flag, self.cluster.counters.overflow, self.rig.queues), ("UO", 1, {}))
+
+    def test_one_that_leaves_while_it_waits(self) -> None:
+        """Nobody waits any more; the place goes to the next one."""
+        client, _ = self.pair()
+        other = self.client()
+        other.reset()
+        self.assertEqual((self.rig.queues, self.relayed[0].flag), ({}, "DC"))
+        last = self.client()
+        client.reset()
+        self.turn()
+        self.accept()
+        last.send(b"x")
+        self.assertEqual(self.rig.origins[-1].got(), b"x")
+
+    def test_the_end_of_a_drain_while_it_waits(self) -> None:
+        """It is closed like the others."""
+        self.pair()
+        other = self.client()
+        self.tcp.close()
+        self.turn()
+        self.assertEqual((other.gone, self.rig.queues), (True, {}))
+
+    def test_its_endpoint_leaves_while_it_waits(self) -> None:
+        """Another one is picked when its turn comes; without any, it is reset."""
+        client, _ = self.pair()
+        other = self.client()
+        self.cluster.mark_unready(self.endpoint.key, "a test")
+        self.cluster.pick = lambda key: None
+        client.reset()
+        self.turn()
+        self.assertEqual((other.aborted, self.relayed[-1].flag, self.rig.dials), (True, "UH", []))
+
+    def test_connections_of_an_http_proxy(self) -> None:
+        """An idle one of the same cluster makes room: it is closed, and the client's connection is made."""
+        http = HttpFactory(self.rig, "http", "198.51.100.1", 8081, HostTable([(["*"], self.host)]), ListenerCounters())
+        asking = http.buildProtocol(None)
+        wire = Wire(self.hand, IPv4Address("TCP", "192.0.2.8", 1), asking)
+        self.rig.clients.append(wire)
+        asking.makeConnection(wire)
+        wire.send(GET)
+        idle = self.accept()
+        idle.send(EMPTY)
+        self.turn()
+        client = self.client()
+        self.turn()
+        self.assertTrue(idle.gone)
+        origin = self.accept()
+        client.send(b"x")
+        self.assertEqual(origin.got(), b"x")
 
 
 class SilenceTests(TcpCase):
@@ -407,3 +485,34 @@ class BackPressureTests(TcpCase):
         self.turn()
         self.assertEqual((client.aborted, origin.aborted), (True, True))
         self.recorded("IE", "internal_error")
+
+
+class AffinityTests(TcpCase):
+    def test_the_source_address(self) -> None:
+        """``hash_policy: source_ip`` gives the scheduler the same key for the same client, whatever its port."""
+        keys: list[int | None] = []
+        pick = self.cluster.pick
+
+        def noted(key: int | None) -> Any:
+            keys.append(key)
+            return pick(key)
+
+        self.cluster.pick = noted
+        self.route.hash_key = hash_key((HashPolicyType(source_ip=True),))
+        self.pair()
+        self.pair()
+        self.assertEqual((len(keys), len(set(keys)), None in keys), (2, 1, False))
+
+    def test_what_needs_a_request(self) -> None:
+        """A header's or a cookie's part of the key is not there."""
+        keys: list[int | None] = []
+        pick = self.cluster.pick
+
+        def noted(key: int | None) -> Any:
+            keys.append(key)
+            return pick(key)
+
+        self.cluster.pick = noted
+        self.route.hash_key = hash_key((HashPolicyType(header_name="x-user"),))
+        self.pair()
+        self.assertEqual(keys, [None])

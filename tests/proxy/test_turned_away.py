@@ -5,8 +5,7 @@ from __future__ import annotations
 from tests.proxy.retrying import UNAVAILABLE, RetryCase
 from tests.proxy.rig import EMPTY, GET, Wire, answer
 from voltgw.net.deadlines import TICK_S
-from voltgw.proxy.unheard import MAX_UNHEARD_BYTES
-from voltgw.values.defaults import LINGER_TIMEOUT_S
+from voltgw.values.defaults import LINGER_TIMEOUT_S, MAX_UNHEARD_BYTES
 from voltgw.values.exchange import Exchange
 
 LATE = 4 * TICK_S

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.address import IPv4Address
 
 from tests.proxy.rig import EMPTY, GET, BareProxyCase, ProxyCase, Wire, answer, requests
-from voltgw.cluster.cluster import Limits
+from voltgw.cluster.cluster import Cluster, Limits
+from voltgw.cluster.snapshot import EndpointKey, EndpointSet, EndpointState
+from voltgw.cluster.subset import SubsetRules
 from voltgw.errors import ConnectFailed
 from voltgw.net.deadlines import TICK_S
 from voltgw.proxy.factory import HttpFactory
 from voltgw.proxy.tcp import TcpFactory
 from voltgw.routing.hosts import HostTable
+from voltgw.routing.split import Destination
+from voltgw.routing.table import Route
 from voltgw.values.counters import ListenerCounters
 from voltgw.values.defaults import RESPONSE_HEAD_TIMEOUT_S
 from voltgw.values.exchange import Exchange
@@ -311,6 +317,45 @@ class SeveralEndpointsTests(WaitingCase):
         self.assertTrue(origin.gone)
         self.assertIsNot(self.dialled.endpoint, origin.protocol.endpoint)
         self.accept()
+
+
+class SubsetTests(WaitingCase):
+    limits = Limits(connections=1, pending=3)
+
+    def make_cluster(self, name: str = "default/shop", **options: Any) -> Cluster:
+        """One endpoint in each of two subsets."""
+        cluster = super().make_cluster(name, subsets=SubsetRules((("v",),)), **options)
+        keys = [EndpointKey(name, "TCP", "", f"203.0.113.{number}", 9001) for number in (1, 2)]
+        cluster.install(EndpointSet(2, tuple(
+            EndpointState(key, labels={"v": str(number)}) for number, key in enumerate(keys, 1))))
+        return cluster
+
+    def to(self, version: str) -> None:
+        """Requests go to this subset from now on."""
+        self.host.only = route = Route(self.host, "shop/0")
+        route.forward_to([Destination(self.cluster.subset({"v": version}), self.cluster.name)])
+
+    def test_the_limit_is_one_for_all(self) -> None:
+        """An idle connection of another subset makes room, but is not used; one that becomes free there ends for who waits here."""
+        self.to("1")
+        client, origin = self.asked()
+        origin.send(EMPTY)
+        self.turn()
+        self.to("2")
+        other = self.client()
+        other.send(get(1))
+        self.turn()
+        self.assertTrue(origin.gone)
+        second = self.accept()
+        self.assertEqual((self.targets(second), self.rig.origins[-1].protocol.endpoint.labels["v"]), ([b"/1"], "2"))
+        self.to("1")
+        client.send(get(2))
+        self.turn()
+        self.assertEqual(self.rig.dials, [])
+        second.send(EMPTY)
+        self.turn()
+        self.assertTrue(second.gone)
+        self.assertEqual(self.targets(self.accept()), [b"/2"])
 
 
 class OthersTests(WaitingCase):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from voltgw.config.objects.route import PathMatcherType, RouteMatch, RouteSpec, RouteType
@@ -15,6 +15,7 @@ from voltgw.routing.table import VirtualHost, build_host
 from voltgw.values.counters import ClusterCounters
 from voltgw.values.exchange import Exchange
 from voltgw.values.head import Field, RequestHead, ResponseHead
+from voltgw.values.tls import Handshake
 from voltgw.wire.http1 import parse_request
 
 PORT = 8080
@@ -45,6 +46,8 @@ class Client:
         self.sni = ""
         self.tls_version = ""
         self.tls_cipher = ""
+        self.handshake: Handshake | None = None
+        self.certified = b""
         self.connected_wall = 0.0
         self.listener = f"192.0.2.1:{PORT}"
         self.wall = lambda: 1_800_000_000.25        # 2027-01-15T08:00:00.250Z
@@ -83,6 +86,19 @@ class Cluster:
         self.name = name
         self.counters = ClusterCounters()
         self.any_ready = ready
+        self.high: Cluster | None = None
+
+    def of_high_priority(self) -> Cluster:
+        """Its own."""
+        if self.high is None:
+            self.high = Cluster(f"{self.name} (high)", self.any_ready)
+        return self.high
+
+    def subset(self, labels: Mapping[str, str], name: str = "", /) -> Cluster:
+        """It has none."""
+        if name:
+            raise ValueError(f"cluster {self.name} has no subset {name!r}")
+        return self
 
     def pick(self, hash_key: int | None, /) -> object:
         """Nobody asks here."""

@@ -288,6 +288,22 @@ class TargetRewriteTests(SynchronousTestCase):
         head.path = b"/a/x/../../z"
         self.assertRaises(BadTarget, rewrite, head)
 
+    def test_a_neighbour_of_the_new_prefix(self) -> None:
+        """On a host that takes paths as written, none leads to what only begins like the new prefix, however it says so."""
+        for segments in (False, True):
+            for new in ("/in", "/in/"):
+                rewrite = target_rewrite(forward(prefix_rewrite=new), compile_match(prefix("/api"), segments=segments, normalised=False),
+                                         normalised=False)
+                assert rewrite is not None
+                head = request()
+                for rest in (b"/../inside", b"/../in", b"/x/../../in/y", b"/%2e%2E/inside", b"/.%2e/inside", b"/%2e./in/x", b"/..",
+                             b"//../inside", b"///../x", b"//../../inside", b"/./../inside"):
+                    head.path = b"/api" + rest
+                    self.assertRaises(BadTarget, rewrite, head)
+                for rest in (b"/x/../y", b"/./y", b"/...", b"/..x", b"/x%2F..", b"/%2ex", b"//x/../y"):
+                    head.path = b"/api" + rest
+                    self.assertTrue(rewrite(head).startswith(b"/in/"), rest)
+
     def test_refused(self) -> None:
         """Mistakes are refused with the way to them."""
         query = QueryParamsSimpleRoute(replace_params="#")

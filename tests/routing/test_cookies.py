@@ -183,7 +183,7 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual(answered([origin], setting("a", "1", add_path="/y", overwrite=True)),
                          [b"a=1; Secure; Max-Age=5; Path=/y"])
         self.assertEqual(answered([origin, b"b=1"], setting("a", None, ignore_value=True, max_age_value_s=9.0, overwrite=True)),
-                         [b"b=1", b"a=0; path=/x; Secure; Max-Age=9"])
+                         [b"a=0; path=/x; Secure; Max-Age=9", b"b=1"])
         self.assertEqual(answered([b"a = 0 ; SECURE ;max-age=5; Securely"], setting(
             "a", "1", add_secure=True, max_age_value_s=1.0, overwrite=True)), [b"a=1; Securely; Max-Age=1; Secure"])
         self.assertEqual(answered([b"A=0"], setting("a", "1", overwrite=True)), [b"A=0", b"a=1"])

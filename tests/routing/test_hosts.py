@@ -18,7 +18,7 @@ LISTS: tuple[tuple[Sequence[str], ...], ...] = (
     (["*.foo.com"], ["*.bar.foo.com"], ["*.com"]),                              # suffix wildcards, longest first
     (["foo.com"], ["*.foo.com"], ["*"]),                                        # exact, wildcard, everything
     (["*-bar.foo.com"], ["*bar.foo.com"], ["*.org"]),                           # wildcards of 2020, inside a label
-    (["*-bar.foo.com"], ["*.foo.com"], ["x-bar.foo.com"]),                      # ... stand below those of whole labels
+    (["*-bar.foo.com"], ["*.foo.com"], ["x-bar.foo.com"]),                      # ... come before shorter ones of whole labels
     (["foo.com:8080"], ["foo.com"], ["*:8080"]),                                # with a port
     (["*.foo.com:9090"], ["*.foo.com"], ["*.bar.foo.com"]),                     # wildcards with a port
     (["[2001:DB8::1]"], ["[::1]:8080"], ["192.0.2.1"], ["*.2.1"]),              # addresses
@@ -46,10 +46,10 @@ HOSTS: tuple[tuple[bytes, int | None, str], ...] = (
     (b"a.bar.foo.com", None, "-BBBBCC-"),
     (b"a.bar.foo.com", 9090, "-BBBB-C-"),
     (b"a.b.bar.foo.com", None, "-BBBBCC-"),
-    (b"a-bar.foo.com", None, "-ABABCB-"),
+    (b"a-bar.foo.com", None, "-ABAACB-"),
     (b"x-bar.foo.com", None, "-ABACCB-"),
     (b"-bar.foo.com", None, "-ABBBCB-"),
-    (b"a.b-bar.foo.com", None, "-ABABCB-"),
+    (b"a.b-bar.foo.com", None, "-ABAACB-"),
     (b"abar.foo.com", None, "-ABBBCB-"),
     (b"foo.org", None, "--CC-C--"),
     (b"a.foo.org", 80, "--CC----"),
@@ -78,7 +78,7 @@ def letter(host: VirtualHost | None) -> str:
 
 
 def by_rank(lists: Sequence[Sequence[str]], host: str, port: int) -> str:
-    """The rule as the documentation says it, entry by entry: the best rank wins, then the longest, then the port."""
+    """The rule as the documentation says it, entry by entry: exact, suffix or any, then the longest, then the port."""
     found: list[tuple[int, int, int, str]] = []
     for number, domains in enumerate(lists):
         for text in domains:
@@ -87,12 +87,10 @@ def by_rank(lists: Sequence[Sequence[str]], host: str, port: int) -> str:
                 continue
             if name == "*":
                 rank = 0
-            elif name.startswith("*."):
-                rank = 2 if host.endswith(name[1:]) and len(host) > len(name) - 1 else -1
             elif name.startswith("*"):
                 rank = 1 if host.endswith(name[1:]) and len(host) > len(name) - 1 else -1
             else:
-                rank = 3 if name == host else -1
+                rank = 2 if name == host else -1
             if rank >= 0:
                 found.append((rank, len(name), bool(wanted), chr(65 + number)))
     return max(found)[-1] if found else "-"
@@ -102,7 +100,7 @@ class HostTableTests(SynchronousTestCase):
     """`HostTable`."""
 
     def test_forty_hosts_in_eight_lists(self) -> None:
-        """Exact, then the longest wildcard of whole labels, then of part of a label, then ``*``; never just the first."""
+        """Exact, then the longest wildcard, of whole labels or not, then ``*``; never just the first."""
         self.assertEqual((len(HOSTS), len(LISTS)), (40, 8))
         tables = [table(*lists) for lists in LISTS]
         for host, port, wanted in HOSTS:

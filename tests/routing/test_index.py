@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
+from random import Random
 from timeit import timeit
+from types import FrameType
+from typing import Any
 from unittest import mock
 
 from hypothesis import given, settings
@@ -35,6 +40,26 @@ def clauses(*matches: RouteMatch, segments: bool = False) -> list[tuple[Clause, 
 def one_by_one(listed: list[tuple[Clause, Route]], head: RequestHead, port: int) -> Route | None:
     """First match wins, tried one after the other."""
     return next((route for clause, route in listed if clause.holds(head, port)), None)
+
+
+def calls(choose: index.Chooser, target: str) -> list[str]:
+    """The functions, of C and of Python, that are called to find the route for `target`."""
+    seen: list[str] = []
+
+    def note(frame: FrameType, event: str, of: Any) -> None:
+        if event == "c_call":
+            seen.append(of.__name__)
+        elif event == "call":
+            seen.append(frame.f_code.co_name)
+
+    head = request(target.encode())
+    sys.setprofile(note)
+    try:
+        route = choose(head, 1)
+    finally:
+        sys.setprofile(None)
+    assert route is not None
+    return [name for name in seen if name != "setprofile"]
 
 
 _WORDS = st.lists(st.sampled_from(["/", "a", "b", "/a", "/b/", "ab"]), max_size=5).map(lambda parts: "/" + "".join(parts))
@@ -70,9 +95,8 @@ class IndexTests(SynchronousTestCase):
     def test_any_rules(self, listed: list[tuple[Clause, Route]], heads: list[RequestHead], port: int) -> None:
         """For any rules and requests the index and the plain loop choose the same route, whichever way the index works."""
         ways = [Index(listed)]
-        for candidates, many, lengths, lookups in ((3, 32, 8, 1.5), (999, 0, 99, 99.0), (999, 0, -1, 0.0)):
-            with mock.patch.multiple(
-                    index, MAX_CANDIDATES=candidates, MANY=many, MOST_LENGTHS=lengths, MEAN_LOOKUPS=lookups):
+        for candidates, few in ((3, 8), (999, 0), (999, 1), (999, 2), (999, 99)):
+            with mock.patch.multiple(index, MAX_CANDIDATES=candidates, FEW=few):
                 ways.append(Index(listed))
         star = request(b"*", method=b"OPTIONS")
         for head in (*heads, star):
@@ -103,6 +127,50 @@ class IndexTests(SynchronousTestCase):
             self.assertEqual(route and route.name, wanted)
         self.assertIsNone(choose(request(b"/b"), 1))
         self.assertIsNone(choose(request(b"/"), 1))
+
+    def test_a_prefix_within_a_longer_segment(self) -> None:
+        """Bytes decide, not segments: a prefix takes longer first segments, too, however many prefixes there are."""
+        words = [f"/w{number}" for number in range(40)]
+        choose = Index(clauses(*(RouteMatch(path=PathMatcherType(prefix=text)) for text in (*words, "/api/v1/", "/api/v1/x", "/ap")))).choose
+        for target, wanted in ((b"/w7", "7"), (b"/w7/", "7"), (b"/w7/a/b", "7"), (b"/w7x/a", "7"), (b"/w39-", "3"), (b"/w44/", "4"),
+                               (b"/api/v1/", "40"), (b"/api/v1/xy/z", "40"), (b"/api/v1", "42"), (b"/ap/v1/x", "42"), (b"/apis", "42")):
+            route = choose(request(target), 1)
+            self.assertEqual(route and route.name, wanted, target)
+        self.assertIsNone(choose(request(b"/a/w7"), 1))
+        self.assertIsNone(choose(request(b"/v/w7/"), 1))
+
+    def test_steps_of_a_choice(self) -> None:
+        """Among 1,000 prefixes a choice takes the very calls that it takes with one, and nothing is bisected."""
+        chance = Random(7)
+        words = ["".join(chance.choices("abcdefgh", k=chance.randint(3, 20))) for _ in range(1000)]
+        for form in ("/{}", "/{}/", "/api/v1/{}/", "/api/v1/{}"):
+            texts = [form.format(word) for word in words]
+            many, one = (Index(clauses(*(RouteMatch(path=PathMatcherType(prefix=text)) for text in some))).choose
+                         for some in (texts, texts[:1]))
+            wanted = calls(one, texts[0].rstrip("/") + "/items")
+            self.assertLessEqual(len(wanted), 6, wanted)
+            for text in texts:
+                self.assertEqual(calls(many, text.rstrip("/") + "/items"), wanted, text)
+
+    def test_steps_of_a_choice_in_a_tree(self) -> None:
+        """With prefixes of several depths there are a few calls more, and no list of more than a few is bisected."""
+        chance = Random(7)
+        words = ["".join(chance.choices("abcdefgh", k=chance.randint(3, 20))) for _ in range(30)]
+        texts = [f"/{one}/{other}/" for one in words for other in words] + [f"/{one}/" for one in words] + ["/health", "/"]
+        lengths: list[int] = []
+
+        def bisected(prefixes: list[bytes], path: bytes) -> int:
+            lengths.append(len(prefixes))
+            return bisect_right(prefixes, path)
+
+        with mock.patch.object(index, "bisect_right", bisected):
+            choose = Index(clauses(*(RouteMatch(path=PathMatcherType(prefix=text)) for text in texts))).choose
+            for text in texts:
+                lengths.clear()
+                self.assertLessEqual(len(calls(choose, text + "items")), 12, text)
+                self.assertEqual(lengths, [3] if text in ("/", "/health") else [], text)
+            choose(request(b"/elsewhere"), 1)
+        self.assertEqual(lengths[-1:], [3])     # the root and the two short ones
 
     def test_a_thousand_routes_cost_as_much_as_one(self) -> None:
         """The cost of a choice does not grow with rules that literal paths tell apart."""

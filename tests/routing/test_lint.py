@@ -202,19 +202,17 @@ class DomainTests(SynchronousTestCase):
                 for problem in lint_domains(HostTable((host.domains, host) for host in made), port)]
 
     def test_a_wildcard_inside_a_label(self) -> None:
-        """Whole labels come first, so one of those hides it (objects.md 22.1)."""
-        self.assertEqual(self.never(("*-eu.shop.example",), ("*.shop.example",)),
-                         ["domain *-eu.shop.example of virtual_host default/h0"])
-        self.assertEqual(self.never(("*-eu.shop.example",), ("*.example",)), ["domain *-eu.shop.example of virtual_host default/h0"])
-        self.assertEqual(self.never(("*-eu.shop.example",), ("*.other.example", "*", "x-eu.shop.example")), [])
+        """Longer suffixes come first, so no wildcard hides another: each still takes names that the other does not."""
+        for other in ("*.shop.example", "*.example", f"*.shop.example:{PORT}", "*u.shop.example", "*x-eu.shop.example"):
+            self.assertEqual(self.never(("*-eu.shop.example",), (other, "*", "x-eu.shop.example")), [], other)
 
     def test_ports(self) -> None:
         """With the listener's port comes before without; another port hides nothing."""
         self.assertEqual(self.never(("a.example",), (f"a.example:{PORT}",)), ["domain a.example of virtual_host default/h0"])
         self.assertEqual(self.never(("*",), (f"*:{PORT}",)), ["domain * of virtual_host default/h0"])
         self.assertEqual(self.never(("a.example",), ("a.example:9",)), [])
-        self.assertEqual(self.never(("*-eu.a.example",), (f"*.a.example:{PORT}",)), ["domain *-eu.a.example of virtual_host default/h0"])
-        self.assertEqual(self.never(("*-eu.a.example",), ("*.a.example:9",)), [])
+        self.assertEqual(self.never(("*-eu.a.example",), (f"*-eu.a.example:{PORT}",)), ["domain *-eu.a.example of virtual_host default/h0"])
+        self.assertEqual(self.never(("*-eu.a.example",), ("*-eu.a.example:9",)), [])
 
     def test_usual_lists(self) -> None:
         """Names, wildcards and a catch-all beside each other are what ranks are for."""
@@ -226,7 +224,8 @@ class DomainTests(SynchronousTestCase):
 
     def test_what_it_says_is_so(self) -> None:
         """The table chooses the other host for names that the domain takes."""
-        hosts = [VirtualHost(f"h{number}", domains=(domain,)) for number, domain in enumerate(("*-eu.shop.example", "*.shop.example"))]
+        hosts = [VirtualHost(f"h{number}", domains=(domain,))
+                 for number, domain in enumerate(("*-eu.shop.example", f"*-eu.shop.example:{PORT}"))]
         table = HostTable((host.domains, host) for host in hosts)
         self.assertEqual(len(list(lint_domains(table, PORT))), 1)
         for name in (b"x-eu.shop.example", b"a.b-eu.shop.example"):
@@ -236,7 +235,7 @@ class DomainTests(SynchronousTestCase):
         """It is that of the domain."""
         host = build_host("shop", VirtualHostSpec(domains=("a.example", "*-eu.shop.example")), [], Clusters(),
                           place=lambda *steps: Place(f"v.yaml:{'.'.join(map(str, steps))}", 7))
-        other = VirtualHost("other", domains=("*.shop.example",), place=Place("o.yaml", 3))
+        other = VirtualHost("other", domains=(f"*-eu.shop.example:{PORT}",), place=Place("o.yaml", 3))
         (problem,) = lint_domains(HostTable([(host.domains, host), (other.domains, other)]), PORT)
         self.assertEqual((problem.code, problem.place), ("VG0304", Place("v.yaml:domains.1", 7)))
-        self.assertEqual(problem.related, (("*.shop.example of default/other", Place("o.yaml", 3)),))
+        self.assertEqual(problem.related, ((f"*-eu.shop.example:{PORT} of default/other", Place("o.yaml", 3)),))

@@ -11,7 +11,7 @@ from voltgw.values import defaults
 
 #: The units that a number may have, as the end of its name; everything else is a count, an address or a port.
 UNITS = ("_S", "_BYTES")
-COUNTS = ("MAX_", "HEALTHY_THRESHOLD", "UNHEALTHY_THRESHOLD", "CONNECT_RETRIES", "RESERVED_FDS", "ADMIN_PORT", "CIRCUIT_BREAKER_")
+COUNTS = ("MAX_", "HEALTHY_THRESHOLD", "UNHEALTHY_THRESHOLD", "CONNECT_RETRIES", "RETRIES", "RETRY_", "RESERVED_FDS", "ADMIN_PORT", "CIRCUIT_BREAKER_")
 
 
 class DefaultsTests(SynchronousTestCase):
@@ -38,11 +38,14 @@ class DefaultsTests(SynchronousTestCase):
         self.assertGreater(names, 20)
 
     def test_each_number_has_a_unit(self) -> None:
-        """Seconds end in ``_S`` and are floats, sizes in ``_BYTES`` and are ints; the rest are counts. None is negative."""
+        """Seconds end in ``_S`` and are floats, sizes in ``_BYTES`` and are ints, rates in ``_PER_S``, parts of a whole in
+        ``_SHARE``; the rest are counts. None is negative."""
         for name, value in vars(defaults).items():
             if not name.isupper() or name.startswith("_") or not isinstance(value, int | float):
                 continue
             self.assertGreaterEqual(value, 0, name)
+            if name.endswith(("_PER_S", "_SHARE")):
+                continue
             if name.endswith("_S"):
                 self.assertIsInstance(value, float, name)
             elif name.endswith("_BYTES"):

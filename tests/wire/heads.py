@@ -7,6 +7,7 @@ import h11
 from voltgw.errors import BadRequest, BadResponse
 from voltgw.values.head import RequestHead, ResponseHead
 from voltgw.wire import http1
+from voltgw.wire.authority import known_authorities
 from voltgw.wire.http1 import parse_request, parse_response
 
 ENDS = b"\r\n\r\n"
@@ -54,7 +55,7 @@ def refused(data: bytes, method: bytes = GET) -> bool:
 
 def forget_lines() -> None:
     """Empty the memo tables, so that a test begins with none of another's lines."""
-    for memo in (http1._request_lines, http1._response_lines, http1._status_lines, http1._authorities):
+    for memo in (http1._request_lines, http1._response_lines, http1._status_lines, known_authorities):
         memo.clear()
 
 

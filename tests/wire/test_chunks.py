@@ -178,6 +178,13 @@ class BoundTests(SynchronousTestCase):
                 scanner.feed(b"1" * 64)
                 self.assertLessEqual(len(scanner._held), MAX_CHUNK_EXTENSION_BYTES)
 
+    def test_underscores_in_trailers(self) -> None:
+        """As in a head: dropped where a client says them, kept where an endpoint does."""
+        for error, expected in ((BadRequest, [(b"x-a", b"2")]), (BadResponse, [(b"x_a", b"1"), (b"x-a", b"2")])):
+            scanner = ChunkScanner(error, dechunk=True)
+            scanner.feed(b"0\r\nX_a: 1\r\nX-A: 2\r\n\r\n")
+            self.assertEqual(scanner.trailers, expected)
+
     def test_trailers_are_bounded_altogether(self) -> None:
         """Many small trailers, a large one, or one without end."""
         many = ChunkScanner(BadRequest)

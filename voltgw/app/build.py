@@ -7,23 +7,32 @@ host among ten thousand costs one host. `building` does the same in small steps 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from voltgw.app.guards import chain_of, guarding
 from voltgw.app.sites import InterfaceAddress, vip
 from voltgw.app.standing import Standing
+from voltgw.app.tls import REFUSED, Admission, Group, Terms, cluster_tls, host_terms
 from voltgw.cluster.plan import build_cluster, plan_cluster
 from voltgw.config.objects.virtual_host import ProxyType
 from voltgw.config.watch import Touched, Watch, Watching, touched
-from voltgw.errors import ConfigError, ConfigErrors
+from voltgw.errors import ConfigError, ConfigErrors, TlsRefused
+from voltgw.net.sockets import UNIX_MODE
+from voltgw.net.tuning import SocketOption, tcp_options
+from voltgw.registry import RegistryError
 from voltgw.routing.hosts import HostTable
-from voltgw.routing.problems import BuildErrors
+from voltgw.routing.problems import NO_EXTENSION, BuildErrors
 from voltgw.routing.route import VirtualHost
 from voltgw.routing.table import build_host
+from voltgw.security.policies import Chain
 from voltgw.values.address import where
 from voltgw.values.counters import RouteCounters
 from voltgw.values.defaults import KEEP_ALIVE_TIMEOUT_S, MAX_REQUEST_HEAD_BYTES, REQUEST_HEAD_TIMEOUT_S
+from voltgw.values.preserve_case import preserve_case
 
 if TYPE_CHECKING:
     from random import Random
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
     from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.plan import ClusterPlan
     from voltgw.cluster.snapshot import EndpointKey
+    from voltgw.config.certificates import Shown
     from voltgw.config.model import Config, Object
     from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
     from voltgw.config.objects.cluster import ClusterSpec
@@ -38,20 +48,44 @@ if TYPE_CHECKING:
     from voltgw.config.objects.virtual_host import VirtualHostSpec
     from voltgw.config.values import Ref
     from voltgw.interfaces import PoolLike
+    from voltgw.net.tls.engine import ClientContext, ServerContext
     from voltgw.registry import Registry
+    from voltgw.values.tls import ClientTls, ServerTls
 
 #: Clusters or virtual hosts in one step that are taken over without a look into them; each of the others has its own step.
 SAME: Final = 128
 
 
 class ListenerKey(NamedTuple):
-    """What one socket is bound to; `address` None = every address of the host."""
+    """What one socket is bound to; `address` None = every address of the host, a path = a Unix socket (its port is 0)."""
 
     address: str | None
     port: int
+    transport: str = "TCP"
+    device: str = ""                        # the network interface that it is bound to, "" = any
 
     def __str__(self) -> str:
-        return where(self.address, self.port)
+        transport = "" if self.transport == "TCP" else f"/{self.transport.lower()}"
+        return where(self.address, self.port) + transport + (f"%{self.device}" if self.device else "")
+
+
+class SocketTerms(NamedTuple):
+    """What a policy says of the listener itself; all policies of one listener say the same."""
+
+    proxies: tuple[str, ...] | None = None  # prefixes of those whose PROXY header must come first; None = there is none
+    freebind: bool = False
+    max_connections: int | None = None      # None = what the process may hold
+    options: tuple[SocketOption, ...] = ()  # set on the listening socket, from which accepted ones have them
+    unix_mode: int = UNIX_MODE              # permissions of a Unix socket's file
+
+
+class Door(NamedTuple):
+    """How a virtual host is entered by TLS; `context` None = it is not ended here but passed through."""
+
+    context: ServerContext | None
+    group: Group
+    others: Mapping[str, ServerContext] = MappingProxyType({})      # for some names, where it has several certificates
+    certificates: tuple[Shown, ...] = ()
 
 
 @dataclass(slots=True)
@@ -62,11 +96,24 @@ class ListenerPlan:
     kind: ProxyType
     port: int
     hosts: list[VirtualHost] = field(default_factory=list)
-    table: HostTable | None = None          # HTTP kinds
+    table: HostTable | None = None          # HTTP kinds, and those that are chosen by TLS server name
+    doors: dict[VirtualHost, Door] = field(default_factory=dict)    # of the hosts that TLS leads to
+    groups: dict[Group, list[VirtualHost]] = field(default_factory=dict)    # of these, who shares connections with whom
+    default: VirtualHost | None = None      # takes TLS connections without or with an unknown server name
     skip_xff_append: bool = False
+    terms: SocketTerms = field(default_factory=SocketTerms)
     max_head_bytes: int = MAX_REQUEST_HEAD_BYTES
     head_timeout_s: float = REQUEST_HEAD_TIMEOUT_S
     keep_alive_timeout_s: float = KEEP_ALIVE_TIMEOUT_S
+    prior_knowledge: bool = False           # a client without TLS may begin with HTTP/2
+    only_2: bool = True                     # none of the virtual hosts speaks HTTP/1.1
+    tunnels: bool = False                   # a route takes WebSocket
+    keeps_names: bool = False               # a cluster wants names of fields as clients write them
+
+    @property
+    def tls(self) -> bool:
+        """Whether its clients begin with a TLS hello, by which it is decided who serves them."""
+        return self.kind.tls or self.kind.named
 
     def add(self, host: VirtualHost) -> None:
         """One more virtual host; what acts before the host is known is the most that any of them asks for."""
@@ -74,6 +121,12 @@ class ListenerPlan:
         self.max_head_bytes = max(self.max_head_bytes, host.max_request_head_bytes)
         self.head_timeout_s = max(self.head_timeout_s, host.request_head_timeout_s)
         self.keep_alive_timeout_s = max(self.keep_alive_timeout_s, host.keep_alive_timeout_s)
+        self.prior_knowledge = self.prior_knowledge or host.prior_knowledge
+        self.only_2 = self.only_2 and not host.version_1
+        self.tunnels = self.tunnels or any(b"websocket" in route.upgrades for route in host.routes)
+        self.keeps_names = self.keeps_names or any(
+            getattr(destination.cluster, "header_case", None) is preserve_case
+            for route in host.routes for destination in route.destinations)
 
 
 #: A reference, the namespace of the object in which it stands, and the cluster to which it led.
@@ -87,6 +140,7 @@ class HostSource(NamedTuple):
     objects: tuple[Standing[Any], ...]      # the virtual host and its routes
     clusters: tuple[Led, ...]
     offers: tuple[tuple[Object[AdvertisePolicySpec], int], ...]     # where it is offered at this site: policies, their ports
+    terms: tuple[Terms | None, ...] = ()    # its TLS, for each of these
 
 
 @dataclass(slots=True)
@@ -100,6 +154,8 @@ class Runtime:
     hosts: dict[str, VirtualHost] = field(default_factory=dict)
     sources: dict[str, HostSource] = field(default_factory=dict)    # of the hosts
     listeners: dict[ListenerKey, ListenerPlan] = field(default_factory=dict)
+    certificates: dict[bytes, Shown] = field(default_factory=dict)     # by their PEM
+    contexts: dict[ServerTls, ServerContext] = field(default_factory=dict)  # of all listeners
     moved: list[tuple[Standing[Any], Object[Any]]] = field(default_factory=list)   # see `settle`
 
     def settle(self) -> None:
@@ -122,6 +178,18 @@ class Runtime:
                 yield
 
 
+def server_context(tls: ServerTls) -> ServerContext:
+    """As that of `voltgw.net.tls.context`, which is imported only where there is TLS: it brings libraries along."""
+    context: ServerContext = import_module("voltgw.net.tls.context").server_context(tls)
+    return context
+
+
+def client_context(tls: ClientTls) -> ClientContext:
+    """Likewise."""
+    context: ClientContext = import_module("voltgw.net.tls.context").client_context(tls)
+    return context
+
+
 @dataclass(frozen=True, slots=True)
 class Makings:
     """What `build` is given besides the configuration."""
@@ -130,12 +198,15 @@ class Makings:
     random: Random
     registry: Registry
     interface_address: InterfaceAddress
+    server_context: Callable[[ServerTls], ServerContext] = server_context
+    client_context: Callable[[ClientTls], ClientContext] = client_context
+    wall: Callable[[], float] = lambda: 0.0     # seconds since the epoch, for rules that expire
 
 
 def build(config: Config, previous: Runtime | None, makings: Makings) -> Runtime:
     """The runtime of a checked configuration.
 
-    Raises `ConfigErrors` for what only building finds, and RegistryError for a scheduler or probe that does not exist.
+    Raises `ConfigErrors` for what only building finds, and RegistryError for a probe that does not exist.
     """
     steps = building(config, previous, makings)
     while True:
@@ -164,6 +235,7 @@ class _Building:
     made: Runtime
     before: Runtime
     makings: Makings
+    fresh: int = 0                          # TLS contexts that were made anew, which takes a while each
 
     # -- clusters ------------------------------------------------------------------------------------------------------
 
@@ -171,6 +243,7 @@ class _Building:
         """Every cluster; returns `changed` with the clusters that were not taken over."""
         made, before = self.made, self.before
         gone: list[int] = []
+        problems: list[ConfigError] = []
         for count, ((namespace, short), cluster) in enumerate(self.config.of("cluster").items()):
             name = f"{namespace}/{short}"
             watch = before.watches.get(name)
@@ -179,13 +252,41 @@ class _Building:
                 if count % SAME == 0:
                     yield
                 continue
-            plan = self.plan(cluster)
             kept = before.clusters.get(name)
-            if kept is None or kept.config != plan:
-                gone.append(id(kept))
-                kept = build_cluster(plan, self.makings.new_pool, self.makings.random, self.makings.registry)
-            made.clusters[name], made.plans[name], made.watches[name] = kept, plan, self.config.watch(cluster)
+            try:
+                plan = self.plan(cluster)
+                if kept is None or kept.config != plan:
+                    gone.append(id(kept))
+                    # Places inside an object are looked up in its text, which is read again for that.
+                    place = cluster.place(*(("voltgw", "scheduler_options") if plan.scheduler_options else ()))
+                    kept = build_cluster(plan, self.makings.new_pool, self.makings.random, self.makings.registry, place)
+                    kept.pre_open = plan.pre_open
+                    if plan.tcp is not None:
+                        kept.options = tcp_options(
+                            congestion_control=plan.tcp.congestion_control, send_buffer_bytes=plan.tcp.send_buffer_bytes,
+                            receive_buffer_bytes=plan.tcp.receive_buffer_bytes, user_timeout_s=plan.tcp.user_timeout_s,
+                            keep_alive_s=plan.tcp.keep_alive_s)
+                    if plan.tls is not None:
+                        secure = self.makings.client_context
+                        version_2 = any(getattr(check.options, "use_http2", False) for check in plan.checks)
+                        kept.secure(
+                            secure(plan.tls), secure(replace(plan.tls, alpn=())) if plan.tls.alpn else None,
+                            secure(replace(plan.tls, alpn=(b"h2",))) if version_2 else None)
+            except TlsRefused as error:
+                problems.append(ConfigError(REFUSED, cluster.place("tls_parameters"), f"TLS of {cluster.title}: {error}"))
+                continue
+            except RegistryError as error:
+                problems.append(ConfigError(NO_EXTENSION, cluster.place("voltgw", "scheduler"), f"{cluster.title}: {error}"))
+                continue
+            except ConfigErrors as errors:
+                problems += errors.problems
+                continue
+            finally:
+                watch = self.config.watch(cluster)
+            made.clusters[name], made.plans[name], made.watches[name] = kept, plan, watch
             yield
+        if problems:
+            raise ConfigErrors(tuple(problems))
         if changed is None:
             return None
         gone += [id(before.clusters[name]) for name in before.clusters.keys() - made.clusters.keys()]
@@ -197,7 +298,8 @@ class _Building:
         endpoints = [config.find("endpoint", ref, namespace) for ref in cluster.spec.endpoints]
         here = [each for each in endpoints if each is not None and config.here(each.spec.where, each.namespace)]
         checks = [config.find("healthcheck", ref, namespace) for ref in cluster.spec.health_checks]
-        return plan_cluster(cluster, here, [check for check in checks if check is not None])
+        return plan_cluster(
+            cluster, here, [check for check in checks if check is not None], cluster_tls(config, cluster))
 
     # -- virtual hosts -------------------------------------------------------------------------------------------------
 
@@ -205,6 +307,8 @@ class _Building:
         """Every virtual host; raises `ConfigErrors` with the problems of all of them."""
         made, before = self.made, self.before
         problems: list[ConfigError] = []
+        if changed is not None and "service_policy_set" in changed.kinds():
+            changed = None                  # a set acts on hosts that do not name it
         for count, ((namespace, short), host) in enumerate(self.config.of("virtual_host").items()):
             name = f"{namespace}/{short}"
             source = before.sources.get(name)
@@ -215,7 +319,7 @@ class _Building:
                 continue
             try:
                 made.hosts[name], made.sources[name] = self.host(host, before.hosts.get(name), source)
-            except BuildErrors as errors:
+            except (BuildErrors, ConfigErrors) as errors:
                 problems += errors.problems
                 self.config.watch()
             yield
@@ -227,8 +331,13 @@ class _Building:
     ) -> tuple[VirtualHost, HostSource]:
         """A virtual host: the same if all that it was built from says what it said, else a new one. Raises `BuildErrors`."""
         found = (self.config.find("route", ref, host.namespace) for ref in host.spec.routes)
-        objects: tuple[Object[Any], ...] = (host, *(route for route in found if route is not None))
+        routes = (route for route in found if route is not None)
+        objects: tuple[Object[Any], ...] = (host, *routes, *guarding(self.config, host))
         offers = tuple(self.offers(host))
+        terms: dict[int, Terms | None] = {}
+        for policy, _ in offers:
+            if id(policy) not in terms:
+                terms[id(policy)] = host_terms(self.config, host, policy)
         if before is not None and source is not None and self.says_the_same(source, objects):
             standing, clusters = source.objects, source.clusters
             self.made.moved += zip(standing, objects, strict=True)
@@ -236,7 +345,8 @@ class _Building:
             standing = tuple(map(Standing, objects))
             before, clusters = self.new_host(standing, before)
         return before, HostSource(
-            self.config.watch(*objects, *(cluster for _, _, cluster in clusters)), standing, clusters, offers)
+            self.config.watch(*objects, *(cluster for _, _, cluster in clusters)), standing, clusters, offers,
+            tuple(terms[id(policy)] for policy, _ in offers))
 
     def says_the_same(self, source: HostSource, objects: tuple[Object[Any], ...]) -> bool:
         """Whether building a host from `objects` would give what `source` gave."""
@@ -262,10 +372,14 @@ class _Building:
             return known[name].pop(0) if known.get(name) else RouteCounters()
 
         host: Standing[VirtualHostSpec] = objects[0]
-        routes: tuple[Standing[RouteSpec], ...] = objects[1:]
+        routes: tuple[Standing[RouteSpec], ...] = tuple(each for each in objects[1:] if each.object.kind == "route")
+        standing = {id(each.object): each for each in objects}
+        judged = before.guard if before is not None else None
+        guard = chain_of(self.config, host.object, lambda one: standing[id(one)].place,
+                         judged.hits if isinstance(judged, Chain) else {}, self.makings.wall)
         made = build_host(
             host.name, host.spec, routes, find, namespace=host.namespace, labels=host.object.metadata.labels, place=host.place,
-            counters=counters, registry=self.makings.registry)
+            counters=counters, registry=self.makings.registry, guard=guard)
         return made, tuple(led)
 
     def cluster(self, ref: Ref, namespace: str) -> Cluster | None:
@@ -286,14 +400,15 @@ class _Building:
     def build_listeners(self) -> Generator[None, None, None]:
         """Who listens where; raises `ConfigErrors` for what cannot share."""
         plans = self.made.listeners
-        keys: dict[tuple[int, int], ListenerKey] = {}       # by the policy's id, and port
+        keys: dict[tuple[int, int, str], ListenerKey] = {}      # by the policy's id, port and transport
         problems: list[ConfigError] = []
         for count, (name, made) in enumerate(self.made.hosts.items()):
             source = self.made.sources[name]
-            for policy, port in source.offers:
-                key = keys.get((id(policy), port))
+            transport = source.objects[0].object.spec.proxy.transport
+            for (policy, port), terms in zip(source.offers, source.terms, strict=True):
+                key = keys.get((id(policy), port, transport))
                 if key is None:
-                    key = keys[id(policy), port] = self.key(policy.spec, port)
+                    key = keys[id(policy), port, transport] = self.key(policy.spec, port, transport)
                 plan = plans.get(key)
                 if plan is not None and plan.hosts[-1] is made:     # by another policy with the same address and port
                     plan.skip_xff_append = plan.skip_xff_append or policy.spec.skip_xff_append
@@ -304,13 +419,30 @@ class _Building:
                     problems.append(problem)
                     continue
                 if plan is None:
-                    plan = plans[key] = ListenerPlan(key, host.spec.proxy, port)
+                    plan = plans[key] = ListenerPlan(key, host.spec.proxy, port, terms=_terms(policy.spec))
+                elif plan.terms != _terms(policy.spec):
+                    first = plan.hosts[0]
+                    problems.append(ConfigError(
+                        "VG0201", policy.place("voltgw"), f"{policy.title} does not say the same in `voltgw` as the "
+                        f"policy of {first.namespace}/{first.name} on {key}; a listener has one rule for all connections",
+                        related=(("the other virtual host", first.place),)))
+                    continue
+                try:
+                    self.open_door(plan, host, made, terms)
+                except TlsRefused as error:
+                    holder: Object[Any] = policy if policy.spec.tls_parameters is not None else host
+                    problems.append(ConfigError(REFUSED, holder.place("tls_parameters"), f"TLS of {host.title}: {error}"))
+                    continue
+                except ConfigErrors as errors:
+                    problems += errors.problems
+                    continue
                 plan.add(made)
                 plan.skip_xff_append = plan.skip_xff_append or policy.spec.skip_xff_append
-            if count % SAME == 0:
+            if count % SAME == 0 or self.fresh:
+                self.fresh = 0
                 yield
         for key, plan in plans.items():
-            if plan.kind.http:
+            if plan.kind.http or plan.kind.named:
                 served = self.before.listeners.get(key)
                 table = served.table if served is not None and served.table is not None else HostTable(())
                 pairs = [(host.domains, host) for host in plan.hosts]
@@ -323,11 +455,72 @@ class _Building:
         if problems:
             raise ConfigErrors(tuple(problems))
 
-    def key(self, policy: AdvertisePolicySpec, port: int) -> ListenerKey:
-        """The address and port that a policy means."""
+    def open_door(self, plan: ListenerPlan, host: Object[VirtualHostSpec], made: VirtualHost, terms: Terms | None) -> None:
+        """How TLS leads to a host of a listener. Raises `TlsRefused` and `ConfigErrors`."""
+        if not plan.tls:
+            return
+        context: ServerContext | None = None
+        admission = Admission()
+        others: dict[str, ServerContext] = {}
+        if terms is not None:
+            context = self.context(terms.server)
+            admission = terms.admission
+            for names, tls in terms.others:
+                others.update(dict.fromkeys(names, self.context(tls)))
+        if host.spec.default_loadbalancer:
+            if plan.default is not None:
+                raise ConfigErrors((ConfigError(
+                    "VG0202", host.place("default_loadbalancer"), f"{host.title} takes the connections of unknown names on "
+                    f"{plan.key}, which {plan.default.namespace}/{plan.default.name} does already",
+                    related=(("the other virtual host", plan.default.place),)),))
+            plan.default = made
+        group = Group(admission, "" if host.spec.proxy.http else host.full_name, context is None)
+        plan.doors[made] = Door(context, group, others, self.shown(terms))
+        plan.groups.setdefault(group, []).append(made)
+
+    def context(self, tls: ServerTls) -> ServerContext:
+        """A context by value; equal ones are one, over configurations, too. Raises `TlsRefused`."""
+        contexts = self.made.contexts
+        context = contexts.get(tls) or self.before.contexts.get(tls)
+        if context is None:
+            context = self.makings.server_context(tls)
+            self.fresh += 1
+        contexts[tls] = context
+        return context
+
+    def shown(self, terms: Terms | None) -> tuple[Shown, ...]:
+        """The certificates of a host, for operators; each is looked at once in its life."""
+        found: list[Shown] = []
+        pairs = dict.fromkeys(pair for tls in (terms.all if terms is not None else ()) for pair in tls.certificates)
+        for pair in pairs:
+            known = self.made.certificates.get(pair.chain) or self.before.certificates.get(pair.chain)
+            if known is None:
+                known = import_module("voltgw.config.certificates").shown(pair.chain)
+            if known is not None:
+                self.made.certificates[pair.chain] = known
+                found.append(known)
+        return tuple(found)
+
+    def key(self, policy: AdvertisePolicySpec, port: int, transport: str) -> ListenerKey:
+        """The address and port that a policy means for hosts of a transport."""
+        if policy.unix is not None:
+            return ListenerKey(policy.unix, 0, transport)
         address = (None if policy.any_address
                    else policy.address or vip(policy.where, self.config, self.makings.interface_address))
-        return ListenerKey(address, self.config.gateway.bound_port(port))
+        return ListenerKey(address, self.config.gateway.bound_port(port), transport, policy.device)
+
+
+def _terms(policy: AdvertisePolicySpec) -> SocketTerms:
+    extension = policy.voltgw
+    if extension is None:
+        return SocketTerms()
+    tcp = extension.tcp
+    options = () if tcp is None else tcp_options(
+        congestion_control=tcp.congestion_control, send_buffer_bytes=tcp.send_buffer_bytes,
+        receive_buffer_bytes=tcp.receive_buffer_bytes, user_timeout_s=tcp.user_timeout_s, keep_alive_s=tcp.keep_alive_s,
+        fast_open=tcp.fast_open)
+    mode = UNIX_MODE if extension.unix_mode is None else int(extension.unix_mode, 8)
+    return SocketTerms(policy.proxies, extension.freebind, extension.max_connections, options, mode)
 
 
 def _cannot_serve(host: Object[VirtualHostSpec], made: VirtualHost) -> ConfigError | None:
@@ -340,7 +533,7 @@ def _cannot_serve(host: Object[VirtualHostSpec], made: VirtualHost) -> ConfigErr
 
 def _in_the_way(host: Object[VirtualHostSpec], plan: ListenerPlan) -> ConfigError | None:
     """Two hosts on one address, which is only known now: the one that a policy means without naming it (its interface's)."""
-    if plan.kind.http and plan.kind is host.spec.proxy:
+    if plan.kind.http and plan.kind is host.spec.proxy or plan.kind.named and host.spec.proxy.named:
         return None
     first = plan.hosts[0]
     return ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from voltgw.app.build import Makings, Runtime, build
@@ -24,7 +25,7 @@ NOT_ASKED = "its health is unknown, nobody was asked"
 
 def dry_makings() -> Makings:
     """Pools that stay empty, chance that always falls the same way, and no look at this machine's interfaces."""
-    return Makings(lambda key: Pool(), random.Random(0), Registry(), _interface_address)
+    return Makings(lambda key: Pool(), random.Random(0), Registry(), _interface_address, wall=_today)
 
 
 def dry_build(config: Config) -> Runtime:
@@ -54,6 +55,11 @@ def assumed(plan: ClusterPlan) -> tuple[EndpointState, ...]:
             EndpointKey(plan.name, member.protocol, "", member.address, member.port), member.weight, member.labels,
             "" if member.kind == "static" else member.address, member.health_port, True, UNKNOWN, NOT_ASKED)
         for member in plan.members)
+
+
+def _today() -> float:
+    """Now, in seconds since the epoch: what is asked is what happens today, by rules that may have expired."""
+    return datetime.now(UTC).timestamp()
 
 
 def _interface_address(network: VirtualNetworkType) -> str:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.app.find import find_listener, of_host
 from voltgw.app.policies import of_forwarding, retries, timeouts
 from voltgw.app.rehearsal import Head, Performance, Ran, rehearse
+from voltgw.app.tls_explain import entrance, misdirected, towards
 from voltgw.cluster.plan import build_cluster
 from voltgw.cluster.snapshot import EndpointSet
+from voltgw.cluster.subset import Subset
+from voltgw.config.objects.virtual_host import ProxyType
 from voltgw.config.units import show_seconds
 from voltgw.control.view import why
 from voltgw.errors import BadRequest
@@ -25,6 +29,7 @@ from voltgw.observe.redact import HIDDEN, secret_name
 from voltgw.proxy.pool import Pool
 from voltgw.proxy.replies import DETAILS
 from voltgw.registry import Registry
+from voltgw.routing.admitted import stand_in
 from voltgw.routing.explain import explain_route
 from voltgw.routing.split import shares
 from voltgw.values.reason import Reason
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from voltgw.app.question import Question
     from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
+    from voltgw.interfaces import UpstreamCluster
     from voltgw.routing.route import Route, VirtualHost
     from voltgw.routing.split import Destination
     from voltgw.values.head import RequestHead
@@ -47,9 +53,9 @@ MOST_ENDPOINTS: Final = 50
 class Explanation:
     """What becomes of one request: the decisions in their order, and what came out in single values.
 
-    `outcome` is ``forwarded``, ``answered`` (by the gateway), ``relayed`` or ``no listener``. `shares` says which part of
-    such requests each cluster gets. `status` is the gateway's own answer's; `sent` what the endpoint gets and `told` what
-    the client gets (for a plain 200 of the endpoint's, if it is not an own answer).
+    `outcome` is ``forwarded``, ``answered`` (by the gateway), ``relayed``, ``refused`` (no TLS) or ``no listener``. `shares`
+    says which part of such requests each cluster gets. `status` is the gateway's own answer's; `sent` what the endpoint gets
+    and `told` what the client gets (for a plain 200 of the endpoint's, if it is not an own answer).
     """
 
     outcome: str
@@ -116,7 +122,7 @@ class Explainer:
             return Explanation("no listener", [of_listener])
         result = Explanation("answered", [of_listener], str(plan.key))
         if not question.head:
-            self._connection(result, plan)
+            self._connection(result, question, plan)
         elif head is None:
             assert refused is not None          # one of the two is set
             result.decisions.append(Reason("request", f"refused {refused.answer}", str(refused)))
@@ -132,8 +138,25 @@ class Explainer:
         assert table is not None                # listeners of HTTP have one
         if head.target != head.forward or head.underscored or head.connection:
             result.decisions.append(_of_head(head))
+        entered: VirtualHost | None = None
+        if plan.tls:
+            entered, reason = entrance(plan, _server_name(question))
+            result.decisions.append(reason)
+            if entered is None:
+                result.outcome = "refused"
+                return
         host, reason = of_host(table, head, plan.port)
         result.decisions.append(reason)
+        if host is None and entered is not None and entered is plan.default:
+            host = entered
+        elif host is not None and entered is not None and host is not entered:
+            misplaced = misdirected(plan, entered, host)
+            if misplaced is not None:
+                result.decisions.append(misplaced)
+                host = stand_in(host)
+                result.virtual_host = f"{host.namespace}/{host.name}"
+                self._rehearse(result, question, plan, host, host.routes[0], None)
+                return
         if host is None:
             self._rehearse(result, question, plan, None, None, None)
             return
@@ -154,6 +177,10 @@ class Explainer:
             name = destination.cluster_name
             result.shares[name] = result.shares.get(name, 0.0) + share
         result.decisions += of_forwarding(route, head)
+        likely = _likeliest(route)
+        reached = None if likely is None else self.runtime.clusters.get(likely.cluster_name)
+        if reached is not None and reached.config.tls is not None:
+            result.decisions.append(towards(reached.config.tls))
         first = self._rehearse(result, question, plan, host, route, self._sticky(result, route, head) or _likeliest(route))
         if result.outcome == "forwarded":
             cluster = None if first.endpoint is None else self.runtime.clusters.get(first.endpoint.cluster)
@@ -165,13 +192,15 @@ class Explainer:
     ) -> Performance:
         """Let the data plane show it, and tell what was seen."""
         stand_ins = {} if destination is None or destination.cluster is None else {
-            destination.cluster_name: self._stand_in(destination.cluster_name)}
+            destination.cluster_name: self._stand_in(destination.cluster_name, destination.cluster)}
         seen = rehearse(question, plan, host, route, destination, stand_ins, self._wall)
         exchange = seen.exchange
         if route is not None:
             if route.filters:
                 steps = tuple(Reason(each.name, "", each.text, each.place) for each in route.filters)
                 result.decisions.append(Reason("filters", str(len(steps)), "what the route and its host ask for", None, steps))
+            if seen.judged is not None:
+                result.decisions.append(seen.judged)
             result.decisions += _filters("request filters", seen.request_filters, "before the request goes on")
         if seen.problem:
             result.decisions.append(Reason("outcome", "unknown", seen.problem))
@@ -214,14 +243,24 @@ class Explainer:
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
-    def _connection(self, result: Explanation, plan: ListenerPlan) -> None:
-        host = plan.hosts[0]
+    def _connection(self, result: Explanation, question: Question, plan: ListenerPlan) -> None:
+        host: VirtualHost | None = plan.hosts[0]
+        assert host is not None
+        chosen_by = Reason("virtual host", f"{host.namespace}/{host.name}", "the only one of this listener", host.place)
+        if plan.tls:
+            host, chosen_by = entrance(plan, _server_name(question))
+            if host is None or host.proxy == ProxyType.HTTPS_PROXY.value:
+                result.outcome = "refused" if host is None else "answered"
+                result.decisions.append(chosen_by)
+                if host is not None:
+                    result.virtual_host = f"{host.namespace}/{host.name}"
+                return
         route = host.routes[0]
         result.outcome = "relayed"
         result.virtual_host, result.route = f"{host.namespace}/{host.name}", route.name
+        flows = "sessions" if plan.key.transport == "UDP" else "connections"
         result.decisions += [
-            Reason("virtual host", result.virtual_host, "the only one of this listener", host.place),
-            Reason("route", route.name, "connections go by the first rule, whatever its conditions are", route.place)]
+            chosen_by, Reason("route", route.name, f"{flows} go by the first rule, whatever its conditions are", route.place)]
         steps = tuple(_share(destination, share) for destination, share in shares(route.destinations, route.retract))
         action = Reason("action", "relay", "", route.place, steps)
         result.decisions.append(self._with_endpoints(action, route))
@@ -236,24 +275,37 @@ class Explainer:
     def _with_endpoints(self, action: Reason, route: Route) -> Reason:
         """The action with the candidates below each cluster that it may go to."""
         steps: list[Reason] = []
-        named = {f"cluster {each.cluster_name}" for each in route.destinations}
+        named: dict[str, list[Destination]] = {}
+        for each in route.destinations:
+            named.setdefault(f"cluster {each.cluster_name}", []).append(each)
         for step in action.steps:
-            if step.about in named:
-                cluster = self.runtime.clusters.get(step.about.partition(" ")[2])
+            if named.get(step.about):
+                destination = named[step.about].pop(0)      # several subsets of one cluster may be destinations
+                cluster: Cluster | Subset | None = self.runtime.clusters.get(destination.cluster_name)
+                if isinstance(destination.cluster, Subset):
+                    cluster = destination.cluster
                 if cluster is not None:
                     step = dataclasses.replace(step, steps=(*step.steps, *self._endpoints(cluster)))
             steps.append(step)
         return dataclasses.replace(action, steps=tuple(steps))
 
-    def _endpoints(self, cluster: Cluster) -> list[Reason]:
+    def _endpoints(self, cluster: Cluster | Subset) -> list[Reason]:
         """Who may be picked, with which probability, and why the others may not."""
         total = sum(each.weight for each in cluster.endpoints if each.ready)
-        listed = [self._endpoint(each, total) for each in cluster.endpoints[:MOST_ENDPOINTS]]
-        left = len(cluster.endpoints) - len(listed)
+        spoken = []
+        if isinstance(cluster, Subset):
+            spoken.append(Reason("subset", str(cluster.wanted), cluster.how))
+        if cluster.http2:
+            how = ("by ALPN, or HTTP/1.1 where an endpoint chooses that" if cluster.by_alpn
+                   else "HTTP/2 options of the cluster; what an endpoint gets is told as in HTTP/1.1")
+            spoken.append(Reason("protocol", "HTTP/2", how))
+        listed = spoken + [self._endpoint(each, total) for each in cluster.endpoints[:MOST_ENDPOINTS]]
+        left = len(cluster.endpoints) - len(listed) + len(spoken)
         if left:
             listed.append(Reason("endpoints", f"{left} more", "not listed here"))
         if not cluster.endpoints:
-            listed.append(Reason("endpoints", "none", "the cluster has no member"))
+            whose = "the subset" if isinstance(cluster, Subset) else "the cluster"
+            listed.append(Reason("endpoints", "none", f"{whose} has no member"))
         return listed
 
     def _endpoint(self, endpoint: Endpoint, total: int) -> Reason:
@@ -265,12 +317,17 @@ class Explainer:
         name = f" ({endpoint.hostname})" if self._live and endpoint.hostname else ""
         return Reason(f"endpoint {endpoint.key}{name}", f"{share:.1%}", f"{weight}{said}")
 
-    def _stand_in(self, name: str) -> Cluster:
-        """A cluster like the one of this name, with endpoints that only look like its own."""
+    def _stand_in(self, name: str, serves: UpstreamCluster) -> Cluster | Subset:
+        """A cluster like the one of this name, with endpoints that only look like its own; or its subset."""
         real = self.runtime.clusters[name]
         other = build_cluster(self.runtime.plans[name], lambda key: Pool(), Random(0), self._registry)
         other.install(EndpointSet(1, tuple(
             dataclasses.replace(each.state, ready=each.ready, reason=each.reason) for each in real.endpoints)))
+        other.http2 = other.by_alpn = False     # what it would get is told in the words of HTTP/1.1
+        if isinstance(serves, Subset):
+            same = other.subset(dict(serves.wanted.labels), serves.wanted.name)
+            assert isinstance(same, Subset)     # its rules are the same
+            return same
         return other
 
 
@@ -320,6 +377,15 @@ def _value(name: str, value: str) -> str:
     if name == "x-request-id":
         return "(a new one for each request)"
     return "(now)" if name == "date" else value
+
+
+def _server_name(question: Question) -> str:
+    """What a client of the question's URL puts into its hello: an address is no name."""
+    try:
+        ip_address(question.host)
+    except ValueError:
+        return question.host.lower().removesuffix(".")
+    return ""
 
 
 def _plain_head(head: Head) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_OTHERS: Final = 8
 #: The port that a scheme means where none is written.
 _PORTS: Final = {"http": 80, "https": 443}
-_KINDS: Final = {"http": "HTTP", "https": "HTTPS", "tcp": "TCP"}
+_KINDS: Final = {"http": "HTTP", "https": "HTTPS", "tcp": "TCP", "tls": "TLS", "udp": "UDP"}
 
 
 def find_listener(runtime: Runtime, question: Question, head: RequestHead | None) -> tuple[ListenerPlan | None, Reason]:
@@ -64,8 +64,12 @@ def find_listener(runtime: Runtime, question: Question, head: RequestHead | None
 
 def _speaks(plan: ListenerPlan, question: Question) -> bool:
     name = plan.kind.value
+    if question.scheme == "udp":
+        return plan.key.transport == "UDP"
+    if question.scheme == "tls":
+        return plan.tls
     if question.scheme == "tcp":
-        return not plan.kind.http and name.startswith("TCP")
+        return not plan.kind.http and plan.key.transport == "TCP" and not plan.tls
     return plan.kind.http and name.startswith("HTTPS") == (question.scheme == "https")
 
 
@@ -97,6 +101,8 @@ def _listed(plans: list[ListenerPlan]) -> str:
 def _of_listener(runtime: Runtime, plan: ListenerPlan, why: str, steps: tuple[Reason, ...] = ()) -> Reason:
     if plan.key.port != plan.port:
         why += f"; gateway.port_map binds {plan.key.port} for {plan.port}"
+    if plan.terms.proxies is not None:
+        why += f"; a PROXY header must come first, from a proxy in {', '.join(plan.terms.proxies)}"
     return Reason("listener", str(plan.key), f"{plan.kind.value}: {why}", _policy_place(runtime, plan), steps)
 
 
@@ -147,13 +153,16 @@ def _candidate(entry: Entry, why: str) -> Reason:
 
 
 def _behind(entry: Entry, chosen: Entry) -> str:
-    if entry.domain.rank is not chosen.domain.rank:
-        better = {Rank.EXACT: "an exact name", Rank.LABELS: "a suffix of whole labels",
-                  Rank.PART: "a suffix of part of a label"}
-        return f"{better.get(chosen.domain.rank, 'the other')} comes before it"
+    if _group(entry) != _group(chosen):
+        return "an exact name comes before it" if chosen.domain.rank is Rank.EXACT else "a suffix comes before it"
     if len(entry.domain.key) != len(chosen.domain.key):
         return "the other suffix is longer"
     return "the other one names the port"
+
+
+def _group(entry: Entry) -> int:
+    """Exact names, then suffixes, then the lone star."""
+    return 0 if entry.domain.rank is Rank.EXACT else 2 if entry.domain.rank is Rank.ANY else 1
 
 
 def _candidates(table: HostTable, host: bytes, port: int) -> tuple[list[Entry], list[Entry]]:
@@ -172,6 +181,5 @@ def _candidates(table: HostTable, host: bytes, port: int) -> tuple[list[Entry], 
             fits = len(key) < len(host) <= MAX_NAME_BYTES and host.endswith(key)
         if fits:
             (taking if domain.port is None or domain.port == port else near).append(entry)
-    order = {rank: number for number, rank in enumerate(Rank)}
-    taking.sort(key=lambda each: (order[each.domain.rank], -len(each.domain.key), each.domain.port is None))
+    taking.sort(key=lambda each: (_group(each), -len(each.domain.key), each.domain.port is None))
     return taking, near

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from voltgw.config.gateway import Gateway
 from voltgw.config.model import Object
 from voltgw.config.objects.route import HttpMethod
+from voltgw.config.objects.tls import TlsProtocol
 from voltgw.config.objects.virtual_host import ProxyType
 from voltgw.config.reader import State
 from voltgw.config.schema import state_of
 from voltgw.config.show import arranged
-from voltgw.errors import ConfigError, Place, Severity
+from voltgw.errors import ConfigError, ConfigErrors, Place, Severity
 from voltgw.routing.lint import lint_domains, lint_rules
 from voltgw.values.retry import SAFE_CONDITIONS
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Methods of which a second request may do something a second time (RFC 9110 9.2.2).
 NOT_IDEMPOTENT: Final = frozenset((HttpMethod.POST, HttpMethod.PATCH))
+#: What follows from a certificate that cannot be used.
+_CONSEQUENCE: Final = "VG0410"
 #: Kinds of proxy that show a certificate to their clients.
 _TERMINATING: Final = (ProxyType.HTTPS_PROXY, ProxyType.TLS_TCP_PROXY, ProxyType.TLS_TCP_PROXY_WITH_SNI)
 #: Fields of views whose work would be lost with the process: what they are, and what is lost.
@@ -52,8 +55,20 @@ def lint(config: Config, runtime: Runtime, now: datetime) -> tuple[ConfigError, 
             found += lint_domains(plan.table, plan.port)
     found += _rules(config)
     found += _lost_with_the_process(config)
+    found += _weak_tls(config)
     found += _certificates(config, now)
     return arranged(list(dict.fromkeys(found)), list(config.files), config.line)
+
+
+def after_refusal(config: Config, errors: ConfigErrors, now: datetime) -> tuple[ConfigError, ...]:
+    """The problems for which `config` could not be built, with those of its certificates.
+
+    A certificate that cannot be used is told as that, at its own place, instead of as TLS that cannot be set up with it.
+    """
+    certificates = tuple(_certificates(config, now))
+    unusable = any(one.severity is Severity.ERROR for one in certificates)
+    found = tuple(one for one in errors.problems if not (unusable and one.code == _CONSEQUENCE))
+    return arranged(tuple(dict.fromkeys((*found, *certificates))), list(config.files), config.line)
 
 
 def _warning(code: str, place: Place, message: str, hint: str = "", **related: Place) -> ConfigError:
@@ -156,6 +171,26 @@ def _lost_with_the_process(config: Config) -> Iterator[ConfigError]:
                 yield _warning("VG0409", one.place(field), f"{what} is lost when the gateway stops", hint)
     for place in config.keep_last:
         yield _warning("VG0409", place, "`on_error: keep_last` keeps the last good objects only until the gateway stops", hint)
+
+
+# -- TLS ---------------------------------------------------------------------------------------------------------------
+def _weak_tls(config: Config) -> Iterator[ConfigError]:
+    """Endpoints that nobody verifies, and versions of TLS that are no longer standards."""
+    for cluster in config.of("cluster").values():
+        params = cluster.spec.tls_parameters
+        if params is not None and params.voltgw is not None and params.voltgw.skip_server_verification:
+            yield _warning(
+                "VG0411", cluster.place("tls_parameters"), f"{cluster.title} accepts any certificate of its endpoints: whoever "
+                "stands between can read and change everything", "trust the CA of the endpoints instead: `trusted_ca_url`")
+    for kind in ("virtual_host", "advertise_policy", "cluster"):
+        for one in config.of(kind).values():
+            for field in ("tls_parameters", "tls_cert_params"):
+                asked = getattr(one.spec, field, None)
+                for params in (asked, getattr(asked, "common_params", None), getattr(asked, "cert_params", None)):
+                    lowest = getattr(params, "minimum_protocol_version", None)
+                    if lowest in (TlsProtocol.V1_0, TlsProtocol.V1_1):
+                        yield _warning("VG0412", one.place(field), f"{one.title} speaks {lowest.value}, which has known "
+                                       "weaknesses (RFC 8996)", "leave `minimum_protocol_version` out for TLS 1.2 and later")
 
 
 # -- certificates -----------------------------------------------------------------------------------------------------

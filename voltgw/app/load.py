@@ -18,6 +18,14 @@ class Loader:
         self._cache = Cache()
         self._reads = 0
 
+    def referred(self) -> Mapping[str, str]:
+        """The files to which the configuration refers, as they were read last: path to SHA-256, "" = it could not be read."""
+        return {path: digest for entry in self._cache.entries.values() for path, digest in entry.files.items()}
+
+    def own(self) -> Mapping[str, str]:
+        """The same for the files in which it stands."""
+        return {entry.file.path: entry.file.digest for entry in self._cache.entries.values() if entry.file.path}
+
     def steps(self) -> Generator[None, None, Config]:
         """Read and check, some objects at a time. Raises `ConfigErrors`.
 
@@ -36,6 +44,12 @@ class TextLoader:
     def __init__(self, text: str, name: str) -> None:
         self._text = text
         self._name = name
+
+    def referred(self) -> Mapping[str, str]:
+        """Nothing is read anew."""
+        return {}
+
+    own = referred
 
     def steps(self) -> Generator[None, None, Config]:
         """As `Loader.steps`."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from voltgw.app.find import of_host
 from voltgw.routing.explain import explain_route
+from voltgw.security.policies import FLAG
 from voltgw.values.reason import Reason
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ class Past:
             route = cast("Route", exchange.route)       # the data plane's; records know it as labels
             host = route.host
             name = f"{host.namespace}/{host.name}"
-            return [Reason("virtual host", name, "", host.place), _of_route(host, route, head, port)]
+            said = [Reason("virtual host", name, "", host.place), _of_route(host, route, head, port)]
+            if exchange.policy:
+                said.append(_of_policies(route, exchange))
+            return said
         listener = exchange.client.listener
         table = next((plan.table for plan in self._plans() if str(plan.key) == listener), None)
         if table is None:
@@ -44,6 +48,14 @@ class Past:
         if found is None:
             return [reason]
         return [reason, _of_route(found, None, head, port)]
+
+
+def _of_policies(route: Route, exchange: Exchange) -> Reason:
+    """What the service policies said; asked again only where no filter has changed the request since."""
+    guard = route.host.guard
+    if exchange.flag == FLAG and guard is not None and route.guarded:
+        return guard.rehearse(exchange)[1]
+    return Reason("service policies", "let pass", exchange.policy)
 
 
 def _of_route(host: VirtualHost, route: Route | None, head: RequestHead, port: int) -> Reason:

@@ -28,8 +28,15 @@ def of_forwarding(route: Route, head: RequestHead) -> list[Reason]:
         allowed = head.upgrade in route.upgrades
         said.append(Reason("upgrade", "allowed" if allowed else "not passed on",
                            f"the client asks for {wanted}, and the route {'lets it pass' if allowed else 'does not allow it'}"))
+        if allowed:
+            said.append(Reason("silence", show_seconds(route.idle_timeout_s or TUNNEL_IDLE_TIMEOUT_S),
+                               "closes a connection that has switched"))
+            if route.upgrade_retry is not None:
+                said.append(Reason("tries", f"{route.upgrade_retry.retries + 1}", "max_connect_attempts of web_socket_config"))
     if route.buffer_bytes:
         said.append(Reason("body", "read whole first", f"at most {route.buffer_bytes} bytes, else 413", route.place))
+    if route.max_body_bytes:
+        said.append(Reason("body", "bounded", f"at most {route.max_body_bytes} bytes, else 413", route.place))
     if route.priority_high:
         said.append(Reason("priority", "HIGH", "its circuit breaker and connections are those of that priority", route.place))
     return said

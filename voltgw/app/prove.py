@@ -10,7 +10,6 @@ What cannot be decided so is said to be open: regexes in paths and hosts of whic
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -28,6 +27,7 @@ from voltgw.app.conditions import (
     samples,
     solve,
 )
+from voltgw.app.names import leaves, names
 from voltgw.errors import BadRequest
 from voltgw.routing.hosts import Rank
 from voltgw.routing.match import PathKind
@@ -37,21 +37,17 @@ from voltgw.wire.path import BadTarget, normal_path, written_path
 if TYPE_CHECKING:
     from voltgw.app.build import ListenerPlan, Runtime
     from voltgw.app.claims import Claim
-    from voltgw.config.objects.route import PortMatcherType, RouteMatch
-    from voltgw.routing.hosts import Entry, HostTable
+    from voltgw.config.objects.route import PortMatcherType
     from voltgw.routing.match import Clause
     from voltgw.routing.route import Route, VirtualHost
     from voltgw.values.head import RequestHead
+    from voltgw.values.tls import Handshake
 
-#: Labels, words and bytes that no configuration is expected to name.
-_LABEL: Final = b"voltgw-any"
-_NOBODY: Final = b"voltgw-any.invalid"
+#: Words and bytes that no configuration is expected to name.
 _WORD: Final = "voltgw-any"
 _FRESH: Final = (b"~", b"-", b"_", b"0", b"z", b"Q", b"8", b"!", b"F", b"2F", b"0~", b"~~", b"-~", b"~0", b"zz~", b"25~")
 #: Methods that stand for those that no rule names.
 _OTHER_METHODS: Final = (b"GET", b"HEAD", b"POST", b"PROPFIND")
-_NAME: Final = re.compile(rb"[A-Za-z0-9._-]+")
-_PORT_ONLY: Final = 1                       # a port that no domain is expected to name
 
 
 class Outcome(Enum):
@@ -89,7 +85,7 @@ def prove(runtime: Runtime, claim: Claim) -> Verdict:
     for plan in runtime.listeners.values():
         if plan.table is None:
             continue
-        for name, port, entry in _names(plan.table, plan.port, claim, runtime):
+        for name, port, entry in names(plan.table, plan.port, claim, runtime):
             if entry is None:
                 verdict.looked_at += 1
                 if (claim.host is not None or claim.never) and claim.broken_by(None, None, 404):
@@ -117,82 +113,7 @@ def _refute(
     verdict.example = Example(method.decode("latin-1"), url, shown, str(plan.key), goes)
 
 
-# -- names -------------------------------------------------------------------------------------------------------------
-
-def _names(
-    table: HostTable, listener_port: int, claim: Claim, runtime: Runtime,
-) -> Iterator[tuple[bytes, int | None, Entry | None]]:
-    """One name (and port in Host) for each domain that takes any name that the claim speaks of, and one that none takes."""
-    in_rules = _names_in_rules(table, runtime)
-    seen: set[int] = set()
-    wanted: list[tuple[bytes, int | None]] = []
-    ports = {entry.domain.port for entry in table.entries if entry.domain.port is not None}
-    other = next(port for port in range(_PORT_ONLY, 65536) if port not in ports)
-    ports |= {port for _, port in in_rules if port is not None} | ({listener_port} if in_rules else set())
-    named = {name for name, _ in in_rules}
-    for name in dict.fromkeys((*_names_of_claim(claim), *(_name_of(entry) for entry in table.entries), *named)):
-        if claim.speaks_of_host(name):
-            wanted += [(name, None), *((name, port) for port in (*sorted(ports), other) if ports)]
-    nobody = False
-    for name, port in wanted:
-        entry = table.find(name, port, listener_port)
-        if entry is None:
-            if not nobody:
-                nobody = True
-                yield name, port, None
-        elif id(entry) not in seen or in_rules:
-            seen.add(id(entry))
-            yield name, port, entry
-    if not nobody and claim.speaks_of_host(_NOBODY) and table.find(_NOBODY, None, listener_port) is None:
-        yield _NOBODY, None, None
-
-
-def _names_of_claim(claim: Claim) -> tuple[bytes, ...]:
-    if claim.host is None or claim.host.rank is Rank.ANY:
-        return ()
-    return (claim.host.key,) if claim.host.rank is Rank.EXACT else (_LABEL + claim.host.key,)
-
-
-def _name_of(entry: Entry) -> bytes:
-    """A name that this domain takes, and no other does if that can be helped."""
-    domain = entry.domain
-    if domain.rank is Rank.EXACT:
-        return domain.key
-    return _NOBODY if domain.rank is Rank.ANY else _LABEL + domain.key
-
-
-def _names_in_rules(table: HostTable, runtime: Runtime) -> dict[tuple[bytes, int | None], None]:
-    """Names, with their ports, that conditions on Host ask for, in order."""
-    names: list[tuple[bytes, int | None]] = []
-    for host in {id(entry.host): entry.host for entry in table.entries}.values():
-        for _, entry, _ in _leaves(host, runtime):
-            for each in entry.headers if entry is not None else ():
-                if each.name.lower() in ("host", ":authority"):
-                    for text in [each.exact.encode("utf-8")] if each.exact else samples(each.regex) if each.regex else []:
-                        name, _, port = text.lower().partition(b":")
-                        if _NAME.fullmatch(name):
-                            names.append((name, int(port) if port.isdigit() and 0 < int(port) < 65536 else None))
-    return dict.fromkeys(names)
-
-
 # -- rules -------------------------------------------------------------------------------------------------------------
-
-#: A clause as it was built, as it was written (None = a rule without `match`), and the route to which it leads.
-_Leaf = tuple["Clause", "RouteMatch | None", "Route"]
-
-
-def _leaves(host: VirtualHost, runtime: Runtime) -> list[_Leaf]:
-    """Every entry of every rule of a host, in the order in which they are tried."""
-    config = runtime.config
-    written = config.of("virtual_host")[(host.namespace, host.name)]
-    found = (config.find("route", ref, host.namespace) for ref in written.spec.routes)
-    specs = [rule for one in found if one is not None for rule in one.spec.routes]
-    leaves: list[_Leaf] = []
-    for rule, spec in zip(host.rules, specs, strict=True):
-        entries: tuple[RouteMatch | None, ...] = spec.match or (None,)
-        leaves += [(clause, entry, route) for (clause, route), entry in zip(rule.clauses, entries, strict=True)]
-    return leaves
-
 
 class _Possible(NamedTuple):
     """A leaf that a kind of path and a method leave possible, and what it still wants."""
@@ -215,7 +136,7 @@ class _Search:
         self._one_name = one_name               # else `name` stands for many
         self._claim = claim
         self._verdict = verdict
-        self._leaves = _leaves(host, runtime)
+        self._leaves = leaves(host, runtime)
         self._regexes = [entry.path.regex for _, entry, _ in self._leaves
                          if entry is not None and entry.path is not None and entry.path.regex is not None]
 
@@ -428,6 +349,8 @@ class _SomeClient:
     sni = ""
     tls_version = ""
     tls_cipher = ""
+    handshake: Handshake | None = None
+    certified = b""
     connected_wall = 0.0
     listener = ""
 

@@ -13,7 +13,9 @@ SOMEBODY: Final = "192.0.2.1"
 #: The schemes of HTTP URLs and the ports that they mean where none is written.
 HTTP_PORTS: Final = {"http": 80, "https": 443}
 #: Kinds of question that there will be an answer for when their listeners are served.
-_LATER: Final = ("udp", "tls", "dns")
+_LATER: Final = ("dns",)
+#: Schemes of connections, TLS by its server name, and of datagrams.
+_RELAYED: Final = ("tcp", "tls", "udp")
 
 
 class QuestionError(ValueError):
@@ -34,7 +36,7 @@ class At:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request or connection. `scheme` is ``http``, ``https`` or ``tcp``; `port` is the URL's, None if it names none.
+    """One request or connection. `scheme` is ``http``, ``https``, ``tcp``, ``tls`` or ``udp``; `port` the URL's, None = none.
 
     `head` is the request's head as it goes over the wire, b"" for connections. `source` is the client's address.
     """
@@ -54,8 +56,8 @@ def read_question(
 ) -> Question:
     """The question that these words ask; `headers` are ``name: value``. Raises `QuestionError`.
 
-    A `method` of ``-`` asks for a connection (``tcp://address:port``). Nothing is put right on the way: what a client
-    would be refused for is what the answer then says.
+    A `method` of ``-`` asks for a connection (``tcp://address:port``, ``tls://name:port``) or datagrams (``udp://...``).
+    Nothing is put right on the way: what a client would be refused for is what the answer then says.
     """
     at = None if not listener else read_listener(listener)
     if source:
@@ -70,10 +72,10 @@ def read_question(
     except ValueError as error:
         raise QuestionError(f"{url!r} is not a URL: {error}") from None
     scheme = parts.scheme.lower()
-    if method == "-" or scheme == "tcp":
+    if method == "-" or scheme in _RELAYED:
         return _connection(method, url, parts, port, headers, source, at)
     if scheme in _LATER:
-        raise QuestionError(f"{scheme} listeners are not served yet; http://, https:// and tcp:// are")
+        raise QuestionError(f"{scheme} listeners are not served yet; http://, https://, tcp://, tls:// and udp:// are")
     if url.startswith("/") or url == "*":
         scheme, target, host = "http", url.partition("#")[0], ""
     elif scheme in HTTP_PORTS and parts.netloc:
@@ -111,9 +113,9 @@ def _connection(
 ) -> Question:
     scheme = parts.scheme.lower()
     if scheme in _LATER:
-        raise QuestionError(f"{scheme} listeners are not served yet; tcp:// is")
-    if method != "-" or scheme != "tcp":
-        raise QuestionError("a connection is asked for as: - tcp://ADDRESS:PORT")
+        raise QuestionError(f"{scheme} listeners are not served yet; tcp://, tls:// and udp:// are")
+    if method != "-" or scheme not in _RELAYED:
+        raise QuestionError("a connection is asked for as: - tcp://ADDRESS:PORT, - tls://NAME:PORT or - udp://ADDRESS:PORT")
     if port is None:
         raise QuestionError(f"{url!r} names no port")
     if headers:

@@ -29,17 +29,20 @@ from voltgw.routing.hosts import HostTable
 from voltgw.values.counters import ListenerCounters, RouteCounters
 from voltgw.values.head import CHUNKED
 from voltgw.values.reply import Delay, Reply
+from voltgw.values.tls import Handshake
 
 if TYPE_CHECKING:
     from voltgw.app.build import ListenerPlan
     from voltgw.app.question import Question
     from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
+    from voltgw.cluster.subset import Subset
     from voltgw.errors import ConnectFailed
-    from voltgw.routing.route import Route, VirtualHost
+    from voltgw.routing.route import Guard, Route, VirtualHost
     from voltgw.routing.split import Destination
     from voltgw.values.exchange import Exchange
     from voltgw.values.head import RequestHead, ResponseHead
+    from voltgw.values.reason import Reason
 
 #: A filter may let a request wait; the stage's clock is turned so far at most (seconds).
 LONGEST_WAIT_S: Final = 3600.0
@@ -91,6 +94,7 @@ class Performance:
     exchange: Exchange | None = None
     request_filters: list[Ran] = field(default_factory=list)
     response_filters: list[Ran] = field(default_factory=list)
+    judged: Reason | None = None            # what the guard of the virtual host said
     waited_s: float = 0.0
     problem: str = ""                       # why it did not come to an end
 
@@ -102,7 +106,7 @@ class Performance:
 
 def rehearse(
     question: Question, plan: ListenerPlan, host: VirtualHost | None, route: Route | None, destination: Destination | None,
-    clusters: Mapping[str, Cluster], wall: Callable[[], float],
+    clusters: Mapping[str, Cluster | Subset], wall: Callable[[], float],
 ) -> Performance:
     """What becomes of `question` at the listener of `plan`, once it is known where it goes.
 
@@ -115,9 +119,12 @@ def rehearse(
     table = HostTable([] if stand_in is None else [(["*"], stand_in)])
     factory = HttpFactory(stage, str(plan.key), plan.key.address or "0.0.0.0", plan.port, table, ListenerCounters())
     serve_http(factory, plan, table)
+    factory.only_2 = False                  # the question is put in HTTP/1.1, whatever is spoken there
     family = IPv6Address if ":" in question.source else IPv4Address
     connection: Any = factory.buildProtocol(family("TCP", question.source, 50000))
     client = _Wire()
+    if plan.tls:
+        client.handshake = Handshake("TLSv1.3", "TLS_AES_128_GCM_SHA256", sni=question.host.lower())
     try:
         connection.makeConnection(client)
         connection.dataReceived(question.head + _body_of(question.head))
@@ -189,7 +196,10 @@ class _Stage(Plane):
         self.accepted: Any = None
         self.ended: Exchange | None = None
 
-    def dial(self, endpoint: Endpoint, protocol: Any, timeout_s: float, failed: Callable[[ConnectFailed], None]) -> Any:
+    def dial(
+        self, endpoint: Endpoint, protocol: Any, timeout_s: float, failed: Callable[[ConnectFailed], None], tls: Any = None,
+        first: bytes = b"",
+    ) -> Any:
         """Note that this endpoint would be connected to."""
         self.dialed.append((endpoint, protocol))
         return _NoDial()
@@ -243,6 +253,7 @@ class _Wire:
 
     def __init__(self) -> None:
         self.sent = b""
+        self.handshake: Handshake | None = None
 
     def write(self, data: bytes, /) -> None:
         """Keep it."""
@@ -261,7 +272,7 @@ class _Wire:
 # -- stand-ins ---------------------------------------------------------------------------------------------------------
 
 def _stand_in(
-    host: VirtualHost, route: Route | None, destination: Destination | None, clusters: Mapping[str, Cluster],
+    host: VirtualHost, route: Route | None, destination: Destination | None, clusters: Mapping[str, Cluster | Subset],
     performance: Performance,
 ) -> VirtualHost:
     """A copy of `host` that knows no route but a copy of `route`, which leads to no cluster but that of `destination`."""
@@ -276,17 +287,24 @@ def _stand_in(
 
     other.only = None
     other.choose = choose
+    other.version_1 = True
     return other
 
 
 def _route_for(
-    host: VirtualHost, route: Route, destination: Destination | None, clusters: Mapping[str, Cluster],
+    host: VirtualHost, route: Route, destination: Destination | None, clusters: Mapping[str, Cluster | Subset],
     performance: Performance,
 ) -> Route:
     other = copy.copy(route)
     other.host = host
     other.counters = RouteCounters()
-    other.request_filters = tuple(_watched_request(each, performance.request_filters) for each in route.request_filters)
+    own = route.request_filters
+    guard = route.host.guard
+    if route.guarded and guard is not None:
+        own = own[1:]
+    other.request_filters = tuple(_watched_request(each, performance.request_filters) for each in own)
+    if route.guarded and guard is not None:
+        other.request_filters = (_rehearsed(guard, performance), *other.request_filters)
     other.response_filters = tuple(_watched_response(each, performance.response_filters) for each in route.response_filters)
     if destination is not None:
         there = copy.copy(destination)
@@ -295,8 +313,18 @@ def _route_for(
         other.cluster = there.cluster
         other.split = lambda number: there
     other.mirror = None                     # a copy would go to a cluster that is none of the stage's
-    other.buffer_bytes = 0                  # the body is here already
+    other.buffer_bytes = other.max_body_bytes = 0       # the body is here already
     return other
+
+
+def _rehearsed(guard: Guard, performance: Performance) -> Callable[[Exchange], Any]:
+    """A guard that counts nothing and says why."""
+
+    def judge(exchange: Exchange) -> Reply | None:
+        reply, performance.judged = guard.rehearse(exchange)
+        return reply
+
+    return judge
 
 
 def runs_dry(filter: object) -> bool:

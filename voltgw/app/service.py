@@ -6,6 +6,7 @@ docs/life-of-a-reload.rst walks through `GatewayService.reload` step by step.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import partial
 from ipaddress import ip_address
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -20,19 +21,23 @@ from voltgw.app.build import ListenerKey, Makings, Runtime, build, building
 from voltgw.app.explain import Explainer
 from voltgw.app.journal import Journal
 from voltgw.app.limits import LOOPBACK, SOURCE_SHARE, most_clients, raise_open_files
-from voltgw.app.listening import Bound, Listening
+from voltgw.app.listening import AnyBound, Listening
 from voltgw.app.past import Past
 from voltgw.app.question import read_question
 from voltgw.app.reload import Plan, plan_reload
 from voltgw.app.settings import AdminConfig, StartError, drain_timeout_s, open_access_log, other_access_log
-from voltgw.app.sites import default_interface_address
+from voltgw.app.sites import Addresses, default_interface_address
 from voltgw.app.slices import Slices
+from voltgw.app.tls_watch import FileWatch
 from voltgw.control.build import build_membership
 from voltgw.control.discovery.sources import Sources
 from voltgw.control.probes.prober import Prober
 from voltgw.errors import ConfigErrors, Severity
 from voltgw.net.loop import Loop
 from voltgw.net.sockets import CannotListen
+from voltgw.net.tls.context import server_context
+from voltgw.net.tls.tickets import TicketKeys
+from voltgw.net.tuning import refused_by_host
 from voltgw.observe.admin import AdminAddressError, AdminService
 from voltgw.observe.feed import JournalFeed
 from voltgw.proxy.plane import Plane
@@ -52,6 +57,12 @@ if TYPE_CHECKING:
     from voltgw.observe.access import AccessLog
     from voltgw.observe.log import ProcessLog
 
+#: How often it is looked whether an interface that listeners stand for has another address.
+_ADDRESS_LOOK_S: Final = 3.0
+#: A move that failed (somebody else has the port there) is tried again after this.
+_MOVE_RETRY_S: Final = 30.0
+#: How long connections of a listener may stay whose address is another one now: until they end, for all that we know.
+_STAY_S: Final = 7 * 24 * 3600.0
 #: How often a drain looks whether the last connection has ended.
 _DRAIN_LOOK_S: Final = 0.05
 #: Warnings and errors that a reload writes to the log, one by one.
@@ -66,7 +77,7 @@ class _Ahead:
     """What a reload has opened and started ahead of its swap."""
 
     def __init__(self) -> None:
-        self.opened: dict[ListenerKey, Bound] = {}
+        self.opened: dict[ListenerKey, AnyBound] = {}
         self.access_log: AccessLog | None = None
         self.fresh: dict[str, Membership] = {}
 
@@ -109,7 +120,10 @@ class GatewayService(Service):
         self._loader = loader
         self._process_log = process_log
         self._registry = Registry()
-        self._makings = Makings(lambda key: Pool(), deps.random, self._registry, default_interface_address)
+        self._addresses = Addresses(default_interface_address)
+        self._look_again = 0.0              # when a move that failed may be tried again
+        self._makings = Makings(lambda key: Pool(), deps.random, self._registry, self._addresses,
+                                partial(server_context, keys=TicketKeys(deps.monotonic)), wall=deps.wall)
         self.runtime: Runtime = build(config, None, self._makings)
         self._past = Past(self._plans)
         self.journal = Journal(deps.wall, deps.monotonic, explain=self._past)
@@ -145,6 +159,7 @@ class GatewayService(Service):
         deps, loop, runtime = self.deps, self.loop, self.runtime
         self._slices = Slices(loop, deps.monotonic)
         self._feed = JournalFeed(self.journal, loop.clock)
+        self._files = FileWatch(loop.clock, self._loader.referred, self._loader.own, self.reload)
         self.access_log = self._open_access_log(runtime.config)
         self.plane = Plane(loop, self._sink(), deps.wall, deps.random.random)
         self.listening = Listening(self.plane, loop)
@@ -159,6 +174,7 @@ class GatewayService(Service):
             self.listening.close_unused(opened)
             raise
         self.listening.install(runtime.listeners, opened, self.drain_timeout_s)
+        self._try_options(runtime, None)
 
     def startService(self) -> None:
         """Serve."""
@@ -169,8 +185,10 @@ class GatewayService(Service):
             self.access_log.start()
         self._feed.start()
         self.loop.start()
+        self._files.start()
         self.prober.startService()
         self.admin.startService()
+        self.loop.clock.callLater(_ADDRESS_LOOK_S, self._look_at_addresses)
         self._warming = Deferred.fromCoroutine(self._warm_up(list(self.memberships.values())))
         self._warming.addErrback(self._not_warmed)
         for key, bound in self.listening.bound.items():
@@ -229,6 +247,7 @@ class GatewayService(Service):
     def _stop_all(self) -> Deferred[Any]:
         for _ in self._rest or ():
             pass
+        self._files.stop()
         for membership in self.memberships.values():
             membership.stopService()
         self.prober.stopService()
@@ -298,7 +317,39 @@ class GatewayService(Service):
         if self._waiting:
             self._next_reload()
 
-    async def _reload(self) -> dict[str, Any]:
+    def _look_at_addresses(self) -> None:
+        """Have listeners follow the address of their interface, where the configuration names none."""
+        if self.draining:
+            return
+        self.loop.clock.callLater(_ADDRESS_LOOK_S, self._look_at_addresses)
+        if self._reloading or self.deps.monotonic() < self._look_again:
+            return
+        changes = self._addresses.changes()
+        if not changes:
+            return
+        self._log.warn("the address of an interface has changed: {changes}; listeners move", changes=", ".join(changes))
+        self._look_again = self.deps.monotonic() + _MOVE_RETRY_S
+        self._reloading = True
+        result = Deferred.fromCoroutine(self._reload(moving=True))
+        result.addErrback(self._reload_crashed)
+        result.addCallback(self._moved)
+
+    def _moved(self, result: dict[str, Any]) -> None:
+        if result["ok"]:
+            self._look_again = 0.0
+        self._reloaded(result, [])
+
+    async def _reload(self, moving: bool = False) -> dict[str, Any]:
+        """With `moving`, the configuration that runs is built anew for the addresses that the host has now."""
+        said = self._addresses.in_use
+        result = await self._reload_now(moving)
+        if not result["ok"]:
+            self._addresses.put_back(said)
+        return result
+
+    async def _reload_now(self, moving: bool) -> dict[str, Any]:
+        if moving:
+            return await self._serve_by(self.runtime.config, _STAY_S)
         if self.access_log is not None:
             self.access_log.reopen()        # SIGHUP is also how log rotation asks for a new file, whatever becomes of the rest
         try:
@@ -307,6 +358,18 @@ class GatewayService(Service):
                 self._log.info("reload: nothing has changed")
                 self.last_reload_error = ""
                 return {"ok": True, "generation": self.generation, "changes": []}
+        except ConfigErrors as errors:
+            return self._rejected([f"{problem.place}: {problem.message}" for problem in errors.problems
+                                   if problem.severity is Severity.ERROR])
+        except (StartError, RegistryError) as error:
+            return self._rejected([str(error)])
+        return await self._serve_by(config, None)
+
+    async def _serve_by(self, config: Config, stay_s: float | None) -> dict[str, Any]:
+        """Make what `config` says and serve it; `stay_s` is how long connections of former listeners may stay (None: as in a
+        drain).
+        """
+        try:
             runtime = await self._slices.run(building(config, self.runtime, self._makings), self._go_on)
         except ConfigErrors as errors:
             return self._rejected([f"{problem.place}: {problem.message}" for problem in errors.problems
@@ -325,7 +388,7 @@ class GatewayService(Service):
             raise
         finally:
             self._ahead = None
-        self._rest = self._swap(runtime, plan, ahead)
+        self._rest = self._swap(runtime, plan, ahead, stay_s)
         await self._slices.run(self._rest)
         return {"ok": True, "generation": self.generation, "changes": plan.describe()}
 
@@ -365,7 +428,7 @@ class GatewayService(Service):
         if ahead.access_log is not None:
             ahead.access_log.close()
 
-    def _swap(self, runtime: Runtime, plan: Plan, ahead: _Ahead) -> Generator[None, None, None]:
+    def _swap(self, runtime: Runtime, plan: Plan, ahead: _Ahead, stay_s: float | None = None) -> Generator[None, None, None]:
         """Everything that can fail is behind us: from the next request on the new configuration serves.
 
         Returns what is left to do, in steps: nothing of it concerns those who ask now.
@@ -376,17 +439,25 @@ class GatewayService(Service):
         self.journal.generation = self.generation
         self.config_wall = self.deps.wall()
         self.last_reload_error = ""
+        self._try_options(runtime, old)
         gone = [self.memberships.pop(name) for name in plan.clusters_gone]
         self.memberships.update(ahead.fresh)
         self.memberships = {name: self.memberships[name] for name in runtime.clusters}
         self._follow_gateway(old.config, runtime.config, ahead.access_log)
-        self.listening.install(runtime.listeners, ahead.opened, self.drain_timeout_s)
+        self.listening.install(runtime.listeners, ahead.opened, self.drain_timeout_s if stay_s is None else stay_s)
         self.listening.start()
         self._log.info("generation {generation} serves: {changes}", generation=self.generation,
                        changes="; ".join(plan.describe()) or "only values changed")
         for warning in runtime.config.warnings[:_MOST_LOGGED]:
             self._log.warn("{place}: {message}", place=str(warning.place), message=warning.message)
         return self._take_apart(gone, old, runtime)
+
+    def _try_options(self, runtime: Runtime, old: Runtime | None) -> None:
+        """Say which TCP options towards endpoints this host does not take."""
+        for name, cluster in runtime.clusters.items():
+            if cluster.options and (old is None or old.clusters.get(name) is not cluster):
+                for refused in refused_by_host(cluster.options):
+                    self._log.warn("{cluster}: the host does not take a TCP {refused}", cluster=name, refused=refused)
 
     def _take_apart(self, gone: list[Membership], old: Runtime, following: Runtime) -> Generator[None, None, None]:
         """Let go of what has served, in steps."""
@@ -443,6 +514,8 @@ class GatewayService(Service):
 
     def _refused_endpoint(self, address: str, port: int) -> str:
         """Endpoints may not be the gateway's own admin interface (DECISIONS: Process)."""
+        if address.startswith("/"):
+            return "it is this gateway's own admin socket" if address in self.admin.addresses else ""
         to = ip_address(address)
         to = getattr(to, "ipv4_mapped", None) or to     # the kernel takes ::ffff:127.0.0.1 for 127.0.0.1…
         names = ("127.0.0.1", "::1") if to.is_unspecified else (str(to),)   # …and all zeros for this host
@@ -482,8 +555,11 @@ class GatewayService(Service):
         return not missing, missing
 
     def cluster_objects(self) -> Iterable[Any]:
-        """The live clusters."""
-        return self.runtime.clusters.values()
+        """The live clusters, and what serves routes of high priority of them."""
+        for cluster in self.runtime.clusters.values():
+            yield cluster
+            if cluster.high is not None:
+                yield cluster.high
 
     def clusters(self) -> Iterable[dict[str, Any]]:
         """Every cluster with every endpoint and its reasons."""
@@ -522,9 +598,11 @@ class GatewayService(Service):
         loop = self.loop
         return {
             "turns": loop.turns, "slow_turns": loop.slow_turns, "longest_turn_s": loop.longest_turn_s,
+            "spliced_bytes": loop.pipes.carried_bytes, "splice_pipes": loop.pipes.lent, "splice_refused": loop.pipes.refused,
+            "pre_opened": len(self.plane.waiting), "pre_opened_used": self.plane.waiting.used,
             "failures": loop.failures, "open_streams": loop.open, "open_limit": loop.open_limit,
             "config_wall": self.config_wall, "probes": self.prober.probes, "probe_failures": self.prober.failures,
-            **self.journal.numbers(),
+            **self.journal.numbers(), **self.plane.counters.numbers(),
         }
 
 

@@ -10,7 +10,7 @@ from voltgw.config.show import plain_object
 
 if TYPE_CHECKING:
     from voltgw.app.build import Runtime
-    from voltgw.app.listening import Bound
+    from voltgw.app.listening import AnyBound
     from voltgw.config.model import Config
     from voltgw.control.membership import Membership
     from voltgw.routing.route import Route
@@ -24,7 +24,7 @@ def some(texts: list[str], what: str, most: int = MOST) -> list[str]:
     return texts if len(texts) <= most else [*texts[:most], f"{len(texts) - most} more {what}"]
 
 
-def virtual_hosts(runtime: Runtime, bound: Iterable[Bound]) -> Iterator[dict[str, Any]]:
+def virtual_hosts(runtime: Runtime, bound: Iterable[AnyBound]) -> Iterator[dict[str, Any]]:
     """Every virtual host with its domains, listeners and routes."""
     listeners: dict[int, list[str]] = {}
     for each in bound:

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from voltgw.app.dry import dry_build
-from voltgw.app.lint import lint
-from voltgw.config.codes import CODES, explain
+from voltgw.app.lint import after_refusal, lint
+from voltgw.config.codes import CODES
 from voltgw.config.collector import without_collector
 from voltgw.config.load import checked, load, load_text
+from voltgw.config.mistake import explain
 from voltgw.config.show import arranged, plain, report
 from voltgw.config.suggest import did_you_mean
 from voltgw.errors import ConfigError, ConfigErrors, Severity
@@ -51,17 +52,22 @@ def run(arguments: list[str]) -> int:
     return WARNINGS_STATUS if problems and options.strict else 0
 
 
-def examine(files: list[str]) -> tuple[Config | None, tuple[ConfigError, ...]]:
-    """The configuration of some files (``-`` = standard input), None with errors; and every problem of it."""
+def examine(files: list[str], now: datetime | None = None) -> tuple[Config | None, tuple[ConfigError, ...]]:
+    """The configuration of some files (``-`` = standard input), None with errors; and every problem of it, as of `now`."""
     try:
         with without_collector():
             if files == ["-"]:
                 config = checked(load_text(sys.stdin.read(), name="<stdin>", folder=os.getcwd(), environ=os.environ))
             else:
                 config = checked(load(files, environ=os.environ))
-            found = lint(config, dry_build(config), datetime.now(UTC))
     except ConfigErrors as errors:
         return None, errors.problems
+    now = now or datetime.now(UTC)
+    try:
+        with without_collector():
+            found = lint(config, dry_build(config), now)
+    except ConfigErrors as errors:
+        return None, after_refusal(config, errors, now)
     problems = arranged((*config.warnings, *found), list(config.files), config.line)
     return None if any(one.severity is Severity.ERROR for one in problems) else config, problems
 

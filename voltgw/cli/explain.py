@@ -82,10 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="voltgw explain", description="Say what becomes of a request, and why: every decision with its place.",
         usage="voltgw explain FILE METHOD URL [options]\n       voltgw explain --live METHOD URL [options]",
-        epilog="METHOD - with tcp://ADDRESS:PORT explains a relayed connection. Nothing is sent and nothing is changed.")
+        epilog="METHOD - with tcp://ADDRESS:PORT, tls://NAME:PORT or udp://ADDRESS:PORT explains what is relayed. Nothing is "
+        "sent and nothing is changed.")
     parser.add_argument("file", metavar="FILE", nargs="?", help="the configuration; not with --live")
     parser.add_argument("method", metavar="METHOD", nargs="?", help="GET, POST, ...; - for a connection")
-    parser.add_argument("url", metavar="URL", nargs="?", help="http://HOST[:PORT]/PATH, or tcp://ADDRESS:PORT")
+    parser.add_argument("url", metavar="URL", nargs="?", help="http://HOST[:PORT]/PATH, or what is relayed")
     parser.add_argument("-H", "--header", metavar="'NAME: VALUE'", action="append", default=[],
                         help="a field of the request; may be given again")
     parser.add_argument("--from", metavar="IP", dest="source", help="the client's address")

@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "config": Command("voltgw.cli.show", "config show [--effective] FILE: print the configuration as it was understood"),
     "demo": Command("voltgw.cli.demo", "run the gateway with three origins of its own, to try it"),
     "explain": Command("voltgw.cli.explain", "explain FILE METHOD URL: say what becomes of a request, and why"),
+    "pki": Command("voltgw.cli.pki", "pki init|issue|renew|revoke FOLDER: make certificates for labs and first steps"),
     "proxy": Command("voltgw.cli.proxy", "proxy LISTEN ORIGIN...: a load balancer from the command line alone"),
     "reload": Command("voltgw.cli.reload", "have the running gateway read its configuration again"),
     "run": Command("voltgw.cli.run", "run FILE: serve a configuration in the foreground"),

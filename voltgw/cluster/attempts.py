@@ -15,6 +15,7 @@ A policy (`RetryPlan`) takes the place of that, with its own conditions, number 
 are sent again only if nothing was sent, or if the policy says so. Whatever the policy, a *reused* connection may be closed
 before the first byte of the answer: the endpoint may have closed it for being idle in the moment in which we used it, so an
 idempotent request whose body can be sent again goes out once more on a fresh connection (RFC 9110 9.2.2, RFC 9112 9.3.1).
+And a request for which an endpoint's GOAWAY says that nothing was done goes out once more to it (RFC 9113 6.8).
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from voltgw.errors import BadResponse, ConnectFailed, Retry, UpstreamClosed, UpstreamTimeout
-from voltgw.values.defaults import CONNECT_RETRIES
+from voltgw.errors import BadResponse, ConnectFailed, Retry, StreamRefused, UpstreamClosed, UpstreamTimeout
+from voltgw.values.defaults import CONNECT_RETRIES, MAX_RETRY_AFTER_S
 from voltgw.values.retry import SAFE_CONDITIONS
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE", b"QUERY"))
 #: How often a request is sent again because a reused connection was closed under it.
 REUSED_RETRIES: Final = 1
-#: An endpoint's own hint (Retry-After) is no reason to wait longer than this; then its answer is the answer.
-MAX_HINT_S: Final = 300.0
 
 #: Clusters of so many endpoints or fewer are looked through for another one; in larger ones the scheduler is asked.
 FEW_ENDPOINTS: Final = 64
@@ -115,6 +114,8 @@ class Attempts:
         self._note(endpoint)
         untouched = error.retry is Retry.ALWAYS
         if error.retry is Retry.REUSED and reused and replayable and self._idempotent and self._reused_left:
+            return self._on_a_fresh_connection(endpoint)
+        if isinstance(error, StreamRefused) and error.again and self._reused_left:
             return self._on_a_fresh_connection(endpoint)
         if self._plan is None and not untouched:
             if isinstance(error, UpstreamClosed) and error.silent and self._idempotent and replayable and not self._retries:
@@ -205,7 +206,7 @@ class Attempts:
         others = self._other_ready
         if not others and (plan is None or not self._cluster.any_ready):
             return self._give_up("there is no other endpoint")
-        if hint_s > MAX_HINT_S:
+        if hint_s > MAX_RETRY_AFTER_S:
             return self._give_up("the endpoint asks for too long a pause")
         # A connection that could not be made is no work for anybody; more than one for one request may be a storm.
         free = untouched and not retries and self._cluster.max_retries is None

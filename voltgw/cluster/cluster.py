@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from weakref import WeakValueDictionary
 
+from voltgw.cluster.chooser import Chooser
 from voltgw.cluster.endpoint import Endpoint
+from voltgw.cluster.subset import Subset, Wanted
 from voltgw.values.counters import ClusterCounters
 from voltgw.values.defaults import CONNECT_TIMEOUT_S, MAX_PENDING_REQUESTS, UPSTREAM_IDLE_TIMEOUT_S
+from voltgw.values.tls import SniSource
 
 if TYPE_CHECKING:
     from random import Random
 
+    from voltgw.cluster.chooser import Soon
     from voltgw.cluster.snapshot import EndpointKey, EndpointSet
-    from voltgw.interfaces import PoolLike
+    from voltgw.cluster.subset import SubsetRules
+    from voltgw.interfaces import PoolLike, UpstreamCluster
+    from voltgw.values.tls import ClientTls
 
 #: A limit that is none: larger than any count of descriptors.
 NO_LIMIT: Final = 1 << 30
@@ -24,14 +31,18 @@ RETRY_BUDGET_FLOOR: Final = 3
 #: over without a client noticing, also in a cluster of three. From ten endpoints on, the 20 % rule alone decides.
 RETRY_BUDGET_SHARES: Final = 2
 
-Pick = Callable[["int | None"], "Endpoint | None"]
-
 
 class Scheduler(Protocol):
     """Who is next among the endpoints it was built for."""
 
     def pick(self, hash_key: int | None, /) -> Endpoint | None:
         """A ready endpoint, or None when none is ready; `hash_key` is for those that keep affinity."""
+
+
+class ClientContextLike(Protocol):
+    """What makes TLS connections to endpoints (`voltgw.net.tls.engine.ClientContext`)."""
+
+    config: ClientTls
 
 
 class SchedulerFactory(Protocol):
@@ -54,27 +65,29 @@ class Limits(NamedTuple):
 DEFAULT_LIMITS: Final = Limits()
 
 
-class Cluster:
+class Cluster(Chooser):
     """The live endpoints of one cluster and the scheduler over the ready ones.
 
-    `pick(hash_key)` is the scheduler's own bound method, replaced at every `install`, so that a pick costs one frame:
-    do not keep it over a turn. `config` is the value it was built from; a reload carries an equal cluster over as it
-    is. The data plane keeps `connections`, `active`, `pending` and `retries` and holds them against the `max_*` values.
+    `config` is the value it was built from; a reload carries an equal cluster over as it is. The data plane keeps
+    `connections`, `active`, `pending` and `retries` and holds them against the `max_*` values.
     """
 
     __slots__ = (
-        "_by_key", "_factory", "_new_pool", "_random", "active", "any_ready", "config", "connect_timeout_s",
-        "connections", "counters", "endpoints", "header_case", "idle_timeout_s", "max_connections", "max_pending",
-        "max_requests", "max_requests_per_connection", "max_retries", "name", "on_connect_failed", "pending", "pick", "retries",
-        "scheduler", "version",
+        "_by_key", "_installed", "_new_pool", "_subsets", "active", "any_ready", "by_alpn", "by_name", "config",
+        "connect_timeout_s", "connections", "counters", "header_case", "high", "high_limits", "http2", "idle_timeout_s",
+        "max_connections", "max_pending", "max_requests", "max_requests_per_connection", "max_retries", "name",
+        "on_connect_failed", "options", "pending", "pre_open", "probe_tls", "probe_tls_2", "proxy_protocol", "retries",
+        "subsets", "tls", "version",
     )
 
     def __init__(
         self, name: str, factory: SchedulerFactory, new_pool: Callable[[EndpointKey], PoolLike], random: Random, *,
         connect_timeout_s: float = CONNECT_TIMEOUT_S, idle_timeout_s: float = UPSTREAM_IDLE_TIMEOUT_S,
         limits: Limits = DEFAULT_LIMITS, max_requests_per_connection: int = NO_LIMIT, config: Any = None,
-        header_case: Callable[[bytes], bytes] | None = None,
+        header_case: Callable[[bytes], bytes] | None = None, http2: bool = False, by_alpn: bool = False,
+        proxy_protocol: int = 0, high_limits: Limits = DEFAULT_LIMITS, subsets: SubsetRules | None = None,
     ) -> None:
+        super().__init__(factory, random)
         self.name = name                    # "namespace/name"
         self.config = config
         self.connect_timeout_s = connect_timeout_s
@@ -85,26 +98,115 @@ class Cluster:
         self.max_retries = limits.retries
         self.max_requests_per_connection = max_requests_per_connection
         self.header_case = header_case      # how its endpoints want the names of request fields; None = lower case
+        self.proxy_protocol = proxy_protocol    # version of the header that tells endpoints of relayed clients, 0 = none
+        self.http2 = http2                  # its endpoints speak HTTP/2,
+        self.by_alpn = by_alpn              # or HTTP/1.1 if they choose that when TLS begins (RFC 7301)
+        self.tls: ClientContextLike | None = None       # how its endpoints are reached; None = in plain text
+        self.probe_tls: ClientContextLike | None = None
+        self.probe_tls_2: ClientContextLike | None = None       # of probes in HTTP/2
+        self.by_name = False                # a connection serves only requests for the Host that its handshake named
+        self.options: tuple[tuple[int, int, int | bytes], ...] = ()     # of sockets to its endpoints; set before `install`
+        self.pre_open = 0                   # connections that stand ready at each endpoint, for relays
         self.counters = ClusterCounters()
         self.connections = 0
         self.active = 0
         self.pending = 0
         self.retries = 0                    # retries under way now
         self.version = 0                    # of the endpoint set installed last; 0: none yet
-        self.endpoints: tuple[Endpoint, ...] = ()
         self.any_ready = False
+        self.subsets = subsets              # None: destinations get the whole cluster whatever labels they ask for
         self.on_connect_failed: Callable[[Endpoint], None] | None = None    # membership's, if it judges by this
-        self._factory = factory
+        self.high: Cluster | None = None    # see `of_high_priority`
+        self.high_limits = high_limits
+        self._installed: EndpointSet | None = None
         self._new_pool = new_pool
-        self._random = random
+        # Those that routes have; one that no route has any longer goes by itself.
+        self._subsets: WeakValueDictionary[Wanted, Subset] = WeakValueDictionary()
         self._by_key: dict[EndpointKey, Endpoint] = {}
-        self.scheduler: Scheduler = factory.build((), random)
-        self.pick: Pick = self.scheduler.pick
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name} v{self.version} {len(self.endpoints)} endpoints>"
 
+    def secure(
+        self, context: ClientContextLike, for_probes: ClientContextLike | None = None,
+        for_probes_2: ClientContextLike | None = None,
+    ) -> None:
+        """Reach the endpoints by TLS.
+
+        `for_probes` is one that leaves the choice of HTTP/2 out, `for_probes_2` one that leaves no other; None = the same.
+        """
+        self.tls = context
+        self.probe_tls = for_probes or context
+        self.probe_tls_2 = for_probes_2 or context
+        self.by_name = context.config.sni is SniSource.HOST
+        if self.high is not None:
+            self.high.secure(context, for_probes, for_probes_2)
+
+    def tls_of(self, probe: object) -> ClientContextLike | None:
+        """The context of a probe's connections, None in plain text; the probe may say that it is `version_2`."""
+        return self.probe_tls_2 if getattr(probe, "version_2", False) else self.probe_tls
+
+    def of_high_priority(self) -> Cluster:
+        """The same cluster for routes of high priority: the same endpoints, but connections, limits and counts of its own.
+
+        It is made when it is first asked for, and follows this one from then on.
+        """
+        high = self.high
+        if high is None:
+            self.high = high = Cluster(
+                f"{self.name} (high)", self.factory, self._new_pool, self.random, connect_timeout_s=self.connect_timeout_s,
+                idle_timeout_s=self.idle_timeout_s, limits=self.high_limits,
+                max_requests_per_connection=self.max_requests_per_connection, config=self.config, header_case=self.header_case,
+                http2=self.http2, by_alpn=self.by_alpn, proxy_protocol=self.proxy_protocol,
+                subsets=self.subsets)
+            high.soon = self.soon
+            high.options, high.pre_open = self.options, self.pre_open
+            high.tls, high.probe_tls, high.by_name = self.tls, self.probe_tls, self.by_name
+            high.on_connect_failed = self._high_connect_failed
+            if self._installed is not None:
+                high.install(self._installed)
+                for endpoint in self.endpoints:
+                    if not endpoint.ready:
+                        high.mark_unready(endpoint.key, endpoint.reason)
+        return high
+
+    def _high_connect_failed(self, endpoint: Endpoint) -> None:
+        """Membership judges the endpoints that it knows, which are ours."""
+        own = self._by_key.get(endpoint.key)
+        if own is not None and self.on_connect_failed is not None:
+            own.failed_in_a_row = max(own.failed_in_a_row, endpoint.failed_in_a_row)
+            self.on_connect_failed(own)
+
+    def subset(self, labels: Mapping[str, str], name: str = "") -> UpstreamCluster:
+        """What serves a destination that asks for `labels`, or for the subset called `name`: some of the endpoints, or all.
+
+        Raises ValueError when there is no subset of that name.
+        """
+        rules = self.subsets
+        wanted = Wanted((), name) if name else Wanted(tuple(sorted(labels.items())))
+        if name and (rules is None or name not in rules.expressions):
+            raise ValueError(f"cluster {self.name} has no subset {name!r} among its subset_expressions")
+        if rules is None or not rules.apply_to(wanted):
+            return self
+        subset = self._subsets.get(wanted)
+        if subset is None:
+            subset = self._subsets[wanted] = Subset(self, wanted)
+        return subset
+
+    @property
+    def subsets_in_use(self) -> list[Subset]:
+        """Those that routes have now."""
+        return list(self._subsets.values())
+
     # -- membership's side -----------------------------------------------------------------------------------------
+
+    def take_turns(self, soon: Soon | None) -> None:
+        """Build schedulers whose tables take long in steps, each in a turn of its own that `soon` gives; None = at once."""
+        self.soon = soon
+        for subset in self.subsets_in_use:
+            subset.soon = soon
+        if self.high is not None:
+            self.high.take_turns(soon)
 
     def install(self, endpoints: EndpointSet) -> None:
         """Make `endpoints` the members: keep those we have, make the new ones, retire the rest.
@@ -123,19 +225,24 @@ class Cluster:
             endpoint = before.get(key)
             if endpoint is None:
                 endpoint = Endpoint(state, self._new_pool(key))
+                endpoint.options = self.options
             elif endpoint.state is not state or endpoint.ready is not state.ready:
                 endpoint.update(state)
             after[key] = endpoint
         self._by_key = after
         self.endpoints = tuple(after.values())
         self.version = endpoints.version
-        ready = [endpoint for endpoint in self.endpoints if endpoint.ready and endpoint.weight > 0]
-        self.scheduler = self._factory.build(ready, self._random)
-        self.pick = self.scheduler.pick
-        self.any_ready = bool(ready)
         for key, endpoint in before.items():
             if key not in after:
                 endpoint.retire("it is no longer a member of the cluster")
+        ready = [endpoint for endpoint in self.endpoints if endpoint.ready and endpoint.weight > 0]
+        self.any_ready = bool(ready)
+        self.choose_among(ready)
+        for subset in self.subsets_in_use:
+            subset.install()
+        self._installed = endpoints
+        if self.high is not None:
+            self.high.install(endpoints)
 
     def mark_unready(self, key: EndpointKey, reason: str) -> None:
         """Stop picking an endpoint at once, before the set that says so is installed; unknown keys are ignored."""
@@ -144,6 +251,10 @@ class Cluster:
             endpoint.ready = False
             endpoint.reason = reason
             self.any_ready = any(other.ready and other.weight > 0 for other in self.endpoints)
+            for subset in self.subsets_in_use:
+                subset.notice()
+            if self.high is not None:
+                self.high.mark_unready(key, reason)
 
     def retire(self) -> None:
         """The cluster is no longer configured: every endpoint leaves; what is under way may finish."""
@@ -151,9 +262,12 @@ class Cluster:
             endpoint.retire("its cluster is no longer configured")
         self._by_key = {}
         self.endpoints = ()
-        self.scheduler = self._factory.build((), self._random)
-        self.pick = self.scheduler.pick
         self.any_ready = False
+        self.choose_among(())
+        for subset in self.subsets_in_use:
+            subset.install()
+        if self.high is not None:
+            self.high.retire()
 
     # -- the data plane's side -------------------------------------------------------------------------------------
 
@@ -168,17 +282,6 @@ class Cluster:
         endpoint.failed_in_a_row += 1
         if self.on_connect_failed is not None:
             self.on_connect_failed(endpoint)
-
-    def pick_other(self, tried: Collection[Endpoint], hash_key: int | None) -> Endpoint | None:
-        """A ready endpoint that is not among `tried`, or None; asked only after a failure."""
-        for _ in range(len(tried) + 1):     # in a round, so many picks in a row pass every tried one at least once
-            endpoint = self.pick(hash_key)
-            if endpoint is None or endpoint not in tried:
-                return endpoint
-        for endpoint in self.endpoints:     # weights or chance gave the tried ones again
-            if endpoint.ready and endpoint.weight > 0 and endpoint not in tried:
-                return endpoint
-        return None
 
     def may_retry(self) -> bool:
         """Whether one more retry may be under way now."""

@@ -17,6 +17,8 @@ def host_field(hostname: str, address: str, port: int) -> bytes:
     """
     if hostname:
         return hostname.encode("idna" if not hostname.isascii() else "ascii")
+    if address.startswith("/"):
+        return b"localhost"                 # a Unix socket has no name that a Host field could hold
     host = f"[{address}]" if ":" in address else address
     return (host if port == 80 else f"{host}:{port}").encode("ascii")
 
@@ -30,8 +32,8 @@ class Endpoint:
 
     __slots__ = (
         "active", "address", "authority", "cluster", "connect_failures", "connections", "failed_in_a_row", "gone",
-        "health", "hostname", "key", "labels", "pool", "port", "ready", "reason", "requests", "site", "state", "status",
-        "weight",
+        "health", "hostname", "key", "labels", "options", "pool", "port",
+        "ready", "reason", "requests", "site", "state", "status", "weight",
     )
 
     def __init__(self, state: EndpointState, pool: PoolLike) -> None:
@@ -42,6 +44,7 @@ class Endpoint:
         self.address = key.address
         self.port = key.port
         self.pool = pool
+        self.options: tuple[tuple[int, int, int | bytes], ...] = ()     # of sockets to it (level, name, value)
         self.connections = 0                # open now, idle ones included
         self.active = 0                     # exchanges or relayed connections under way
         self.requests = 0

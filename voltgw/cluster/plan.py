@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from voltgw.cluster.cluster import DEFAULT_LIMITS, NO_LIMIT, Cluster, Limits
+from voltgw.cluster.subset import SubsetRules
 from voltgw.config.objects.cluster import ClusterSpec, LoadbalancerAlgorithm
 from voltgw.config.objects.endpoint import EndpointSpec
 from voltgw.config.objects.healthcheck import HealthcheckSpec
 from voltgw.config.objects.route import RoutingPriority
 from voltgw.config.values import EMPTY
+from voltgw.errors import NOWHERE, Place
 from voltgw.registry import SCHEDULERS, Registry
 from voltgw.values.defaults import CONNECT_TIMEOUT_S, DNS_REFRESH_S, MAX_PENDING_REQUESTS, UPSTREAM_IDLE_TIMEOUT_S
 from voltgw.values.header_case import header_case
@@ -24,12 +26,20 @@ if TYPE_CHECKING:
     from random import Random
 
     from voltgw.cluster.snapshot import EndpointKey
+    from voltgw.config.objects.cluster_extension import ClusterTcp
     from voltgw.interfaces import PoolLike
+    from voltgw.values.tls import ClientTls
 
 S = TypeVar("S", covariant=True)
 
-#: Which scheduler serves an algorithm; the others are served by round robin, and reading the configuration warns of it.
-SCHEDULER_OF: Final[Mapping[LoadbalancerAlgorithm, str]] = {LoadbalancerAlgorithm.RANDOM: "random"}
+#: Which scheduler serves an algorithm.
+SCHEDULER_OF: Final[Mapping[LoadbalancerAlgorithm, str]] = {
+    LoadbalancerAlgorithm.ROUND_ROBIN: "round_robin",
+    LoadbalancerAlgorithm.LEAST_REQUEST: "least_request",
+    LoadbalancerAlgorithm.RING_HASH: "ring_hash",
+    LoadbalancerAlgorithm.RANDOM: "random",
+    LoadbalancerAlgorithm.LB_OVERRIDE: "lb_override",
+}
 
 
 class MetadataLike(Protocol):
@@ -106,37 +116,61 @@ class ClusterPlan:
     members: tuple[MemberPlan, ...] = ()
     checks: tuple[CheckPlan, ...] = ()
     header_case: Callable[[bytes], bytes] | None = None
+    http2: bool = False                     # see `Cluster`
+    by_alpn: bool = False
+    tls: ClientTls | None = None            # None = plain text
+    high_limits: Limits = DEFAULT_LIMITS    # of routes of high priority
+    proxy_protocol: int = 0                 # version of the PROXY header with which relayed connections begin, 0 = none
+    tcp: ClusterTcp | None = None           # options towards endpoints, None = the host's own settings
+    pre_open: int = 0
+    scheduler_options: Any = None           # as they were written; the scheduler reads them
+    subsets: SubsetRules | None = None      # None = there are none
+    panic_threshold: int = 0                # percent, 0 = none
 
 
 def plan_cluster(
     cluster: ObjectLike[ClusterSpec], endpoints: Iterable[ObjectLike[EndpointSpec]],
-    healthchecks: Iterable[ObjectLike[HealthcheckSpec]],
+    healthchecks: Iterable[ObjectLike[HealthcheckSpec]], tls: ClientTls | None = None,
 ) -> ClusterPlan:
     """The plan of one cluster object with the endpoints and health checks it refers to, in that order.
 
-    Disabled objects take no part. An endpoint that names a service in a registry has no feed here.
+    `tls` is how its endpoints are reached, None = in plain text. Disabled objects take no part.
+    An endpoint that names a service in a registry has no feed here.
     """
     spec = cluster.spec
+    ours = spec.voltgw
     members = (plan_member(endpoint) for endpoint in endpoints if not endpoint.metadata.disable)
     checks = (plan_check(check) for check in healthchecks if not check.metadata.disable)
+    by_alpn = spec.auto_http_config and spec.tls_parameters is not None     # without TLS nobody is asked: HTTP/1.1
     return ClusterPlan(
         name=f"{cluster.namespace}/{cluster.name}",
-        scheduler=SCHEDULER_OF.get(spec.loadbalancer_algorithm, "round_robin"),
+        scheduler=ours.scheduler if ours is not None and ours.scheduler else SCHEDULER_OF[spec.loadbalancer_algorithm],
+        scheduler_options=None if ours is None else ours.scheduler_options,
+        tcp=None if ours is None else ours.tcp,
+        pre_open=0 if ours is None else ours.pre_open or 0,
+        subsets=_subsets(spec),
+        panic_threshold=spec.panic_threshold or 0,
         connect_timeout_s=spec.connection_timeout_s or CONNECT_TIMEOUT_S,
         idle_timeout_s=spec.http_idle_timeout_s or UPSTREAM_IDLE_TIMEOUT_S,
-        limits=_limits(spec),
+        limits=_limits(spec, RoutingPriority.DEFAULT),
+        high_limits=_limits(spec, RoutingPriority.HIGH),
         max_requests_per_connection=spec.max_requests_per_connection or NO_LIMIT,
         header_case=header_case(
             spec.http1_config.header_transformation if spec.http1_config is not None else spec.header_transformation_type),
+        http2=by_alpn or (spec.http2_options is not None and spec.http2_options.enabled),
+        by_alpn=by_alpn,
         members=tuple(member for member in members if member is not None),
-        checks=tuple(check for check in checks if check is not None),
+        checks=tuple(check for check in checks if check is not None), tls=tls,
+        proxy_protocol=1 if spec.proxy_protocol_v1 else 2 if spec.proxy_protocol_v2 else 0,
     )
 
 
 def plan_member(endpoint: ObjectLike[EndpointSpec]) -> MemberPlan | None:
     """How the addresses of one endpoint object are found; None when it is not by address or name."""
     spec = endpoint.spec
-    if spec.ip is not None:
+    if spec.unix is not None:
+        kind, address, refresh_s = "static", spec.unix, None
+    elif spec.ip is not None:
         kind, address, refresh_s = "static", spec.ip, None
     elif spec.dns_name_advanced is not None:
         kind, address, refresh_s = "dns", spec.dns_name_advanced.name, spec.dns_name_advanced.refresh_interval_s
@@ -146,7 +180,8 @@ def plan_member(endpoint: ObjectLike[EndpointSpec]) -> MemberPlan | None:
         return None
     weight = spec.voltgw.weight if spec.voltgw is not None else None
     return MemberPlan(
-        name=f"{endpoint.namespace}/{endpoint.name}", kind=kind, address=address, port=spec.port or 0,
+        name=f"{endpoint.namespace}/{endpoint.name}", kind=kind, address=address,
+        port=0 if spec.unix is not None else spec.port or 0,
         protocol=spec.protocol.value, health_port=spec.health_check_port or 0, refresh_s=refresh_s or DNS_REFRESH_S,
         weight=1 if weight is None else weight, labels=endpoint.metadata.labels,
     )
@@ -169,9 +204,18 @@ def plan_check(check: ObjectLike[HealthcheckSpec]) -> CheckPlan | None:
     )
 
 
-def _limits(spec: ClusterSpec) -> Limits:
+def _subsets(spec: ClusterSpec) -> SubsetRules | None:
+    expressions = spec.voltgw.subset_expressions if spec.voltgw is not None else EMPTY
+    if not spec.endpoint_subsets and not expressions:
+        return None
+    keys = tuple(each.keys for each in spec.endpoint_subsets)
+    return SubsetRules(keys, spec.fallback_policy, spec.default_subset, expressions)
+
+
+def _limits(spec: ClusterSpec, priority: RoutingPriority) -> Limits:
+    """What routes of this priority may use; a breaker of another priority does not limit them."""
     breaker = spec.circuit_breaker
-    if breaker is None or breaker.priority is RoutingPriority.HIGH:     # that one is for routes of high priority alone
+    if breaker is None or breaker.priority is not priority:
         return DEFAULT_LIMITS
     return Limits(
         connections=breaker.connection_limit or NO_LIMIT,
@@ -182,12 +226,20 @@ def _limits(spec: ClusterSpec) -> Limits:
 
 
 def build_cluster(
-    plan: ClusterPlan, new_pool: Callable[[EndpointKey], PoolLike], random: Random, registry: Registry
+    plan: ClusterPlan, new_pool: Callable[[EndpointKey], PoolLike], random: Random, registry: Registry, place: Place = NOWHERE,
 ) -> Cluster:
-    """The live cluster, without endpoints yet. Raises RegistryError when there is no such scheduler."""
+    """The live cluster, without endpoints yet. Raises RegistryError when there is no such scheduler.
+
+    Raises `ConfigErrors`, at `place`, when the scheduler cannot do with its options.
+    """
     factory = registry.find(SCHEDULERS, plan.scheduler)
+    options = factory.options(plan.scheduler_options, place)
+    if options and hasattr(factory, "configured"):
+        factory = factory.configured(options)
     return Cluster(
         plan.name, factory, new_pool, random, connect_timeout_s=plan.connect_timeout_s,
         idle_timeout_s=plan.idle_timeout_s, limits=plan.limits,
         max_requests_per_connection=plan.max_requests_per_connection, config=plan, header_case=plan.header_case,
+        http2=plan.http2, by_alpn=plan.by_alpn, proxy_protocol=plan.proxy_protocol, high_limits=plan.high_limits,
+        subsets=plan.subsets,
     )

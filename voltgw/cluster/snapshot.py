@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
+from voltgw.values.address import where
+
 Health = Literal["healthy", "unhealthy", "unknown"]
 
 HEALTHY: Final = "healthy"
@@ -16,7 +18,8 @@ UNKNOWN: Final = "unknown"
 class EndpointKey(NamedTuple):
     """What makes an endpoint the same one over time; connections and counts follow it, not its place in a list.
 
-    `cluster` is ``namespace/name``, `protocol` ``TCP`` or ``UDP``, `site` "" for our own, `address` an IP literal.
+    `cluster` is ``namespace/name``, `protocol` ``TCP`` or ``UDP``, `site` "" for our own, `address` an IP literal
+    or the path of a Unix socket (with port 0).
     """
 
     cluster: str
@@ -26,7 +29,7 @@ class EndpointKey(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return where(self.address, self.port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ It is imported only where there is a certificate, since `cryptography` (which py
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,12 +14,15 @@ from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from voltgw.errors import Severity
 
 #: Certificates are renewed a month before they end; one that is older than that has been forgotten.
 SOON: Final = timedelta(days=30)
+
+_LIST: Final = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----\n?", re.DOTALL)
 
 NOT_COVERED: Final = "VG0401"
 EXPIRED: Final = "VG0402"
@@ -58,6 +62,85 @@ def examine(chain: bytes, key: bytes | None, now: datetime) -> Certificate:
     if key is not None:
         findings += _key(certificates, key, names)
     return Certificate(names, tuple(findings))
+
+
+class Shown(NamedTuple):
+    """A certificate as operators see it: its names, when it ends (aware), and the SHA-256 of the leaf in hexadecimal digits."""
+
+    names: tuple[str, ...]
+    ends: datetime
+    fingerprint: str
+
+
+def shown(chain: bytes) -> Shown | None:
+    """What to show of a PEM certificate or chain; None for one that cannot be read."""
+    try:
+        leaf = x509.load_pem_x509_certificates(chain)[0]
+        return Shown(tuple(sorted(_names(leaf))), _aware(leaf, "not_valid_after"), leaf.fingerprint(SHA256()).hex())
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+
+
+def subject(leaf: x509.Certificate) -> str:
+    """The subject as RFC 4514 writes it; "" where it cannot be read."""
+    try:
+        return leaf.subject.rfc4514_string()
+    except ValueError:
+        return ""
+
+
+def alternative_names(leaf: x509.Certificate) -> list[tuple[str, str]]:
+    """The alternative names of the kinds that say who somebody is: ("URI" | "DNS" | "email", name)."""
+    try:
+        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return [*(("URI", uri) for uri in found.get_values_for_type(x509.UniformResourceIdentifier)),
+                *(("DNS", name) for name in found.get_values_for_type(x509.DNSName)),
+                *(("email", name) for name in found.get_values_for_type(x509.RFC822Name))]
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+        return []
+
+
+def identity(der: bytes) -> tuple[str, str]:
+    """Who a client's certificate (DER) says it is: its subject, and its alternative names in one text, ``URI:...,DNS:...``."""
+    try:
+        leaf = x509.load_der_x509_certificate(der)
+    except ValueError:
+        return "", ""
+    return subject(leaf), ",".join(f"{kind}:{name}" for kind, name in alternative_names(leaf))
+
+
+def names_in(chain: bytes) -> tuple[str, ...]:
+    """The names and addresses of a PEM certificate; () for one that cannot be read."""
+    found = shown(chain)
+    return found.names if found is not None else ()
+
+
+def kind_of(chain: bytes) -> str:
+    """The kind of key of a PEM certificate, in a word; "" for one that cannot be read, of which others will complain."""
+    try:
+        return type(x509.load_pem_x509_certificates(chain)[0].public_key()).__name__
+    except (ValueError, UnsupportedAlgorithm):
+        return ""
+
+
+class Revoked:
+    """What some lists (PEM, several may stand in one file) revoke. Their signatures are for TLS to check. Raises ValueError."""
+
+    def __init__(self, lists: Iterable[bytes]) -> None:
+        self._serials: set[tuple[bytes, int]] = set()
+        for text in lists:
+            for one in _LIST.findall(text):
+                found = x509.load_pem_x509_crl(one)
+                issuer = found.issuer.public_bytes()
+                self._serials.update((issuer, each.serial_number) for each in found)
+
+    def names(self, chain: Iterable[bytes]) -> bool:
+        """Whether a certificate of a chain (DER) is among them."""
+        for der in chain:
+            one = x509.load_der_x509_certificate(der)
+            if (one.issuer.public_bytes(), one.serial_number) in self._serials:
+                return True
+        return False
 
 
 def uncovered(domains: Iterable[str], certificates: Sequence[Certificate]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from voltgw.config.model import Config, Object
 from voltgw.config.objects.virtual_host import ProxyType
 from voltgw.config.references import Names, check_references
-from voltgw.config.sharing import check_offered, check_sharing, shares_alike
+from voltgw.config.sharing import check_inside, check_network, check_offered, check_sharing, shares_alike
 from voltgw.config.show import arranged
 from voltgw.config.watch import Touched, Watch, Watching, touched
 from voltgw.errors import ConfigError, Severity
@@ -22,9 +22,14 @@ from voltgw.errors import ConfigError, Severity
 if TYPE_CHECKING:
     from voltgw.config.objects.cluster import ClusterSpec
     from voltgw.config.objects.healthcheck import HealthcheckSpec
-    from voltgw.config.objects.route import RouteSpec, RouteType
+    from voltgw.config.objects.route import RouteDestinationList, RouteSpec, RouteType
     from voltgw.config.objects.virtual_host import VirtualHostSpec
 
+#: Kinds of proxy that relay connections.
+_RELAYS: Final = frozenset((
+    ProxyType.TCP_PROXY, ProxyType.TCP_PROXY_WITH_SNI, ProxyType.TLS_TCP_PROXY, ProxyType.TLS_TCP_PROXY_WITH_SNI,
+    ProxyType.UDP_PROXY, ProxyType.SMA_PROXY,
+))
 #: Objects in one step of which nothing but their sameness is looked at.
 _KNOWN: Final = 256
 
@@ -102,9 +107,13 @@ def _host(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError
     if spec.proxy.http:
         if not spec.routes:
             yield _warning("VG0211", host, ("routes",), f"{host.title} has no routes, so every request is answered 404")
+        yield from _unannounced(config, host)
         return
-    if spec.proxy not in (ProxyType.TCP_PROXY, ProxyType.TCP_PROXY_WITH_SNI, ProxyType.UDP_PROXY, ProxyType.SMA_PROXY):
+    if spec.proxy not in _RELAYS:
         return
+    yield from _other_transport(config, host)
+    if spec.proxy is ProxyType.SMA_PROXY:
+        yield from check_inside(config, host)
     if not spec.routes:
         yield ConfigError(
             "VG0203", host.place("routes"), f"{host.title} ({spec.proxy.value}) has no route, so it does not know where "
@@ -132,6 +141,7 @@ def _route(config: Config, route: Object[RouteSpec]) -> Iterator[ConfigError]:
         if len(weights) > 1 and any(weight is not None for weight in weights) and not any(weights):
             yield ConfigError("VG0209", route.place("routes", index, "route_destination"),
                               "all destinations of this rule have the weight 0, so none gets a request")
+        yield from _labels(config, route, index, destination)
         policy = destination.retry_policy
         if policy is not None and policy.per_try_timeout_s is not None and destination.timeout_s is not None \
                 and policy.per_try_timeout_s >= destination.timeout_s:
@@ -146,11 +156,68 @@ def _route(config: Config, route: Object[RouteSpec]) -> Iterator[ConfigError]:
                        "write `voltgw: {segment_prefix: true}` in the rule if whole segments are meant")
 
 
+def _labels(
+    config: Config, route: Object[RouteSpec], index: int, destination: RouteDestinationList,
+) -> Iterator[ConfigError]:
+    """Labels by which no endpoint is chosen: the cluster has no such key set, or a key set that nobody would think of."""
+    for number, one in enumerate(destination.destinations):
+        wanted = {**destination.endpoint_subsets, **one.endpoint_subsets}
+        if not wanted or (one.voltgw is not None and one.voltgw.subset):
+            continue
+        cluster = config.find("cluster", one.cluster[0], route.namespace)
+        if cluster is None or any(set(each.keys) == set(wanted) for each in cluster.spec.endpoint_subsets):
+            continue
+        way: tuple[str | int, ...] = ("routes", index, "route_destination")
+        way += ("destinations", number, "endpoint_subsets") if one.endpoint_subsets else ("endpoint_subsets",)
+        keys = ", ".join(sorted(wanted))
+        what = ("its fallback_policy decides" if cluster.spec.endpoint_subsets else "so all its endpoints are used")
+        yield _warning("VG0217", route, way, f"{cluster.title} has no key set [{keys}] in endpoint_subsets, {what}")
+
+
 def _unsafe(rule: RouteType) -> Iterator[tuple[int, str]]:
     for number, match in enumerate(rule.match):
         prefix = match.path.prefix if match.path is not None else None
         if prefix is not None and not prefix.endswith("/"):
             yield number, prefix
+
+
+def _announces(cluster: Object[ClusterSpec]) -> str:
+    """The field by which a cluster asks for PROXY headers, "" if it does not."""
+    spec = cluster.spec
+    return "proxy_protocol_v1" if spec.proxy_protocol_v1 else "proxy_protocol_v2" if spec.proxy_protocol_v2 else ""
+
+
+def _reached(config: Config, host: Object[VirtualHostSpec]) -> Iterator[Object[ClusterSpec]]:
+    """The clusters to which the routes of a host lead, each as often as they do."""
+    for ref in host.spec.routes:
+        route = config.find("route", ref, host.namespace)
+        for rule in route.spec.routes if route is not None else ():
+            for destination in rule.route_destination.destinations if rule.route_destination is not None else ():
+                for to in destination.cluster:
+                    cluster = config.find("cluster", to, host.namespace if route is None else route.namespace)
+                    if cluster is not None:
+                        yield cluster
+
+
+def _unannounced(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError]:
+    """Clusters of an HTTP host that ask for PROXY headers."""
+    for cluster in _reached(config, host):
+        if _announces(cluster):
+            yield _warning("VG0216", cluster, (_announces(cluster),),
+                           f"{host.title} is an {host.spec.proxy.value}; no PROXY header is sent for it")
+
+
+def _other_transport(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError]:
+    """Endpoints of a relay that say the other transport: they get what the host speaks, which nobody may hear there."""
+    speaks = host.spec.proxy.transport
+    for cluster in _reached(config, host):
+        for ref in cluster.spec.endpoints:
+            endpoint = config.find("endpoint", ref, cluster.namespace)
+            # An origin pool has no such field; what it is lowered to says TCP whoever uses it.
+            if endpoint is not None and endpoint.owner is None and endpoint.spec.protocol.value != speaks:
+                yield _warning(
+                    "VG0218", endpoint, ("protocol",), f"{host.title} is a {host.spec.proxy.value} and speaks {speaks} to "
+                    f"{endpoint.title}, which is for {endpoint.spec.protocol.value}")
 
 
 def _cluster(config: Config, cluster: Object[ClusterSpec]) -> Iterator[ConfigError]:
@@ -164,7 +231,7 @@ def _cluster(config: Config, cluster: Object[ClusterSpec]) -> Iterator[ConfigErr
         if endpoint is None or endpoint.spec.service_info is not None:
             continue
         spec = endpoint.spec
-        key = (spec.protocol, spec.where, spec.ip or spec.name, spec.port)
+        key = (spec.protocol, spec.where, spec.unix or spec.ip or spec.name, spec.port)
         if key in seen:
             what = "stands here twice" if seen[key] == endpoint.title else f"has the same address and port as {seen[key]}"
             yield ConfigError("VG0206", ref.place, f"{endpoint.title} {what}; the first one counts", severity=Severity.WARNING,
@@ -183,5 +250,5 @@ def _healthcheck(config: Config, healthcheck: Object[HealthcheckSpec]) -> Iterat
 #: What there is to say of an object of a kind beside its references. A rule finds other objects through the configuration that
 #: it is given, and in no other way.
 _RULES: Final[Mapping[str, Callable[[Config, Object[Any]], Iterator[ConfigError]]]] = {
-    "virtual_host": _host, "route": _route, "cluster": _cluster, "healthcheck": _healthcheck,
+    "advertise_policy": check_network, "virtual_host": _host, "route": _route, "cluster": _cluster, "healthcheck": _healthcheck,
 }

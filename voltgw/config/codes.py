@@ -1,8 +1,8 @@
 """Every code that a configuration error can have, with the paragraph that explains it.
 
-Codes are stable: a number is never used again for something else. ``voltgw check --explain CODE`` prints the paragraph, and
-the docs have a page of all of them. VG00xx: files and YAML. VG01xx: one field or object. VG02xx: rules between objects.
-VG03xx: building. VG04xx: what is allowed but hardly meant (``voltgw check`` only).
+Codes are stable: a number is never used again for something else. ``voltgw check --explain CODE`` and the code's page in the
+docs show the paragraph with an example (`voltgw.config.mistake`). VG00xx: files and YAML. VG01xx: one field or object. VG02xx:
+rules between objects. VG03xx: building. VG04xx: what is allowed but hardly meant (``voltgw check`` only).
 """
 
 from __future__ import annotations
@@ -227,6 +227,33 @@ CODES: Final[dict[str, Code]] = {
         "Cluster without endpoints",
         "The cluster has no endpoint, so every request for it is answered 503.",
     ),
+    "VG0214": Code(
+        "Network that this site does not have",
+        "The advertise policy has no address, and names a network other than the inside, the outside or the public one. "
+        "Its listener would open on the outside address, where clients are whom the policy was not meant for. Naming both the "
+        "inside and the outside network is a warning: only the outside one is opened.",
+    ),
+    "VG0215": Code(
+        "SMA outside the inside network",
+        "An SMA_PROXY gives a site access to a store of secrets. It may be offered on the site's inside network alone: its "
+        "policy needs `where: {site: {..., network_type: VIRTUAL_NETWORK_SITE_LOCAL_INSIDE}}`, no `voltgw: {any_address: "
+        "true}` and no `public_ip`.",
+    ),
+    "VG0216": Code(
+        "PROXY header is not sent",
+        "The cluster asks for PROXY headers, which relayed connections (TCP_PROXY and its like) begin with, before TLS if "
+        "there is any. Requests of many clients share the connections of an HTTP host, which tells of the client in X-Forwarded-For.",
+    ),
+    "VG0217": Code(
+        "Labels that choose nobody",
+        "A destination asks for labels, but their keys are none of the cluster's key sets in `endpoint_subsets`; no endpoint "
+        "is chosen by them.",
+    ),
+    "VG0218": Code(
+        "Endpoint of the other transport",
+        "A relay speaks to its endpoints what it speaks to clients, TCP or UDP. The endpoint's `protocol` names the other one, "
+        "so the port is probably not the one that was meant.",
+    ),
     # -- building ----------------------------------------------------------------------------------------------------
     "VG0301": Code(
         "Cannot be built",
@@ -246,10 +273,9 @@ CODES: Final[dict[str, Code]] = {
     ),
     "VG0304": Code(
         "Domain is never chosen",
-        "Of the domains on one listener the exact name comes first, then the longest wildcard of whole labels "
-        "(`*.shop.example`), then the longest one that begins inside a label (`*-eu.shop.example`), then `*`; each "
-        "first with the port of the request, then without. Another virtual host comes before this one for every name "
-        "that this domain takes.",
+        "Of the domains on one listener the exact name comes first, then the longest wildcard (`*-eu.shop.example` "
+        "before `*.shop.example`), then `*`; each first with the port of the request, then without. Another virtual "
+        "host has this domain with the port of the listener, and so comes first for every name that it takes.",
     ),
     # -- allowed, but hardly meant -----------------------------------------------------------------------------------
     "VG0401": Code(
@@ -266,7 +292,7 @@ CODES: Final[dict[str, Code]] = {
     "VG0403": Code(
         "Certificate expires soon",
         "The certificate ends within 30 days. Certificates are usually renewed earlier than that, so whatever should do "
-        "it may have stopped. A new file behind a `file:` URL is taken at the next reload.",
+        "it may have stopped. A new file behind a `file:` URL is taken by itself.",
     ),
     "VG0404": Code(
         "Key does not belong to the certificate",
@@ -301,10 +327,20 @@ CODES: Final[dict[str, Code]] = {
         "The feature keeps something for later, such as the last good objects of a file, but has no folder to keep it in: "
         "after a restart it is gone. `gateway.data_dir` names the folder for such state.",
     ),
+    "VG0410": Code(
+        "TLS cannot be set up",
+        "What is said of TLS does not fit together, or the TLS library refuses it: no certificate, a key that is sealed, "
+        "client certificates without a CA that vouches for them, a cipher suite that this system's OpenSSL has not.",
+    ),
+    "VG0411": Code(
+        "Endpoints are not verified",
+        "With `skip_server_verification` any certificate of an endpoint is accepted, so whoever stands between the gateway "
+        "and the endpoint can read and change everything. Give the cluster the CA of its endpoints instead, and their name "
+        "as `sni` or in `verify_subject_alt_names`; `skip_hostname_verification` at least keeps the CA.",
+    ),
+    "VG0412": Code(
+        "Old versions of TLS",
+        "TLS 1.0 and 1.1 have known weaknesses and are no longer part of the standards (RFC 8996). Browsers since 2020 and "
+        "every current library speak TLS 1.2 or later.",
+    ),
 }
-
-
-def explain(code: str) -> str | None:
-    """The title and paragraph of a code; None when there is no such code."""
-    found = CODES.get(code.upper())
-    return f"{code.upper()}: {found.title}\n\n{found.text}" if found is not None else None

@@ -90,6 +90,23 @@ class Content(Type[bytes, None]):
         return f"at most {self.most} characters"
 
 
+class PemFile(Content):
+    """Like `Content`, for the short form: what looks like no URL is the path of a file."""
+
+    words = "the path of a PEM file"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most, pem=True)
+
+    def load(self, node: Node, reader: Reader, text: str) -> bytes | Missing:
+        if text.startswith(("string:///", "file:", "env:")) or text.lstrip().startswith("-----BEGIN "):
+            return super().load(node, reader, text)
+        return reader.fetch(node, text)
+
+    def schema(self, definitions: dict[str, Schema]) -> Schema:
+        return {"type": "string"}
+
+
 class SecretContent(Type[Secret, None]):
     """Like `Content`, for what must never be shown."""
 
@@ -111,3 +128,12 @@ class SecretContent(Type[Secret, None]):
 
     def limits(self) -> str:
         return self.content.limits()
+
+
+class SecretPemFile(SecretContent):
+    """Like `PemFile`, for what must never be shown."""
+
+    words = PemFile.words
+
+    def __init__(self, most: int) -> None:
+        self.content = PemFile(most)

@@ -22,6 +22,7 @@ from voltgw.config.schema import Each, Nested, Partial, Rule, field, message, pl
 from voltgw.config.short_form import ShortLoadBalancer
 from voltgw.config.suggest import did_you_mean, nearest
 from voltgw.config.types import Choice, Text, tagged
+from voltgw.config.underlay import laid_under
 from voltgw.config.values import FrozenMap
 from voltgw.config.views import Places, lower
 from voltgw.errors import Place
@@ -153,7 +154,8 @@ def read_body(root: Node, reader: Reader, file: File, defaults: Mapping[str, Def
             if name == "objects":
                 yield from read_object(node, reader, file, defaults, kind, namespace)
             else:
-                yield from _load_balancer(node, reader)
+                for one in _load_balancer(node, reader):
+                    yield laid_under(one, defaults.get(one.kind), reader.problems)
 
 
 def _includes(node: Node, reader: Reader, head: Head) -> None:
@@ -247,8 +249,8 @@ def read_object(node: Node, reader: Reader, file: File, defaults: Mapping[str, D
     made: Object[Any] = Object(kind.name, metadata, spec, origin)
     yield made
     lower = kind.lowering()
-    if lower is not None:
-        yield from lower(made, reader.problems.append)
+    for one in () if lower is None else lower(made, reader.problems.append):
+        yield laid_under(one, defaults.get(one.kind), reader.problems)
 
 
 def _kind(parts: Mapping[str, tuple[Node, Node]], node: Node, reader: Reader, hint: Kind | None) -> Kind | Missing:

@@ -6,6 +6,7 @@ with the words of the reference page and the pattern of the JSON Schema.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections.abc import Callable
@@ -156,12 +157,27 @@ def _hex(text: str) -> str:
     return text
 
 
+def _sha256(text: str) -> str:
+    digest = text.removeprefix("sha256//").removeprefix("sha256/")
+    digits = digest.replace(":", "").lower()
+    if len(digits) == 64 and all(one in "0123456789abcdef" for one in digits):
+        return digits
+    try:
+        found = base64.b64decode(digest, validate=True)
+    except ValueError:
+        found = b""
+    if len(found) != 32:
+        raise ValueError(f"{text!r} is not a SHA-256 digest, which is 44 characters of base64 or 64 hexadecimal digits")
+    return found.hex()
+
+
 IP: Final = Format("IP address", _ip)
 IPV4: Final = Format("IPv4 address", _ipv4, schema_format="ipv4")
 PREFIX: Final = Format("IP prefix", _prefix)
 HOSTNAME: Final = Format("host name", _hostname)
 HOST: Final = Format("host name or address", _host)
 HOSTPORT: Final = Format("host or host:port", _hostport)
+SHA256: Final = Format("SHA-256 digest in base64 or hexadecimal", _sha256)
 DOMAIN: Final = Format("domain: host, *.host or *, with an optional :port", _domain)
 HTTP_PATH: Final = Format("path that begins with /", _http_path, pattern="^/[!-~]*$")
 HEADER_NAME: Final = Format("header name", _header_name, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")

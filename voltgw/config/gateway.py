@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from enum import Enum
 
 from voltgw.config.compound import ListOf, MapOf
+from voltgw.config.contents import SecretContent
 from voltgw.config.formats import HOST, IP, OBJECT_NAME, PREFIX
 from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Choice, Decimal, FilePath, Number, Text
 from voltgw.config.units import show_seconds
-from voltgw.config.values import FrozenMap
+from voltgw.config.values import FrozenMap, Secret
 from voltgw.values import defaults
 
 #: The name of the own site where the file names none.
@@ -102,8 +103,10 @@ class Gateway:
     port_map: FrozenMap[int, int] = field(
         MapOf(Number(1, 65535), Number(1, 65535)), "Ports to bind instead of those that policies name.",
         example="{80: 8080, 443: 8443}")
-    secrets: FrozenMap[str, str] = field(
-        MapOf(Text(least=1), Text(least=1)), "Stand-ins for sealed secrets: ``namespace/name`` to a URL.", state=WARNS)
+    secrets: FrozenMap[str, Secret] = field(
+        MapOf(Text(least=1), SecretContent(131072)),
+        "Stand-ins for sealed private keys: ``namespace/name`` of the object that holds the sealed one, to a URL. An object "
+        "with several takes ``namespace/name/0``, ``namespace/name/1`` and so on.")
     allow_unenforced: tuple[str, ...] = field(
         ListOf(Text(least=1), unique=True),
         "Fields that may be ignored although they exist to refuse someone.", example="[virtual_host.waf_type]")

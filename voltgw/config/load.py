@@ -262,6 +262,8 @@ class _Load:
             entry.problems.append(error.problem)
             return _Draft(entry, None, [])
         self.sources[wanted.name] = source
+        if len(data) > _HASHED:
+            yield
         return self._draft(wanted, entry, source, (yield from cutting(source.text)))
 
     def _draft(self, wanted: Wanted, entry: Entry, source: Source, pieces: Cut | None) -> _Draft:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -44,6 +44,8 @@ S_co = TypeVar("S_co", covariant=True)
 S = TypeVar("S")
 #: Namespace and name.
 Key = tuple[str, str]
+#: Fields and list positions that lead to a part of a spec.
+Path: TypeAlias = tuple["str | int", ...]
 #: The namespace of objects whose file names none.
 DEFAULT_NAMESPACE: Final = "default"
 
@@ -66,32 +68,58 @@ class Metadata:
 class Made(NamedTuple):
     """The origin of an object that stands in no file: a short or friendly form was lowered to it.
 
-    `places` has the places of the parts that the form spelled out, by path.
+    `places` has the places of the parts that the form spelled out, by path; `built_in` are the parts that have what is
+    usual because the form says nothing, which `defaults:` may replace; `laid` is where the defaults that did stand.
     """
 
     place: Place
-    places: Mapping[tuple[str | int, ...], Place]
+    places: Mapping[Path, Place]
     form: str                               # 'load_balancer "shop"', for messages
+    built_in: frozenset[Path] = frozenset()
+    laid: Mapping[Path, Place] = FrozenMap()
+
+    def unsaid(self, path: Path) -> bool:
+        """Whether the part at `path` has a value that nobody said."""
+        return path in self.built_in
+
+    def with_laid(self, laid: Mapping[Path, Place]) -> Made:
+        """The same for an object under which defaults were laid."""
+        return self._replace(laid=laid)
 
 
 class Lowered:
     """The origin of an object that a view stands for (objects.md 18): it was made from `owner`.
 
     `ways` lead from parts of the object to the fields of the view that said them; the empty path is the object as a whole.
-    Places are looked up when they are asked for, so they move with the view.
+    Places are looked up when they are asked for, so they move with the view. `same` are the parts that are as if nobody said
+    anything, by what the view says at these paths, if it does; `built_in` and `laid` are those of `Made`.
     """
 
-    __slots__ = ("owner", "ways")
+    __slots__ = ("built_in", "laid", "owner", "same", "ways")
 
-    def __init__(self, owner: Object[Any], ways: Mapping[tuple[str | int, ...], tuple[str | int, ...]]) -> None:
+    def __init__(
+        self, owner: Object[Any], ways: Mapping[Path, Path], same: Mapping[Path, Path] = FrozenMap(),
+        built_in: frozenset[Path] = frozenset(), laid: Mapping[Path, Place] = FrozenMap(),
+    ) -> None:
         self.owner = owner
         self.ways = ways
+        self.same = same
+        self.built_in = built_in
+        self.laid = laid
 
-    def way(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    def unsaid(self, path: Path) -> bool:
+        """Whether the part at `path` has a value that nobody said."""
+        return path in self.built_in
+
+    def with_laid(self, laid: Mapping[Path, Place]) -> Lowered:
+        """The same for an object under which defaults were laid."""
+        return Lowered(self.owner, self.ways, self.same, self.built_in, laid)
+
+    def way(self, path: Path) -> Path:
         """The path in the view to what said the part at `path`, or the nearest part around it."""
         if path and path[0] == "metadata":
             return path
-        plain = tuple(step if isinstance(step, int) else field_name(step) for step in path)
+        plain = plain_path(path)
         for length in range(len(plain), 0, -1):
             found = self.ways.get(plain[:length])
             if found is not None:
@@ -116,6 +144,11 @@ class Way:
 def field_name(step: str) -> str:
     """The name of a field without its unit, by which `Lowered.ways` knows it (``timeout`` for ``timeout_s``)."""
     return step.removesuffix("_s").removesuffix("_bytes")
+
+
+def plain_path(path: Path) -> Path:
+    """`path` with fields as `field_name` calls them."""
+    return tuple(step if isinstance(step, int) else field_name(step) for step in path)
 
 
 class Said(Enum):
@@ -208,6 +241,10 @@ class Object(Generic[S_co]):
         places; for the rest the object's text is read once more, which takes some tenths of a millisecond.
         """
         origin = self.origin
+        if not isinstance(origin, Origin) and origin.laid:
+            laid = _laid(origin.laid, path)
+            if laid is not None:
+                return laid
         if isinstance(origin, Lowered):
             return origin.owner.place(*origin.way(path))
         if isinstance(origin, Made):
@@ -226,12 +263,22 @@ class Object(Generic[S_co]):
     def whence(self, *path: str | int) -> Whence:
         """Where the value at `path` came from: its file, `defaults:`, the form that the object was made from, or nowhere."""
         origin = self.origin
+        if not isinstance(origin, Origin) and origin.laid:
+            laid = _laid(origin.laid, path)
+            if laid is not None:
+                return Whence(Said.DEFAULTS, laid)
         if isinstance(origin, Lowered):
             whence = origin.owner.whence(*origin.way(path))
             return whence._replace(said=Said.FORM) if whence.said is Said.NOBODY else whence
         if isinstance(origin, Made):
             return Whence(Said.FORM, self.place(*path))
         return _found_place(origin, self.kind, path) if path else Whence(Said.FILE, origin.place)
+
+
+def _laid(laid: Mapping[Path, Place], path: Path) -> Place | None:
+    """Where the default stands that is the value at `path`, or around it; None when it is none."""
+    plain = plain_path(path)
+    return next((laid[plain[:length]] for length in range(len(plain), 0, -1) if plain[:length] in laid), None)
 
 
 def _known_place(spec: object, path: tuple[str | int, ...], origin: Origin) -> Place | None:

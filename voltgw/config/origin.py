@@ -7,6 +7,7 @@ user wrote. JSON is read by the same parser, as the subset of YAML that it is.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import re
@@ -69,12 +70,13 @@ class Source:
                 "spread the objects over several files and name them under `include:`",
             ))
         try:
-            text = data.decode("utf-8-sig")
+            text = data.removeprefix(codecs.BOM_UTF8).decode()
         except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+            read = error.object
+            line = read.count(b"\n", 0, error.start) + 1
+            column = error.start - (read.rfind(b"\n", 0, error.start) + 1) + 1
             raise Unreadable(ConfigError(
-                "VG0003", Place(name, line, column), f"byte 0x{data[error.start]:02x} is not UTF-8 text",
+                "VG0003", Place(name, line, column), f"byte 0x{read[error.start]:02x} is not UTF-8 text",
                 "save the file as UTF-8",
             )) from None
         if name.endswith(".json"):

@@ -66,8 +66,12 @@ def cut(text: str) -> Cut | None:
 
 def cutting(text: str) -> Generator[None, None, Cut | None]:
     """`cut`, in steps."""
-    if len(text) < SMALL or "\r" in text and "\r" in text.replace("\r\n", "") or has_anchor(text):
+    if len(text) < SMALL:
+        return None
+    yield
+    if "\r" in text and "\r" in text.replace("\r\n", "") or has_anchor(text):
         return None                             # an anchor is one for the whole of a document
+    yield
     lead = f"\n{text}"
     yield
     if (yield from _matches(_UNUSUAL, lead, 0, len(lead))):

@@ -13,6 +13,7 @@ from voltgw.config.codes import CODES
 from voltgw.config.document import IncludeEntry
 from voltgw.config.gateway import Gateway
 from voltgw.config.kinds import KINDS
+from voltgw.config.mistake import called, mistake, said
 from voltgw.config.model import Metadata
 from voltgw.config.reader import State
 from voltgw.config.schema import Decl, Plan, plan_inside, plan_of
@@ -45,11 +46,33 @@ def render_defaults() -> str:
 
 
 def render_codes() -> str:
-    """The page of error codes: each with its title and paragraph, and a label to link to."""
-    lines = [*_title("Error codes", "="), "What ``voltgw check --explain CODE`` says, for every code.", ""]
+    """The page of error codes: a table of all, each with a link to its own page."""
+    lines = [*_title("Error codes", "="),
+             "Every error and warning has a code that never changes its meaning. Each has a page with an example, the message",
+             "that it gets, and what to do; ``voltgw check --explain CODE`` says the same.", "",
+             ".. list-table::", "   :header-rows: 1", "   :widths: 15 85", "", "   * - Code", "     - Meaning"]
     for name, code in CODES.items():
-        lines += [f".. _{name.lower()}:", "", *_title(f"{name}: {code.title}", "-"), _prose(code.text), ""]
-    return "\n".join(lines)
+        lines += [f"   * - :doc:`{name} <codes/{name}>`", f"     - {code.title}"]
+    lines += ["", ".. toctree::", "   :hidden:", "", *(f"   codes/{name}" for name in CODES)]
+    return "\n".join(lines) + "\n"
+
+
+def render_code(name: str) -> str:
+    """The page of one code: what ``voltgw check --explain`` says, with a label to link to."""
+    code, example = CODES[name], mistake(name)
+    lines = [f".. _{name.lower()}:", "", *_title(f"{name}: {code.title}", "="), _prose(code.text), "",
+             *_title("What to do", "-"), _prose(example.remedy), "", *_title("An example", "-")]
+    for file in example.files:
+        more = called(file).removeprefix(file.name).replace("*", "\\*")
+        lines += [f"``{file.name}``{more}{':' if file.text else '.'}", ""]
+        if file.text:
+            lines += _shown(file.text)
+    lines += [f"{_prose(said(example))}:", "", *_shown(example.says)]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(text: str) -> list[str]:
+    return [".. code-block:: text", "", *(f"   {line}".rstrip() for line in text.rstrip("\n").split("\n")), ""]
 
 
 def render_states() -> str:
@@ -153,7 +176,7 @@ def _field(decl: Decl) -> Iterator[str]:
         facts.append(("Also", ", ".join(f"``{alias}``" for alias in decl.aliases)))
     if decl.example:
         facts.append(("Example", f"``{decl.name}: {decl.example}``"))
-    facts.append(("Since", "voltgw's own" if decl.since == "voltgw" else decl.since))
+    facts.append(("Since", "voltgw's own" if decl.since == "voltgw" else decl.since or "not recorded"))
     if decl.state is not State.ACTS:
         facts.append(("State", _STATE_WORDS[decl.state]))
     item = getattr(decl.type, "item", decl.type)

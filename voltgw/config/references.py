@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from voltgw.config.compound import ListOf, MapOf
 from voltgw.config.gateway import OnDangling
 from voltgw.config.kinds import KINDS
 from voltgw.config.lowering.making import generated
-from voltgw.config.model import DEFAULT_NAMESPACE, Config, Object
+from voltgw.config.model import DEFAULT_NAMESPACE, Config, Lowered, Object
 from voltgw.config.names import Reference
+from voltgw.config.reader import State
 from voltgw.config.schema import Message, Plan, plan_inside, plan_of
 from voltgw.config.suggest import nearest
 from voltgw.config.types import Type
@@ -34,7 +36,7 @@ class _Bearing(NamedTuple):
 
     attribute: str
     name: str
-    kinds: tuple[str, ...] | None           # None: it is a message, or a list of them
+    kinds: tuple[str, ...] | None           # None: it is a message, or a list or map of them
 
 
 #: Fields with references by message class: most have none, so most are never looked at. Bounded by the number of classes.
@@ -49,11 +51,20 @@ def uses(spec: object) -> Iterator[Use]:
         value = getattr(spec, bearing.attribute)
         if value is None or value == ():
             continue
-        for item in value if isinstance(value, tuple) else (value,):
+        for item in _items(value):
             if bearing.kinds is None:
                 yield from uses(item)
             else:
                 yield Use(item, bearing.kinds, bearing.name)
+
+
+def _items(value: Any) -> Iterator[Any]:
+    """What is in a list or the values of a map, also of lists and maps of them; a single value is in itself."""
+    if isinstance(value, (tuple, Mapping)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _items(item)
+    else:
+        yield value
 
 
 def _bearing(cls: type[Any]) -> tuple[_Bearing, ...]:
@@ -65,19 +76,24 @@ def _bearing(cls: type[Any]) -> tuple[_Bearing, ...]:
 
 def _found(plan: Plan, inside: frozenset[type[Any]]) -> Iterator[_Bearing]:
     for decl in plan.decls:
-        item: Type[Any, Any] = getattr(decl.type, "item", decl.type)
+        item: Type[Any, Any] = decl.type
+        while isinstance(item, (ListOf, MapOf)):
+            item = item.item if isinstance(item, ListOf) else item.value
         if isinstance(item, Reference):
             yield _Bearing(decl.attribute, decl.name, item.kinds)
         else:
-            inner = plan_inside(decl.type)
+            inner = plan_inside(item)
             if inner is not None and (inner.cls in inside or any(_found(inner, inside | {inner.cls}))):
                 yield _Bearing(decl.attribute, decl.name, None)
 
 
 def check_references(config: Config, one: Object[Any], names: Names) -> Iterator[ConfigError]:
     """Problems of the references of one object; `names` belongs to the whole check."""
-    if one.owner is None:                       # what a view refers to is checked where the view says it
-        for use in uses(one.spec):
+    view = isinstance(one.origin, Lowered)
+    if isinstance(one.origin, Lowered) and not one.origin.laid:
+        return                                  # what a view refers to is checked where the view says it
+    for use in uses(one.spec):
+        if not view or not use.ref.moves:       # what `defaults:` that were laid under it refer to is said there alone
             yield from _check(config, one, use, names)
 
 
@@ -108,7 +124,9 @@ def _check(config: Config, one: Object[Any], use: Use, names: Names) -> Iterator
 def _dangling(config: Config, one: Object[Any], use: Use, kinds: list[str], names: Names) -> ConfigError:
     severity, note = Severity.ERROR, ""
     served = config.gateway.on_dangling is OnDangling.SERVE_503
-    if served and _served_503(one, use, kinds):
+    if KINDS[one.kind].state is State.WARNS:
+        severity = Severity.WARNING         # nothing acts on the kind, so nothing can go wrong by it yet
+    elif served and _served_503(one, use, kinds):
         severity, note = Severity.WARNING, "; requests for it are answered 503"
     return ConfigError(
         "VG0107", use.ref.place, f'{kinds[0]} "{use.ref}" not found{note}', names.hint(kinds, use.ref, one.namespace), severity,

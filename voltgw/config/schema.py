@@ -220,7 +220,7 @@ class Nested(Type[M, None]):
             value = decl.type.read(node, reader)
             if value is MISSING:
                 return MISSING
-            made: M = _made(plan, {decl.attribute: value}, reader.at(node))
+            made: M = made_message(plan, {decl.attribute: value}, reader.at(node))
             return made
         return cast("M | Missing", read_message(plan, node, reader, under if isinstance(under, Partial) else None))
 
@@ -279,8 +279,8 @@ def read_message(plan: Plan, node: Node, reader: Reader, under: Partial | None =
         if got is MISSING:
             bad = True
             continue
-        if decl.type.absent(got) or not decl.group and isinstance(got, str) and not got:
-            continue
+        if decl.type.absent(got) or not got and (isinstance(got, tuple) or isinstance(got, str) and not decl.group):
+            continue                                # what a read returns has an empty list for whatever nobody set
         values[attribute] = got
         nodes[attribute] = value
         if decl.state is not State.ACTS:
@@ -303,7 +303,7 @@ def read_message(plan: Plan, node: Node, reader: Reader, under: Partial | None =
             reader.wrong(nodes[decl.attribute], "VG0105", f'"{decl.name}" must have a value: {decl.doc}')
     if bad:
         return MISSING
-    made = _made(plan, values, reader.at(node))
+    made = made_message(plan, values, reader.at(node))
     if plan.rules is not None:
         for rule in plan.rules(made):
             bad = bad or rule.severity is Severity.ERROR
@@ -412,10 +412,11 @@ def completed(decl: Decl, partial: Partial, node: Node, reader: Reader) -> Any:
             reader.wrong(node, "VG0105", f'`defaults:` gives this a "{decl.name}", but neither says its "{need.name}"')
     if bad:
         return MISSING
-    return _made(plan, values, -partial.at)         # negative: in the file where `defaults:` stands
+    return made_message(plan, values, -partial.at)         # negative: in the file where `defaults:` stands
 
 
-def _made(plan: Plan, values: dict[str, Any], at: int) -> Any:
+def made_message(plan: Plan, values: dict[str, Any], at: int) -> Any:
+    """The message of `plan` with `values`, by attribute; `at` is as in `Message`."""
     made = plan.cls(**values)
     object.__setattr__(made, "at", at)
     return made

@@ -23,8 +23,10 @@ ANY: Final = "*"
 #: Kinds of proxy of which several may share an address and port, also mixed.
 _FAMILIES: Final = (
     frozenset((ProxyType.HTTP_PROXY,)),
-    frozenset((ProxyType.HTTPS_PROXY, ProxyType.TCP_PROXY_WITH_SNI)),
+    frozenset(kind for kind in ProxyType if kind.named),
 )
+#: Networks whose address is known without an `address` (objects.md 22.15).
+_NETWORKS: Final = frozenset((VirtualNetworkType.SITE_LOCAL, VirtualNetworkType.SITE_LOCAL_INSIDE, VirtualNetworkType.PUBLIC))
 #: By kind, what of an object `check_sharing` looks at; the gateway's own part and the sites are beside these.
 _SHARED: Final[Mapping[str, Callable[[Any], object]]] = {
     "virtual_host": lambda spec: (spec.proxy, spec.domains, spec.advertise_policies),
@@ -37,7 +39,7 @@ class Offer(NamedTuple):
     """A virtual host on one address and port. `port` is the one bound, after `gateway.port_map`."""
 
     transport: str
-    address: str                            # an IP address, ANY, or "interface:<network>" where only the host knows it
+    address: str                            # an IP address, a path, ANY, or "interface:<network>" where only the host knows it
     port: int
     host: Object[VirtualHostSpec]
     policy: Object[AdvertisePolicySpec]
@@ -46,6 +48,8 @@ class Offer(NamedTuple):
     @property
     def where(self) -> str:
         """How messages call the address and port."""
+        if self.address.startswith("/"):
+            return f"unix:{self.address}"
         if self.address == ANY:
             return f"port {self.port} of all addresses"
         if self.address.startswith("interface:"):
@@ -62,11 +66,14 @@ def offers(config: Config) -> Iterator[Offer]:
                 continue
             address = _address(config, policy.spec)
             for port in policy.spec.ports:
-                yield Offer(host.spec.proxy.transport, address, config.gateway.bound_port(port), host, policy, ref)
+                bound = 0 if policy.spec.unix is not None else config.gateway.bound_port(port)
+                yield Offer(host.spec.proxy.transport, address, bound, host, policy, ref)
 
 
 def _address(config: Config, policy: AdvertisePolicySpec) -> str:
     """The address of a policy, as far as configuration tells (objects.md 22.15)."""
+    if policy.unix is not None:
+        return policy.unix
     if policy.any_address:
         return ANY
     if policy.address is not None:
@@ -96,6 +103,41 @@ def check_offered(config: Config, host: Object[VirtualHostSpec]) -> Iterator[Con
            ", so it opens no port and is published nowhere"),
         "" if elsewhere else "give it `advertise_policies`" if owner is None else
         "say where, with `advertise_on_public_default_vip` or `advertise_custom`", Severity.WARNING)
+
+
+def check_network(config: Config, policy: Object[AdvertisePolicySpec]) -> Iterator[ConfigError]:
+    """Whether a policy without an address names a network that this site does not have: outside, strangers would be let in."""
+    spec, where = policy.spec, policy.spec.where
+    if where is None or spec.any_address or spec.unix is not None or spec.address is not None:
+        return
+    if not config.here(where, policy.namespace):
+        return
+    field, place = ("site", where.site) if where.site is not None else ("virtual_site", where.virtual_site)
+    network = VirtualNetworkType.SITE_LOCAL if place is None else place.network_type
+    at = policy.place("where", field, "network_type")
+    if network is VirtualNetworkType.SITE_LOCAL_INSIDE_OUTSIDE:
+        yield ConfigError("VG0214", at, f"{policy.title} is for both networks, of which only the outside one is opened",
+                          "write one policy for each network", Severity.WARNING)
+    elif network is not None and network not in _NETWORKS:
+        yield ConfigError("VG0214", at, f"{policy.title} is for {network.value}, which this gateway does not have: it would be "
+                          "open on the outside address instead", "name an `address`, or the inside or outside network")
+
+
+def check_inside(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError]:
+    """Whether an SMA_PROXY is offered on the inside network alone: what it leads to is for the site's own workloads."""
+    for ref in host.spec.advertise_policies:
+        policy = config.find("advertise_policy", ref, host.namespace)
+        if policy is None:
+            continue
+        where = policy.spec.where
+        place = None if where is None else where.site if where.site is not None else where.virtual_site
+        inside = place is not None and place.network_type is VirtualNetworkType.SITE_LOCAL_INSIDE
+        if policy.spec.any_address or not inside:
+            yield ConfigError(
+                "VG0215", ref.place, f"{host.title} is an SMA_PROXY, and {policy.title} offers it to more than the inside "
+                "network",
+                "give the policy `where: {site: {ref: [...], network_type: VIRTUAL_NETWORK_SITE_LOCAL_INSIDE}}`",
+                related=(("the policy", policy.place()),))
 
 
 def check_sharing(config: Config) -> Iterator[ConfigError | None]:
@@ -178,7 +220,7 @@ def _domains(sharing: list[Offer]) -> Iterator[ConfigError | None]:
     for offer in sharing:
         yield None
         spec = offer.host.spec
-        if not (spec.proxy.http or spec.proxy is ProxyType.TCP_PROXY_WITH_SNI):
+        if not (spec.proxy.http or spec.proxy.named):
             continue
         for index, domain in enumerate(spec.domains):
             owner = owners.setdefault(domain, offer)

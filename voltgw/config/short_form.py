@@ -9,20 +9,21 @@ from typing import Final, NamedTuple
 from yaml.nodes import Node
 
 from voltgw.config.compound import ListOf, MapOf
+from voltgw.config.contents import PemFile, SecretPemFile
 from voltgw.config.formats import DOMAIN, HOSTPORT, HTTP_PATH, IP, OBJECT_NAME, Format, split_port
 from voltgw.config.names import Reference
 from voltgw.config.quantities import Duration
 from voltgw.config.ranges import Between
-from voltgw.config.reader import MISSING, UNSUPPORTED, Missing, Reader
+from voltgw.config.reader import MISSING, Missing, Reader
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Choice, FilePath, Number, Schema, Text, Type
+from voltgw.config.types import Choice, Number, Schema, Text, Type
 from voltgw.config.units import show_seconds
-from voltgw.config.values import FrozenMap, Range, Ref
+from voltgw.config.values import FrozenMap, Range, Ref, Secret
 from voltgw.errors import Severity
 from voltgw.values import defaults
 
 #: The port that a URL without one means.
-_URL_PORTS: Final = {"http": 80, "https": 443, "tcp": None}
+_URL_PORTS: Final = {"http": 80, "https": 443, "tcp": None, "udp": None}
 
 
 class ShortProtocol(Enum):
@@ -33,6 +34,11 @@ class ShortProtocol(Enum):
     TCP = "tcp"
     UDP = "udp"
     SNI = "sni"
+
+    @property
+    def http(self) -> bool:
+        """Whether its clients speak HTTP."""
+        return self in (ShortProtocol.HTTP, ShortProtocol.HTTPS)
 
 
 class Listen(NamedTuple):
@@ -92,8 +98,6 @@ class OriginType(Type[OriginAddress, None]):
         scheme, slashes, rest = text.rpartition("://")
         if slashes and scheme not in _URL_PORTS:
             return reader.wrong(node, "VG0110", f'origins are reached by http:// or tcp://, not by "{scheme}://"')
-        if scheme == "https":
-            return reader.wrong(node, "VG0116", "TLS to origins (https://) is not supported yet")
         try:
             host, port = split_port(rest.removesuffix("/"))
             host = HOSTPORT.read(host).removeprefix("[").removesuffix("]") if host else host
@@ -157,8 +161,11 @@ class ShortHealthCheck:
 class ShortTls:
     """The certificate of an https load balancer."""
 
-    cert: str = field(FilePath(), "PEM file, leaf first.", since="voltgw", required=True)
-    key: str = field(FilePath(), "PEM file of its key.", since="voltgw", required=True)
+    cert: bytes = field(PemFile(131072), "PEM file, leaf first.", since="voltgw", required=True, example="shop.crt")
+    key: Secret = field(SecretPemFile(131072), "PEM file of its key.", since="voltgw", required=True, example="shop.key")
+    client_ca: bytes | None = field(
+        PemFile(131072), "PEM file of the CA whose clients are let in.", since="voltgw", absent="clients show no certificate",
+        example="ca.crt")
 
 
 @message
@@ -184,11 +191,10 @@ class ShortLoadBalancer:
     """A load balancer in a few lines; it becomes a virtual host, route, cluster, endpoints, policy and health check."""
 
     name: str = field(Text(OBJECT_NAME, least=1), "Name, also of the objects made from it.", since="voltgw", required=True)
-    protocol: ShortProtocol = field(
-        Choice(ShortProtocol, dict.fromkeys((ShortProtocol.HTTPS, ShortProtocol.UDP, ShortProtocol.SNI), UNSUPPORTED),
-               numbers=False), "What its clients speak.", since="voltgw")
+    protocol: ShortProtocol = field(Choice(ShortProtocol, numbers=False), "What its clients speak.", since="voltgw")
     listen: Listen | None = field(
-        ListenType(), "Port or address:port; a bare port means all addresses.", since="voltgw", absent="80 (http)",
+        ListenType(), "Port or address:port; a bare port means all addresses.", since="voltgw",
+        absent="80 (http), 443 (https, sni)",
         example="127.0.0.1:8080")
     domains: tuple[str, ...] = field(
         ListOf(Text(DOMAIN), most=33, unique=True), "Hosts that it takes.", since="voltgw", absent="any host")
@@ -210,11 +216,17 @@ class ShortLoadBalancer:
         if self.tls is not None and self.protocol is not ShortProtocol.HTTPS:
             yield Rule("tls", "VG0106", f"`tls` has no effect: it is for protocol https, and this is {self.protocol.value}",
                        severity=Severity.WARNING)
-        if self.protocol is ShortProtocol.TCP:
-            if self.listen is None:
-                yield Rule("", "VG0105", '"listen" is missing here: tcp has no port of its own')
+        if not self.protocol.http:
+            if self.listen is None and self.protocol is not ShortProtocol.SNI:
+                yield Rule("", "VG0105", f'"listen" is missing here: {self.protocol.value} has no port of its own')
             if self.routes:
-                yield Rule("routes", "VG0203", "tcp has no paths, so it has no routes")
+                yield Rule("routes", "VG0203", f"{self.protocol.value} has no paths, so it has no routes")
+        if self.protocol is ShortProtocol.SNI and not self.domains:
+            yield Rule("", "VG0105", "sni needs `domains`: the server names by which its clients ask for it")
+        if self.protocol is ShortProtocol.HTTPS and self.tls is None:
+            yield Rule("", "VG0105", "https needs a certificate", "give it `tls: {cert: shop.crt, key: shop.key}`")
+        if len({origin.address.scheme == "https" for origin in self.origins}) > 1:
+            yield Rule("origins", "VG0106", "either all origins are reached by https://, or none")
         for index, origin in enumerate(self.origins):
-            if origin.address.port is None and self.protocol is not ShortProtocol.HTTP:
+            if origin.address.port is None and not self.protocol.http:
                 yield Rule("origins", "VG0105", f"origin {index + 1} has no port")

@@ -58,6 +58,11 @@ class Ref:
         return self._origin if isinstance(self._origin, Place) else self._origin.inside(self._at)
 
     @property
+    def moves(self) -> bool:
+        """Whether its place is counted from an object's; False for one that stands in ``defaults:`` or was made by hand."""
+        return not isinstance(self._origin, Place)
+
+    @property
     def built_in(self) -> bool:
         """Whether it names an object that the vendor's system brings along (``ves-io/shared/*``)."""
         return self.tenant == "ves-io" or (self.namespace == "shared" and self.name.startswith("ves-io-"))

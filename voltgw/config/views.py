@@ -7,7 +7,7 @@ endpoints ``shop-1``, ``shop-2`` … in the default namespace. Each of them know
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from voltgw.config.formats import IP
@@ -15,7 +15,7 @@ from voltgw.config.lowering.making import generated
 from voltgw.config.model import DEFAULT_NAMESPACE, Key, Made, Metadata, Object
 from voltgw.config.objects.advertise_policy import AdvertiseExtension, AdvertisePolicySpec
 from voltgw.config.objects.cluster import ClusterSpec
-from voltgw.config.objects.endpoint import EndpointExtension, EndpointSpec
+from voltgw.config.objects.endpoint import EndpointExtension, EndpointSpec, TransportProtocol
 from voltgw.config.objects.healthcheck import HealthcheckSpec, HttpHealthCheck, TcpHealthCheck
 from voltgw.config.objects.route import (
     PathMatcherType,
@@ -27,16 +27,35 @@ from voltgw.config.objects.route import (
     RouteSpec,
     RouteType,
 )
+from voltgw.config.objects.secrets import ClearSecretInfoType, SecretType
+from voltgw.config.objects.tls import (
+    DownstreamTlsParamsType,
+    TlsCertificateType,
+    TlsParamsType,
+    TlsValidationParamsType,
+    UpstreamTlsParamsType,
+)
 from voltgw.config.objects.virtual_host import ProxyType, VirtualHostSpec
-from voltgw.config.short_form import Listen, ShortHealthCheck, ShortLoadBalancer, ShortOrigin, ShortProtocol, ShortRoute
+from voltgw.config.short_form import (
+    Listen,
+    ShortHealthCheck,
+    ShortLoadBalancer,
+    ShortOrigin,
+    ShortProtocol,
+    ShortRoute,
+    ShortTls,
+)
 from voltgw.config.values import Ref
 from voltgw.errors import Place
 from voltgw.values import defaults
 
 #: What the protocols of the short form are in the object model. Those that are missing are refused where they are read.
-PROXIES: Final = {ShortProtocol.HTTP: ProxyType.HTTP_PROXY, ShortProtocol.TCP: ProxyType.TCP_PROXY}
-#: Where an http load balancer listens when it does not say.
+PROXIES: Final = {ShortProtocol.HTTP: ProxyType.HTTP_PROXY, ShortProtocol.HTTPS: ProxyType.HTTPS_PROXY,
+                  ShortProtocol.TCP: ProxyType.TCP_PROXY, ShortProtocol.UDP: ProxyType.UDP_PROXY,
+                  ShortProtocol.SNI: ProxyType.TCP_PROXY_WITH_SNI}
+#: Where an http or https load balancer listens when it does not say.
 DEFAULT_LISTEN: Final = Listen(None, 80)
+DEFAULT_TLS_LISTEN: Final = Listen(None, 443)
 
 
 class Places:
@@ -62,33 +81,38 @@ def lower(form: ShortLoadBalancer, places: Places) -> list[Object[Any]]:
     cluster_ref = Ref(None, name, places.of("origins"))
 
     def made(kind: str, spec: Any, place: Place, parts: Mapping[tuple[str | int, ...], Place], *, called: str = name,
-             metadata: Metadata | None = None) -> Object[Any]:
+             metadata: Metadata | None = None, built_in: Iterable[str] = ()) -> Object[Any]:
         known = {("metadata",): places.of("name"), **parts}
-        return Object(kind, metadata or Metadata(name=called, namespace=DEFAULT_NAMESPACE), spec, Made(place, known, title))
+        return Object(kind, metadata or Metadata(name=called, namespace=DEFAULT_NAMESPACE), spec, Made(
+            place, known, title, frozenset((attribute,) for attribute in built_in)))
 
     objects = [
         made("virtual_host", VirtualHostSpec(
-            domains=form.domains or (("*",) if form.protocol is ShortProtocol.HTTP else ()),
-            proxy=PROXIES[form.protocol], routes=(here,), advertise_policies=(here,),
+            domains=form.domains or (("*",) if form.protocol.http else ()),
+            proxy=PROXIES[form.protocol], routes=(here,), advertise_policies=(here,), tls_parameters=_towards_clients(form.tls),
         ), places.whole, {
             **{("domains", i): places.of("domains", i) for i in range(len(form.domains))},
             ("domains",): places.of("domains"), ("proxy",): places.of("protocol"),
             ("routes",): places.of("routes"), ("advertise_policies",): places.of("listen"),
-        }),
-        made("advertise_policy", _policy(form.listen or DEFAULT_LISTEN), places.of("listen"), {}),
+            ("tls_parameters",): places.of("tls"),
+        }, built_in=() if form.domains else ("domains",)),
+        made("advertise_policy", _policy(form), places.of("listen"), {}),
         made("route", _routes(form, cluster_ref), places.of("routes"),
              {**{("routes", i): places.of("routes", i) for i in range(len(form.routes))},
               ("routes", len(form.routes)): places.of("origins")}),
     ]
     if form.origins:
         endpoints = tuple(Ref(None, f"{name}-{i}", places.of("origins", i - 1)) for i in range(1, len(form.origins) + 1))
-        objects.append(made("cluster", ClusterSpec(endpoints=endpoints, health_checks=(here,) if form.health_check else ()),
+        objects.append(made("cluster", ClusterSpec(endpoints=endpoints, health_checks=(here,) if form.health_check else (),
+                                                 tls_parameters=_to_origins(form)),
                             places.of("origins"), {("health_checks",): places.of("health_check")}))
         for ref, origin in zip(endpoints, form.origins, strict=True):
-            objects.append(made("endpoint", _endpoint(origin), ref.place, {}, metadata=Metadata(
+            objects.append(made("endpoint", _endpoint(form, origin), ref.place, {}, metadata=Metadata(
                 name=ref.name, namespace=DEFAULT_NAMESPACE, labels=origin.labels)))
         if form.health_check is not None:
-            objects.append(made("healthcheck", _check(form.health_check), places.of("health_check"), {}))
+            objects.append(made("healthcheck", _check(form.health_check), places.of("health_check"), {}, built_in=[
+                name for name in ("interval", "timeout", "healthy_threshold", "unhealthy_threshold")
+                if not getattr(form.health_check, name if "threshold" in name else f"{name}_s")]))
     return objects
 
 
@@ -119,10 +143,32 @@ def _to_cluster(rule: RouteType, pools: Mapping[Key, object], clusters: Mapping[
         rule, route_destination=dataclasses.replace(rule.route_destination, destinations=(there,)))
 
 
-def _policy(listen: Listen) -> AdvertisePolicySpec:
+def _usual(form: ShortLoadBalancer) -> Listen:
+    return DEFAULT_TLS_LISTEN if form.protocol in (ShortProtocol.HTTPS, ShortProtocol.SNI) else DEFAULT_LISTEN
+
+
+def _towards_clients(tls: ShortTls | None) -> DownstreamTlsParamsType | None:
+    if tls is None:
+        return None
+    certificate = TlsCertificateType(
+        certificate_url=tls.cert, private_key=SecretType(clear_secret_info=ClearSecretInfoType(url=tls.key)))
+    trust = TlsValidationParamsType(trusted_ca_url=tls.client_ca) if tls.client_ca is not None else None
+    return DownstreamTlsParamsType(
+        common_params=TlsParamsType(tls_certificates=(certificate,), validation_params=trust),
+        client_certificate_required=trust is not None)
+
+
+def _to_origins(form: ShortLoadBalancer) -> UpstreamTlsParamsType | None:
+    """TLS to origins that are reached by ``https://``: the names by which they are written are asked for and verified."""
+    return UpstreamTlsParamsType() if any(origin.address.scheme == "https" for origin in form.origins) else None
+
+
+def _policy(form: ShortLoadBalancer) -> AdvertisePolicySpec:
+    listen = form.listen or _usual(form)
+    protocol = TransportProtocol(PROXIES[form.protocol].transport)
     if listen.address is None:
-        return AdvertisePolicySpec(port=listen.port, voltgw=AdvertiseExtension(any_address=True))
-    return AdvertisePolicySpec(port=listen.port, address=listen.address)
+        return AdvertisePolicySpec(port=listen.port, protocol=protocol, voltgw=AdvertiseExtension(any_address=True))
+    return AdvertisePolicySpec(port=listen.port, address=listen.address, protocol=protocol)
 
 
 def _routes(form: ShortLoadBalancer, cluster: Ref) -> RouteSpec:
@@ -149,14 +195,15 @@ def _redirect(target: str) -> RouteRedirect:
     return RouteRedirect(proto_redirect=scheme, host_redirect=host, prefix_rewrite=slash + path if slash else None)
 
 
-def _endpoint(origin: ShortOrigin) -> EndpointSpec:
+def _endpoint(form: ShortLoadBalancer, origin: ShortOrigin) -> EndpointSpec:
     address = origin.address
     port = address.port if address.port is not None else 80
+    transport = TransportProtocol(PROXIES[form.protocol].transport)
     extension = EndpointExtension(weight=origin.weight) if origin.weight is not None else None
     try:
-        return EndpointSpec(ip=IP.read(address.host), port=port, voltgw=extension)
+        return EndpointSpec(ip=IP.read(address.host), port=port, protocol=transport, voltgw=extension)
     except ValueError:
-        return EndpointSpec(dns_name=address.host, port=port, voltgw=extension)
+        return EndpointSpec(dns_name=address.host, port=port, protocol=transport, voltgw=extension)
 
 
 def _check(form: ShortHealthCheck) -> HealthcheckSpec:

@@ -25,7 +25,7 @@ def build_membership(
     """The service that keeps `cluster` as `plan` says; nothing runs before it is started. Raises RegistryError."""
     feeds = [registry.find(DISCOVERY, member.kind).build(member, sources) for member in plan.members]
     checks = [build_check(check, registry) for check in plan.checks]
-    return Membership(cluster, feeds, checks, prober, sources.loop, refused)
+    return Membership(cluster, feeds, checks, prober, sources.loop, refused, plan.panic_threshold)
 
 
 def build_check(plan: CheckPlan, registry: Registry) -> Check:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.application.service import Service
 from twisted.logger import LogLevel
 
-from voltgw.cluster.health import combined, may_serve
+from voltgw.cluster.health import combined, in_panic, may_serve
 from voltgw.cluster.snapshot import HEALTHY, UNHEALTHY, UNKNOWN, EndpointKey, EndpointSet, EndpointState, Health
 from voltgw.control.connects import FAILURES, HOLD_S, ConnectJudge
 from voltgw.control.events import Events
@@ -57,12 +57,14 @@ class Membership(Service):
     """Keeps the endpoints of one cluster.
 
     `refused(address, port)` names endpoints that may not be (the gateway's own admin address), "" = none of them.
+    `panic_threshold` is in percent, see `voltgw.cluster.health.in_panic`.
     """
 
     def __init__(
         self, cluster: Cluster, feeds: Sequence[Feed], checks: Sequence[Check], prober: Prober, loop: ControlLoop,
-        refused: Callable[[str, int], str] = lambda address, port: "",
+        refused: Callable[[str, int], str] = lambda address, port: "", panic_threshold: int = 0,
     ) -> None:
+        self.panic = False                  # too few are healthy, so that health is ignored
         self.cluster = cluster
         self.feeds = tuple(feeds)
         self.checks = tuple(checks)
@@ -71,6 +73,7 @@ class Membership(Service):
         self._prober = prober
         self._loop = loop
         self._refused = refused
+        self._panic_threshold = panic_threshold     # percent, 0 = never
         self._judge = ConnectJudge(cluster, loop)
         self._known: list[dict[EndpointKey, Found]] = [{} for _ in self.feeds]
         self._turned_away: set[EndpointKey] = set()
@@ -99,6 +102,7 @@ class Membership(Service):
     def startService(self) -> None:
         """Ask the feeds, probe what they find."""
         super().startService()
+        self.cluster.take_turns(self._loop.soon)
         if not self.checks:
             self._judge.start(self._judged)
             self.cluster.on_connect_failed = self._judge.failed
@@ -118,6 +122,7 @@ class Membership(Service):
         self.members = {}
         self._known = [{} for _ in self.feeds]
         self.cluster.on_connect_failed = None
+        self.cluster.take_turns(None)
         self._judge.stop()
         for timer in (self._pass_timer, self._warm_timer):
             if timer is not None and timer.active():
@@ -284,8 +289,16 @@ class Membership(Service):
         """Who may serve; True when that or its reason is another than before for anybody."""
         members = self.members.values()
         any_healthy = any(member.health == HEALTHY for member in members)
-        all_of_them = any_healthy is not self._any_healthy
+        panic = self._panics(any_healthy)
+        all_of_them = any_healthy is not self._any_healthy or panic is not self.panic
         self._any_healthy = any_healthy
+        if panic is not self.panic:
+            self.panic = panic
+            if panic:
+                why = f"fewer than {self._panic_threshold} % are healthy: health is ignored and all endpoints are used"
+                self._note("", "panic", why, LogLevel.error)
+            else:
+                self._note("", "no panic", "enough endpoints are healthy: health decides again")
         changed = False
         for member in members:
             if not member.dirty and not all_of_them:
@@ -297,6 +310,16 @@ class Membership(Service):
                 member.state = state
                 changed = True
         return changed
+
+    def _panics(self, any_healthy: bool) -> bool:
+        """Whether health is to be ignored now."""
+        if not self._panic_threshold:
+            return False
+        serving = sum(
+            may_serve(member.health, checked=bool(self.checks) or member.health == UNHEALTHY, any_healthy=any_healthy)
+            for member in self.members.values())
+        unhealthy = sum(member.health == UNHEALTHY for member in self.members.values())
+        return in_panic(serving, serving + unhealthy, self._panic_threshold)
 
     def _install(self) -> None:
         states = tuple(member.state for member in self.members.values() if member.state is not None)
@@ -319,8 +342,8 @@ class Membership(Service):
         checked = bool(self.checks) or member.health == UNHEALTHY
         return EndpointState(
             member.key, found.weight, found.labels, found.hostname, found.health_port or found.port,
-            may_serve(member.health, checked=checked, any_healthy=any_healthy), member.health,
-            self._reason(member, any_healthy),
+            self.panic or may_serve(member.health, checked=checked, any_healthy=any_healthy), member.health,
+            ("panic, health is ignored: " if self.panic else "") + self._reason(member, any_healthy),
         )
 
     def _reason(self, member: Member, any_healthy: bool) -> str:
@@ -350,7 +373,8 @@ class Membership(Service):
         member = Member(key, found)
         port = found.health_port or found.port
         member.targets = tuple(
-            Target(check, found.hostname, found.address, port, self, member) for check in self.checks
+            Target(check, found.hostname, found.address, port, self, member, self.cluster.tls_of(check.probe))
+            for check in self.checks
         )
         for target in member.targets:
             self._prober.add(target)

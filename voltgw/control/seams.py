@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from voltgw.errors import ConnectFailed
 from voltgw.interfaces import Deadline
 
 
@@ -62,5 +61,6 @@ class Dialing(Protocol):
         """End it; nobody is called."""
 
 
-#: ``dial(loop, address, port, protocol, timeout_s, failed)``, see `voltgw.net.connector.dial`.
-Dialer = Callable[[Any, str, int, Any, float, Callable[[ConnectFailed], None]], Dialing]
+#: ``dial(loop, address, port, protocol, timeout_s, failed)``, see `voltgw.net.connector.dial`; for TLS also
+#: ``tls=(context, server name)``.
+Dialer = Callable[..., Dialing]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from voltgw.cluster.cluster import NO_LIMIT
 
 if TYPE_CHECKING:
+    from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
+    from voltgw.cluster.subset import Subset
     from voltgw.control.events import Event
     from voltgw.control.feed import Feed
     from voltgw.control.membership import Membership
@@ -89,6 +92,10 @@ def cluster_view(membership: Membership, now: float) -> dict[str, Any]:
         "warm": membership.warm,
         "missing": membership.missing(),
         "any_ready": cluster.any_ready,
+        "panic": membership.panic,
+        "scheduler": getattr(cluster.factory, "name", ""),
+        "building_table": cluster.building,
+        "subsets": sorted((subset_view(subset) for subset in cluster.subsets_in_use), key=itemgetter("subset")),
         "ready": sum(endpoint["ready"] for endpoint in endpoints),
         "healthy": sum(endpoint["health"] == "healthy" for endpoint in endpoints),
         "unhealthy": sum(endpoint["health"] == "unhealthy" for endpoint in endpoints),
@@ -97,11 +104,15 @@ def cluster_view(membership: Membership, now: float) -> dict[str, Any]:
         "pending": cluster.pending,
         "connections": cluster.connections,
         "retries_under_way": cluster.retries,
-        "limits": {
-            "connections": _limit(cluster.max_connections),
-            "pending": _limit(cluster.max_pending),
-            "requests": _limit(cluster.max_requests),
-            "retries": cluster.max_retries if cluster.max_retries is not None else "budget",
+        "limits": _limits(cluster),
+        "high_priority": None if cluster.high is None else {
+            "active": cluster.high.active,
+            "pending": cluster.high.pending,
+            "connections": cluster.high.connections,
+            "retries_under_way": cluster.high.retries,
+            "limits": _limits(cluster.high),
+            "requests": cluster.high.counters.requests,
+            "overflow": cluster.high.counters.overflow,
         },
         "counters": {
             "requests": counters.requests,
@@ -117,6 +128,25 @@ def cluster_view(membership: Membership, now: float) -> dict[str, Any]:
         "feeds": [feed_view(feed, now) for feed in membership.feeds],
         "endpoints": endpoints,
         "events": [event_view(event, now) for event in reversed(membership.events.ring)],
+    }
+
+
+def subset_view(subset: Subset) -> dict[str, Any]:
+    """Which endpoints serve those who ask for some labels, and why these."""
+    return {
+        "subset": str(subset.wanted),
+        "how": subset.how,
+        "ready": sum(endpoint.ready for endpoint in subset.endpoints),
+        "endpoints": [str(endpoint.key) for endpoint in subset.endpoints],
+    }
+
+
+def _limits(cluster: Cluster) -> dict[str, Any]:
+    return {
+        "connections": _limit(cluster.max_connections),
+        "pending": _limit(cluster.max_pending),
+        "requests": _limit(cluster.max_requests),
+        "retries": cluster.max_retries if cluster.max_retries is not None else "budget",
     }
 
 

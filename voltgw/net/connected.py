@@ -32,12 +32,12 @@ class ConnectedSocket:
         return local
 
     def getPeer(self) -> IPv4Address | IPv6Address:
-        """The other side's address."""
-        return address_of(self.peer)
+        """The other side's address; a `UNIXAddress` where it is reached by a Unix socket."""
+        return address_of(self.peer)        # type: ignore[return-value]  # ITCPTransport promises an IP address
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """Our side's address; see `local`."""
-        return address_of(self.local)
+        return address_of(self.local)       # type: ignore[return-value]
 
     def getTcpNoDelay(self) -> bool:
         """Whether Nagle's algorithm is off."""

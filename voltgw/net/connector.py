@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from select import EPOLLOUT
 from typing import TYPE_CHECKING, Any
 
@@ -14,40 +14,56 @@ from twisted.internet.error import ConnectError, ConnectingCancelledError, NoPro
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from zope.interface import implementer
 
-from voltgw.errors import ConnectFailed, ConnectTimeout
+from voltgw.errors import ConnectFailed, ConnectTimeout, TlsFailed
 from voltgw.net.deadlines import NO_SLOT
 from voltgw.net.sockets import address_of, connecting_socket, plain_address, where
 from voltgw.net.stream import Stream
+from voltgw.net.tls.handshakes import Shaking
+from voltgw.net.tls.stream import TlsStream
+from voltgw.values.defaults import TLS_HANDSHAKE_TIMEOUT_S
 
 if TYPE_CHECKING:
     from voltgw.net.loop import Loop
+    from voltgw.net.tls.engine import ClientContext, TlsConnection
+    from voltgw.net.tuning import SocketOption
+    from voltgw.values.tls import Handshake
 
 Failed = Callable[[ConnectFailed], None]
 
 
 def dial(
     loop: Loop, address: str, port: int, protocol: Any, timeout_s: float, failed: Failed,
-    source: tuple[str, int] | None = None,
+    source: tuple[str, int] | None = None, tls: tuple[ClientContext, str] | None = None,
+    options: Iterable[SocketOption] = (), first: bytes = b"",
 ) -> Dial:
     """Connect `protocol` to an IP address; `protocol.makeConnection` or `failed(error)` is called later, exactly once.
 
     `source` is a local (address, port) to bind first; port 0 leaves the choice to the kernel. `Dial.cancel()` ends it
     without either call. `timeout_s` is kept to the next edge of the loop's sweep (`voltgw.net.deadlines.TICK_S`).
+
+    `address` may also be the path of a Unix socket. `options` are set before the SYN, see `connecting_socket`.
+
+    `first` (at most a few KiB) is sent when the endpoint has accepted, before TLS begins: a PROXY header.
+
+    With `tls`, a context and the server's name ("" = none), the protocol is connected when the handshake is done, on a
+    `TlsStream`; for it there are `TLS_HANDSHAKE_TIMEOUT_S` more. `failed` hears of a handshake that failed by `TlsFailed`.
     """
-    started = Dial(loop, address, port, protocol, timeout_s, failed)
-    started.start(source)
+    started = Dial(loop, address, port, protocol, timeout_s, failed, tls, first)
+    started.start(source, options)
     return started
 
 
 class Dial:
     """One connection attempt under way."""
 
-    __slots__ = ("_address", "_error", "_failed", "_loop", "_port", "_protocol", "_sock", "_timeout_s", "deadline",
-                 "deadline_slot")
+    __slots__ = ("_address", "_error", "_failed", "_first", "_local", "_loop", "_port", "_protocol", "_shaking", "_sock",
+                 "_timeout_s", "_tls", "deadline", "deadline_slot")
 
     def __init__(
-        self, loop: Loop, address: str, port: int, protocol: Any, timeout_s: float, failed: Failed
+        self, loop: Loop, address: str, port: int, protocol: Any, timeout_s: float, failed: Failed,
+        tls: tuple[ClientContext, str] | None = None, first: bytes = b"",
     ) -> None:
+        self._first = first
         self._loop = loop
         self._address = address
         self._port = port
@@ -55,6 +71,9 @@ class Dial:
         self._timeout_s = timeout_s
         self._failed: Failed | None = failed
         self._sock: socket.socket | None = None
+        self._tls = tls
+        self._local: tuple[str, int] | None = None
+        self._shaking: Shaking | None = None
         self._error = 0                     # why it could not even be begun (errno)
         self.deadline = 0.0
         self.deadline_slot = NO_SLOT
@@ -62,14 +81,14 @@ class Dial:
     def __repr__(self) -> str:
         return f"<Dial {where(self._address, self._port)}>"
 
-    def start(self, source: tuple[str, int] | None) -> None:
+    def start(self, source: tuple[str, int] | None, options: Iterable[SocketOption] = ()) -> None:
         """Send the SYN."""
         loop = self._loop
         if loop.stopped:
             self._fail_soon(errno.ECANCELED)
             return
         try:
-            sock, status = connecting_socket(self._address, self._port, source)
+            sock, status = connecting_socket(self._address, self._port, source, options)
         except ValueError:
             self._fail_soon(errno.EINVAL)
             return
@@ -99,6 +118,9 @@ class Dial:
         if sock is not None:
             self._loop.forget(sock.fileno())
             self._loop.bury(sock)
+        shaking, self._shaking = self._shaking, None
+        if shaking is not None:
+            shaking.cancel()
 
     def shut(self) -> None:
         """The loop stops."""
@@ -123,16 +145,58 @@ class Dial:
             # itself (RFC 9293 3.5, simultaneous open), and an echo of ourselves would pass for an endpoint.
             self._fail(_refused(self._address, self._port, errno.ECONNREFUSED))
             return
+        if self._first:
+            try:
+                sent = sock.send(self._first)
+            except OSError as failed_to_send:
+                self._fail(_refused(self._address, self._port, failed_to_send.errno or errno.EIO))
+                return
+            if sent != len(self._first):    # an empty send buffer takes more than any header
+                self._fail(_refused(self._address, self._port, errno.ENOBUFS))
+                return
         self._loop.forget(sock.fileno())
         self._sock = None
-        failed, self._failed = self._failed, None
         self.deadline = 0.0
         self._loop.deadlines.forget(self)
+        if self._tls is not None:
+            self._shake(sock, local, self._tls)
+            return
+        failed, self._failed = self._failed, None
         try:
             Stream(self._loop, sock, peer, local).open(self._protocol)
         except OSError as refusal:          # the kernel has no room in the epoll set
             if failed is not None:
                 failed(_refused(self._address, self._port, refusal.errno or errno.EIO))
+
+    # -- TLS -------------------------------------------------------------------------------------------------------
+
+    def _shake(self, sock: socket.socket, local: tuple[str, int], tls: tuple[ClientContext, str]) -> None:
+        self._local = local
+        context, server_name = tls
+        try:
+            connection = context.connect(sock, server_name, (self._address, self._port))
+        except OSError as error:
+            sock.close()
+            self._no_handshake(error)
+            return
+        deadline = self._loop.monotonic() + TLS_HANDSHAKE_TIMEOUT_S
+        self._shaking = shaking = Shaking(self._loop, connection, deadline, self._shaken, self._no_handshake)
+        try:
+            shaking.start(EPOLLOUT)         # the hello goes out in the turn that has room for it
+        except OSError as error:            # the kernel has no room in the epoll set
+            self._no_handshake(error)
+
+    def _shaken(self, connection: TlsConnection, handshake: Handshake) -> None:
+        self._shaking = None
+        self._failed = None
+        stream = TlsStream(self._loop, connection, handshake, (self._address, self._port), self._local)
+        stream.inherit().open(self._protocol)
+
+    def _no_handshake(self, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        if error.errno == errno.ECONNRESET:
+            reason = "the endpoint closed during the handshake"
+        self._fail(TlsFailed(f"{where(self._address, self._port)}: {reason}"))
 
     def _fail_soon(self, error: int) -> None:
         self._error = error

@@ -14,17 +14,24 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from voltgw.net.sockets import CannotListen, address_of, listening_socket, plain_address, where
+from voltgw.net.announced import Announced, Trusted, trusts
+from voltgw.net.sniff import Greeting
+from voltgw.net.sockets import LOCAL_CLIENT, CannotListen, address_of, listening_socket, plain_address, where
 from voltgw.net.stream import Stream
 from voltgw.values.counters import ListenerCounters
+from voltgw.values.defaults import MAX_TLS_HANDSHAKES, MAX_TLS_HELLO_BYTES
 
 if TYPE_CHECKING:
-    from twisted.internet.address import IPv4Address, IPv6Address
+    from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
     from voltgw.net.loop import Loop
+    from voltgw.net.sniff import Sniffer, Turned
+    from voltgw.wire.proxyproto import ProxyHeader
 
 #: Connections accepted in one turn; the rest wait in the backlog while others get their turn.
 ACCEPTS_PER_TURN: Final = 64
+#: Handshakes of one loop that may wait for their turn; with more, clients wait in the backlog until the line is shorter.
+MAX_HANDSHAKES_IN_LINE: Final = 64
 #: How long accepting stops when the process or the host has no descriptor or memory left for a connection.
 FD_PAUSE_S: Final = 0.5
 _NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -42,7 +49,13 @@ class Listener:
 
     It owns `sock` (of `listening_socket` or `adopt`). `limit` bounds the streams of this listener, the loop's own limit
     those of all; at either, accepting pauses and clients wait in the backlog (they are not refused), until a stream
-    ends. Call `room_again` after raising a limit. `counters.bytes_in` and `bytes_out` grow when a stream *ends*, by all
+    ends. Call `room_again` after raising a limit.
+
+    With a `sniffer`, a connection first says its TLS hello (of at most `max_hello_bytes`), and the sniffer says who takes it;
+    `factory` is not asked. At most `max_handshakes` are on that way at a time: for one more, the one that has kept us waiting
+    longest is given up. `on_turned` hears of each that came to nothing.
+
+    `counters.bytes_in` and `bytes_out` grow when a stream *ends*, by all
     that it carried: a count per read would cost every request what a scrape can do without.
     """
 
@@ -50,11 +63,18 @@ class Listener:
 
     def __init__(
         self, loop: Loop, sock: socket.socket, factory: IProtocolFactory, *,
-        counters: ListenerCounters | None = None, limit: int = 1 << 30,
+        counters: ListenerCounters | None = None, limit: int = 1 << 30, sniffer: Sniffer | None = None,
+        on_turned: Callable[[Turned], None] | None = None,
     ) -> None:
         self.counters = counters if counters is not None else ListenerCounters()
         self.factory = factory
         self.limit = limit
+        self.sniffer: Any = sniffer         # a Sniffer or None; may be replaced while it listens
+        self.on_turned = on_turned
+        self.announced_by: Trusted | None = None        # proxies whose PROXY header must come first; None = there is none
+        self.max_hello_bytes = MAX_TLS_HELLO_BYTES
+        self.max_handshakes = MAX_TLS_HANDSHAKES
+        self.under_way: dict[Greeting, None] = {}       # the oldest first
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()
@@ -62,7 +82,8 @@ class Listener:
         # socket.accept() would wrap and re-examine every socket (three system calls); the raw call is accept4(2)
         self._family = sock.family
         self._address = plain_address(sock.getsockname())
-        self._local = None if self._address[0] in _EVERYWHERE else self._address    # what each stream's own address is
+        self._local = (LOCAL_CLIENT if self._family == socket.AF_UNIX
+                       else None if self._address[0] in _EVERYWHERE else self._address)    # what each stream's own address is
         self._watched = False
         self._stopped = False
         self._starved = False               # no descriptor was left, and none was accepted since
@@ -91,7 +112,12 @@ class Listener:
             self.factory.doStop()
         return succeed(None)
 
-    def getHost(self) -> IPv4Address | IPv6Address:
+    @property
+    def local(self) -> tuple[str, int] | None:
+        """The address that every stream of it has on our side; None when it listens on all."""
+        return self._local
+
+    def getHost(self) -> IPv4Address | IPv6Address | UNIXAddress:
         """The address it listens on, or did."""
         return address_of(self._address)
 
@@ -128,6 +154,9 @@ class Listener:
         counters = self.counters
         loop = self._loop
         for _ in range(ACCEPTS_PER_TURN):
+            if self.sniffer is not None and len(loop.handshakes) > MAX_HANDSHAKES_IN_LINE:
+                self._wait_in_line()
+                return
             if counters.open >= self.limit or loop.accepted >= loop.open_limit:
                 self._unwatch()
                 loop.waiting_listeners.add(self)
@@ -159,9 +188,59 @@ class Listener:
             counters.refused_source += 1
             sock.close()
             return
+        trusted = self.announced_by
+        if trusted is None:
+            self._begin(sock, peer)
+        elif self._family == socket.AF_UNIX or trusts(trusted, peer[0]):    # whoever may connect to the file is trusted
+            self._hear(sock, peer)
+        else:
+            counters.proxy_refused += 1
+            sources.leave(peer[0])
+            sock.close()
+
+    def _hear(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+        """Wait for what the proxy at `peer` says of the connection; it counts as open meanwhile."""
+        counters, loop = self.counters, self._loop
+        counters.open += 1
+        loop.accepted += 1
+
+        def told(announced: Announced, header: ProxyHeader | None) -> None:
+            counters.open -= 1
+            loop.accepted -= 1
+            loop.sources.leave(peer[0])
+            client = peer
+            if header is not None:
+                client = header.source or peer
+                if self._stopped or not loop.sources.enter(client[0]):
+                    counters.refused_source += 1
+                    loop.bury(sock)
+                else:
+                    self._begin(sock, client)
+            else:
+                counters.proxy_refused += 1
+            if loop.waiting_listeners:
+                loop.room_again()
+
+        announced = Announced(loop, sock, told)
+        try:
+            announced.start()
+        except OSError:                                         # the kernel has no room in the epoll set
+            counters.open -= 1
+            loop.accepted -= 1
+            loop.sources.leave(peer[0])
+            sock.close()
+            raise
+
+    def _begin(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+        """Serve a connection of `peer`, who is counted."""
+        if self.sniffer is not None:
+            self._greet(sock, peer)
+            return
+        counters, loop = self.counters, self._loop
+        sources = loop.sources
         stream = Stream(loop, sock, peer, self._local)
         try:
-            protocol = self.factory.buildProtocol(stream.getPeer())
+            protocol = _protocol(self.factory, stream)
         except BaseException:
             sources.leave(peer[0])
             sock.close()
@@ -181,16 +260,78 @@ class Listener:
             sources.leave(peer[0])
             raise
 
+    def _greet(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+        """Hear what a client says before anybody is chosen for it."""
+        loop = self._loop
+        self.counters.open += 1
+        loop.accepted += 1
+        under_way = self.under_way
+        if len(under_way) >= self.max_handshakes:
+            slowest = next((greeting for greeting in under_way if greeting.waits_for_peer), None)
+            if slowest is not None:
+                slowest.crowded_out()
+        greeting = Greeting(loop, self, sock, peer)
+        try:
+            greeting.start()
+        except OSError:                                         # the kernel has no room in the epoll set
+            sock.close()
+            self._left(peer[0], 0, 0)
+            raise
+        under_way[greeting] = None
+
+    def hand_over(self, greeting: Greeting, stream: Stream, factory: Any) -> None:
+        """A greeting is over: a protocol of `factory` takes its stream."""
+        self.under_way.pop(greeting, None)
+        stream.on_lost = self._lost
+        try:
+            protocol = _protocol(factory, stream)
+        except BaseException:
+            stream.discard()
+            self._left(stream.peer[0], 0, 0)
+            raise
+        if protocol is None:                                    # the factory wants no more connections
+            stream.discard()
+            self._left(stream.peer[0], 0, 0)
+            return
+        try:
+            stream.open(protocol)
+        except OSError:                                         # the kernel has no room in the epoll set
+            self._left(stream.peer[0], 0, 0)
+            raise
+
+    def turned(self, greeting: Greeting, turned: Turned) -> None:
+        """A greeting is over, and nothing came of it."""
+        self.under_way.pop(greeting, None)
+        self._left(turned.peer[0], turned.bytes_in, turned.bytes_out)
+        if self.on_turned is not None:
+            self.on_turned(turned)
+
     def _lost(self, stream: Stream) -> None:
+        self._left(stream.peer[0], *stream.carried())
+
+    def _left(self, source: str, bytes_in: int, bytes_out: int) -> None:
         counters = self.counters
         counters.open -= 1
-        counters.bytes_in += stream.bytes_in
-        counters.bytes_out += stream.bytes_out
+        counters.bytes_in += bytes_in
+        counters.bytes_out += bytes_out
         loop = self._loop
         loop.accepted -= 1
-        loop.sources.leave(stream.peer[0])
+        loop.sources.leave(source)
         if loop.waiting_listeners:
             loop.room_again()
+
+    def _wait_in_line(self) -> None:
+        """The loop has handshakes enough to do: look again in a turn."""
+        self._unwatch()
+        self._loop.soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._stopped or self._retry is not None or self in self._loop.waiting_listeners:
+            return
+        if len(self._loop.handshakes) > MAX_HANDSHAKES_IN_LINE:
+            self._loop.soon(self._go_on)
+        else:
+            self._watch()
 
     def _pause(self, error: OSError) -> None:
         """Accepting failed, and would again: the event stays, and without a pause we would spin on it."""
@@ -208,6 +349,12 @@ class Listener:
     def _try_again(self) -> None:
         self._retry = None
         self._watch()
+
+
+def _protocol(factory: Any, stream: Stream) -> Any:
+    """Built by `factory` for a stream; one that has `serve` is spared Twisted's address object, whose parts are validated."""
+    serve = getattr(factory, "serve", None)
+    return factory.buildProtocol(stream.getPeer()) if serve is None else serve(stream.peer)
 
 
 @implementer(IStreamServerEndpoint)

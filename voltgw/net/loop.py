@@ -30,6 +30,8 @@ from zope.interface import implementer
 from voltgw.net.clock import MonotonicClock, TimerFd
 from voltgw.net.deadlines import TICK_S, Deadlines
 from voltgw.net.sources import Sources
+from voltgw.net.splice import Pipes
+from voltgw.net.tls.handshakes import Share
 
 if TYPE_CHECKING:
     import socket
@@ -82,6 +84,8 @@ class Loop:
         self.failures = 0                           # exceptions that reached a guard: bugs, all of them
         self.running = False
         self.stopped = False
+        self.handshakes = Share(self)               # those of TLS, and how much of a turn they may have
+        self.pipes = Pipes(monotonic)               # what the kernel relays through
         self.sources = Sources()                    # who holds how many of the accepted ones
         self.backlog: Sized = ()                    # what handlers leave behind for later (records of the access log)…
         self.relieve: Callable[[], None] = _nothing     # …and who takes some of it in the same turn when it is much
@@ -136,6 +140,7 @@ class Loop:
         if left:
             self._log.error("still open after the loop has stopped: {left!r}", left=left)
         self._bury()
+        self.pipes.close()
         self._handlers.clear()
         self._epoll.close()
         self._timer.close()
@@ -196,6 +201,10 @@ class Loop:
     def change(self, fd: int, events: int) -> None:
         """Wait for other events on a watched `fd`."""
         self._epoll.modify(fd, events)
+
+    def take_over(self, fd: int, handler: Handler) -> None:
+        """Call another handler from now on, for the same events: no word to the kernel."""
+        self._handlers[fd] = handler
 
     def forget(self, fd: int) -> None:
         """Leave the set; events of this batch that still name `fd` go nowhere."""

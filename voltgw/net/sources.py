@@ -27,7 +27,7 @@ class Sources:
     def enter(self, address: str) -> bool:
         """One more connection of `address`; False when it holds its share already, and then nothing is counted."""
         held = self._held.get(address, 0)
-        if held >= self.limit and not self._is_trusted(address):
+        if held >= self.limit and not self.is_trusted(address):
             return False
         self._held[address] = held + 1
         return True
@@ -44,6 +44,7 @@ class Sources:
         """How many addresses hold a connection."""
         return len(self._held)
 
-    def _is_trusted(self, address: str) -> bool:
+    def is_trusted(self, address: str) -> bool:
+        """Whether clients of this address are not bounded."""
         client = ipaddress.ip_address(address.partition("%")[0])
         return any(client in prefix for prefix in self._trusted)

@@ -1,4 +1,4 @@
-"""One connected socket on the loop: it sends at once and keeps only what the kernel refuses.
+"""One connected socket on the loop: how it begins, is read, and ends. What it sends is `voltgw.net.outgoing`.
 
 A stream provides the parts of Twisted's `ITransport`, `IConsumer` and `IPushProducer` that protocols use, so any
 Twisted protocol runs on it and our protocols run on any Twisted transport.
@@ -20,9 +20,9 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -35,26 +35,24 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from voltgw.net.closing import LastWait, Linger, unread_bytes
-from voltgw.net.connected import ConnectedSocket
+from voltgw.net.outgoing import Outgoing
 from voltgw.net.sockets import address_of as address_of
 from voltgw.net.sockets import plain_address as plain_address
-from voltgw.values.defaults import BUFFER_HIGH_WATER_BYTES
+from voltgw.net.splice import Splice
 
 if TYPE_CHECKING:
     from voltgw.net.loop import Loop
+    from voltgw.values.tls import Handshake
+    from voltgw.wire.clienthello import ClientHello
 
 #: First read size; it doubles while reads come back full and halves again when they come back nearly empty.
 READ_BYTES: Final = 16 * 1024
 #: Largest read of a stream whose bytes a codec looks at: 256 KiB of one-byte chunks would be a turn of 35 ms.
 MAX_READ_BYTES: Final = 64 * 1024
-#: The same while bytes are only counted and passed on, and of a plain relay (fewer system calls per gigabyte).
-BULK_READ_BYTES: Final = 256 * 1024
+#: The same of a plain relay (fewer system calls per gigabyte).
 RELAY_READ_BYTES: Final = 1024 * 1024
-#: A paused producer goes on when no more than this waits to be sent.
-LOW_WATER_BYTES: Final = BUFFER_HIGH_WATER_BYTES // 4
-#: Small pieces that wait are joined up to this size for one send; a larger piece is sent from where it lies.
-JOIN_BYTES: Final = 256 * 1024
-
+#: A relay that has brought this much is large; from then on the kernel carries its large pieces (`voltgw.net.splice`).
+SPLICE_AFTER_BYTES: Final = 1024 * 1024
 _DONE: Final = Failure(ConnectionDone())
 _ABORTED: Final = Failure(ConnectionAborted())
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)    # struct linger {on, 0 s}: close sends RST
@@ -64,7 +62,7 @@ _PEER_RESET: Final = frozenset((errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN))
 
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
-class Stream(ConnectedSocket):
+class Stream(Outgoing):
     """A connected, non-blocking stream socket. Made by a listener or a dial; `open` starts it.
 
     `bytes_in` and `bytes_out` count what the kernel gave and took. `on_lost` is the bookkeeping of whoever made the
@@ -73,39 +71,28 @@ class Stream(ConnectedSocket):
     """
 
     __slots__ = (
-        "_blocked", "_closing", "_deliver", "_fd", "_gone", "_half_closing", "_loop", "_mask", "_out", "_out_bytes",
-        "_producer", "_producer_paused", "_protocol", "_read_bytes", "_read_closed", "_reading", "_reason", "_recv",
-        "_send", "_streaming", "_write_closed", "bytes_in", "bytes_out", "max_read_bytes", "on_lost",
+        "_by_kernel", "_deliver", "_protocol", "_read_bytes", "_read_closed", "_reading", "_reason", "_recv", "_splice",
+        "bytes_in", "hello", "max_read_bytes", "on_lost",
     )
+    #: What TLS has agreed on; None on a stream without.
+    handshake: Handshake | None = None
 
     def __init__(
         self, loop: Loop, sock: socket.socket, peer: tuple[str, int], local: tuple[str, int] | None = None,
     ) -> None:
-        super().__init__(sock, peer, local)
+        super().__init__(loop, sock, peer, local)
         self.bytes_in = 0
-        self.bytes_out = 0
         self.max_read_bytes = MAX_READ_BYTES
         self.on_lost: Callable[[Stream], None] | None = None
-        self._loop = loop
-        self._fd = sock.fileno()
-        self._recv = sock.recv
-        self._send = sock.send
+        self.hello: ClientHello | None = None           # what a listener's sniffer has seen of a client that speaks TLS
+        self._recv: Callable[[int], bytes] = sock.recv
         self._protocol: Any = None
         self._deliver: Callable[[bytes], object] | None = None
         self._read_bytes = READ_BYTES
         self._reading = True
-        self._mask = 0                      # events the epoll set has (0: not in the set)
-        self._blocked = False               # write must queue: kernel full, stream closing or gone, pull producer
-        self._out: list[bytes | memoryview] = []
-        self._out_bytes = 0
-        self._producer: Any = None
-        self._streaming = True
-        self._producer_paused = False
-        self._closing = False
-        self._half_closing = False
+        self._splice: Splice | None = None  # how the kernel carries what comes in, where a relay has asked for it…
+        self._by_kernel = False             # …and whether it does so now
         self._read_closed = False
-        self._write_closed = False
-        self._gone = False
         self._reason: Failure | None = None # why it ended, or why writing failed while reading goes on
 
     def __repr__(self) -> str:
@@ -121,18 +108,34 @@ class Stream(ConnectedSocket):
         """
         self._protocol = protocol
         self._deliver = protocol.dataReceived
-        try:
-            self._loop.watch(self._fd, EPOLLIN, self._ready)
-        except OSError:
-            self._gone = self._blocked = True
-            self._sock.close()
-            raise
-        self._mask = EPOLLIN
+        if self._mask:                      # it has inherited a descriptor that is in the set
+            self._loop.take_over(self._fd, self._ready)
+        else:
+            try:
+                self._loop.watch(self._fd, EPOLLIN, self._ready)
+            except OSError:
+                self._gone = self._blocked = True
+                self._sock.close()
+                raise
+            self._mask = EPOLLIN
         self._loop.opened()
         try:
             protocol.makeConnection(self)
         except BaseException:
             self._loop.failed(self)
+
+    def inherit(self) -> Self:
+        """Its descriptor is in the epoll set already, for EPOLLIN: `open` takes it over from whoever waited before."""
+        self._mask = EPOLLIN
+        return self
+
+    def discard(self) -> None:
+        """Close a stream that was never opened."""
+        self._gone = self._blocked = True
+        if self._mask:
+            self._mask = 0
+            self._loop.forget(self._fd)
+        self._loop.bury(self._sock)
 
     @property
     def protocol(self) -> Any:
@@ -151,6 +154,14 @@ class Stream(ConnectedSocket):
             self._deliver = receiver
         self.max_read_bytes = max_read_bytes
 
+    def splice_to(self, sink: Stream) -> None:
+        """Have the kernel carry what comes to `sink`, which `deliver_to` serves, while it is much (`voltgw.net.splice`).
+
+        It does where both are plain sockets. Nobody else may write to `sink`.
+        """
+        if type(self) is type(sink) is Stream and not self._closing:
+            self._splice = Splice(self, sink, self._loop.pipes)
+
     def read_at_most(self, size: int) -> None:
         """Read no more than `size` bytes at once from now on; the next read may be smaller, it grows with what comes."""
         self.max_read_bytes = size
@@ -159,10 +170,21 @@ class Stream(ConnectedSocket):
 
     # -- what it is ------------------------------------------------------------------------------------------------
 
+    def carried(self) -> tuple[int, int]:
+        """Bytes (in, out) on the wire, for a listener's counters."""
+        return self.bytes_in, self.bytes_out
+
     @property
-    def unsent(self) -> int:
-        """Bytes that the kernel has not taken yet."""
-        return self._out_bytes
+    def stands(self) -> bool:
+        """Whether the peer has neither closed nor reset it, as far as the kernel knows by now."""
+        if self._gone or self._read_closed:
+            return False
+        try:
+            return bool(self._sock.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     @property
     def connected(self) -> bool:
@@ -180,27 +202,6 @@ class Stream(ConnectedSocket):
         return self._closing
 
     # -- ITransport ------------------------------------------------------------------------------------------------
-
-    def write(self, data: bytes) -> None:
-        """Send, or keep what the kernel does not take. Never raises; calls nobody back but a producer to pause it."""
-        if self._blocked:
-            self._queue(data)
-            return
-        try:
-            sent = self._send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self._fail(error)
-            return
-        self.bytes_out += sent
-        if sent != len(data):
-            self._blocked = True
-            self._keep(memoryview(data)[sent:] if sent else data)
-
-    def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """Send all pieces in order, as one."""
-        self.write(b"".join(iovec))
 
     def loseConnection(self) -> None:
         """Send what waits, and let a pull producer finish; then close. Reading stops now."""
@@ -233,39 +234,6 @@ class Stream(ConnectedSocket):
         except OSError:
             pass                            # the peer was faster; closing is all that is left
         self._end(_ABORTED)
-
-    # -- IConsumer -------------------------------------------------------------------------------------------------
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Have `producer` paused while more than the high-water mark waits to be sent.
-
-        One that does not stream is asked for more, from the loop, whenever what it gave has gone out.
-        """
-        if self._producer is not None:
-            raise RuntimeError(f"{self!r} already has the producer {self._producer!r}")
-        if self._gone:
-            producer.stopProducing()
-            return
-        self._producer = producer
-        self._streaming = streaming
-        self._producer_paused = False
-        if not streaming:
-            self._blocked = True            # what it writes takes the way through `_flush`, which asks it for more
-            self._loop.soon(self._pull)
-        elif self._out_bytes > BUFFER_HIGH_WATER_BYTES:
-            self._producer_paused = True
-            producer.pauseProducing()
-
-    def unregisterProducer(self) -> None:
-        """The producer has written its last. If it was paused it stays so: whoever unregisters it knows why it is."""
-        self._producer = None
-        self._producer_paused = False
-        if self._out_bytes or self._gone:
-            return
-        if self._closing:
-            self._finish()
-        elif not self._half_closing:
-            self._blocked = False
 
     # -- IPushProducer ---------------------------------------------------------------------------------------------
 
@@ -314,11 +282,53 @@ class Stream(ConnectedSocket):
                                 self._read_bytes = size << 1
                         elif size << 3 < self._read_bytes > READ_BYTES:
                             self._read_bytes >>= 1
+                        if size >= READ_BYTES and self._splice is not None and self.bytes_in >= SPLICE_AFTER_BYTES:
+                            self._by_kernel = True      # from the next event on
+                            self._loop.take_over(self._fd, self._splice.ready)
                         self._deliver(data)         # type: ignore[misc]  # set by open, before any event
             elif events & _GONE and not events & EPOLLOUT:
                 self._hung_up()
         if events & EPOLLOUT and self._out_bytes:
             self._flush()
+
+    # -- for `Splice`, which stands in for `_ready` while the kernel carries what comes in ------------------------------------
+
+    @property
+    def fd(self) -> int:
+        """The descriptor."""
+        return self._fd
+
+    @property
+    def reads(self) -> bool:
+        """Whether what comes in is read, and for the relay's other side."""
+        return self._reading and not self._closing
+
+    @property
+    def deaf(self) -> bool:
+        """Whether it is certain that nothing more is sent: what is written is thrown away."""
+        return self._gone or self._closing or self._half_closing
+
+    def handle(self, events: int) -> None:
+        """Handle an event as if no kernel carried anything."""
+        self._ready(events)
+
+    def by_pieces(self) -> None:
+        """What comes in is read and written again, from the next event on, until it is much."""
+        self._by_kernel = False
+        if self._mask:
+            self._loop.take_over(self._fd, self._ready)
+
+    def read_failed(self, error: OSError) -> None:
+        """Reading failed: it has ended."""
+        self._lose(Failure(_lost(error)))
+
+    def read_ended(self) -> None:
+        """The peer has sent its FIN."""
+        self._end_of_stream()
+
+    def write_failed(self, error: OSError) -> None:
+        """Writing failed."""
+        self._fail(error)
 
     def crashed(self) -> None:
         """A guard caught an exception of our protocol: let it answer if it can, then close."""
@@ -355,92 +365,13 @@ class Stream(ConnectedSocket):
             return
         if self._mask == 0:
             self._loop.parked.discard(self)
-            self._loop.watch(self._fd, wants, self._ready)
+            self._loop.watch(self._fd, wants, self._splice.ready if self._by_kernel and self._splice else self._ready)
         elif wants == 0:
             self._loop.forget(self._fd)
             self._loop.parked.add(self)
         else:
             self._loop.change(self._fd, wants)
         self._mask = wants
-
-    def _queue(self, data: bytes) -> None:
-        """What `write` does when it may not send."""
-        if not isinstance(data, bytes):
-            raise TypeError(f"a stream is sent bytes, not {type(data).__name__}")
-        if self._gone or self._half_closing or (self._closing and self._producer is None) or not data:
-            return                          # nobody will read it
-        self._keep(data)
-
-    def _keep(self, data: bytes | memoryview) -> None:
-        self._out.append(data)
-        self._out_bytes += len(data)
-        if not self._mask & EPOLLOUT:
-            self._want(self._wants_now())
-        if (
-            self._producer is not None and self._streaming and not self._producer_paused
-            and self._out_bytes > BUFFER_HIGH_WATER_BYTES
-        ):
-            self._producer_paused = True
-            self._producer.pauseProducing()
-
-    def _flush(self) -> None:
-        """The kernel has room and something waits."""
-        pieces = self._out
-        data = pieces[0]
-        if len(pieces) > 1 and len(data) < JOIN_BYTES:
-            data = self._join()
-        try:
-            sent = self._send(data)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._fail(error)
-            return
-        self.bytes_out += sent
-        self._out_bytes -= sent
-        if sent == len(data):
-            del pieces[0]
-        else:
-            pieces[0] = memoryview(data)[sent:]
-        if self._producer_paused and self._out_bytes <= LOW_WATER_BYTES:
-            self._producer_paused = False
-            self._producer.resumeProducing()
-        if self._gone or self._out_bytes:
-            return
-        if self._closing:
-            if not self._pulling:
-                self._finish()
-                return
-        elif self._half_closing:
-            if not self._write_closed:
-                self._shut_write()
-        elif not self._pulling:
-            self._blocked = False
-        if not self._gone:
-            self._want(self._wants_now())
-            self._pull()
-
-    def _join(self) -> bytes:
-        """Make one piece of the first few."""
-        pieces = self._out
-        size = count = 0
-        for piece in pieces:
-            size += len(piece)
-            if size > JOIN_BYTES and count:
-                break
-            count += 1
-        joined = b"".join(pieces[:count])
-        pieces[:count] = [joined]
-        return joined
-
-    @property
-    def _pulling(self) -> bool:
-        return self._producer is not None and not self._streaming
-
-    def _pull(self) -> None:
-        """Ask a pull producer for its next piece; one piece a turn, so that others have theirs."""
-        if self._pulling and not self._out_bytes:
-            self._producer.resumeProducing()
 
     def _finish(self) -> None:
         """Everything is sent: close."""
@@ -507,8 +438,7 @@ class Stream(ConnectedSocket):
         # What the peer sent before its reset is still there: read on, as if half closed; then `reason` is reported.
         self._blocked = self._half_closing = self._write_closed = True
         self._reason = reason
-        self._out.clear()
-        self._out_bytes = 0
+        self._drop_unsent()
         self._want(EPOLLIN)
 
     def _lose(self, reason: Failure) -> None:
@@ -529,8 +459,7 @@ class Stream(ConnectedSocket):
         self._reading = False
         if self._reason is None:
             self._reason = reason
-        self._out.clear()
-        self._out_bytes = 0
+        self._drop_unsent()
         if self._mask:
             self._mask = 0
             self._loop.forget(self._fd)
@@ -549,7 +478,8 @@ class Stream(ConnectedSocket):
             try:
                 self._protocol.connectionLost(self._reason)
             finally:
-                self._protocol = self._deliver = None       # no ring of references is left for the garbage collector
+                # No ring of references is left for the garbage collector.
+                self._protocol = self._deliver = self._splice = None
                 on_lost, self.on_lost = self.on_lost, None
                 if on_lost is not None:
                     on_lost(self)

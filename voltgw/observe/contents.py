@@ -197,6 +197,7 @@ def _listener(listener: ListenerView) -> dict[str, Any]:
     return {
         "name": listener.name, "protocol": listener.protocol, "kind": listener.kind, "bound": listener.bound,
         "problem": listener.problem, "virtual_hosts": listener.hosts,
+        "certificates": [{**one, "ends": _utc(one["ends"])} for one in listener.certificates],
         "counters": {name: getattr(counters, name) for name in type(counters).__slots__},
     }
 

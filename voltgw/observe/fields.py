@@ -10,7 +10,7 @@ Kind = Literal["string", "number", "list"]
 class AccessField(NamedTuple):
     """One key of a record: `http` and `tcp` say in which records it stands, `ours` that the object model has it not.
 
-    `always` False: only in the records of a sample.
+    `always` False: only in the records of a sample, or (`tls`) where the client came by TLS.
     """
 
     name: str
@@ -21,12 +21,13 @@ class AccessField(NamedTuple):
     tcp: bool = True
     ours: bool = False
     always: bool = True
+    tls: bool = False
 
     @property
     def records(self) -> str:
         """In which records it stands, in words."""
         records = "HTTP, TCP" if self.http and self.tcp else "HTTP" if self.http else "TCP"
-        return records if self.always else f"{records}, a sample"
+        return f"{records}, by TLS" if self.tls else records if self.always else f"{records}, a sample"
 
 
 def _http(name: str, kind: Kind, meaning: str, example: str) -> AccessField:
@@ -47,6 +48,13 @@ ACCESS_FIELDS: Final = (
     AccessField("tls_cipher_suite", _S, "TLS version and suite.", "TLSv1.3/TLS_AES_128_GCM_SHA256"),
     AccessField("src", _S, "Who asks: ``N:`` and the network it came in by.", "N:site-local-vn"),
     AccessField("src_site", _S, "The site where it came in.", "paris"),
+    AccessField("tls_fingerprint", _S, "JA3 of the client's TLS hello; this and the next three only with TLS.",
+                "cd08e31494f9531f560d64c695473da9", always=False, tls=True),
+    AccessField("ja4_tls_fingerprint", _S, "JA4 of it.", "t13d1516h2_8daaf6152771_b186095e22b6", always=False, tls=True),
+    AccessField("client_certificate_subject", _S, "Of the certificate that the client has shown; empty for none.", "CN=alice",
+                ours=True, always=False, tls=True),
+    AccessField("client_certificate_names", _S, "Its alternative names.", "URI:spiffe://lab/alice,DNS:alice.example", ours=True,
+                always=False, tls=True),
     AccessField("terminated_time", _S, "When the connection ended.", "2022-03-28T23:09:53.435620Z", http=False),
     AccessField("connection_state", _S, "Always ``CLOSED``.", "CLOSED", http=False),
     AccessField("src_ip", _S, "The client's address, after ``trusted_hops``.", "203.0.113.10"),
@@ -81,6 +89,8 @@ ACCESS_FIELDS: Final = (
     AccessField("rsp_code_details", _S, "Why it was this one, in a word; ``via_upstream`` = the endpoint's.",
                 "via_upstream"),
     AccessField("response_flags", _S, "What went wrong, in Envoy's letters; empty = nothing.", "UF"),
+    AccessField("policy", _S, "The rule of a service policy that decided: the policy, then the rule; empty = none was asked.",
+                "default/edge/no-admin", tcp=False, ours=True),
     AccessField("rsp_size", _S, "Bytes to the client, head included.", "223"),
     # The endpoint.
     AccessField("upstream_cluster", _S, "The cluster that it was taken from.", "default/shop", ours=True),

@@ -10,6 +10,7 @@ Pieces are kept only while a batch is written (`forget`), so that no ended conne
 
 from __future__ import annotations
 
+from importlib import import_module
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +36,8 @@ _MEMO_ENTRIES: Final = 1024
 _MEMO_BYTES: Final = 256
 
 _NO_TLS: Final = "VERSION_UNSPECIFIED"
+#: Characters that are logged of a client certificate's subject, and of its names: a CA of strangers may sign long ones.
+MAX_IDENTITY: Final = 1024
 _NO_ENDPOINT: Final = '"upstream_cluster":"","dst":"","dst_ip":"NOT-APPLICABLE","dst_port":"0","dst_site":""'
 
 
@@ -119,6 +122,8 @@ class JsonLines:
         forwarded = quoted(forwarded_for(exchange)) if request.forwarding else '""'
         request_id = quoted(exchange.request_id.decode("utf-8", "backslashreplace"))
 
+        policy = quoted(exchange.policy) if exchange.policy else '""'
+
         # Times: in a small answer several are one and the same moment, and writing a number costs more than comparing.
         start = exchange.t_start
         millisecond = int((start + offset) * 1000)
@@ -143,7 +148,7 @@ class JsonLines:
             f'"original_authority":{first_authority},"method":{method},"req_path":{req_path},'
             f'"original_path":{first_path},"req_params":{parameters},"req_size":"{exchange.bytes_in}",'
             f'"req_id":{request_id},"http_version":"{VERSIONS[request.minor]}","x_forwarded_for":{forwarded},'
-            f'"user_agent":{user_agent},{outcome},"rsp_size":"{exchange.bytes_out}",{endpoint},'
+            f'"user_agent":{user_agent},{outcome},"policy":{policy},"rsp_size":"{exchange.bytes_out}",{endpoint},'
             f'"attempts":{exchange.attempts},"time_to_first_upstream_tx_byte":{to_first_tx},'
             f'"time_to_last_upstream_tx_byte":{to_last_tx},"time_to_first_upstream_rx_byte":{to_first_rx},'
             f'"time_to_last_upstream_rx_byte":{to_last_rx},"time_to_first_downstream_tx_byte":{to_first_down},'
@@ -194,6 +199,16 @@ class JsonLines:
             f'"scheme":{quoted(text_of(client.scheme))},"sni":{quoted(client.sni)},"tls_version":{quoted(version)},'
             f'"tls_cipher_suite":{quoted(suite)},"src":{self._network},"src_site":{self._site}'
         )
+        handshake = client.handshake
+        if handshake is not None:
+            subject, names = ("", "")
+            if handshake.peer:
+                subject, names = import_module("voltgw.config.certificates").identity(handshake.peer[0])
+            connection += (
+                f',"tls_fingerprint":{quoted(handshake.ja3)},"ja4_tls_fingerprint":{quoted(handshake.ja4)},'
+                f'"client_certificate_subject":{quoted(subject[:MAX_IDENTITY])},'
+                f'"client_certificate_names":{quoted(names[:MAX_IDENTITY])}'
+            )
         address = client.peer_address
         piece = self._clients[client] = (connection, _source(address, client.peer_port), address)
         return piece

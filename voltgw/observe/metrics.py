@@ -8,7 +8,7 @@ reactor and not one long one.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Final
@@ -95,6 +95,14 @@ class GatewayCollector(Collector):
         for name, key in _FROM_PROCESS:
             if key in process:
                 yield _family(name, [((), process[key])])
+        if "shadows_refused" in process:
+            yield _family("voltgw_shadows_skipped_total", [
+                (("refused",), process["shadows_refused"]), (("too_large",), process["shadows_too_large"])])
+
+        if "http2_downstream_streams" in process:
+            yield from _http2(process)
+            yield _family("voltgw_grpc_responses_total", [
+                ((key.removeprefix("grpc_"),), value) for key, value in process.items() if key.startswith("grpc_")])
 
     def _listeners(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
         listeners = list({(each.name, each.protocol): each for each in self._view.listeners()}.items())
@@ -105,10 +113,32 @@ class GatewayCollector(Collector):
             row for key, each in listeners for row in (((*key, "limit"), each.counters.paused_limit),
                                                        ((*key, "descriptors"), each.counters.paused_fds))))
         yield _family("voltgw_listener_refused_total", (
-            ((*key, "source"), each.counters.refused_source) for key, each in listeners))
+            row for key, each in listeners for row in (((*key, "source"), each.counters.refused_source),
+                                                       ((*key, "proxy_header"), each.counters.proxy_refused))))
         yield _family("voltgw_listener_bytes_total", (
             row for key, each in listeners for row in (((*key, "in"), each.counters.bytes_in),
                                                        ((*key, "out"), each.counters.bytes_out))))
+
+        streams = [(key, each.counters) for key, each in listeners if each.protocol == "TCP"]
+        yield _family("voltgw_listener_tls_handshakes_total", (
+            ((*key, version), count) for key, counted in streams for version, count in counted.tls_versions.items()))
+        yield _family("voltgw_listener_tls_resumed_total", _attributes("tls_resumed", streams))
+        yield _family("voltgw_listener_tls_failures_total", (
+            row for key, counted in streams if counted.tls_handshakes or counted.tls_refused or counted.tls_failures
+            or counted.tls_timeouts or counted.tls_crowded
+            for row in (((*key, "refused"), counted.tls_refused), ((*key, "failed"), counted.tls_failures),
+                        ((*key, "timeout"), counted.tls_timeouts), ((*key, "crowded"), counted.tls_crowded))))
+        datagrams = [(key, each.counters) for key, each in listeners if each.protocol == "UDP"]
+        yield _family("voltgw_listener_datagrams_total", (
+            row for key, counted in datagrams for row in (((*key, "in"), counted.datagrams_in),
+                                                          ((*key, "out"), counted.datagrams_out))))
+        yield _family("voltgw_listener_datagrams_dropped_total", (
+            ((*key, reason), count) for key, counted in datagrams for reason, count in counted.datagrams_dropped.items()))
+        yield _family("voltgw_listener_sessions_evicted_total", (
+            (key, counted.sessions_evicted) for key, counted in datagrams))
+        yield _family("voltgw_certificate_expiry_timestamp_seconds", (
+            ((*key, one["names"][0] if one["names"] else "", one["fingerprint"][:16]), one["ends"])
+            for key, each in listeners for one in each.certificates))
 
     def _routes(self) -> Iterator[tuple[Metric, Iterator[Sample]] | None]:
         routes: list[RouteRow] = []
@@ -124,6 +154,7 @@ class GatewayCollector(Collector):
                       ((key, sum(each.bytes_in for each in counters)) for key, counters in routes))
         yield _family("voltgw_response_bytes_total",
                       ((key, sum(each.bytes_out for each in counters)) for key, counters in routes))
+        yield _family("voltgw_service_policy_hits_total", _judged(self._view.route_objects()))
         yield _metric("voltgw_request_duration_seconds"), _histogram("voltgw_request_duration_seconds", routes)
         yield _family("voltgw_response_flags_total", (
             ((*key, flag), sum(each.local_replies.get(flag, 0) for each in counters))
@@ -139,6 +170,8 @@ class GatewayCollector(Collector):
             for each in clusters for index in range(len(_CLASSES))))
         for name, attribute in _CLUSTER_GAUGES:
             yield _family(name, _attributes(attribute, (((each.name,), each) for each in clusters)))
+        yield _family("voltgw_cluster_tls_unverified", (
+            ((each.name,), not each.tls.config.verify) for each in clusters if each.tls is not None))
         yield _family("voltgw_cluster_endpoints", _members(clusters))
 
     def _endpoints(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
@@ -225,6 +258,17 @@ def _family(name: str, rows: Iterable[Row]) -> tuple[Metric, Iterator[Sample]]:
     return _metric(name), (Sample(name, dict(zip(labels, values, strict=True)), float(value)) for values, value in rows)
 
 
+def _judged(routes: Iterable[Any]) -> Iterator[Row]:
+    """What the rules of service policies have decided, by virtual host; rules of one name are one."""
+    hosts = {id(route.host): route.host for route in routes if route.host.guard is not None}
+    for host in hosts.values():
+        counts: dict[tuple[str, str, str], int] = {}
+        for policy, rule, action, hits in host.guard.rows():
+            counts[policy, rule, action] = counts.get((policy, rule, action), 0) + hits
+        for key, hits in counts.items():
+            yield (f"{host.namespace}/{host.name}", *key), hits
+
+
 def _histogram(name: str, routes: list[RouteRow]) -> Iterator[Sample]:
     """The cumulative buckets that Prometheus wants, from ours, which count each value once."""
     labels = _BY_NAME[name].labels
@@ -264,6 +308,26 @@ def _members(clusters: list[Any]) -> Iterator[Row]:
         yield (cluster.name, "not_ready"), len(cluster.endpoints) - ready
 
 
+def _http2(process: Mapping[str, float]) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    for name, key in _OF_HTTP2:
+        yield _family(name, [((side,), process[f"http2_{side}_{key}"]) for side in _SIDES])
+    for name, key in (("voltgw_http2_resets_total", "resets"), ("voltgw_http2_goaways_total", "goaways")):
+        yield _family(name, [((side, way), process[f"http2_{side}_{key}_{done}"])
+                             for side in _SIDES for way, done in (("in", "received"), ("out", "sent"))])
+    faults = [(side, f"http2_{side}_fault_") for side in _SIDES]
+    yield _family("voltgw_http2_faults_total", [
+        ((side, key.removeprefix(prefix)), value)
+        for side, prefix in faults for key, value in process.items() if key.startswith(prefix)])
+
+
+_SIDES: Final = ("downstream", "upstream")
+#: Metric and the end of its keys.
+_OF_HTTP2: Final = (
+    ("voltgw_http2_connections_total", "connections"),
+    ("voltgw_http2_streams_total", "streams"),
+    ("voltgw_http2_malformed_total", "malformed"),
+    ("voltgw_http2_refused_streams_total", "refused_streams"),
+)
 #: Metric and key of `GatewayView.process`.
 _FROM_PROCESS: Final = (
     ("voltgw_config_last_success_timestamp_seconds", "config_wall"),
@@ -272,10 +336,19 @@ _FROM_PROCESS: Final = (
     ("voltgw_loop_turns_total", "turns"),
     ("voltgw_loop_slow_turns_total", "slow_turns"),
     ("voltgw_loop_longest_turn_seconds", "longest_turn_s"),
+    ("voltgw_spliced_bytes_total", "spliced_bytes"),
+    ("voltgw_splice_pipes", "splice_pipes"),
+    ("voltgw_splice_refused_total", "splice_refused"),
+    ("voltgw_pre_opened_connections", "pre_opened"),
+    ("voltgw_pre_opened_connections_used_total", "pre_opened_used"),
     ("voltgw_internal_failures_total", "failures"),
     ("voltgw_journal_records", "journal_records"),
     ("voltgw_journal_bytes", "journal_bytes"),
     ("voltgw_journal_failures_total", "journal_failures"),
+    ("voltgw_tunnels_total", "tunnels"),
+    ("voltgw_open_tunnels", "tunnels_open"),
+    ("voltgw_shadows_total", "shadows"),
+    ("voltgw_open_shadows", "shadows_open"),
     ("voltgw_probes_total", "probes"),
     ("voltgw_probe_failures_total", "probe_failures"),
 )

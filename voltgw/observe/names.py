@@ -23,6 +23,7 @@ class MetricName(NamedTuple):
 _ROUTE: Final = ("virtual_host", "route")
 _CLUSTER: Final = ("cluster",)
 _ENDPOINT: Final = ("cluster", "endpoint")
+_SIDE: Final = ("side",)
 _LISTENER: Final = ("listener", "protocol")
 
 METRICS: Final = (
@@ -41,6 +42,12 @@ METRICS: Final = (
     MetricName("voltgw_loop_turns_total", "counter", (), "Turns of the data plane's event loop."),
     MetricName("voltgw_loop_slow_turns_total", "counter", (), "Turns that took longer than 20 ms."),
     MetricName("voltgw_loop_longest_turn_seconds", "gauge", (), "The longest turn since the start."),
+    MetricName("voltgw_spliced_bytes_total", "counter", (), "Bytes that the kernel relayed through pipes, both ways."),
+    MetricName("voltgw_splice_pipes", "gauge", (), "Pipes that hold something, each for a peer that is slow."),
+    MetricName("voltgw_splice_refused_total", "counter", (),
+               "Times that no pipe was left for a large flow, so that bytes were copied instead."),
+    MetricName("voltgw_pre_opened_connections", "gauge", (), "Connections that stand ready at endpoints (``pre_open``)."),
+    MetricName("voltgw_pre_opened_connections_used_total", "counter", (), "Those that a client got."),
     MetricName("voltgw_internal_failures_total", "counter", (),
                "Exceptions that only a connection's guard caught; each is a bug and stands in the log."),
     MetricName("voltgw_journal_records", "gauge", (), "Past requests that ``voltgw why`` can tell of."),
@@ -48,17 +55,56 @@ METRICS: Final = (
     MetricName("voltgw_journal_failures_total", "counter", (), "Requests that could not be noted there; each is a bug."),
     MetricName("voltgw_probes_total", "counter", (), "Health probes that have ended."),
     MetricName("voltgw_probe_failures_total", "counter", (), "Those that failed."),
+    MetricName("voltgw_tunnels_total", "counter", (), "Connections that switched protocols (WebSocket and other upgrades)."),
+    MetricName("voltgw_open_tunnels", "gauge", (), "Those of them that are open now."),
+    MetricName("voltgw_shadows_total", "counter", (), "Copies of requests sent for ``mirror_policy``."),
+    MetricName("voltgw_open_shadows", "gauge", (), "Copies under way."),
+    MetricName("voltgw_shadows_skipped_total", "counter", ("reason",),
+               "Copies not sent: ``refused`` by a limit or for want of an endpoint, or the request was ``too_large``."),
+    # HTTP/2, clients' connections (``downstream``) and endpoints' (``upstream``).
+    MetricName("voltgw_http2_connections_total", "counter", _SIDE, "Connections that spoke HTTP/2."),
+    MetricName("voltgw_http2_streams_total", "counter", _SIDE, "Streams that were opened on them."),
+    MetricName("voltgw_http2_malformed_total", "counter", _SIDE, "Messages that were none; their streams were reset."),
+    MetricName("voltgw_http2_refused_streams_total", "counter", _SIDE, "Streams above the limit of their connection."),
+    MetricName("voltgw_http2_resets_total", "counter", (*_SIDE, "direction"),
+               "Streams reset by the peer (``in``) and by us (``out``)."),
+    MetricName("voltgw_http2_goaways_total", "counter", (*_SIDE, "direction"), "GOAWAY frames ``in`` and ``out``."),
+    MetricName("voltgw_http2_faults_total", "counter", (*_SIDE, "reason"),
+               "Connections that we ended: the peer broke the ``protocol``, spent the budget of a kind of frame (``resets``, "
+               "``settings``, ``pings``, ``priorities``, ``window_updates``, ``empty_data``, ``strays``), or went over an "
+               "``other`` limit."),
+    MetricName("voltgw_grpc_responses_total", "counter", ("grpc_status",),
+               "Answers of gRPC, endpoints' and our own, by their status: ``0`` to ``16``, or ``other``."),
+    MetricName("voltgw_service_policy_hits_total", "counter", ("virtual_host", "policy", "rule", "action"),
+               "Requests for which a rule of a service policy held; ``DENY`` refuses. The rule ``end of the policies`` refuses "
+               "what no policy has allowed, and ``REPORT`` changes nothing."),
     # Listeners.
     MetricName("voltgw_listener_bound", "gauge", (*_LISTENER, "kind"), "1 if the port is bound."),
+    MetricName("voltgw_certificate_expiry_timestamp_seconds", "gauge", (*_LISTENER, "name", "fingerprint"),
+               "When a certificate that is shown ends (epoch seconds): its first name, and the begin of its SHA-256."),
     MetricName("voltgw_listener_connections_total", "counter", _LISTENER, "Connections accepted."),
     MetricName("voltgw_listener_open_connections", "gauge", _LISTENER, "Connections open now."),
     MetricName("voltgw_listener_pauses_total", "counter", (*_LISTENER, "reason"),
                "Times that accepting stopped: at the ``limit`` of connections, or for want of ``descriptors``."),
     MetricName("voltgw_listener_refused_total", "counter", (*_LISTENER, "reason"),
-               "Connections closed at once; ``source``: their address holds a quarter of all that may be open."),
+               "Connections closed at once; ``source``: their address holds a quarter of all that may be open; "
+               "``proxy_header``: not from a trusted proxy, or without a PROXY header."),
     MetricName("voltgw_listener_bytes_total", "counter", (*_LISTENER, "direction"), "Bytes ``in`` and ``out``."),
     MetricName("voltgw_listener_bad_requests_total", "counter", _LISTENER, "Bytes that were no valid request."),
     MetricName("voltgw_listener_timeouts_total", "counter", _LISTENER, "Clients that were too slow."),
+    MetricName("voltgw_listener_tls_handshakes_total", "counter", (*_LISTENER, "version"), "Finished TLS handshakes."),
+    MetricName("voltgw_listener_tls_resumed_total", "counter", _LISTENER, "Those of them that resumed a session."),
+    MetricName("voltgw_listener_tls_failures_total", "counter", (*_LISTENER, "reason"),
+               "TLS connections that came to nothing: ``refused`` (no hello that is accepted, or of a name that nobody has), "
+               "``failed`` in the handshake, ``timeout``, ``crowded`` (too many were under way)."),
+    MetricName("voltgw_listener_datagrams_total", "counter", (*_LISTENER, "direction"),
+               "UDP: datagrams ``in`` from clients and ``out`` to them. Connections are sessions there."),
+    MetricName("voltgw_listener_datagrams_dropped_total", "counter", (*_LISTENER, "reason"),
+               "UDP: datagrams that went nowhere. A session could not begin (``full``, ``source`` and ``rate`` are bounds, "
+               "``own`` an address of ours, ``draining``, ``no_endpoint``, ``overflow`` of the cluster, ``descriptors``), or "
+               "one could not be sent (``unreachable``, ``blocked``, ``too_long``, ``unsent``)."),
+    MetricName("voltgw_listener_sessions_evicted_total", "counter", _LISTENER,
+               "UDP: sessions that no endpoint had answered and that made room for new ones."),
     # Virtual hosts and routes.
     MetricName("voltgw_requests_total", "counter", (*_ROUTE, "code_class"),
                "Requests by the class of the status that the client was sent, ``none`` if nothing was; for TCP, "
@@ -68,10 +114,12 @@ METRICS: Final = (
     MetricName("voltgw_request_duration_seconds", "histogram", _ROUTE,
                "From the request's beginning to the last byte of its answer; for TCP, how long connections lived."),
     MetricName("voltgw_response_flags_total", "counter", (*_ROUTE, "flag"),
-               "Requests and connections that went wrong, by response flag (Envoy's letters)."),
+               "Requests and connections that went wrong or were held back on purpose, by response flag (Envoy's letters)."),
     # Clusters.
     MetricName("voltgw_cluster_requests_total", "counter", _CLUSTER, "Requests, for TCP connections, given an endpoint."),
     MetricName("voltgw_cluster_responses_total", "counter", (*_CLUSTER, "code_class"), "Answers of its endpoints."),
+    MetricName("voltgw_cluster_tls_unverified", "gauge", _CLUSTER,
+               "1 if any certificate of its endpoints is accepted; only clusters that are reached by TLS."),
     MetricName("voltgw_cluster_connects_total", "counter", _CLUSTER, "Connections made to its endpoints."),
     MetricName("voltgw_cluster_connect_failures_total", "counter", _CLUSTER, "Connections refused or timed out."),
     MetricName("voltgw_cluster_no_endpoint_total", "counter", _CLUSTER, "Requests that found no endpoint ready."),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from voltgw.observe.lines import MAX_LINE, USER_AGENT, VERSIONS, Stamps, clip, ended, text_of
 from voltgw.observe.redact import redact_path, redact_query
+from voltgw.values.address import where
 
 if TYPE_CHECKING:
     from voltgw.values.exchange import EndpointLabels, Exchange, RouteLabels
@@ -61,8 +62,7 @@ class TextLines:
 def _who(endpoint: EndpointLabels | None, route: RouteLabels | None) -> str:
     host = "-"
     if endpoint is not None:
-        address = endpoint.address
-        host = f"[{address}]:{endpoint.port}" if ":" in address else f"{address}:{endpoint.port}"
+        host = where(endpoint.address, endpoint.port)
     if route is None:
         return f'{quoted(host)} "-" "-"'
     return f"{quoted(host)} {quoted(f'{route.host.namespace}/{route.host.name}')} {quoted(route.name)}"

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPushProducer
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from voltgw.errors import BadRequest, ClientGone, ClientTimeout, ProxyError, UpstreamTimeout
-from voltgw.net.deadlines import TICK_S
 from voltgw.proxy.casing import recased
 from voltgw.proxy.fields import VIA, line
-from voltgw.proxy.identity import about_client
-from voltgw.proxy.outbound import Outbound
+from voltgw.proxy.identity import about_client, introduced
 from voltgw.proxy.phases import BODY, CLOSED, LINGER, READY, SENT
-from voltgw.proxy.replies import render
+from voltgw.proxy.replies import marked, render
+from voltgw.proxy.served import Served
 from voltgw.proxy.tunnel import Tunnel
 from voltgw.values.defaults import LINGER_BYTES, LINGER_TIMEOUT_S, MAX_PIPELINED_BYTES
 from voltgw.values.exchange import Exchange
@@ -23,29 +21,24 @@ from voltgw.values.head import RequestHead
 from voltgw.values.reply import Reply
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
-    from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
     from voltgw.proxy.endpoint import EndpointConnection
     from voltgw.proxy.factory import HttpFactory
     from voltgw.values.head import ResponseHead
     from voltgw.values.identity import Identity
+    from voltgw.values.tls import Handshake
     from voltgw.wire.http1 import ChunkScanner
 
-_TICKS: Final = 1 / TICK_S
 
-
-class ClientConnection(Outbound):
+class ClientConnection(Served):
     """A client's connection. It is its own `ClientSide` for records and its own `Deadline`."""
 
     __slots__ = (
-        "_asked", "_counters", "_factory", "_held", "_left", "_limit", "_paused", "_scanner", "_stalled",
-        "connected_wall", "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni",
+        "_counters", "_factory", "_held", "_left", "_paused", "_scanner", "certified", "connected_wall", "handshake",
+        "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni",
         "tls_cipher", "tls_version",
     )
-
-    _log = Logger()
 
     def __init__(self, factory: HttpFactory, peer_address: str, peer_port: int) -> None:
         super().__init__(factory.plane)
@@ -56,18 +49,15 @@ class ClientConnection(Outbound):
         self.listener = factory.name
         self.scheme = b"http"
         self.sni = self.tls_version = self.tls_cipher = ""
+        self.handshake: Handshake | None = None
+        self.certified = b""
         self.connected_wall = self.wall()
         self._factory = factory
         self._counters = factory.counters
         self._held = b""                    # bytes that cannot be looked at yet
-        self._asked: Deferred[Reply | None] | IDelayedCall | None = None    # what a filter waits for
         self._paused = False                # we stopped reading because of `_held`
         self._left = 0                      # request body bytes still to come (`CHUNKED`: ask the scanner)
         self._scanner: ChunkScanner | None = None
-        self._stalled = False               # the endpoint does not take what we produce
-        self._limit = 0.0                   # when the request must be complete, 0.0 = never
-        nobody = RequestHead(b"", b"", b"", None, 1, b"", b"", None, [], 0, True)
-        self._forwarded = self._about_client(Exchange(self, nobody, b"", 0.0, 0), None)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -77,6 +67,16 @@ class ClientConnection(Outbound):
 
     def makeConnection(self, transport: Any) -> None:
         """The client is connected: it has a head's time to say something."""
+        handshake = getattr(transport, "handshake", None)
+        if handshake is not None and handshake.alpn == b"h2":
+            self.become_version_2(transport)
+            return
+        if handshake is not None:
+            self.handshake = handshake
+            self.scheme = b"https"
+            self.sni, self.tls_version, self.tls_cipher = handshake.sni, handshake.version, handshake.cipher
+            self.certified = self._factory.certified(handshake)
+        self._forwarded = introduced(self, not self._factory.skip_xff_append)
         self.transport = transport
         transport.registerProducer(_Backlog(self), True)
         self._factory.connections.add(self)
@@ -85,6 +85,10 @@ class ClientConnection(Outbound):
 
     def connectionMade(self) -> None:
         """Part of IProtocol; `makeConnection` does it all."""
+
+    def become_version_2(self, transport: Any) -> None:
+        """Give the transport to a connection of HTTP/2."""
+        raise NotImplementedError
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, or we have closed."""
@@ -100,9 +104,7 @@ class ClientConnection(Outbound):
             exchange.flag = exchange.flag or error.flag
             exchange.detail = exchange.detail or error.detail
             self._record(exchange, self.monotonic())
-        asked, self._asked = self._asked, None
-        if asked is not None:
-            asked.cancel()
+        self._ask_no_more()
 
     def drain(self) -> None:
         """The listener drains: an idle connection closes now, a busy one after its answer."""
@@ -178,6 +180,8 @@ class ClientConnection(Outbound):
         """Answer ourselves."""
         exchange = self.exchange
         assert exchange is not None
+        if reply.flag:
+            reply = marked(reply, exchange)
         complete = self.phase == SENT
         close = reply.close or self.must_close or not complete
         wire = render(reply, exchange.request, self.host, exchange.request_id, self.wall(), close)
@@ -199,7 +203,6 @@ class ClientConnection(Outbound):
 
     def _finish(self, exchange: Exchange, now: float) -> None:
         self._scanner = None
-        self._limit = 0.0
         super()._finish(exchange, now)
 
     def _broken_off(self, error: ProxyError, now: float) -> None:
@@ -276,11 +279,6 @@ class ClientConnection(Outbound):
                 self._plane.soon(self._next)
 
     # -- deadlines ---------------------------------------------------------------------------------------------------------
-
-    def _set_deadline(self, deadline: float) -> None:
-        self.deadline = deadline = self._limit if self._limit and self._limit < deadline else deadline
-        if self.deadline_slot > deadline * _TICKS + 1:
-            self._plane.deadlines.schedule(self)
 
     def expired(self, now: float) -> None:
         """The deadline of the present phase has passed."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from voltgw.errors import ClientTimeout, ProxyError, UpstreamTimeout
 from voltgw.net.deadlines import NO_SLOT, TICK_S
 from voltgw.proxy.phases import HEAD, IDLE, OVER
 from voltgw.proxy.reading import read_in_bulk
 from voltgw.values.defaults import LINGER_TIMEOUT_S
-from voltgw.wire.http1 import ChunkScanner, ResponseParser
+from voltgw.values.head import UNTIL_CLOSE
+from voltgw.wire.http1 import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from voltgw.cluster.cluster import Cluster
@@ -21,17 +22,24 @@ if TYPE_CHECKING:
     from voltgw.proxy.pool import Pool
     from voltgw.proxy.sending import Sender
     from voltgw.values.exchange import BodyTransform, Exchange
+    from voltgw.values.head import ResponseHead
 
 _TICKS: Final = 1 / TICK_S
 
 
 class EndpointConnection:
-    """A connection to `endpoint`, serving one exchange after another, one at a time. It is its own `Deadline`."""
+    """A connection to `endpoint`, serving one exchange after another, one at a time. It is its own `Deadline`.
+
+    One that is not `plain` is a lane of a connection of HTTP/2 and serves a single exchange; of those that wait for one such
+    connection, one `leads`.
+    """
+
+    plain: ClassVar[bool] = True
 
     __slots__ = (
-        "_bulk", "_cluster", "_dial", "_encode", "_held", "_interim", "_last", "_left", "_parse", "_plane", "_producing",
-        "_scanner", "_transform", "deadline", "deadline_slot", "downstream", "endpoint", "idle_timeout_s", "late_at", "limit",
-        "phase", "pool", "reusable", "reused", "served", "stalled", "transport",
+        "_bulk", "_cluster", "_dial", "_encode", "_interim", "_plane", "_producing", "_transform", "deadline", "deadline_slot",
+        "downstream", "endpoint", "idle_timeout_s", "late_at", "leads", "limit", "phase", "pool", "reusable", "reused",
+        "served", "server_name", "stalled", "transport",
     )
 
     transport: StreamTransport
@@ -41,6 +49,7 @@ class EndpointConnection:
         self.pool: Pool = endpoint.pool     # type: ignore[assignment]  # the cluster sees a PoolLike; we made it
         self.downstream: Sender | None = downstream
         self.idle_timeout_s = cluster.idle_timeout_s
+        self.server_name = "" if cluster.tls is None else downstream.server_name(cluster, endpoint)
         self.served = 0                     # answers that began on this connection
         self.reused = False                 # whether it has already served an exchange
         self.reusable = True                # whether the present answer lets it serve another one
@@ -52,17 +61,17 @@ class EndpointConnection:
         self._plane = plane
         self._cluster = cluster
         self._dial: Dial | None = None      # the endpoint has yet to accept
-        self._last = cluster.max_requests_per_connection
-        self._parse = ResponseParser().parse
-        self._held = b""                    # the beginning of a head that is not complete
+        self.leads = True                   # its failure to connect counts against the endpoint
         self._interim = 0                   # 1xx answers so far in this exchange
-        self._left = 0                      # body bytes still to come (LENGTH)
-        self._scanner: ChunkScanner | None = None
         self._bulk = False                  # the body is read in larger pieces
         self._encode = False                # we put the body into chunks (the origin ends it by closing)
         self._transform: BodyTransform | None = None
         self._producing = False             # the client's side knows that an answer's body comes from us
         self.stalled = False                # the client does not take what we produce
+
+    def ask(self, sender: Sender, now: float, timeout_s: float, limit: float) -> None:
+        """Send the request of `sender` by HTTP/2; the answer must begin within `timeout_s`."""
+        raise NotImplementedError
 
     # -- beginning -----------------------------------------------------------------------------------------------------
 
@@ -70,7 +79,9 @@ class EndpointConnection:
         """Dial the endpoint; `Sender.connected` or `Sender.connect_failed` follows, unless `abort` comes first."""
         self._cluster.pending += 1
         self._cluster.counters.connects += 1
-        self._dial = self._plane.dial(self.endpoint, self, timeout_s, self._refused)
+        tls = self._cluster.tls
+        self._dial = self._plane.dial(self.endpoint, self, timeout_s, self._refused,
+                                      None if tls is None else (tls, self.server_name))
 
     def _refused(self, error: ConnectFailed) -> None:
         self._dial = None
@@ -121,6 +132,10 @@ class EndpointConnection:
         if self.deadline_slot > self.deadline * _TICKS + 1:
             self._plane.deadlines.schedule(self)
         self.transport.write(wire)
+
+    def send(self, data: bytes) -> None:
+        """More of the request's body, as the client's side has it."""
+        self.transport.write(data)
 
     def rest(self, now: float) -> None:
         """The exchange is over: wait in the pool for the next one, if there may be one.
@@ -233,6 +248,44 @@ class EndpointConnection:
         self.deadline = self.limit if self.limit and self.limit < deadline else deadline
         if self.deadline_slot > self.deadline * _TICKS + 1:
             self._plane.deadlines.schedule(self)
+
+    def _pass_on(self, data: bytes) -> None:
+        """Bytes of the body go to the client: as they are, or what `_transform` makes of them."""
+        if self._transform is not None and data:
+            data = self._transform.feed(data)
+            if self._encode and data:
+                data = chunk(data)
+        downstream = self.downstream
+        if data and downstream is not None and downstream.exchange is not None:
+            downstream.exchange.bytes_out += len(data)
+            downstream.transport.write(data)
+
+    def _transforms(self, exchange: Exchange, response: ResponseHead) -> int:
+        """The answer's length once `exchange.transform` has changed its body: nobody knows it, if it has a body at all."""
+        if exchange.request.method == b"HEAD" or response.status == 304:
+            response.declared = -1          # the length of what is not sent would be another, too
+        if not response.length:             # a bodiless one has none either, see `ResponseParser.parse`
+            exchange.transform = None
+            return 0
+        self._transform = exchange.transform
+        return UNTIL_CLOSE
+
+    def _end_of_body(self, now: float, last: bytes) -> None:
+        self._pass_on(last)
+        transform, self._transform = self._transform, None
+        if transform is not None:
+            rest = transform.finish()
+            if self._encode:
+                self._encode = False
+                rest = chunk(rest) + LAST_CHUNK if rest else LAST_CHUNK
+            self._pass_on(rest)
+            if self.downstream is not None and self.downstream.exchange is not None:
+                self.downstream.exchange.transform = None
+        self.phase = OVER
+        downstream = self.downstream
+        self._unregister()
+        if downstream is not None:
+            downstream.answered(self, now)
 
     def _unregister(self) -> None:
         if self._producing and self.downstream is not None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IProtocolFactory
 from zope.interface import implementer
 
 from voltgw.proxy.http1 import Downstream
+from voltgw.proxy.http2 import Client2
 from voltgw.values.defaults import KEEP_ALIVE_TIMEOUT_S, MAX_REQUEST_HEAD_BYTES, REQUEST_HEAD_TIMEOUT_S
+from voltgw.values.tls import Tells
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from voltgw.proxy.tunnel import Tunnel
     from voltgw.routing.hosts import HostTable
     from voltgw.values.counters import ListenerCounters
+    from voltgw.values.tls import Handshake
 
 
 @implementer(IProtocolFactory)
@@ -28,6 +32,9 @@ class HttpFactory:
     and `keep_alive_timeout_s` are the largest that any virtual host of the listener asks for, because they act before the
     virtual host is known. With `keeps_names` the spelling of field names in requests is remembered for clusters that preserve
     it; the first request to such a cluster sets it.
+
+    `prior_knowledge`: a client may begin with HTTP/2 where there is no TLS, because a virtual host says so; `only_2`: it must,
+    because all of them say so. With `tunnels` clients of HTTP/2 are told that they may ask for WebSocket (RFC 8441).
     """
 
     def __init__(
@@ -44,12 +51,27 @@ class HttpFactory:
         self.keep_alive_timeout_s = KEEP_ALIVE_TIMEOUT_S
         self.skip_xff_append = False
         self.keeps_names = False
+        self.prior_knowledge = False
+        self.only_2 = False
+        self.tunnels = False
         self.draining = False
-        self.connections: set[ClientConnection | Tunnel] = set()
+        self.tells = Tells()                # what endpoints are told of clients' certificates
+        self.connections: set[ClientConnection | Client2 | Tunnel] = set()
 
-    def buildProtocol(self, addr: IAddress | None) -> Downstream:
-        """A protocol for the client at `addr` (IPv4Address or IPv6Address)."""
-        return Downstream(self, getattr(addr, "host", "0.0.0.0"), getattr(addr, "port", 0))
+    def buildProtocol(self, addr: IAddress | None) -> Downstream | Client2:
+        """A protocol for the client at `addr` (IPv4Address or IPv6Address); what TLS has agreed on may change it."""
+        return self.serve((getattr(addr, "host", "0.0.0.0"), getattr(addr, "port", 0)))
+
+    def serve(self, peer: tuple[str, int]) -> Downstream | Client2:
+        """The same for those that have the plain address: our own listeners."""
+        return Client2(self, *peer) if self.only_2 else Downstream(self, *peer)
+
+    def certified(self, handshake: Handshake) -> bytes:
+        """The lines that tell endpoints of a client's certificate; b"" where they are not told, or it has none."""
+        if not self.tells or not handshake.peer:
+            return b""
+        lines: bytes = import_module("voltgw.proxy.certified").certificate_lines(handshake.peer, self.tells)
+        return lines
 
     def doStart(self) -> None:
         """Nothing to start: the plane is shared."""

@@ -35,7 +35,8 @@ def final(head: RequestHead) -> Reply | None:
 
 
 def _reflect(head: RequestHead) -> Reply:
-    lines = [b"TRACE %b HTTP/1.%d" % (head.target, head.minor), b"host: " + head.authority]
+    version = b"HTTP/2" if head.minor == 2 else b"HTTP/1.%d" % head.minor
+    lines = [b"TRACE %b %b" % (head.target, version), b"host: " + head.authority]
     lines += [b"%b: %b" % field for field in head.fields if field[0] not in _SECRET]
     body = b"\r\n".join([*lines, b"", b""])
     fields = [(b"content-type", b"message/http"), (b"x-content-type-options", b"nosniff")]

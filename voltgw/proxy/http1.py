@@ -8,37 +8,39 @@ written flat on purpose; see docs/life-of-a-request.rst for the walk.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IProtocol
 from zope.interface import implementer
 
 from voltgw.errors import BadRequest, NoRoute
 from voltgw.net.deadlines import TICK_S
 from voltgw.proxy.casing import names_in
+from voltgw.proxy.fields import line
+from voltgw.proxy.http2 import Client2
 from voltgw.proxy.identity import identify
-from voltgw.proxy.phases import ASKING, BODY, IDLE, READY, SENT
+from voltgw.proxy.phases import BODY, CLOSED, IDLE, READY, SENT
+from voltgw.proxy.replies import REASONS
 from voltgw.proxy.upload import Uploading
 from voltgw.values.counters import LATENCY_BOUNDS_US
 from voltgw.values.exchange import Exchange
-from voltgw.values.reply import Delay, Reply
+from voltgw.values.reply import Reply
 from voltgw.wire.http1 import RequestParser, bad_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from twisted.python.failure import Failure
-
-    from voltgw.interfaces import RequestFilter
     from voltgw.proxy.endpoint import EndpointConnection
     from voltgw.proxy.factory import HttpFactory
+    from voltgw.values.head import ResponseHead
 
 _TICKS: Final = 1 / TICK_S
 _COUNT_MASK: Final = (1 << 48) - 1
 #: `Histogram.observe`, in line.
 _FIRST_BOUND: Final = LATENCY_BOUNDS_US[0].bit_length() - 1
 _LAST_BUCKET: Final = len(LATENCY_BOUNDS_US)
+#: How HTTP/2 begins, up to where a head of HTTP/1.1 would end (RFC 9113 3.4).
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
 
 
@@ -73,7 +75,9 @@ class Downstream(Uploading):
         try:
             head = self._parse(data, end)
         except BadRequest as error:
-            if data.startswith(b"\r\n"):
+            if factory.prior_knowledge and not self._served and data.startswith(_PREFACE):
+                self._begin_version_2(data)
+            elif data.startswith(b"\r\n"):
                 self._incomplete(data, 0)
             else:
                 self._refuse(error, now)
@@ -111,6 +115,9 @@ class Downstream(Uploading):
         if host is None:
             self._fail(NoRoute("no virtual host for this name"), now)
             return
+        if not host.version_1:
+            self._fail(BadRequest("this virtual host speaks only HTTP/2", 505), now)
+            return
         route = host.only or host.choose(head, self.local_port)
         if route is None:
             self._fail(NoRoute("no route of this virtual host takes it"), now)
@@ -129,6 +136,25 @@ class Downstream(Uploading):
                     self._wait(reply, filters, body)
                 return
         self._forward(route, head, exchange, body, now)
+
+    # -- HTTP/2 ------------------------------------------------------------------------------------------------------------
+
+    def become_version_2(self, transport: Any) -> None:
+        """Give the transport to a connection of HTTP/2; nothing was read from it yet."""
+        following = Client2(self._factory, self.peer_address, self.peer_port)
+        transport.protocol = following
+        following.makeConnection(transport)
+
+    def _begin_version_2(self, data: bytes) -> None:
+        """The client knew that HTTP/2 is spoken here (RFC 9113 3.3)."""
+        self.deadline = 0.0
+        self._plane.deadlines.forget(self)
+        self._factory.connections.discard(self)
+        self.phase = CLOSED
+        transport = self.transport
+        transport.unregisterProducer()
+        self.become_version_2(transport)
+        transport.protocol.dataReceived(data)       # type: ignore[attr-defined]  # it was set right now
 
     def _own_names(self) -> Mapping[bytes, bytes]:
         self._factory.keeps_names = True    # from the next request on
@@ -174,6 +200,8 @@ class Downstream(Uploading):
         self._wire = b""
         if self._kept:
             self._kept = []
+        if self._ask is not None:
+            self._ask = self.trailers = None
         self._endpoint.active -= 1
         self._endpoint = None
         self._cluster.active -= 1
@@ -181,6 +209,9 @@ class Downstream(Uploading):
         assert route is not None
         counters = route.counters
         counters.status[exchange.response_code // 100] += 1
+        flag = exchange.flag
+        if flag:                            # it was held back on purpose
+            counters.local_replies[flag] = counters.local_replies.get(flag, 0) + 1
         counters.bytes_in += exchange.bytes_in
         counters.bytes_out += exchange.bytes_out
         took = now - exchange.t_start
@@ -201,17 +232,20 @@ class Downstream(Uploading):
         elif self._held:
             self._plane.soon(self._next)
 
-    def interim(self, status: int, wire: bytes) -> None:
+    def interim(self, response: ResponseHead) -> None:
         """Pass a 1xx answer on (RFC 9110 15.2) to a client that understands it; a 100 only to one that asked."""
         exchange = self.exchange
         if exchange is None or not exchange.request.minor:
             return
+        status = response.status
         if status != 100 or exchange.request.expect_continue:
             self._forget()                  # the client has heard of this try: there is no other
+            reason = response.reason or REASONS.get(status, b"")
+            wire = b"\r\n".join([b"HTTP/1.1 %d %b" % (status, reason), *map(line, response.fields), b"", b""])
             exchange.bytes_out += len(wire)
             self.transport.write(wire)
 
-    # -- heads that are not complete, or none; filters that wait -----------------------------------------------------------
+    # -- heads that are not complete, or none ------------------------------------------------------------------------------
 
     def _incomplete(self, data: bytes, end: int) -> None:
         """No head yet, none at all, or too large a one."""
@@ -234,50 +268,3 @@ class Downstream(Uploading):
             self._set_deadline(now + self._factory.head_timeout_s)
         self._held = data
         self._seen = len(data) if data != b"\r" else 0
-
-    def _wait(
-        self, decision: Delay | Deferred[Reply | None], filters: Iterator[RequestFilter], body: bytes
-    ) -> None:
-        """The slow lane: a filter has to ask somebody, or asks for a pause. What the client sends meanwhile is held.
-
-        `filters` are those behind it.
-        """
-        exchange, route, phase = self.exchange, self.route, self.phase
-        assert exchange is not None and route is not None
-        self.phase = ASKING
-        self.deadline = 0.0
-
-        def decided(reply: Reply | None) -> None:
-            self._asked = None
-            if self.exchange is not exchange:
-                return                      # the client did not wait
-            self.phase = phase
-            now = self.monotonic()
-            if reply is None:
-                for request_filter in filters:
-                    result = request_filter(exchange)
-                    if isinstance(result, Reply):
-                        reply = result
-                        break
-                    if result is not None:
-                        self._wait(result, filters, body)
-                        return
-            if reply is not None:
-                self._answer(reply, now)
-            else:
-                self._forward(route, exchange.request, exchange, body, now)
-
-        def failed(failure: Failure) -> None:
-            self._asked = None
-            if self.exchange is exchange:
-                self._log.failure("a filter failed", failure=failure)
-                self.phase = phase
-                self.crashed()
-            elif failure.check(CancelledError) is None:     # we cancel it when the client leaves
-                self._log.failure("a filter failed, but its client has left", failure=failure)
-
-        if isinstance(decision, Delay):
-            self._asked = self._plane.later(decision.seconds, self, lambda: decided(None))
-        else:
-            self._asked = decision
-            decision.addCallback(decided).addErrback(failed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from voltgw.values.exchange import Exchange
+    from voltgw.values.exchange import ClientSide, Exchange
     from voltgw.values.head import Field
     from voltgw.values.identity import Identity
 
@@ -33,6 +33,8 @@ def identify(exchange: Exchange, identity: Identity) -> bool:
     for name, value in theirs:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             exchange.request_id = value
+        elif name == b"x-forwarded-proto" and value in _SCHEMES:
+            exchange.believed_scheme = value
     return True
 
 
@@ -51,8 +53,7 @@ def about_client(exchange: Exchange, identity: Identity | None, append: bool) ->
         chain.append(peer)
     lines = [b"x-forwarded-for: " + b", ".join(chain)] if chain else []
     said = {name: value for name, value in theirs if name in _BELIEVED and value} if believed else {}
-    if said.get(b"x-forwarded-proto") not in _SCHEMES:
-        said[b"x-forwarded-proto"] = client.scheme
+    said[b"x-forwarded-proto"] = exchange.scheme
     lines += [b"%b: %b" % field for field in said.items()]
     lines.append(b"x-real-ip: " + (exchange.client_address.encode("ascii") if believed else peer))
     elements = [value for name, value in theirs if name == b"forwarded" and value] if believed else []
@@ -60,7 +61,18 @@ def about_client(exchange: Exchange, identity: Identity | None, append: bool) ->
         elements.append(_element(client.peer_address, exchange.request.authority, client.scheme))
     if elements:
         lines.append(b"forwarded: " + b", ".join(elements))
+    if client.certified:
+        lines.append(client.certified)
     return b"\r\n".join(lines)
+
+
+def introduced(client: ClientSide, append: bool) -> bytes:
+    """What `about_client` says of a client that says nothing of itself, made once for all its requests."""
+    peer = client.peer_address.encode("ascii")
+    lines = b"x-forwarded-proto: %b\r\nx-real-ip: %b" % (client.scheme, peer)
+    if append:
+        lines = b"x-forwarded-for: %b\r\n%b" % (peer, lines)
+    return b"%b\r\n%b" % (lines, client.certified) if client.certified else lines
 
 
 def _element(peer: str, authority: bytes, scheme: bytes) -> bytes:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.errors import Source
 from voltgw.proxy.fields import with_host_suffix
+from voltgw.proxy.named import bring
 from voltgw.proxy.unheard import Unheard
+from voltgw.values.defaults import MAX_SHADOW_ANSWER_BYTES, MAX_SHADOW_BYTES, MAX_SHADOWS, SHADOW_TIMEOUT_S
 
 if TYPE_CHECKING:
     from voltgw.errors import ConnectFailed, ProxyError
@@ -19,14 +21,6 @@ if TYPE_CHECKING:
     from voltgw.values.exchange import Exchange
     from voltgw.values.retry import MirrorPlan
 
-#: Copies under way at a time, over all routes; more are not made. Beside it the limits of the other cluster hold.
-MAX_SHADOWS: Final = 256
-#: A request of which more than this would have to be kept is not copied.
-MAX_SHADOW_BYTES: Final = 64 * 1024
-#: So much of an answer is read, so that its connection can be used again; a longer one is cut.
-MAX_SHADOW_ANSWER_BYTES: Final = 1024 * 1024
-#: A copy is given up after this, wherever it stands.
-SHADOW_TIMEOUT_S: Final = 30.0
 #: What Host gets, as Envoy has it.
 _SUFFIX: Final = b"-shadow"
 
@@ -75,7 +69,7 @@ class Shadow(Unheard):
         self._limit_at = now + SHADOW_TIMEOUT_S
         self._plane.counters.shadows += 1
         idle = endpoint.pool.idle
-        if idle:
+        if idle and (not cluster.by_name or bring(idle, self.server_name(cluster, endpoint))):
             self._upstream = upstream = idle.pop()
             upstream.downstream = self
             self._begin(upstream, now)
@@ -84,7 +78,8 @@ class Shadow(Unheard):
 
     def connect_failed(self, upstream: EndpointConnection, error: ConnectFailed) -> None:
         """It is not tried again."""
-        self._cluster.connect_failed(upstream.endpoint)
+        if upstream.leads:
+            self._cluster.connect_failed(upstream.endpoint)
         self._over()
 
     def upstream_failed(self, upstream: EndpointConnection, error: ProxyError, reused: bool) -> None:

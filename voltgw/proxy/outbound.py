@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from voltgw.cluster.attempts import Attempts, is_bad
 from voltgw.errors import NoEndpoint, ProxyError, Source, UpstreamTimeout
 from voltgw.proxy.mirror import chosen, mirror
+from voltgw.proxy.named import bring
 from voltgw.proxy.phases import BODY, DIALING, SENT
+from voltgw.proxy.rpc import retry_status
 from voltgw.proxy.sending import Sender
-from voltgw.proxy.unheard import MAX_UNHEARD_BYTES, Unheard
+from voltgw.proxy.unheard import Unheard
 from voltgw.proxy.waiting import Queue, Waiter
 from voltgw.values.address import where
-from voltgw.values.defaults import RESPONSE_HEAD_TIMEOUT_S
+from voltgw.values.defaults import MAX_UNHEARD_BYTES, RESPONSE_HEAD_TIMEOUT_S
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -64,7 +66,8 @@ class Outbound(Sender):
 
     def connect_failed(self, upstream: EndpointConnection, error: ConnectFailed) -> None:
         """The endpoint did not accept: count it, then as for any failure."""
-        self._cluster.connect_failed(upstream.endpoint)
+        if upstream.leads:
+            self._cluster.connect_failed(upstream.endpoint)
         self._failed(upstream, error, reused=False)
 
     def upstream_failed(self, upstream: EndpointConnection, error: ProxyError, reused: bool) -> None:
@@ -120,6 +123,24 @@ class Outbound(Sender):
             self._send_again()
         return True
 
+    def replaced(self, lane: EndpointConnection, upstream: EndpointConnection) -> None:
+        """The endpoint has chosen HTTP/1.1: the try on `lane` goes on with `upstream`."""
+        if lane is self._upstream:
+            self._upstream = upstream
+            self._begin_try(upstream, self.monotonic())
+        elif self.aside is not None:
+            self.aside[self.aside.index(lane)] = upstream
+
+    def own_connection(self, lane: EndpointConnection) -> None:
+        """The same, but somebody else has that connection: the try needs its own."""
+        if lane is self._upstream:
+            self._upstream = None
+            self._connect(self._cluster, lane.endpoint, self.monotonic())
+        elif self.aside is not None:
+            self.aside.remove(lane)
+            self.aside = self.aside or None
+            lane.endpoint.active -= 1
+
     def _give_up(self, error: ProxyError, now: float) -> None:
         self._release()
         if not self._waiting:
@@ -131,11 +152,12 @@ class Outbound(Sender):
         """Called for answers that may be bad, where the route has a retry policy, and for all that are not the first try's."""
         route, exchange = self.route, self.exchange
         assert route is not None and exchange is not None
-        if route.retry is not None and is_bad(response.status, route.retry):
+        status = retry_status(response, response.length == 0)
+        if route.retry is not None and is_bad(status, route.retry):
             pause: float | None = None
             if upstream is self._upstream:
                 hint_s = self._hint_s(response)
-                pause = self._decider().after_answer(response.status, upstream.endpoint, self._replayable, hint_s)
+                pause = self._decider().after_answer(status, upstream.endpoint, self._replayable, hint_s)
                 if pause is not None and hint_s and pause > self._answer_timeout_s(now):
                     pause = None            # longer than the client would be let wait for any endpoint
                 if pause is not None and self._limit_at and now + pause >= self._limit_at:
@@ -200,8 +222,9 @@ class Outbound(Sender):
         if attempts is None:
             route, exchange = self.route, self.exchange
             assert route is not None and exchange is not None
+            plan = route.retry if self.upgrade is None or route.upgrade_retry is None else route.upgrade_retry
             self._attempts = attempts = Attempts(
-                self._cluster, exchange.request.method, exchange.hash_key, route.retry, self._plane.random)
+                self._cluster, exchange.request.method, exchange.hash_key, plan, self._plane.random)
         return attempts
 
     def _try_again(self, pause: float, now: float) -> None:
@@ -231,7 +254,7 @@ class Outbound(Sender):
         self._endpoint = exchange.endpoint = endpoint
         exchange.attempts += 1
         idle = endpoint.pool.idle           # type: ignore[attr-defined]  # the cluster sees a PoolLike; we made it
-        if attempts.afresh or not idle:
+        if attempts.afresh or not idle or (cluster.by_name and not bring(idle, self.server_name(cluster, endpoint))):
             self._connect(cluster, endpoint, now)
             return
         self._upstream = upstream = idle.pop()
@@ -295,16 +318,19 @@ class Outbound(Sender):
         exchange = self.exchange
         assert exchange is not None
         bound = exchange.hash_key is not None or self._attempts is not None
-        queue = self._plane.queues.get(cluster)
+        queue = self._plane.queues.get(cluster.counters)
         if queue is None:
             queue = Queue(self._plane, cluster)
             idle = queue.idle()
             if idle is not None:
                 idle.pool.forget(idle)
-                if not bound and idle.endpoint.ready:
+                if not bound and idle.endpoint.ready and self.may_use(idle):
                     self.given(idle)
                     return
                 idle.close()                # its place is worth more
+            trunk = queue.idle_trunk() if cluster.http2 else None
+            if trunk is not None:
+                trunk.drain()
         elif not queue.dry:                 # there is one that was of no use so far: the first who waits shall have it
             idle = queue.idle()
             if idle is not None:
@@ -328,7 +354,15 @@ class Outbound(Sender):
                 self._give_up(NoEndpoint("no endpoint is left that may be used"), now)
                 return
             self._change_to(endpoint, exchange)
-        self._dial(cluster, endpoint, now)
+        if not cluster.http2 or not self._share(endpoint, now):
+            self._dial(cluster, endpoint, now)
+
+    def may_share(self) -> bool:
+        """Whether there is a connection of HTTP/2 to the present try's endpoint that takes one more request."""
+        endpoint, cluster = self._endpoint, self._cluster
+        name = self.server_name(cluster, endpoint) if cluster.by_name else None
+        trunk = endpoint.pool.with_room(name) if endpoint is not None else None
+        return trunk is not None and trunk.open
 
     def given(self, upstream: EndpointConnection) -> None:
         """A connection that has become free is ours."""
@@ -383,7 +417,7 @@ class Outbound(Sender):
         if plan is None:
             return
         if self._replayable:
-            mirror(self._plane, plan, exchange, b"".join([self._wire, *self._kept]))
+            mirror(self._plane, plan, exchange, self._so_far())
         else:
             self._plane.counters.shadows_too_large += 1
 

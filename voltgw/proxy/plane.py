@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from voltgw.net.connector import dial
 from voltgw.proxy.counters import PlaneCounters
 from voltgw.proxy.late import Late
+from voltgw.proxy.standing import Waiting
 from voltgw.routing.table import Route, VirtualHost
-from voltgw.values.counters import RouteCounters
+from voltgw.values.counters import ClusterCounters, RouteCounters
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -37,7 +38,7 @@ class Plane:
     """
 
     __slots__ = ("_late", "access", "counters", "deadlines", "loop", "monotonic", "nobody", "queues", "random",
-                 "request_id_prefix", "requests", "soon", "unrouted", "wall")
+                 "request_id_prefix", "requests", "soon", "unrouted", "waiting", "wall")
 
     def __init__(self, loop: Loop, access: AccessSink, wall: Callable[[], float], random: Callable[[], float]) -> None:
         self.loop = loop
@@ -54,7 +55,9 @@ class Plane:
         self.counters = PlaneCounters()
         self.unrouted = RouteCounters()     # requests that no route took
         self.nobody = Route(VirtualHost("nobody"), "nobody/0")
-        self.queues: dict[Cluster, Queue] = {}      # of clusters where somebody waits for a connection
+        # Where somebody waits for a connection: by the counters of the cluster, which all of its subsets share.
+        self.queues: dict[ClusterCounters, Queue] = {}
+        self.waiting = Waiting(self)        # connections that stand ready for relays
         self._late: dict[float, Late] = {}
 
     def request_id(self) -> bytes:
@@ -62,9 +65,18 @@ class Plane:
         self.requests = count = self.requests + 1 & _COUNT_MASK
         return b"%b%012x" % (self.request_id_prefix, count)
 
-    def dial(self, endpoint: Endpoint, protocol: Any, timeout_s: float, failed: Callable[[ConnectFailed], None]) -> Dial:
-        """Connect `protocol` to `endpoint`; `protocol.makeConnection` or `failed` is called later, exactly once."""
-        return dial(self.loop, endpoint.address, endpoint.port, protocol, timeout_s, failed)
+    def dial(
+        self, endpoint: Endpoint, protocol: Any, timeout_s: float, failed: Callable[[ConnectFailed], None],
+        tls: tuple[Any, str] | None = None, first: bytes = b"",
+    ) -> Dial:
+        """Connect `protocol` to `endpoint`; `protocol.makeConnection` or `failed` is called later, exactly once.
+
+        `first` goes out before the TLS handshake.
+        """
+        if tls is None:
+            return dial(self.loop, endpoint.address, endpoint.port, protocol, timeout_s, failed, options=endpoint.options)
+        return dial(self.loop, endpoint.address, endpoint.port, protocol, timeout_s, failed, tls=tls, options=endpoint.options,
+                    first=first)
 
     def later(self, seconds: float, owner: Any, call: Callable[[], None]) -> IDelayedCall:
         """Call later, on the monotonic clock. What it raises is a bug of `owner`, whose `crashed` hears of it."""
@@ -85,12 +97,12 @@ class Plane:
 
     def room(self, cluster: Cluster) -> None:
         """A connection of `cluster` has ended, or will not be made. Call it only while there are `queues`."""
-        queue = self.queues.get(cluster)
+        queue = self.queues.get(cluster.counters)
         if queue is not None:
             queue.room()
 
     def offer(self, cluster: Cluster, upstream: EndpointConnection) -> None:
         """A connection of `cluster` has come back to its pool. Call it only while there are `queues`."""
-        queue = self.queues.get(cluster)
+        queue = self.queues.get(cluster.counters)
         if queue is not None:
             queue.offer(upstream)

@@ -150,6 +150,9 @@ class Relay:
             deliver_to = getattr(source.transport, "deliver_to", None)
             if deliver_to is not None:
                 deliver_to(sink.transport.write)
+                splice_to = getattr(source.transport, "splice_to", None)
+                if splice_to is not None:
+                    splice_to(sink.transport)
         self.deadline = now + self.idle_timeout_s
         self._plane.deadlines.schedule(self)
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from html import escape
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from voltgw.proxy.casing import recased
+from voltgw.proxy.rpc import is_grpc, trailers_only
 from voltgw.proxy.status import proxy_status
 from voltgw.values.head import ResponseHead
 from voltgw.values.reply import Reply
 from voltgw.wire.http1 import http_date
 
 if TYPE_CHECKING:
+    from voltgw.interfaces import ResponseFilter
     from voltgw.routing.table import Route, VirtualHost
     from voltgw.values.exchange import Exchange
-    from voltgw.values.head import RequestHead
+    from voltgw.values.head import Field, RequestHead
 
 REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 REASONS[413] = b"Content Too Large"
@@ -70,20 +72,58 @@ def render(
     return b"\r\n".join(lines)
 
 
-def edited(reply: Reply, exchange: Exchange, route: Route) -> Reply:
-    """`reply`, which `route` gave, after the route's response filters: to them it is an answer like an endpoint's.
+def version_2(
+    reply: Reply, head: RequestHead | None, host: VirtualHost | None, request_id: bytes, wall: float,
+) -> tuple[int, list[Field], bytes]:
+    """The same for HTTP/2: status, fields and body. An error is told to a client of gRPC in its own way."""
+    status = reply.status
+    fields = list(reply.fields)
+    body, content_type = b"", None
+    if head is not None and status >= 400 and is_grpc(head):
+        fields, status = trailers_only(status, DETAILS.get(reply.flag) or reply.body[:256].decode("utf-8", "replace")), 200
+    elif reply.negotiate and not reply.body:
+        body, content_type = _page(reply, head, host, request_id)
+    else:
+        body = reply.body
+    if content_type is not None:
+        fields.append((b"content-type", content_type))
+    names = {name for name, _ in fields}
+    server = b"server: voltgw" if host is None else host.server_line
+    if server is not None and b"server" not in names:
+        fields.append((b"server", server.partition(b": ")[2]))
+    if b"date" not in names:
+        fields.append((b"date", http_date(wall)))
+    if reply.flag:
+        fields.append((b"x-request-id", request_id))
+        if host is not None and host.proxy_status:
+            fields.append((b"proxy-status", proxy_status(reply, request_id).partition(b": ")[2]))
+    if status in _BODILESS:
+        return status, fields, b""
+    fields.append((b"content-length", b"%d" % len(body)))
+    return status, fields, b"" if head is not None and head.method == b"HEAD" else body
+
+
+def marked(reply: Reply, exchange: Exchange) -> Reply:
+    """An error, with what its route has to say even of errors (`Route.error_filters`): a page's script may then read it."""
+    route = cast("Route | None", exchange.route)        # the records' view of it; the data plane sets routes of ours
+    return edited(reply, exchange, route, route.error_filters) if route is not None and route.error_filters else reply
+
+
+def edited(reply: Reply, exchange: Exchange, route: Route, filters: tuple[ResponseFilter, ...]) -> Reply:
+    """`reply`, which `route` gave, after response filters of the route: to them it is an answer like an endpoint's.
 
     A Server that they set counts as the endpoint's own would: the virtual host decides what becomes of it.
     """
+    before = exchange.response, exchange.transform      # in the record `response` says that an endpoint has answered
     response = ResponseHead(
         reply.status, REASONS.get(reply.status, b""), 1, list(reply.fields), len(reply.body), not reply.close)
-    exchange.response = response
+    exchange.response, exchange.transform = response, None
     try:
-        for response_filter in route.response_filters:
+        for response_filter in filters:
             response_filter(exchange)
+        transform = exchange.transform
     finally:
-        exchange.response = None            # in the record it says that an endpoint has answered
-        transform, exchange.transform = exchange.transform, None
+        exchange.response, exchange.transform = before
     body = reply.body
     if transform is not None and body and reply.status not in _BODILESS:
         body = transform.feed(body) + transform.finish()
@@ -128,10 +168,12 @@ DETAILS: Final[dict[str, str]] = {
     "FI": "A fault was injected here, for a test.",
     "NC": "The route leads to a cluster that is not configured.",
     "NR": "No virtual host or route takes this request.",
+    "SP": "A service policy refuses this request.",
     "UC": "The endpoint closed the connection before its answer was complete.",
     "UF": "The connection to the endpoint failed.",
     "UH": "No healthy endpoint is available.",
     "UO": "The limit of waiting requests is reached.",
+    "UR": "The endpoint gave the request up.",
     "UPE": "The endpoint's answer is not valid HTTP.",
     "UT": "The endpoint did not answer in time.",
     "IE": "The gateway failed on this request; its log says why.",

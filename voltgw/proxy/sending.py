@@ -8,157 +8,54 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.errors import BadRequest, NoCluster, NoEndpoint, Overflow, ProxyError
-from voltgw.net.deadlines import NO_SLOT, TICK_S
+from voltgw.net.deadlines import TICK_S
+from voltgw.proxy.ask import Ask, as_fields, takes_trailers
 from voltgw.proxy.casing import as_in, recased
+from voltgw.proxy.exchanging import Exchanging
 from voltgw.proxy.fields import SAY_EMPTY, VIA, asked_upgrade, line, with_host
 from voltgw.proxy.final import BOUNDED, final
 from voltgw.proxy.late import FINE_S
-from voltgw.proxy.phases import BODY, DIALING, HEAD, READY, SENT
+from voltgw.proxy.named import bring, server_name
+from voltgw.proxy.phases import BODY, DIALING, HEAD, SENT
 from voltgw.proxy.replies import edited
+from voltgw.proxy.rpc import grpc_timeout_s, is_grpc
 from voltgw.proxy.upstream import Upstream
+from voltgw.proxy.upstream2 import Trunk
 from voltgw.values.defaults import BODY_IDLE_TIMEOUT_S, RESPONSE_HEAD_TIMEOUT_S
+from voltgw.values.head import CHUNKED
 from voltgw.values.preserve_case import preserve_case
 from voltgw.values.reply import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from voltgw.cluster.endpoint import Endpoint
-    from voltgw.errors import ConnectFailed
-    from voltgw.interfaces import StreamTransport
     from voltgw.proxy.casing import Case
     from voltgw.proxy.endpoint import EndpointConnection
-    from voltgw.proxy.plane import Plane
-    from voltgw.routing.table import Route, VirtualHost
+    from voltgw.proxy.pool import Pool
+    from voltgw.routing.table import Route
     from voltgw.values.exchange import Exchange
-    from voltgw.values.head import RequestHead, ResponseHead
-    from voltgw.values.identity import Identity
-    from voltgw.values.retry import MirrorPlan
+    from voltgw.values.head import RequestHead
 
 _TICKS: Final = 1 / TICK_S
 
 
-class Sender:
-    """One exchange at a time on its way to an endpoint.
+class Sender(Exchanging):
+    """The way of an exchange to an endpoint; `Exchanging` says what a subclass adds."""
 
-    A subclass makes the `Exchange`, calls `_forward` once the request's head is there, streams the body (`_stream_body`) and
-    takes the end (`answered` or `_answer`). `phase` says where the request's bytes stand. The answer is written to
-    `transport` by the `Upstream` itself.
-    """
-
-    __slots__ = (
-        "_cluster", "_endpoint", "_forwarded", "_kept", "_limit_at", "_plane", "_producing", "_replayable", "_try_at",
-        "_upstream", "_wire", "answering", "aside", "body_timeout_s", "choked", "deadline", "deadline_slot", "exchange",
-        "host", "monotonic", "must_close", "phase", "route", "shadow", "transport", "tried", "upgrade", "wall",
-    )
-
-    transport: StreamTransport
-
-    def __init__(self, plane: Plane) -> None:
-        self.exchange: Exchange | None = None
-        self.route: Route | None = None
-        self.host: VirtualHost | None = None
-        self.must_close = False             # the present answer is the last one on this connection
-        self.choked = False                 # the client does not read what we write
-        self.answering: EndpointConnection | None = None      # whose answer's body is on its way to the client
-        self.aside: list[EndpointConnection] | None = None    # earlier tries that may still be answered, see `Outbound.late`
-        self.shadow: MirrorPlan | None = None       # where the request is copied once its body is complete
-        self.tried = False                  # an answer must be looked at before it is passed on: there was another try
-        self.upgrade: bytes | None = None   # the protocol that the endpoint was asked to switch to
-        self.body_timeout_s = BODY_IDLE_TIMEOUT_S
-        self.phase = READY
-        self.deadline = 0.0
-        self.deadline_slot = NO_SLOT
-        self.monotonic = plane.monotonic
-        self.wall = plane.wall
-        self._plane = plane
-        self._forwarded = b""               # what endpoints are told of a client that says nothing of itself
-        self._upstream: EndpointConnection | None = None      # the present try
-        self._cluster: Any = None           # a `Cluster`; routes know it as an `UpstreamCluster`
-        self._endpoint: Any = None          # the endpoint of the present try, whose `active` we have raised
-        self._producing = False             # registered as the producer of the upstream's transport
-        self._wire = b""                    # what is sent first: head, and the body's beginning
-        self._kept: list[bytes] = []        # what was sent of the body behind that, as far as it is kept
-        self._replayable = False            # `_wire` and `_kept` are the whole request so far
-        self._limit_at = 0.0                # when the exchange must be over (route timeout), 0.0 = never
-        self._try_at = 0.0                  # when the present try must have an answer (per-try timeout), 0.0 = never
-
-    # -- what the subclasses do --------------------------------------------------------------------------------------------
-
-    def answered(self, upstream: EndpointConnection, now: float) -> None:
-        """The endpoint's answer has gone to the client, whole."""
-        raise NotImplementedError
-
-    def switched(self, upstream: EndpointConnection, response: ResponseHead, rest: bytes, now: float) -> None:
-        """The endpoint has switched to the protocol in `upgrade`; `rest` is what came behind its 101."""
-        raise NotImplementedError
-
-    def interim(self, status: int, wire: bytes) -> None:
-        """A 1xx answer (RFC 9110 15.2) to pass on."""
-        raise NotImplementedError
-
-    def connect_failed(self, upstream: EndpointConnection, error: ConnectFailed) -> None:
-        """The endpoint did not accept."""
-        raise NotImplementedError
-
-    def upstream_failed(self, upstream: EndpointConnection, error: ProxyError, reused: bool) -> None:
-        """The endpoint's side ended badly; `reused`: a pooled connection that closed before a byte of the answer.
-
-        The connection to it is gone already.
-        """
-        raise NotImplementedError
-
-    def late(self, upstream: EndpointConnection, now: float) -> bool:
-        """The answer has not begun in time; whether it may go on all the same."""
-        raise NotImplementedError
-
-    def rejects(self, upstream: EndpointConnection, response: ResponseHead, now: float) -> bool:
-        """An answer's head is here that may not be the one to pass on; True: it is not, and `upstream` has left us."""
-        raise NotImplementedError
-
-    def crashed(self) -> None:
-        """A bug of ours in this exchange: the guard has logged it."""
-        raise NotImplementedError
-
-    def _answer(self, reply: Reply, now: float) -> None:
-        """Answer ourselves; the exchange ends."""
-        raise NotImplementedError
-
-    def _stream_body(self, now: float) -> None:
-        """The head is sent, the body is not complete: let it flow, at the endpoint's pace."""
-        raise NotImplementedError
-
-    def _buffer(self, route: Route, head: RequestHead, exchange: Exchange, body: bytes, now: float) -> bool:
-        """The body shall be whole before an endpoint is chosen. True: it is seen to, and `_forward` called again then."""
-        raise NotImplementedError
-
-    def _drop(self) -> None:
-        """The exchange needs no endpoint any more: give up every try, so that the endpoints notice."""
-        raise NotImplementedError
-
-    def _mirror(self, plan: MirrorPlan, exchange: Exchange) -> None:
-        """The route asks for copies of some requests."""
-        raise NotImplementedError
-
-    def _about_client(self, exchange: Exchange, identity: Identity | None) -> bytes:
-        """`_forwarded` for a client that says something of itself, or for a host that asks for more."""
-        raise NotImplementedError
-
-    def _own_names(self) -> Mapping[bytes, bytes]:
-        """How the client has written the names of its fields, by their lower-case form; nothing where that is not known."""
-        raise NotImplementedError
+    __slots__ = ()
 
     # -- choosing and sending ----------------------------------------------------------------------------------------------
 
     def _forward(self, route: Route, head: RequestHead, exchange: Exchange, body: bytes, now: float) -> None:
         """Pick an endpoint and send it the request; or answer ourselves if the route says so."""
         if route.answer is not None:
-            reply = route.answer(head, exchange.client)
+            reply = route.answer(head, exchange)
             if route.response_filters and not reply.flag:   # a flag marks an error, and error pages are not edited
-                reply = edited(reply, exchange, route)
+                reply = edited(reply, exchange, route, route.response_filters)
             self._answer(reply, now)
             return
-        if route.buffer_bytes and head.length and self._buffer(route, head, exchange, body, now):
+        if head.length and (route.buffer_bytes or route.max_body_bytes) and self._buffer(route, head, exchange, body, now):
             return
         if head.method in BOUNDED:
             try:
@@ -210,6 +107,9 @@ class Sender:
                 return
         authority = (route.host_rewrite or (endpoint.authority if route.auto_host_rewrite else head.authority)
                      or endpoint.authority)         # HTTP/1.0 need not name a host
+        if cluster.http2:
+            self._forward_either(route, head, exchange, target, authority, body, now)
+            return
         pieces = [b"%b %b HTTP/1.1\r\nhost: %b" % (head.method, target, authority)]
         pieces.extend(map(line, head.fields))
         host = self.host
@@ -250,7 +150,7 @@ class Sender:
         self.deadline = 0.0
 
         idle = endpoint.pool.idle
-        if idle:
+        if idle and (not cluster.by_name or bring(idle, self.server_name(cluster, endpoint))):
             # Upstream.begin, in line
             self._upstream = upstream = idle.pop()
             upstream.downstream = self
@@ -269,27 +169,119 @@ class Sender:
         else:
             self._connect(cluster, endpoint, now)
 
+    def _forward_either(
+        self, route: Route, head: RequestHead, exchange: Exchange, target: bytes, authority: bytes, body: bytes, now: float,
+    ) -> None:
+        """The rest of `_forward` where the endpoints speak HTTP/2, or may."""
+        host, cluster = self.host, self._cluster
+        assert host is not None
+        identity = host.identity
+        about = self._forwarded if head.forwarding is None and identity is None else self._about_client(exchange, identity)
+        fields = [*head.fields, *as_fields(about)]
+        if authority is not head.authority and head.authority and b"x-forwarded-host: " not in about:
+            fields.append((b"x-forwarded-host", head.authority))
+        fields.append((b"x-request-id", exchange.request_id))
+        if host.via:
+            fields += as_fields(VIA[head.minor])
+        self._ask = ask = Ask(head.method, target, authority, fields, head.length, body)
+        ask.framed = self.plain and head.length == CHUNKED
+        ask.expect = head.expect_continue
+        ask.trailers = bool(head.connection) and takes_trailers(head)
+        if head.upgrade is not None or self.upgrade is not None:
+            ask.upgrade = self.upgrade = asked_upgrade(head, route.upgrades)
+        self._wire = b""
+        self._replayable = True
+        if route.mirror is not None:
+            self._mirror(route.mirror, exchange)
+        self.body_timeout_s = host.idle_timeout_s or BODY_IDLE_TIMEOUT_S
+        self._limit_at = now + route.timeout_s if route.timeout_s else 0.0
+        if is_grpc(head):
+            timeout_s = grpc_timeout_s(head)
+            if timeout_s is not None and not (self._limit_at and self._limit_at < now + timeout_s):
+                self._limit_at = now + timeout_s
+        self._try_at = 0.0
+        self.deadline = 0.0
+        self._connect(cluster, exchange.endpoint, now)      # type: ignore[arg-type]  # what was picked is live
+
     def _connect(self, cluster: Any, endpoint: Endpoint, now: float) -> None:
         """No idle connection: make one; the client's bytes wait meanwhile."""
+        if cluster.http2 and self._share(endpoint, now):
+            return
         if cluster.pending >= cluster.max_pending:
             self._overflow("the cluster has its most requests that wait for a connection", now)
             return
-        queue = self._plane.queues.get(cluster)
+        queue = self._plane.queues.get(cluster.counters)
         if queue is not None or cluster.connections + cluster.pending >= cluster.max_connections:
             self._no_room(cluster, endpoint, now)
             return
         self._dial(cluster, endpoint, now)
 
+    def _share(self, endpoint: Endpoint, now: float) -> bool:
+        """Send on a connection of HTTP/2 that has room, or will be there in a moment; or on an idle one of HTTP/1.1."""
+        pool: Pool = endpoint.pool          # type: ignore[assignment]  # the cluster sees a PoolLike; we made it
+        name = self.server_name(self._cluster, endpoint) if self._cluster.by_name else None
+        trunk = pool.with_room(name)
+        upstream: EndpointConnection
+        if trunk is not None:
+            if not trunk.open and self._cluster.pending >= self._cluster.max_pending:
+                return False                # which is what the caller finds, too
+            upstream = trunk.lane(self)
+        elif pool.idle and (name is None or bring(pool.idle, name)):
+            upstream = pool.idle.pop()
+            upstream.downstream = self
+        else:
+            return False
+        self._upstream = upstream
+        if self.phase == BODY:
+            self.phase = DIALING            # as far as `_begin` is concerned
+        self._begin_try(upstream, now)
+        if trunk is None or trunk.open:
+            self._begin(upstream, now)
+        else:
+            upstream.connect(self._connect_timeout_s(now))
+        return True
+
     def _dial(self, cluster: Any, endpoint: Endpoint, now: float) -> None:
-        self._upstream = upstream = Upstream(endpoint, cluster, self, self._plane)
+        upstream: EndpointConnection
+        if cluster.http2:
+            upstream = Trunk(endpoint, cluster, self._plane, self.server_name(cluster, endpoint)).lane(self)
+        else:
+            upstream = Upstream(endpoint, cluster, self, self._plane)
+        self._upstream = upstream
         if self.phase == BODY:
             self.phase = DIALING
         self._begin_try(upstream, now)
-        timeout_s: float = cluster.connect_timeout_s
+        upstream.connect(self._connect_timeout_s(now))
+
+    def _connect_timeout_s(self, now: float) -> float:
+        timeout_s: float = self._cluster.connect_timeout_s
         for limit in (self._limit_at, self._try_at):
             if limit and limit - now < timeout_s:
                 timeout_s = max(limit - now, 0.0)
-        upstream.connect(timeout_s)
+        return timeout_s
+
+    def server_name(self, cluster: Any, endpoint: Endpoint) -> str:
+        """The name that a TLS connection to `endpoint` asks for; "" in plain text."""
+        if cluster.tls is None:
+            return ""
+        route, exchange = self.route, self.exchange
+        assert exchange is not None
+        asked = exchange.request.authority
+        if route is not None:
+            asked = route.host_rewrite or (endpoint.authority if route.auto_host_rewrite else asked)
+        return server_name(cluster, endpoint, asked or endpoint.authority)
+
+    def may_use(self, upstream: EndpointConnection) -> bool:
+        """Whether a connection that somebody else had serves this request as well."""
+        cluster = self._cluster
+        if hasattr(cluster, "cluster") and upstream.endpoint not in cluster.endpoints:     # it is a subset, and that in another
+            return False
+        return not cluster.by_name or upstream.server_name == self.server_name(cluster, upstream.endpoint)
+
+    def own_connection(self, lane: EndpointConnection) -> None:
+        """See `Exchanging`."""
+        self._upstream = None
+        self._connect(self._cluster, lane.endpoint, self.monotonic())
 
     def connected(self, upstream: EndpointConnection) -> None:
         """The endpoint accepted: send what waits."""
@@ -301,7 +293,11 @@ class Sender:
         exchange = self.exchange
         assert exchange is not None
         exchange.t_upstream_first_tx = exchange.t_upstream_last_tx = now
-        upstream.begin(self._wire_for(upstream.endpoint), now, self._answer_timeout_s(now), self._limit_at)
+        timeout_s, limit = self._answer_timeout_s(now), self._limit_at
+        if upstream.plain:
+            upstream.begin(self._wire_for(upstream.endpoint), now, timeout_s, limit)
+        else:
+            upstream.ask(self, now, timeout_s, limit)
         if self.phase == DIALING:
             self.phase = BODY
             self._stream_body(now)
@@ -310,10 +306,45 @@ class Sender:
         """What `endpoint` gets of the request, as far as that is here."""
         route, exchange = self.route, self.exchange
         assert route is not None and exchange is not None
-        wire = self._wire if not self._kept else b"".join([self._wire, *self._kept])
+        wire = self._so_far()
         if (route.auto_host_rewrite or not exchange.request.authority) and not route.host_rewrite:
             return with_host(wire, endpoint.authority)
         return wire
+
+    def _so_far(self) -> bytes:
+        """The request as far as it is here, as HTTP/1.1."""
+        wire = self._wire
+        if self._ask is not None:
+            case: Case | None = self._cluster.header_case
+            if case is preserve_case:
+                case = as_in(self._own_names())
+            wire = self._ask.wire(self._ask.authority, case)
+        return wire if not self._kept else b"".join([wire, *self._framed(self._kept)])
+
+    def _framed(self, kept: list[bytes]) -> list[bytes]:
+        """What is kept of the body, as HTTP/1.1."""
+        return kept
+
+    def ask_of(self, endpoint: Endpoint) -> tuple[Ask, list[bytes]]:
+        """What `endpoint` gets by HTTP/2: the request, and the pieces of its body behind those that it has itself."""
+        ask = self._ask
+        if ask is None:
+            return Ask.of_wire(self._wire), self._kept
+        route, exchange = self.route, self.exchange
+        assert route is not None and exchange is not None
+        if (route.auto_host_rewrite or not exchange.request.authority) and not route.host_rewrite:
+            ask.authority = endpoint.authority
+        return ask, self._kept
+
+    @property
+    def never(self) -> Sequence[bytes]:
+        """Names of fields that no table of HTTP/2 may remember, because the client has said so (RFC 7541 7.1.3)."""
+        return ()
+
+    @property
+    def replayable(self) -> bool:
+        """Whether all that was sent of the request could be sent again."""
+        return self._replayable
 
     # -- how long a try may take -------------------------------------------------------------------------------------------
 
@@ -363,6 +394,7 @@ class Sender:
         """The exchange is over, however: give back what it held and write it down."""
         self._wire = b""
         self._kept = []
+        self._ask = None
         self._drop()
         self._record(exchange, now)
 

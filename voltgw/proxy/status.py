@@ -22,6 +22,7 @@ _BY_FLAG: Final = {
     "UF": b"destination_unavailable",
     "UH": b"destination_unavailable",
     "UO": b"connection_limit_reached",
+    "UR": b"connection_terminated",
     "UPE": b"http_protocol_error",
     "UT": b"http_response_timeout",
 }

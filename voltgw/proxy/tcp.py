@@ -9,7 +9,11 @@ from zope.interface import implementer
 
 from voltgw.cluster.attempts import Attempts
 from voltgw.errors import ClientGone, ConnectFailed, NoCluster, NoEndpoint, Overflow, ProxyError
+from voltgw.proxy.announcing import announcement
+from voltgw.proxy.hashed import connection_key
+from voltgw.proxy.named import server_name
 from voltgw.proxy.relay import Relay, Side
+from voltgw.proxy.waiting import Queue, Waiter
 from voltgw.values.defaults import MAX_PIPELINED_BYTES, TUNNEL_IDLE_TIMEOUT_S
 from voltgw.values.record import ConnectionRecord
 
@@ -18,9 +22,12 @@ if TYPE_CHECKING:
 
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.net.connector import Dial
+    from voltgw.proxy.endpoint import EndpointConnection
     from voltgw.proxy.plane import Plane
     from voltgw.routing.table import Route
     from voltgw.values.counters import ListenerCounters
+    from voltgw.values.tls import Handshake
+    from voltgw.wire.clienthello import ClientHello
 
 
 class _Client(Side):
@@ -45,8 +52,9 @@ class TcpRelay(Relay):
     """One client connection, the endpoint it was given, and their record. It is its own `ClientSide`."""
 
     __slots__ = (
-        "_attempts", "_cluster", "_dial", "_endpoint", "_factory", "_held", "_record", "connected_wall", "listener",
-        "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni", "tls_cipher", "tls_version",
+        "_attempts", "_cluster", "_dial", "_endpoint", "_factory", "_held", "_record", "_waiter", "certified", "connected_wall",
+        "handshake", "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni", "tls_cipher",
+        "tls_version",
     )
 
     def __init__(self, factory: TcpFactory, peer_address: str, peer_port: int) -> None:
@@ -59,6 +67,8 @@ class TcpRelay(Relay):
         self.listener = factory.name
         self.scheme = b""
         self.sni = self.tls_version = self.tls_cipher = ""
+        self.handshake: Handshake | None = None
+        self.certified = b""
         self.connected_wall = plane.wall()
         self._factory = factory
         self._client = _Client(self)
@@ -66,6 +76,7 @@ class TcpRelay(Relay):
         self._cluster: Any = None
         self._endpoint: Endpoint | None = None
         self._attempts: Attempts | None = None
+        self._waiter: Waiter | None = None  # the cluster has its most connections
         self._held: list[bytes] = []        # what the client said before the endpoint accepted
         self._record = ConnectionRecord(self, factory.route, plane.monotonic())
 
@@ -85,6 +96,13 @@ class TcpRelay(Relay):
         """The client is connected: find it an endpoint before it has said a word (servers may speak first)."""
         factory = self._factory
         factory.connections.add(self)
+        handshake = getattr(self._client.transport, "handshake", None)
+        if handshake is not None:
+            self.handshake = handshake
+            self.sni, self.tls_version, self.tls_cipher = handshake.sni, handshake.version, handshake.cipher
+        hello: ClientHello | None = getattr(self._client.transport, "hello", None)
+        if hello is not None:               # its TLS passes through; it was chosen by this name
+            self.sni = hello.sni
         route = factory.route
         cluster: Any = route.cluster
         if cluster is None:
@@ -95,7 +113,7 @@ class TcpRelay(Relay):
             return
         self._cluster = cluster
         cluster.counters.requests += 1
-        endpoint = cluster.pick(None)
+        endpoint = cluster.pick(self._hash_key())
         if endpoint is None:
             cluster.counters.no_endpoint += 1
             self._fail(NoEndpoint("the cluster has no endpoint that may be used"))
@@ -103,20 +121,117 @@ class TcpRelay(Relay):
         cluster.active += 1
         self._connect(endpoint)
 
+    def _hash_key(self) -> int | None:
+        """What keeps a client at its endpoint, where the route's hash_policy says source_ip."""
+        return connection_key(self._factory.route, (self.peer_address, self.peer_port), (self.local_address, self.local_port))
+
     def _connect(self, endpoint: Endpoint) -> None:
         cluster, record = self._cluster, self._record
         self._endpoint = record.endpoint = endpoint
         record.attempts += 1
         endpoint.active += 1
         endpoint.requests += 1
-        if cluster.pending >= cluster.max_pending or cluster.connections >= cluster.max_connections:
-            cluster.counters.overflow += 1
-            self._fail(Overflow("the cluster has its most connections, or clients that wait for one"))
-            return
+        if cluster.pending >= cluster.max_pending:
+            self._overflow("the cluster has its most clients that wait for a connection")
+        elif cluster.counters in self._plane.queues or cluster.connections + cluster.pending >= cluster.max_connections:
+            self._wait()
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        cluster, endpoint = self._cluster, self._endpoint
+        assert endpoint is not None
         cluster.pending += 1
-        cluster.counters.connects += 1
         self._server = _Server(self)
-        self._dial = self._plane.dial(endpoint, self._server, cluster.connect_timeout_s, self._connect_failed)
+        tls = cluster.tls
+        if cluster.pre_open and tls is None:
+            waiting = self._plane.waiting
+            ready = waiting.take(endpoint)
+            if ready is not None:
+                said = ready.hand_over(self._server)
+                if said:
+                    self._client.transport.write(said)
+                return
+            waiting.make_room(cluster)
+        cluster.counters.connects += 1
+        if tls is None:
+            self._dial = self._plane.dial(endpoint, self._server, cluster.connect_timeout_s, self._connect_failed)
+            return
+        secure = tls, server_name(cluster, endpoint, self.sni.encode("ascii", "replace"))
+        self._dial = self._plane.dial(
+            endpoint, self._server, cluster.connect_timeout_s, self._connect_failed, secure, first=self._announcement())
+
+    def _announcement(self) -> bytes:
+        """The PROXY header with which the connection begins, if the cluster has one."""
+        version = self._cluster.proxy_protocol
+        if not version:
+            return b""
+        local = getattr(self._client.transport, "local", None) or (self.local_address, self.local_port)
+        return announcement(self, local, version)
+
+    # -- waiting for a connection ------------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """The cluster has its most connections: wait for as long as an endpoint may take to accept, then give up."""
+        cluster, plane = self._cluster, self._plane
+        queue = plane.queues.get(cluster.counters)
+        if queue is None:
+            queue = Queue(plane, cluster)
+        self._waiter = queue.join(self, True, plane.monotonic() + cluster.connect_timeout_s)
+        idle = queue.idle()
+        if idle is not None:                # an HTTP proxy of the same cluster has put it aside
+            idle.pool.forget(idle)
+            idle.close()
+
+    @property
+    def bound_for(self) -> Endpoint | None:
+        """The endpoint that was picked."""
+        return self._endpoint
+
+    def may_share(self) -> bool:
+        """A relay needs a connection of its own,"""
+        return False
+
+    def may_use(self, upstream: EndpointConnection) -> bool:
+        """and a fresh one."""
+        return False
+
+    def given(self, upstream: EndpointConnection) -> None:
+        """Never, see `may_use`."""
+        raise AssertionError("a relay takes no connection that somebody else had")
+
+    def dial_now(self) -> None:
+        """There is room for one more connection."""
+        self._waiter = None
+        before = self._endpoint
+        assert before is not None
+        if not before.ready:
+            endpoint = self._cluster.pick(self._hash_key())
+            if endpoint is None:
+                self._cluster.counters.no_endpoint += 1
+                self._fail(NoEndpoint("no endpoint is left that may be used"))
+                return
+            before.active -= 1
+            before.requests -= 1
+            endpoint.active += 1
+            endpoint.requests += 1
+            self._endpoint = self._record.endpoint = endpoint
+        self._begin()
+
+    def waited(self, now: float) -> None:
+        """No connection came in time."""
+        self._waiter = None
+        self._overflow("no connection to an endpoint was free in time")
+
+    def crashed(self) -> None:
+        """A bug of ours; the guard has logged it."""
+        self.end("IE", "internal_error", reset=True)
+
+    def _overflow(self, why: str) -> None:
+        self._cluster.counters.overflow += 1
+        self._fail(Overflow(why))
+
+    # -- the endpoint answers, or does not ---------------------------------------------------------------------------------
 
     def _connect_failed(self, error: ConnectFailed) -> None:
         self._dial = None
@@ -129,7 +244,7 @@ class TcpRelay(Relay):
             self._plane.room(cluster)
         cluster.connect_failed(endpoint)
         if self._attempts is None:
-            self._attempts = Attempts(cluster, b"", None, None, self._plane.random)
+            self._attempts = Attempts(cluster, b"", self._hash_key(), None, self._plane.random)
         other = self._attempts.next() if self._attempts.after(error, endpoint, False, True) is not None else None
         if other is None:
             self._fail(error)
@@ -150,6 +265,8 @@ class TcpRelay(Relay):
         now = self._plane.monotonic()
         self._record.t_upstream_connected = now
         self._join(server, now)
+        if self._cluster.proxy_protocol and self._cluster.tls is None:  # else it went out before the handshake
+            server.transport.write(self._announcement())
         held, self._held = self._held, []
         if held:
             server.transport.write(b"".join(held))
@@ -193,6 +310,9 @@ class TcpRelay(Relay):
             self._cluster.pending -= 1
             if self._plane.queues:
                 self._plane.room(self._cluster)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.queue.leave(waiter)
         if self._attempts is not None:
             self._attempts.close()
         if self._endpoint is not None:

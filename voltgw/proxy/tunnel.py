@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from voltgw.proxy.client import ClientConnection
     from voltgw.proxy.endpoint import EndpointConnection
     from voltgw.proxy.factory import HttpFactory
+    from voltgw.proxy.stream2_end import EndingStream
     from voltgw.values.exchange import Exchange
+    from voltgw.values.tls import Handshake
 
 
 class Tunnel(Relay):
@@ -20,8 +22,8 @@ class Tunnel(Relay):
     __slots__ = ("_connection", "_exchange", "_factory", "_idle_timeout_s", "_upstream")
 
     def __init__(
-        self, connection: ClientConnection, upstream: EndpointConnection, exchange: Exchange, factory: HttpFactory,
-        idle_timeout_s: float,
+        self, connection: ClientConnection | EndingStream, upstream: EndpointConnection, exchange: Exchange,
+        factory: HttpFactory, idle_timeout_s: float,
     ) -> None:
         super().__init__(factory.plane)
         self._connection = connection
@@ -34,6 +36,11 @@ class Tunnel(Relay):
     def idle_timeout_s(self) -> float:
         """That of the route, or an hour."""
         return self._idle_timeout_s
+
+    @property
+    def handshake(self) -> Handshake | None:
+        """That of the client's connection."""
+        return self._exchange.client.handshake
 
     def begin(self, from_client: bytes, from_server: bytes, now: float) -> None:
         """Relay; first what either peer has sent behind its last HTTP message."""

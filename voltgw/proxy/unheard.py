@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from voltgw.proxy.phases import SENT
 from voltgw.proxy.sending import Sender
-from voltgw.values.defaults import LINGER_TIMEOUT_S
+from voltgw.values.defaults import LINGER_TIMEOUT_S, MAX_UNHEARD_BYTES
 from voltgw.values.exchange import Exchange
 from voltgw.values.head import CHUNKED
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from voltgw.proxy.endpoint import EndpointConnection
     from voltgw.proxy.plane import Plane
     from voltgw.values.head import ResponseHead
-
-#: An answer that is not passed on is read this far; a longer one is cut.
-MAX_UNHEARD_BYTES: Final = 64 * 1024
 
 
 class _Nowhere:
@@ -79,7 +76,7 @@ class Unheard(Sender):
     def switched(self, upstream: EndpointConnection, response: ResponseHead, rest: bytes, now: float) -> None:
         """It was not asked to."""
 
-    def interim(self, status: int, wire: bytes) -> None:
+    def interim(self, response: ResponseHead) -> None:
         """Nobody hears it."""
 
     def connect_failed(self, upstream: EndpointConnection, error: ConnectFailed) -> None:

@@ -22,12 +22,15 @@ from voltgw.proxy.reading import LONG_BODY_BYTES, read_in_bulk
 from voltgw.values.defaults import MAX_INTERIM_RESPONSES, MAX_RESPONSE_HEAD_BYTES
 from voltgw.values.head import CHUNKED, UNTIL_CLOSE
 from voltgw.values.preserve_case import preserve_case
-from voltgw.wire.http1 import LAST_CHUNK, ChunkScanner, bare_line_end, chunk, http_date
+from voltgw.wire.http1 import LAST_CHUNK, ChunkScanner, ResponseParser, bare_line_end, chunk, http_date
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from voltgw.values.exchange import Exchange
+    from voltgw.cluster.cluster import Cluster
+    from voltgw.cluster.endpoint import Endpoint
+    from voltgw.proxy.plane import Plane
+    from voltgw.proxy.sending import Sender
     from voltgw.values.head import ResponseHead
 
 _field: Final = b": ".join
@@ -37,7 +40,15 @@ _field: Final = b": ".join
 class Upstream(EndpointConnection):
     """A connection to `endpoint`: the answers to one exchange after another."""
 
-    __slots__ = ()
+    __slots__ = ("_held", "_last", "_left", "_parse", "_scanner")
+
+    def __init__(self, endpoint: Endpoint, cluster: Cluster, downstream: Sender, plane: Plane) -> None:
+        super().__init__(endpoint, cluster, downstream, plane)
+        self._last = cluster.max_requests_per_connection
+        self._parse = ResponseParser().parse
+        self._held = b""                    # the beginning of a head that is not complete
+        self._left = 0                      # body bytes still to come (LENGTH)
+        self._scanner: ChunkScanner | None = None
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the endpoint."""
@@ -104,6 +115,9 @@ class Upstream(EndpointConnection):
         transform = exchange.transform
         if transform is not None:
             length = self._transforms(exchange, response)
+        if not downstream.plain:
+            self._hand_on(downstream, response, length, data[start:], now)
+            return
         pieces = [b"HTTP/1.1 %d %b" % (status, response.reason)]
         pieces.extend(map(_field, response.fields))
         host = downstream.host
@@ -211,6 +225,43 @@ class Upstream(EndpointConnection):
         error.silent = fresh
         downstream.upstream_failed(self, error, reused=self.reused and fresh)
 
+    def _hand_on(self, downstream: Sender, response: ResponseHead, length: int, body: bytes, now: float) -> None:
+        """The rest of an answer's beginning for a client that frames it itself; `body` came behind the head."""
+        exchange = downstream.exchange
+        assert exchange is not None
+        self.served = served = self.served + 1
+        self.reusable = response.keep_alive and served != self._last
+        exchange.t_downstream_first = now
+        come = len(body)
+        if come >= length >= 0:
+            if come > length:
+                self.reusable = False
+                body = body[:length]
+            exchange.bytes_out += len(body)
+            self.phase = OVER
+            downstream.answer_head(response, length, body, True)
+            downstream.answered(self, now)
+            return
+        if self._transform is not None:
+            self._begin_transform(response.length, False)
+        elif length >= 0:
+            self._left = length
+            self.phase = LENGTH
+        elif length == CHUNKED:
+            self.phase = CHUNKS
+            self._scanner = ChunkScanner(BadResponse, dechunk=True)
+        else:
+            self.phase = CLOSING
+            self.reusable = False
+        downstream.answer_head(response, length, b"", False)
+        self._producing = True
+        downstream.answering = self
+        if downstream.choked:
+            self.pause()
+        self._touch(now, downstream.body_timeout_s)
+        if come:
+            self._more(body)
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _more(self, data: bytes) -> None:
@@ -245,6 +296,7 @@ class Upstream(EndpointConnection):
             if scanner.done:
                 if over:
                     self.reusable = False
+                downstream.trailers = scanner.trailers
                 self._end_of_body(now, passed)
             else:
                 self._pass_on(passed)
@@ -252,27 +304,6 @@ class Upstream(EndpointConnection):
         elif phase == CLOSING:
             self._pass_on(chunk(data) if self._encode and self._transform is None else data)
             self._touch(now, downstream.body_timeout_s)
-
-    def _pass_on(self, data: bytes) -> None:
-        """Bytes of the body go to the client: as they are, or what `_transform` makes of them."""
-        if self._transform is not None and data:
-            data = self._transform.feed(data)
-            if self._encode and data:
-                data = chunk(data)
-        downstream = self.downstream
-        if data and downstream is not None and downstream.exchange is not None:
-            downstream.exchange.bytes_out += len(data)
-            downstream.transport.write(data)
-
-    def _transforms(self, exchange: Exchange, response: ResponseHead) -> int:
-        """The answer's length once `exchange.transform` has changed its body: nobody knows it, if it has a body at all."""
-        if exchange.request.method == b"HEAD" or response.status == 304:
-            response.declared = -1          # the length of what is not sent would be another, too
-        if not response.length:             # a bodiless one has none either, see `ResponseParser.parse`
-            exchange.transform = None
-            return 0
-        self._transform = exchange.transform
-        return UNTIL_CLOSE
 
     def _begin_transform(self, length: int, encode: bool) -> None:
         self._encode = encode
@@ -285,23 +316,6 @@ class Upstream(EndpointConnection):
         else:
             self.phase = CLOSING
             self.reusable = False
-
-    def _end_of_body(self, now: float, last: bytes) -> None:
-        self._pass_on(last)
-        transform, self._transform = self._transform, None
-        if transform is not None:
-            rest = transform.finish()
-            if self._encode:
-                self._encode = False
-                rest = chunk(rest) + LAST_CHUNK if rest else LAST_CHUNK
-            self._pass_on(rest)
-            if self.downstream is not None and self.downstream.exchange is not None:
-                self.downstream.exchange.transform = None
-        self.phase = OVER
-        downstream = self.downstream
-        self._unregister()
-        if downstream is not None:
-            downstream.answered(self, now)
 
     def _incomplete(self, data: bytes) -> None:
         """The head is not all here yet, or will never be."""
@@ -319,8 +333,7 @@ class Upstream(EndpointConnection):
         status = response.status
         if downstream is None or status == 101 or self._interim > MAX_INTERIM_RESPONSES:
             return False
-        lines = [b"HTTP/1.1 %d %b" % (status, response.reason), *map(_field, response.fields), b"", b""]
-        downstream.interim(status, b"\r\n".join(lines))
+        downstream.interim(response)
         return True
 
     def _broken(self, error: BadResponse) -> None:

@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from voltgw.routing.problems import at
 from voltgw.routing.regex.pattern import Rewrite
@@ -16,10 +16,9 @@ from voltgw.wire.path import BadTarget, literal_path, literal_query, normal_path
 if TYPE_CHECKING:
     from voltgw.config.objects.route import RouteDestinationList, RouteDirectResponse, RouteRedirect
     from voltgw.routing.match import Clause
-    from voltgw.values.exchange import ClientSide
     from voltgw.values.head import RequestHead
 
-Answer: TypeAlias = "Callable[[RequestHead, ClientSide], Reply]"
+Answer: TypeAlias = "Callable[[RequestHead, Asked], Reply]"
 TargetRewrite: TypeAlias = "Callable[[RequestHead], bytes]"
 #: path -> path; raises `BadTarget` where the result may not be sent.
 _PathRewrite: TypeAlias = "Callable[[bytes], bytes]"
@@ -29,7 +28,16 @@ _QueryRewrite: TypeAlias = "Callable[[bytes | None], bytes | None]"
 _DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
 _AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _not_in_url: Final = re.compile(rb"[^\x21-\x7e]").sub
+_dots: Final = re.compile(rb"%2[Ee]").sub
 _HTML: Final = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body|h[1-6]|p|div)\b", re.IGNORECASE)
+
+
+class Asked(Protocol):
+    """What an answer may know besides the head: an `Exchange` has it."""
+
+    @property
+    def scheme(self) -> bytes:
+        """By what scheme the client asked, ``http`` or ``https``."""
 
 
 # -- redirects ---------------------------------------------------------------------------------------------------------
@@ -55,17 +63,17 @@ def redirect(spec: RouteRedirect, clause: Clause, *, normalised: bool = True) ->
             host = host[:host.rindex(b":")]     # port_redirect says it more exactly
     target = _redirect_target(spec, clause, normalised)
 
-    def answer(head: RequestHead, client: ClientSide) -> Reply:
+    def answer(head: RequestHead, asked: Asked) -> Reply:
         try:
             path = target(head)
         except BadTarget:
             return Reply(400, flag="DPE", detail="path_rewrite_escape", negotiate=True)
-        scheme = client.scheme if keep_scheme else wanted
+        scheme = asked.scheme if keep_scheme else wanted
         authority = host
         shown_port = port
         if authority is None:
             authority = head.host
-            if shown_port is None and scheme == client.scheme:
+            if shown_port is None and scheme == asked.scheme:
                 shown_port = head.port
         if not authority:                       # HTTP/1.0 without Host: all that can be said is a path
             location = b"/." + path if path.startswith(b"//") else path
@@ -129,7 +137,7 @@ def direct_response(spec: RouteDirectResponse, most_bytes: int | None = None) ->
             raise ValueError(f"the body has {len(body)} bytes; max_direct_response_body_size allows {most_bytes}")
     fields = [(b"content-type", _content_type(body))] if body else []
 
-    def answer(head: RequestHead, client: ClientSide) -> Reply:
+    def answer(head: RequestHead, asked: Asked) -> Reply:
         return Reply(status, fields.copy(), body)
 
     return answer
@@ -211,6 +219,7 @@ def _prefix_rewrite(text: str, clause: Clause, normalised: bool) -> _PathRewrite
     if replaced is None:
         return lambda path: new
     segments = clause.segments
+    floor = sum(map(bool, new.split(b"/")))     # segments that stay, though more may be added to the last one
 
     def change(path: bytes) -> bytes:
         rest = path[replaced:]
@@ -222,17 +231,35 @@ def _prefix_rewrite(text: str, clause: Clause, normalised: bool) -> _PathRewrite
                 rest = b"/" + rest
         path = new + rest
         normal = normal_path(path, above_root=False)
-        if not normal.startswith(new):
-            raise BadTarget("leads out of the prefix that was put in")
+        _stay_below(path, floor)
         return normal if normalised else path
 
     return change
+
+
+def _stay_below(path: bytes, floor: int) -> None:
+    """Refuse a path whose dot segments take away any of its first `floor` segments, even if it comes back to others.
+
+    Empty segments do not count, since some servers drop them before they resolve dot segments: what is not refused stays below
+    the prefix in both readings.
+    """
+    if b"/." not in path and b"/%2" not in path:
+        return                                  # no segment begins with a dot
+    depth = 0
+    for segment in _dots(b".", path).split(b"/"):
+        if segment == b"..":
+            depth -= 1
+            if depth < floor:
+                raise BadTarget("leads out of the prefix that was put in" if floor else "leads above the root")
+        elif segment not in (b"", b"."):
+            depth += 1
 
 
 def _regex_rewrite(rewrite: Rewrite, normalised: bool) -> _PathRewrite:
     def change(path: bytes) -> bytes:
         path = rewrite(path)
         normal = normal_path(path, above_root=False)
+        _stay_below(path, 0)
         return normal if normalised else written_path(path)
 
     return change

@@ -3,12 +3,13 @@
 Rank, best first:
 
 1. the exact name: ``www.foo.com``;
-2. the longest suffix wildcard of whole labels: ``*.foo.com`` (one or more labels in place of the ``*``);
-3. the longest suffix wildcard that begins inside a label, as 2020 had them: ``*-bar.foo.com`` (at least one character);
-4. the lone ``*``.
+2. the longest suffix wildcard: ``*.foo.com`` (one or more labels in place of the ``*``), or one that begins inside a label, as
+   2020 had them: ``*-bar.foo.com`` (at least one character), which comes before ``*.foo.com`` because it says more of the name;
+3. the lone ``*``.
 
 An entry may name a port (``www.foo.com:8080``, ``*:8080``); it then takes only requests for that port, and comes before
 the same entry without one, which takes every port. The port of a request is the one its Host names, else the listener's.
+Entries for other ports do not count at all: the longest wildcard is looked for among those that take the request's port.
 Names compare without case and without one trailing dot; IPv6 literals by value. There is no "first host" to fall back on.
 """
 
@@ -34,7 +35,7 @@ _NAME_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()+
 
 
 class Rank(Enum):
-    """How an entry matches; better ones stand first."""
+    """How an entry matches. An exact name comes first and any name last; of the suffixes between them the longest does."""
 
     EXACT = "is the name"
     LABELS = "ends with it, the * standing for whole labels"
@@ -186,19 +187,31 @@ class HostTable:
         if host.startswith(b"["):
             host = _same_address(host)
         entry = _for_port(self._exact.get(host), port)
-        if entry is None and self._labels:
-            dot = host.find(b".", 1)
-            while dot >= 0 and entry is None:
-                entry = _for_port(self._labels.get(host[dot:]), port)
+        if entry is None and (self._labels or self._part):
+            entry = self._longest(host, port)
+        return _for_port(self._any.get(b""), port) if entry is None else entry
+
+    def _longest(self, host: bytes, port: int) -> Entry | None:
+        """The entry of the longest suffix of `host`, among those that take `port`. No suffix is of both sorts."""
+        labels = self._labels
+        dot = host.find(b".", 1) if labels else -1
+        for length in self._part_lengths:
+            if length >= len(host):
+                continue
+            while dot >= 0 and len(host) - dot > length:
+                entry = _for_port(labels.get(host[dot:]), port)
+                if entry is not None:
+                    return entry
                 dot = host.find(b".", dot + 1)
-        if entry is None:
-            for length in self._part_lengths:
-                if length < len(host):
-                    entry = _for_port(self._part.get(host[-length:]), port)
-                    if entry is not None:
-                        return entry
-            return _for_port(self._any.get(b""), port)
-        return entry
+            entry = _for_port(self._part.get(host[-length:]), port)
+            if entry is not None:
+                return entry
+        while dot >= 0:
+            entry = _for_port(labels.get(host[dot:]), port)
+            if entry is not None:
+                return entry
+            dot = host.find(b".", dot + 1)
+        return None
 
 
 def read_domain(text: str) -> Domain:

@@ -1,9 +1,11 @@
 """Finds the first rule that matches without trying the others: cost does not grow with rules that literal paths tell apart.
 
-The path picks a *node*: by dict if some clause asks for exactly this path, else the longest literal prefix, found by
-bisection in the sorted prefixes, or by dict where most of many prefixes have one or two lengths. A node knows, in the order
-of the rules, every clause that this path leaves possible, up to the first that asks for nothing more; only those are tried.
-Regexes stand under the literal that they begin with.
+The path picks a *node*: by dict if some clause asks for exactly this path, else the longest literal prefix. That is found by
+dict, too, with the path up to the end of the first segment in which the prefixes differ; prefixes that go on behind it are
+looked for in the same way among themselves. Only what no such key finds, a prefix that ends inside a longer segment, or one of
+a few that begin alike, is searched for by bisection. A node knows, in the order of the rules, every clause that this path
+leaves possible, up to the first that asks for nothing more; only those are tried. Regexes stand under the literal that they
+begin with.
 """
 
 from __future__ import annotations
@@ -23,11 +25,8 @@ Chooser: TypeAlias = "Callable[[RequestHead, int], Route | None]"
 
 #: Most candidates that all nodes of one host may hold together (8 bytes each); with more, rules are tried one by one.
 MAX_CANDIDATES: Final = 1_000_000
-#: Prefixes are looked up by length, longest first, when there are at least `MANY` of them, of at most `MOST_LENGTHS` lengths,
-#: and a request for any one of them is found in `MEAN_LOOKUPS` on average: that is when it beats bisection.
-MANY: Final = 32
-MOST_LENGTHS: Final = 8
-MEAN_LOOKUPS: Final = 1.5
+#: As many prefixes that begin alike are bisected; more get a dict of their own (a look-up costs as much as 3 or 4 steps).
+FEW: Final = 8
 
 
 class Candidate(NamedTuple):
@@ -46,6 +45,9 @@ class Node:
     """
 
     __slots__ = ("candidates", "otherwise", "parent", "prefix", "route", "tried")
+
+    #: See `_Door`.
+    below: Final = None
 
     def __init__(self, prefix: bytes, parent: Node | None, own: Iterable[Candidate]) -> None:
         self.prefix = prefix
@@ -108,12 +110,7 @@ class Index:
             self.only = only = nodes[0].route
             self.choose = lambda head, port: only
         else:
-            lengths = sorted({len(prefix) for prefix in sorted_prefixes[1:]}, reverse=True)
-            lookups = sum(lengths.index(len(prefix)) + 1 for prefix in sorted_prefixes[1:]) if lengths else 0
-            if len(nodes) > MANY and len(lengths) <= MOST_LENGTHS and lookups <= MEAN_LOOKUPS * (len(nodes) - 1):
-                self.choose = _by_length(exact_nodes, lengths, nodes)
-            else:
-                self.choose = _by_bisection(exact_nodes, sorted_prefixes, nodes)
+            self.choose = _chooser(exact_nodes, _Level(nodes))
 
 
 def _deepest(node: Node, path: bytes) -> Node:
@@ -124,44 +121,101 @@ def _deepest(node: Node, path: bytes) -> Node:
     return node
 
 
-def _by_bisection(exact: dict[bytes, Node], prefixes: list[bytes], nodes: list[Node]) -> Chooser:
-    find = exact.get
-    root = nodes[0]
+class _Door:
+    """A node from which longer prefixes go on: `below` finds the longest of them for a path, or comes back to `node`."""
 
-    def choose(head: RequestHead, port: int) -> Route | None:
-        path = head.path
-        node = find(path)
-        if node is None:
-            # What sorts last before the path shares the longest beginning with it: the longest prefix is it or above it.
-            node = nodes[bisect_right(prefixes, path) - 1]
-            while not path.startswith(node.prefix):
-                node = node.parent or root
-        route = node.route
-        if route is not None:
-            return route
-        for test, route in node.tried:
-            if test(head, port):
-                return route
-        return node.otherwise
+    __slots__ = ("below", "node")
 
-    return choose
+    def __init__(self, node: Node, below: Callable[[bytes], Node]) -> None:
+        self.node = node
+        self.below = below
 
 
-def _by_length(exact: dict[bytes, Node], lengths: list[int], nodes: list[Node]) -> Chooser:
-    find = exact.get
-    find_prefix = {node.prefix: node for node in nodes}.get
-    root = nodes[0]
+class _Level:
+    """Finds the longest prefix of a path by the segment that stands at `start`: ``doors.get(path[:end of it])``.
 
-    def choose(head: RequestHead, port: int) -> Route | None:
-        path = head.path
-        node = find(path)
-        if node is None:
-            for length in lengths:          # a path shorter than that is asked for whole, and found if it is a prefix itself
-                node = find_prefix(path[:length])
-                if node is not None:
-                    break
+    A key ends with the slash behind that segment, or is a whole path without one. `stray` is for paths that have no key: these
+    begin with none of the prefixes that reach beyond the segment.
+    """
+
+    __slots__ = ("doors", "start", "stray")
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        """`nodes` are in the order of their prefixes; all but the first go on from it."""
+        self.start = start = _stem(nodes[1:])
+        within: list[Node] = []                                 # those that end in this segment, or before it
+        beyond: dict[bytes, list[Node]] = {}                    # those that reach the slash behind it, by key
+        for node in nodes:
+            slash = node.prefix.find(b"/", start) + 1
+            if slash:
+                beyond.setdefault(node.prefix[:slash], []).append(node)
             else:
-                node = root
+                within.append(node)
+        self.stray = stray = _bisection(within)
+        keys = [key for node in within for key in (node.prefix, node.prefix + b"/")]
+        self.doors: dict[bytes, Node | _Door] = {key: stray(key) for key in keys}
+        for key, found in beyond.items():
+            if found[0].prefix == key:
+                self.doors[key] = found[0]
+                longer = found
+            else:
+                longer = [stray(key), *found]
+            if len(longer) > 1:
+                search = _bisection(longer) if len(longer) <= FEW or len(longer) == len(nodes) else _Level(longer).find
+                self.doors[key] = _Door(longer[0], search)
+
+    def find(self, path: bytes) -> Node:
+        """The node of the longest prefix of `path`, which begins with the first one."""
+        door = self.doors.get(path[:path.find(b"/", self.start) + 1 or None])
+        if door is None:
+            return self.stray(path)
+        return door if door.below is None else door.below(path)
+
+
+def _stem(nodes: Sequence[Node]) -> int:
+    """Where the segment begins in which prefixes first differ, apart from those that end before it."""
+    deep = [node.prefix for node in nodes if node.prefix.find(b"/", 1) >= 0]
+    if not deep:
+        return 1
+    first, last = min(deep), max(deep)                          # what these two share all do
+    same = len(first)
+    while not last.startswith(first[:same]):
+        same -= 1
+    end = min(same, len(first) - 1)                             # if all begin with the first, then that ends in the segment
+    return max(first.rfind(b"/", 0, end) + 1, 1)
+
+
+def _bisection(nodes: Sequence[Node]) -> Callable[[bytes], Node]:
+    """The deepest of `nodes`, which are in the order of their prefixes, for paths that begin with the first one's."""
+    first = nodes[0]
+    if len(nodes) == 1:
+        return lambda path: first
+    if len(nodes) == 2:
+        last, prefix = nodes[1], nodes[1].prefix
+        return lambda path: last if path.startswith(prefix) else first
+    prefixes = [node.prefix for node in nodes]
+
+    def find(path: bytes) -> Node:
+        # What sorts last before the path shares the longest beginning with it: the longest prefix is it or above it.
+        node = nodes[bisect_right(prefixes, path) - 1]
+        while not path.startswith(node.prefix):
+            node = node.parent or first
+        return node
+
+    return find
+
+
+def _chooser(exact: dict[bytes, Node], level: _Level) -> Chooser:
+    find, find_door = exact.get, level.doors.get
+    start, stray = level.start, level.stray
+
+    def choose(head: RequestHead, port: int) -> Route | None:
+        path = head.path
+        node = find(path)
+        if node is None:
+            # `_Level.find`, without the call
+            door = find_door(path[:path.find(b"/", start) + 1 or None])
+            node = stray(path) if door is None else door if door.below is None else door.below(path)
         route = node.route
         if route is not None:
             return route

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from voltgw.errors import ConfigError, Place, Severity
-from voltgw.routing.hosts import Rank
 from voltgw.routing.match import PathKind
 
 if TYPE_CHECKING:
-    from voltgw.routing.hosts import Entry, HostTable
+    from voltgw.routing.hosts import Entry, HostTable, Rank
     from voltgw.routing.match import Ask, Clause
     from voltgw.routing.route import Rule, VirtualHost
 
@@ -147,22 +146,16 @@ def _follows(ask: Ask, given: Ask) -> bool:
 def lint_domains(table: HostTable, port: int) -> Iterator[ConfigError]:
     """Domains on a listener of `port` that are never chosen, because another virtual host's come first for every name.
 
-    A request that names a port of its own beside the listener's could still choose one that differs only by port; nobody
-    means that, so it counts as never.
+    That is so only of one name with and without the listener's port: other domains that come first take fewer names. A request
+    that names a port of its own beside the listener's could still choose one that differs only by port; nobody means that, so
+    it counts as never.
     """
-    labels = {(entry.domain.key, entry.domain.port): entry for entry in table.entries if entry.domain.rank is Rank.LABELS}
     by_name: dict[tuple[Rank, bytes], dict[int | None, Entry]] = {}
     for entry in table.entries:
         by_name.setdefault((entry.domain.rank, entry.domain.key), {})[entry.domain.port] = entry
     for entry in table.entries:
         domain = entry.domain
         first = by_name[domain.rank, domain.key].get(port) if domain.port is None else None
-        if first is None and domain.rank is Rank.PART:
-            dot = domain.key.find(b".")
-            while dot >= 0 and first is None:
-                wanted = port if domain.port is None else domain.port
-                first = labels.get((domain.key[dot:], wanted)) or labels.get((domain.key[dot:], None))
-                dot = domain.key.find(b".", dot + 1)
         if first is not None and first.host is not entry.host:
             yield _never_chosen(entry, first)
 

@@ -239,7 +239,7 @@ def _literal(text: str, normalised: bool, *, whole: bool) -> bytes:
 def header_condition(spec: HeaderMatcherType) -> Part:
     """One condition on a header. Raises ValueError."""
     name = spec.name.lower()
-    values = _set_aside(name)
+    values = set_aside(name)
     without_case = name in ("host", ":authority")
     key = name.encode("ascii")
     test: Test
@@ -283,7 +283,7 @@ def _matches_any(values: Callable[[RequestHead], list[bytes]], pattern: Pattern)
     return lambda head, port: any(map(pattern.matches, values(head)))
 
 
-def _set_aside(name: str) -> Callable[[RequestHead], list[bytes]] | None:
+def set_aside(name: str) -> Callable[[RequestHead], list[bytes]] | None:
     """How to get the values of what does not stand in `RequestHead.fields`; None for every other header."""
     if name in ("host", ":authority"):
         return lambda head: [head.authority.lower()]

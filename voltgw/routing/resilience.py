@@ -5,18 +5,20 @@ A route's own policy wins over its virtual host's as a whole: parts of two polic
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from voltgw.config.objects.route import Denominator
 from voltgw.routing.problems import at
-from voltgw.values.retry import RETRIES, RETRY_BASE_S, RETRY_MAX_FACTOR, SAFE_CONDITIONS, MirrorPlan, RetryPlan
+from voltgw.values.defaults import RETRIES, RETRY_BASE_S, RETRY_MAX_FACTOR
+from voltgw.values.retry import SAFE_CONDITIONS, MirrorPlan, RetryPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from voltgw.config.objects.extensions import HostExtension, RouteExtension
     from voltgw.config.objects.policies import BufferConfigType, RetryPolicyType
-    from voltgw.config.objects.route import MirrorPolicyType, RouteDestinationList
+    from voltgw.config.objects.route import MirrorPolicyType, RouteDestinationList, WebsocketConfigType
     from voltgw.interfaces import UpstreamCluster
 
 #: The largest body that a buffer policy without a size holds.
@@ -73,6 +75,22 @@ def buffering(own: BufferConfigType | None, of_host: BufferConfigType | None) ->
     if policy is None or policy.disabled:
         return 0, 0.0
     return policy.max_request_bytes or BUFFER_BYTES, policy.max_request_time_s or 0.0
+
+
+def max_body(*levels: RouteExtension | HostExtension | None) -> int:
+    """The largest request body, by the nearest of the levels (rule, route object, virtual host) that says one; 0 = any."""
+    return next((level.max_request_body_bytes for level in levels if level is not None and level.max_request_body_bytes), 0)
+
+
+def upgrade_plan(config: WebsocketConfigType | None, usual: RetryPlan | None) -> RetryPlan | None:
+    """How requests that ask to switch protocols are tried again; None = as `usual`, the route's plan.
+
+    A number of tries of their own is for connections that cannot be made, whatever else the plan tries again.
+    """
+    if config is None or not config.max_connect_attempts:
+        return None
+    plan = usual if usual is not None else RetryPlan()
+    return replace(plan, retries=config.max_connect_attempts - 1, conditions=plan.conditions | SAFE_CONDITIONS)
 
 
 def upgrades(spec: RouteDestinationList) -> frozenset[bytes]:

@@ -6,7 +6,7 @@ A request only reads them. What a route does not use is None, empty or zero, and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from voltgw.errors import NOWHERE, Place
 from voltgw.routing.index import Chooser, Index
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from voltgw.values.exchange import Exchange
     from voltgw.values.head import RequestHead
     from voltgw.values.identity import Identity
+    from voltgw.values.reason import Reason
+    from voltgw.values.reply import Reply
     from voltgw.values.retry import MirrorPlan, RetryPlan
 
 #: The key by which a scheduler that hashes chooses, None for no preference.
@@ -47,6 +49,25 @@ class FilterLabel(NamedTuple):
         return self.find_place()
 
 
+class Guard(Protocol):
+    """What judges the requests of a virtual host before the filters of its routes do anything."""
+
+    @property
+    def judge(self) -> RequestFilter:
+        """The request filter."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def text(self) -> str:
+        """What it does, in words."""
+
+    def rehearse(self, exchange: Exchange) -> tuple[Reply | None, Reason]:
+        """What `judge` would say, and why; nothing is counted."""
+
+
 class VirtualHost:
     """A virtual host: what it decides (`choose`), and what the data plane must know of it. Satisfies `HostLabels`.
 
@@ -57,15 +78,17 @@ class VirtualHost:
     `server_line` is the Server line that answers get, None = none of ours. With `keep_server` the origin's own is kept
     where it sent one. Times are in seconds; 0.0 = absent, the data plane's default holds. `custom_errors` has bodies by
     status or by class (3, 4, 5). `max_requests_per_connection` 0 = any number. `header_case` writes the names of response
-    header fields for HTTP/1.1 clients, None = lower case. `via` and `proxy_status` ask for those fields. `find_place` finds the
-    places of its parts: ``find_place("domains", 0)``.
+    header fields for HTTP/1.1 clients, None = lower case. `version_1` and `version_2` are the versions of HTTP that its clients
+    may speak, HTTP/2 without TLS only with `prior_knowledge`. `via` and `proxy_status` ask for those fields. `find_place` finds
+    the places of its parts: ``find_place("domains", 0)``. `guard` says who may send it requests, None = everybody may.
     """
 
     __slots__ = (
-        "app_type", "choose", "custom_errors", "default_error_pages", "domains", "find_place", "header_case",
-        "identity", "idle_timeout_s", "keep_alive_timeout_s", "keep_server", "max_request_head_bytes",
-        "max_requests_per_connection", "name", "namespace", "only", "proxy", "proxy_status", "raw_path",
-        "request_head_timeout_s", "request_timeout_s", "rules", "server_line", "via",
+        "app_type", "choose", "custom_errors", "default_error_pages", "domains", "find_place", "guard",
+        "header_case", "identity", "idle_timeout_s", "keep_alive_timeout_s", "keep_server", "max_request_head_bytes",
+        "max_requests_per_connection", "name", "namespace", "only", "prior_knowledge", "proxy", "proxy_status", "raw_path",
+        "request_head_timeout_s", "request_timeout_s", "rules", "server_line", "version_1", "version_2",
+        "via",
     )
 
     def __init__(
@@ -94,6 +117,10 @@ class VirtualHost:
         self.max_requests_per_connection = 0
         self.header_case: Callable[[bytes], bytes] | None = None
         self.via = False
+        self.guard: Guard | None = None
+        self.version_1 = True
+        self.version_2 = True
+        self.prior_knowledge = False
         self.proxy_status = False
         self.identity: Identity | None = None       # whom it believes about the client; None = nobody
 
@@ -132,22 +159,27 @@ class Route:
     destination's cluster does not exist), `answer` (a redirect or a direct response). `rewrite` gives the target for the
     endpoint and raises ValueError where it may not be sent; None = `RequestHead.forward`. `timeout_s` 0.0 = none.
 
-    `retry` None = the gateway's default (`voltgw.values.retry.SAFE_CONDITIONS`, once). `upgrades` are the protocols, in
-    lower case, that a request may ask to switch to. With `buffer_bytes` the request body is read whole before an endpoint
-    is chosen, in at most `buffer_time_s` (0.0 = no such limit); a larger one is answered 413. `hash_key` gives the key for
-    schedulers that hash, and may ask for a Set-Cookie; `share` the number for `split` where users keep their destination
-    (None = any random number), which `sticky` then explains. `priority_high` asks for the pool and circuit breaker of that
-    priority. `filters` says what the filters are. `find_place` finds the places of its rule's parts.
+    `retry` None = the gateway's default (`voltgw.values.retry.SAFE_CONDITIONS`, once). `upgrades` are the protocols, in lower
+    case, that a request may ask to switch to; `upgrade_retry` then takes the place of `retry` (None = it does not), and
+    `idle_timeout_s` is the longest silence of what has switched. With `buffer_bytes` the request body is read whole before an
+    endpoint is chosen, in at most `buffer_time_s` (0.0 = no such limit); a larger one is answered 413, as is one
+    larger than `max_body_bytes` (0 = any). `hash_key` gives the
+    key for schedulers that hash, and may ask for a Set-Cookie; `share` the number for `split` where users keep their
+    destination (None = any random number), which `sticky` then explains. `priority_high` asks for the pool and circuit breaker
+    of that priority. `error_filters` are the response filters of error pages, which the others leave alone. `filters` says
+    what the filters are. `find_place` finds the places of its rule's parts.
 
     A rule whose rewriting depends on which of its entries matched has one Route per entry; all of them share the name, the
     counters and everything else.
     """
 
     __slots__ = (
-        "answer", "auto_host_rewrite", "buffer_bytes", "buffer_time_s", "cluster", "counters", "destinations", "filters",
-        "find_place", "hash_key", "host", "host_rewrite", "idle_timeout_s", "index", "mirror", "name", "priority_high",
+        "answer", "auto_host_rewrite", "buffer_bytes", "buffer_time_s", "cluster", "counters", "destinations",
+        "error_filters", "filters",
+        "find_place", "guarded", "hash_key", "host", "host_rewrite", "idle_timeout_s", "index", "max_body_bytes",
+        "mirror", "name", "priority_high",
         "request_filters", "response_filters", "retract", "retry", "rewrite", "share", "split", "sticky", "timeout_s",
-        "upgrades",
+        "upgrade_retry", "upgrades",
     )
 
     def __init__(
@@ -159,8 +191,10 @@ class Route:
         self.index = index
         self.find_place: Placer = find_place or _nowhere
         self.counters = RouteCounters() if counters is None else counters
+        self.guarded = False                        # its host's guard is the first of its request filters
         self.request_filters: tuple[RequestFilter, ...] = ()
         self.response_filters: tuple[ResponseFilter, ...] = ()
+        self.error_filters: tuple[ResponseFilter, ...] = ()
         self.destinations: tuple[Destination, ...] = ()
         self.cluster: UpstreamCluster | None = None
         self.split: Split | None = None
@@ -174,8 +208,10 @@ class Route:
         self.retry: RetryPlan | None = None
         self.mirror: MirrorPlan | None = None
         self.upgrades: frozenset[bytes] = frozenset()
+        self.upgrade_retry: RetryPlan | None = None
         self.buffer_bytes = 0
         self.buffer_time_s = 0.0
+        self.max_body_bytes = 0
         self.hash_key: HashKey | None = None
         self.share: Share | None = None
         self.sticky: Sticky | None = None

@@ -17,8 +17,8 @@ from voltgw.routing.filters.chain import HostFilters, ObjectFilters, rule_filter
 from voltgw.routing.hashing import hash_key
 from voltgw.routing.match import EVERYTHING, Clause, compile_match
 from voltgw.routing.problems import Collector, Placer, at, nowhere
-from voltgw.routing.resilience import buffering, mirror_plan, retry_plan, upgrades
-from voltgw.routing.route import Route, Rule, VirtualHost
+from voltgw.routing.resilience import buffering, max_body, mirror_plan, retry_plan, upgrade_plan, upgrades
+from voltgw.routing.route import FilterLabel, Route, Rule, VirtualHost
 from voltgw.routing.split import Destination
 from voltgw.routing.sticky import Sticky
 from voltgw.values import defaults
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from voltgw.config.objects.virtual_host import VirtualHostSpec
     from voltgw.config.values import Ref
     from voltgw.interfaces import UpstreamCluster
+    from voltgw.routing.route import Guard
     from voltgw.values.counters import RouteCounters
 
 __all__ = ["FindCluster", "FindCounters", "Route", "RouteObject", "Rule", "VirtualHost", "build_host"]
@@ -66,17 +67,19 @@ class RouteObject(Protocol):
 def build_host(
     name: str, spec: VirtualHostSpec, route_objects: Sequence[RouteObject], find_cluster: FindCluster, *,
     namespace: str = "default", labels: Mapping[str, str] | None = None, place: Placer = nowhere,
-    counters: FindCounters | None = None, registry: Registry | None = None,
+    counters: FindCounters | None = None, registry: Registry | None = None, guard: Guard | None = None,
 ) -> VirtualHost:
     """The runtime form of a virtual host; `route_objects` are those that it refers to, in its order.
 
     For kinds that relay connections the rules' conditions are ignored and the first rule's destinations are used. `registry`
     finds the filters of packages; whoever builds many hosts hands one in, for a new one asks for all entry points again.
+    `guard` judges the requests of all routes that do not say ``service_policy: {disable: true}``.
     Raises `BuildErrors` with everything that is wrong.
     """
     host = VirtualHost(
         name, namespace, spec.domains, proxy=spec.proxy.value, app_type=(labels or {}).get(_APP_TYPE, ""))
     host.find_place = place
+    host.guard = guard
     _configure(host, spec)
     found = Collector()
     filters = HostFilters(spec, registry or Registry(), place, found)
@@ -115,6 +118,10 @@ def _configure(host: VirtualHost, spec: VirtualHostSpec) -> None:
     version_1 = options.http_protocol_enable_v1_only if options is not None else None
     case = version_1.header_transformation if version_1 is not None else spec.header_transformation_type
     host.header_case = header_case(case)
+    if options is not None:
+        both = options.http_protocol_enable_v1_v2
+        host.version_1 = both or version_1 is not None
+        host.version_2 = host.prior_knowledge = both or options.http_protocol_enable_v2_only
     if spec.voltgw is not None:
         ours = spec.voltgw
         host.via, host.proxy_status = ours.via, ours.proxy_status
@@ -153,8 +160,13 @@ class _RuleBuilder:
                 raise ValueError(f"a rule of a {host.proxy} virtual host has destinations; it relays connections, and "
                                  "can neither redirect nor answer them")
             return Rule(route, [(EVERYTHING, route)])
-        route.request_filters, route.response_filters, route.filters = rule_filters(
+        route.request_filters, route.response_filters, route.filters, route.error_filters = rule_filters(
             rule, self.number, self.of_object, self.filters)
+        guard = host.guard
+        if guard is not None and not (rule.service_policy is not None and rule.service_policy.disable):
+            route.guarded = True
+            route.request_filters = (guard.judge, *route.request_filters)
+            route.filters = (FilterLabel(guard.name, guard.text, host.find_place), *route.filters)
         clauses: list[Clause] = []
         for number, entry in enumerate(rule.match):
             with at("match", number):
@@ -197,12 +209,20 @@ class _RuleBuilder:
         spec = rule.route_destination
         assert spec is not None             # the caller has looked
         plain = all(destination.weight is None for destination in spec.destinations)
+        high = self.spec.proxy.http and spec.priority is RoutingPriority.HIGH
         destinations: list[Destination] = []
         for number, destination in enumerate(spec.destinations):
             ref = destination.cluster[0]
             cluster = self.find_cluster(ref, self.obj.namespace)
-            name = f"{ref.namespace or self.obj.namespace}/{ref.name}" if cluster is None else cluster.name
-            labels = ",".join(f"{key}={value}" for key, value in sorted(destination.endpoint_subsets.items()))
+            if cluster is not None and high:
+                cluster = cluster.of_high_priority()
+            name = f"{ref.namespace or self.obj.namespace}/{ref.name}" if cluster is None or high else cluster.name
+            wanted = {**spec.endpoint_subsets, **destination.endpoint_subsets}      # the destination's win
+            named = destination.voltgw.subset if destination.voltgw is not None else None
+            if cluster is not None:
+                with at("destinations", number, *(("voltgw", "subset") if named else ())):
+                    cluster = cluster.subset(wanted, named or "")
+            labels = named or ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
             destinations.append(Destination(
                 cluster, name, 1 if plain else destination.weight or 0, destination.priority or 0,
                 partial(route.find_place, "route_destination", "destinations", number),
@@ -218,11 +238,15 @@ class _RuleBuilder:
             spec.retry_policy, self.spec.retry_policy, (rule.voltgw, self.obj.spec.voltgw, self.spec.voltgw))
         if spec.mirror_policy is not None:
             with at("mirror_policy"):
-                route.mirror = mirror_plan(
-                    spec.mirror_policy, self.find_cluster(spec.mirror_policy.cluster[0], self.obj.namespace))
+                copies_to = self.find_cluster(spec.mirror_policy.cluster[0], self.obj.namespace)
+                route.mirror = mirror_plan(spec.mirror_policy, None if copies_to is None else copies_to.subset({}))
         route.upgrades = upgrades(spec)
+        route.upgrade_retry = upgrade_plan(spec.web_socket_config, route.retry)
+        if spec.web_socket_config is not None and spec.web_socket_config.idle_timeout_s:
+            route.idle_timeout_s = spec.web_socket_config.idle_timeout_s
+        route.max_body_bytes = max_body(rule.voltgw, self.obj.spec.voltgw, self.spec.voltgw)
         route.buffer_bytes, route.buffer_time_s = buffering(spec.buffer_policy, self.spec.buffer_policy)
-        route.priority_high = spec.priority is RoutingPriority.HIGH
+        route.priority_high = high
         with at("hash_policy"):
             route.hash_key = hash_key(spec.hash_policy)
         if spec.voltgw is not None and spec.voltgw.sticky is not None and route.split is not None and len(destinations) > 1:

@@ -66,8 +66,29 @@ class ClusterCounters:
 class ListenerCounters:
     """One listener; `paused_*` count how often accepting stopped. A connection's bytes are added when it ends."""
 
-    __slots__ = ("accepted", "bad_requests", "bytes_in", "bytes_out", "open", "paused_fds", "paused_limit",
-                 "refused_source", "timeouts")
+    __slots__ = (
+        "accepted",
+        "bad_requests",
+        "bytes_in",
+        "bytes_out",
+        "datagrams_dropped",
+        "datagrams_in",
+        "datagrams_out",
+        "open",
+        "paused_fds",
+        "paused_limit",
+        "proxy_refused",
+        "refused_source",
+        "sessions_evicted",
+        "timeouts",
+        "tls_crowded",
+        "tls_failures",
+        "tls_handshakes",
+        "tls_refused",
+        "tls_resumed",
+        "tls_timeouts",
+        "tls_versions",
+    )
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -75,7 +96,19 @@ class ListenerCounters:
         self.bytes_in = 0
         self.bytes_out = 0
         self.bad_requests = 0
+        self.proxy_refused = 0      # connections without the PROXY header that must come first, or from a proxy we do not trust
+        self.datagrams_in = 0       # UDP alone, as these four; bytes_in and bytes_out of UDP count at once
+        self.datagrams_out = 0
+        self.datagrams_dropped: dict[str, int] = {}     # by reason
+        self.sessions_evicted = 0   # sessions without an answer that made room for new ones
         self.refused_source = 0     # connections closed at once: their address held its share already
         self.paused_limit = 0       # at the connection limit
         self.paused_fds = 0         # EMFILE, ENFILE, ENOBUFS or ENOMEM from accept
         self.timeouts = 0
+        self.tls_handshakes = 0     # finished ones
+        self.tls_resumed = 0        # those of them that resumed a session
+        self.tls_failures = 0       # handshakes that began and came to nothing, those out of time apart
+        self.tls_refused = 0        # connections without a hello that we accept, or that nobody here answers
+        self.tls_timeouts = 0       # the hello, or the handshake, took too long
+        self.tls_crowded = 0        # given up to make room: too many others were under way
+        self.tls_versions: dict[str, int] = {}      # finished handshakes by protocol version

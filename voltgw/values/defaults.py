@@ -16,6 +16,14 @@ BODY_IDLE_TIMEOUT_S: Final = 300.0
 """Longest pause between two body bytes, either way."""
 TUNNEL_IDLE_TIMEOUT_S: Final = 3600.0
 """A relayed (TCP) or upgraded connection without a byte either way is closed after this."""
+PROXY_HEADER_TIMEOUT_S: Final = 5.0
+"""A PROXY header must have come this long after its connection, where an advertise policy requires one."""
+UDP_IDLE_TIMEOUT_S: Final = 60.0
+"""A UDP session without a datagram either way ends after this (virtual_host.idle_timeout)."""
+UDP_NEW_SESSIONS_PER_S: Final = 2000
+"""UDP sessions that the clients of one /24 (IPv6: /56) may begin in a second; their other datagrams are dropped."""
+UDP_SOURCE_SHARE: Final = 4
+"""One address may hold one in so many of the UDP sessions that there may be, unless it is in `gateway.trusted_sources`."""
 LINGER_TIMEOUT_S: Final = 5.0
 """How long what a peer still sends is read and thrown away before its connection closes, so that it can read the answer."""
 LINGER_BYTES: Final = 16 * 1024 * 1024
@@ -45,6 +53,10 @@ MAX_INTERIM_RESPONSES: Final = 16
 """Most 1xx answers to one request; more is answered 502."""
 MAX_PENDING_REQUESTS: Final = 1024
 """Requests of one cluster that may wait for a connection (circuit_breaker.pending_requests)."""
+HTTP2_PING_S: Final = 30.0
+"""An HTTP/2 connection to an endpoint on which requests are under way, but nothing came for so long, is sent a PING."""
+HTTP2_PING_TIMEOUT_S: Final = 10.0
+"""The sign of life must come this long after it was asked for."""
 CIRCUIT_BREAKER_LIMIT: Final = 1024
 """Connections, requests and waiting requests each that default_circuit_breaker of an origin_pool allows."""
 CIRCUIT_BREAKER_RETRIES: Final = 3
@@ -53,10 +65,48 @@ VIEW_ROUTE_TIMEOUT_S: Final = 30.0
 """Longest time for the whole answer on a route of an http_loadbalancer that says none; a route object's is not limited."""
 CONNECT_RETRIES: Final = 1
 """Further endpoints tried after a connection failure when no retry policy says otherwise."""
+RETRIES: Final = 1
+"""Further tries of a retry_policy that names no number (num_retries)."""
+RETRY_BASE_S: Final = 0.025
+"""Longest first pause before another try; a random part of it is waited, and each next one is twice as long."""
+RETRY_MAX_FACTOR: Final = 10
+"""The longest such pause is this many times the first one, where a policy names none (back_off.max_interval)."""
+MAX_RETRY_AFTER_S: Final = 300.0
+"""An endpoint that says Retry-After with more than this is not waited for: its answer is passed on."""
+MAX_SHADOWS: Final = 256
+"""Copies under way at a time for mirror_policy, over all routes; beside it the other cluster's own limits hold."""
+SHADOW_TIMEOUT_S: Final = 30.0
+"""Such a copy is given up after this, wherever it stands."""
+
+# -- TLS --------------------------------------------------------------------------------------------------------------
+TLS_HELLO_TIMEOUT_S: Final = 5.0
+"""A client must have sent its whole ClientHello this long after it connected (promises 3.6)."""
+TLS_HANDSHAKE_TIMEOUT_S: Final = 10.0
+"""A TLS handshake must be over this long after the connection was made, the hello included."""
+MAX_TLS_HELLO_BYTES: Final = 16 * 1024
+"""Largest ClientHello; a larger one is refused."""
+MAX_TLS_HANDSHAKES: Final = 1024
+"""Handshakes under way on one listener; at more, the one that has kept us waiting longest is given up."""
+TLS_TICKET_KEY_LIFETIME_S: Final = 12 * 3600.0
+"""How long one key encrypts session tickets; for as long again its tickets are still taken."""
+TLS_SESSION_LIFETIME_S: Final = 2 * 3600.0
+"""A TLS session is resumed at most this long after the full handshake that began it."""
 
 # -- buffers ----------------------------------------------------------------------------------------------------------
 BUFFER_HIGH_WATER_BYTES: Final = 64 * 1024
 """A producer is paused when more than this waits to be sent on a stream, either direction."""
+SPLICE_PIPE_BYTES: Final = 1024 * 1024
+"""A pipe through which the kernel relays the bytes of large TCP flows."""
+MAX_PIPES: Final = 48
+"""So many of them there may be, as a user has only so many from Linux; with none left, bytes are read and written."""
+MAX_REPLAY_BYTES: Final = 64 * 1024
+"""So much of a request is kept while its body streams, to be sent again; beyond it there is no other try."""
+MAX_SHADOW_BYTES: Final = 64 * 1024
+"""A request of which more than this would have to be kept is not copied (mirror_policy)."""
+MAX_SHADOW_ANSWER_BYTES: Final = 1024 * 1024
+"""So much of the answer to a copy is read, so that its connection can be used again; a longer one is cut."""
+MAX_UNHEARD_BYTES: Final = 64 * 1024
+"""An answer that is not passed on, since the request is tried again, is read this far; a longer one is cut."""
 MAX_CHUNK_EXTENSION_BYTES: Final = 16 * 1024
 """Chunk extensions of one message altogether; they are dropped, not forwarded (RFC 9112 7.1.1)."""
 MAX_TRAILER_BYTES: Final = 8 * 1024

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from voltgw.values.counters import RouteCounters
     from voltgw.values.head import RequestHead, ResponseHead
+    from voltgw.values.tls import Handshake
 
 
 class ClientSide(Protocol):
@@ -24,6 +25,8 @@ class ClientSide(Protocol):
     sni: str
     tls_version: str
     tls_cipher: str
+    handshake: Handshake | None     # None without TLS
+    certified: bytes                # the lines that tell endpoints of the client's certificate, joined; b"" for none
     connected_wall: float           # seconds since the epoch
     listener: str                   # the listener's name, "127.0.0.1:8080"
 
@@ -104,14 +107,18 @@ class Exchange:
     says the same in a word. `bytes_in`/`bytes_out` count the client's side, heads included. `attempts` counts the tries;
     `tries` names those that failed, as (endpoint, what became of it), None when none did. `cookies_to_set` are values of
     Set-Cookie fields that the answer of an endpoint gets besides its own. `transform` is dropped when the exchange ends.
+    `believed_scheme` is only there when a believed peer has said by what scheme its own client came.
     """
 
     __slots__ = (
-        "attempts", "bytes_in", "bytes_out", "client", "client_address", "cookies_to_set", "detail", "endpoint", "flag",
-        "hash_key", "original_authority", "request", "request_id", "response", "response_code", "route",
+        "attempts", "believed_scheme", "bytes_in", "bytes_out", "client", "client_address", "cookies_to_set", "detail",
+        "endpoint", "flag",
+        "hash_key", "original_authority", "policy", "request", "request_id", "response", "response_code", "route",
         "t_downstream_first", "t_downstream_last", "t_start", "t_upstream_first_rx", "t_upstream_first_tx",
         "t_upstream_last_rx", "t_upstream_last_tx", "transform", "tries",
     )
+
+    believed_scheme: bytes
 
     def __init__(self, client: ClientSide, request: RequestHead, request_id: bytes, t_start: float, bytes_in: int) -> None:
         self.client = client
@@ -132,6 +139,7 @@ class Exchange:
         self.bytes_out = 0
         self.flag = ""
         self.detail = ""
+        self.policy = ""                            # the rule of a service policy that decided, "" = none was asked
         self.t_start = t_start
         self.t_upstream_first_tx = 0.0
         self.t_upstream_last_tx = 0.0
@@ -139,3 +147,11 @@ class Exchange:
         self.t_upstream_last_rx = 0.0
         self.t_downstream_first = 0.0
         self.t_downstream_last = 0.0
+
+    @property
+    def scheme(self) -> bytes:
+        """The scheme of the URL that was asked for: what a believed peer says of it, else that of the client's connection."""
+        try:
+            return self.believed_scheme
+        except AttributeError:          # almost always: nothing is paid for it until somebody asks
+            return self.client.scheme

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Protocol
 
+from voltgw.values.preserve_case import preserve_case
+
 _letter_after_none = re.compile(rb"(?<![0-9A-Za-z])[a-z]").sub
 
 
@@ -23,7 +25,15 @@ class Transformation(Protocol):
     def proper_case_header_transformation(self) -> bool:
         """Whether it asks for `proper_case`."""
 
+    @property
+    def preserve_case_header_transformation(self) -> bool:
+        """Whether it asks for names as they came."""
+
 
 def header_case(wanted: Transformation | None) -> Callable[[bytes], bytes] | None:
     """How to write names for a transformation; None = as they are, in lower case."""
-    return proper_case if wanted is not None and wanted.proper_case_header_transformation else None
+    if wanted is None:
+        return None
+    if wanted.preserve_case_header_transformation:
+        return preserve_case
+    return proper_case if wanted.proper_case_header_transformation else None

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from voltgw.values.defaults import RETRIES, RETRY_BASE_S, RETRY_MAX_FACTOR
+
 if TYPE_CHECKING:
     from voltgw.interfaces import UpstreamCluster
 
-#: First pause before another try in seconds, and how many times as long the longest one is (objects.md 3.6, as Envoy).
-RETRY_BASE_S: Final = 0.025
-RETRY_MAX_FACTOR: Final = 10
-#: Further tries of a policy that names no number (objects.md 3.6).
-RETRIES: Final = 1
 #: What is tried again where a policy names no condition, and where there is no policy: nothing of the request was acted on.
 SAFE_CONDITIONS: Final = frozenset(("connect-failure", "refused-stream"))
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from email.utils import formatdate
-from ipaddress import IPv6Address
 from itertools import islice
 from typing import Final
 
@@ -23,6 +22,7 @@ from voltgw.values.defaults import (
     MAX_TRAILER_BYTES,
 )
 from voltgw.values.head import CHUNKED, FORWARDING, UNTIL_CLOSE, Field, RequestHead, ResponseHead
+from voltgw.wire.authority import known_authorities, read_authority
 from voltgw.wire.path import BadTarget, normal_target, normalise
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -40,10 +40,6 @@ _BAD_IN_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"COPY"))
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
-_AUTHORITY: Final = re.compile(
-    rb"(?:(?P<name>[A-Za-z0-9\-._~!$&'()*+,;=%]+)|(?P<v6>\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9\-._~]+)?\]))"
-    rb"(?::(?P<port>[0-9]{0,5}))?"
-)
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 
@@ -82,7 +78,6 @@ _Line = tuple[Field, int]
 _request_lines: dict[bytes, _Line] = {}
 _response_lines: dict[bytes, _Line] = {}
 _status_lines: dict[bytes, tuple[int, int, bytes]] = {}
-_authorities: dict[bytes, tuple[bytes, int | None]] = {}
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -168,10 +163,10 @@ class RequestParser:
             forward = path if query is None else path + b"?" + query
             if named is not None:
                 if authority or minor:              # an invalid Host is refused, even where it does not count
-                    _learn_authority(authority)
+                    read_authority(authority)
                 authority = named                   # RFC 9112 3.2.2: the target's authority wins over Host
         if authority or minor:
-            host, port = _authorities.get(authority) or _learn_authority(authority)
+            host, port = known_authorities.get(authority) or read_authority(authority)
         else:
             host, port = b"", None
         head = RequestHead(method, target, path, query, minor, authority, host, port, fields, 0, keep_alive)
@@ -254,30 +249,6 @@ def _remember(memo: dict[bytes, _Line], line: bytes, known: _Line) -> _Line:
             memo.clear()
         memo[line] = known
     return known
-
-
-def _learn_authority(authority: bytes) -> tuple[bytes, int | None]:
-    """Host (lower case, no trailing dot) and port of a Host field or of a target; the port is None when not written."""
-    match = _AUTHORITY.fullmatch(authority)
-    if match is None:
-        raise BadRequest("Host is not a host name or address with an optional port")
-    digits = match["port"]
-    port = int(digits) if digits else None
-    if port is not None and not 0 < port < 65536:
-        raise BadRequest("the port in Host is not between 1 and 65535")
-    host = (match["name"] or match["v6"]).lower()
-    if host.startswith(b"["):
-        try:
-            IPv6Address(host[1:-1].partition(b"%25")[0].decode("ascii"))
-        except ValueError:
-            raise BadRequest("what stands in brackets in Host is no IPv6 address (RFC 3986 3.2.2)") from None
-    if host.endswith(b".") and host != b".":
-        host = host[:-1]
-    if len(_authorities) >= MEMO_LINES:
-        _authorities.clear()
-    if len(authority) <= MEMO_LINE_BYTES:
-        _authorities[authority] = host, port
-    return host, port
 
 
 def _unusual_target(method: bytes, target: bytes, normalised: bool) -> tuple[bytes, bytes | None, bytes | None]:
@@ -520,6 +491,13 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+#: What may not come behind a body, because it would change what stood before it (RFC 9110 6.5.1), or is for one hop.
+NOT_IN_TRAILERS: Final = frozenset((
+    b"host", b"content-length", b"content-encoding", b"content-type", b"content-range", b"te", b"trailer", b"expect",
+    b"authorization", b"cookie", b"set-cookie", b"cache-control", b"max-forwards", b"priority", b"connection", b"keep-alive",
+    b"proxy-connection", b"transfer-encoding", b"upgrade", *_HOP_NAMES, *FORWARDING,
+))
+
 _SIZE: Final = 0
 _DATA: Final = 1
 _DATA_END: Final = 2
@@ -531,13 +509,15 @@ class ChunkScanner:
     """Watches a chunked body go by (RFC 9112 7.1) and says where it ends.
 
     What comes out is a valid chunked body again: chunks as they came, but without extensions and trailers; or, with
-    `dechunk`, the data alone (for a client of HTTP/1.0). `error` is raised for anything that is not a chunked body.
+    `dechunk`, the data alone (for a peer of HTTP/1.0 or HTTP/2). `trailers` has those that may go on, None = none. `error` is
+    raised for anything that is not a chunked body.
     """
 
-    __slots__ = ("_dechunk", "_error", "_extension_bytes", "_held", "_left", "_state", "_trailer_bytes", "done")
+    __slots__ = ("_dechunk", "_error", "_extension_bytes", "_held", "_left", "_state", "_trailer_bytes", "done", "trailers")
 
     def __init__(self, error: type[BadRequest] | type[BadResponse], dechunk: bool = False) -> None:
         self.done = False
+        self.trailers: list[Field] | None = None
         self._error: type[ProxyError] = error
         self._dechunk = dechunk
         self._state = _SIZE
@@ -637,7 +617,7 @@ class ChunkScanner:
         return b"".join(out), b""
 
     def _trailer(self, line: bytes) -> None:
-        """Check one trailer line and let it go: a merged trailer is how a body smuggles fields (RFC 9110 6.5.1)."""
+        """Check one trailer line; it is never merged into the head, which is how a body smuggles fields (RFC 9110 6.5.1)."""
         self._trailer_bytes += len(line)
         if self._trailer_bytes > MAX_TRAILER_BYTES:
             raise self._error("more trailers than allowed")
@@ -646,6 +626,11 @@ class ChunkScanner:
         name, colon, value = line[:-2].partition(b":")
         if not colon or _TOKEN.fullmatch(name) is None or _BAD_IN_VALUE.search(value) is not None:
             raise self._error("a trailer line that is no field")
+        name = name.lower()
+        if name not in NOT_IN_TRAILERS and (b"_" not in name or self._error is BadResponse):    # as in a head
+            if self.trailers is None:
+                self.trailers = []
+            self.trailers.append((name, value.strip(b" \t")))
 
 
 # -- dates -------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from voltgw.config.compound import ListOf, MapOf
 from voltgw.config.effective import text_of
 from voltgw.config.kinds import KINDS
 from voltgw.config.load import load_text
+from voltgw.config.reader import State
 from voltgw.config.schema import Nested, Plan, plan_of
+from voltgw.config.states import table
 from voltgw.config.types import Choice, Type
 from voltgw.errors import ConfigErrors
 
@@ -48,13 +50,14 @@ class AnythingTests(SynchronousTestCase):
         """Nothing but `ConfigErrors`, ever; what loads is shown with its origins, and has no place outside its file."""
         chance = Random(0)
         refused = [name for name, kind in KINDS.items() if kind.lowers]
+        allowed = {row.field.partition(".")[0] for row in table() if row.state is State.REFUSES} & set(refused)
         loaded = 0
         for number in range(240):
             kind = refused[number % len(refused)]
             plan = KINDS[kind].plan()
             assert plan is not None
             spec = self.message(plan, chance, 0)
-            source = ALLOWED % ", ".join(refused) + "objects:\n- " + json.dumps({"kind": kind, "metadata": {"name": "x"}, "spec": spec})
+            source = ALLOWED % ", ".join(sorted(allowed)) + "objects:\n- " + json.dumps({"kind": kind, "metadata": {"name": "x"}, "spec": spec})
             try:
                 config = load_text(source, name="voltgw.yaml")
             except ConfigErrors as errors:

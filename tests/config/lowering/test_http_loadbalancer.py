@@ -68,15 +68,16 @@ class HostTests(SynchronousTestCase):
 
 
 class SecureTests(SynchronousTestCase):
-    def test_as_long_as_tls_is_not_spoken(self) -> None:
-        """It is shown as what it will become, out of service, and a warning says that nothing is opened."""
+    def test_whose_certificate_it_is(self) -> None:
+        """One with a certificate serves; one whose certificate nobody fetches is out of service, and a warning says so."""
         made = config(secure(more="advertise_on_public_default_vip: {}"))
         one = made.objects["virtual_host"]["default", HTTP]
         self.assertIs(one.spec.proxy, ProxyType.HTTPS_PROXY)
-        self.assertTrue(one.metadata.disable)
-        self.assertIn('"https" of http_loadbalancer is not acted on yet; nothing is opened for it instead',
+        self.assertFalse(one.metadata.disable)
+        made = config(balancer("https_auto_cert: {}, advertise_on_public_default_vip: {}"))
+        self.assertTrue(made.objects["virtual_host"]["default", HTTP].metadata.disable)
+        self.assertIn('"https_auto_cert" of http_loadbalancer is not acted on yet; nothing is opened for it instead',
                       [warning.message for warning in made.warnings])
-        self.assertNotIn("VG0204", codes(judged("objects:\n" + secure())))
 
     def test_ports(self) -> None:
         """80 and 443, or what is said."""

@@ -113,7 +113,7 @@ class ServerTests(SynchronousTestCase):
             self.assertEqual(server("public_ip: {ip: 192.0.2.7}", fields).port, port)
         self.assertEqual(server("public_ip: {ip: 192.0.2.7}", "health_check_port: 9").health_check_port, 9)
         secure = pool("automatic_port: {}, use_tls: {}")
-        (spec,) = (one.spec for one in config(secure, gateway="allow_unenforced: [use_tls]").of("endpoint").values())
+        (spec,) = (one.spec for one in config(secure).of("endpoint").values())
         self.assertEqual(spec.port, 443)
 
     def test_servers_on_a_site(self) -> None:
@@ -187,6 +187,6 @@ class ServerTests(SynchronousTestCase):
 
 
 class RefusedTests(SynchronousTestCase):
-    def test_tls_to_servers_is_an_error_as_long_as_it_is_not_spoken(self) -> None:
-        """As for a cluster: plain text instead is no warning."""
-        self.assertEqual(codes(problems("objects:\n" + pool("use_tls: {}"))), ["VG0115"])
+    def test_tls_to_servers_is_acted_on(self) -> None:
+        """As for a cluster: nobody need allow plain text instead."""
+        self.assertEqual(codes(problems("objects:\n" + pool("use_tls: {}"))), [])

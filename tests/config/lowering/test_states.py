@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -64,6 +64,10 @@ RENAMED: tuple[tuple[type[Any], str, type[Any], str], ...] = (
 )
 
 
+#: Policies do not judge connections and datagrams yet, so these load balancers may not name any.
+UNJUDGED: Final = ((TcpLoadbalancerSpec, "active_service_policies"), (UdpLoadbalancerSpec, "active_service_policies"))
+
+
 def shape(decl: Decl) -> tuple[object, ...]:
     """What makes two declarations the same."""
     item = getattr(decl.type, "item", decl.type)
@@ -81,6 +85,8 @@ class StateTests(SynchronousTestCase):
                 other = theirs.get(decl.name)
                 if other is None:
                     continue
+                if (cls, decl.name) in UNJUDGED:
+                    continue                # so far only requests are judged
                 if decl.state is not other.state or decl.name not in OTHER_SHAPE and shape(decl) != shape(other):
                     wrong.append(f"{cls.__name__}.{decl.name} and {primitive.__name__}.{other.name}")
         self.assertEqual(wrong, [])

@@ -20,7 +20,7 @@ def by_reference(fields: str, gateway: str = "") -> VirtualHostSpec:
 
 def upstream(fields: str) -> UpstreamTlsParamsType:
     """TLS of a pool to its servers."""
-    spec: ClusterSpec = cluster(pool(f"use_tls: {{{fields}}}"), gateway="allow_unenforced: [use_tls]")
+    spec: ClusterSpec = cluster(pool(f"use_tls: {{{fields}}}"))
     assert spec.tls_parameters is not None
     return spec.tls_parameters
 
@@ -78,15 +78,17 @@ class ServerSideTests(SynchronousTestCase):
             self.assertEqual((params.sni, params.use_host_header_as_sni, params.disable_sni), expected, fields)
 
     def test_who_is_trusted(self) -> None:
-        """The system's roots, or some; a pool that trusts anybody still needs a chain to them, since a cluster cannot say less."""
+        """The system's roots, or some; that a pool trusts anybody stands in the cluster's ``voltgw`` part."""
         for fields, url, system, skipped in (
             ("", None, True, False), ("volterra_trusted_ca: {}", None, True, False), ("skip_server_verification: {}", None, True, True),
             ("use_server_verification: {trusted_ca_url: 'string:///YQ=='}", b"a", False, False),
         ):
-            common = upstream(fields).common_params
+            params = upstream(fields)
+            common = params.common_params
             assert common is not None and common.validation_params is not None
             judged = common.validation_params
-            self.assertEqual((judged.trusted_ca_url, judged.use_volterra_trusted_ca_url, judged.skip_hostname_verification),
+            self.assertEqual((judged.trusted_ca_url, judged.use_volterra_trusted_ca_url,
+                              params.voltgw is not None and params.voltgw.skip_server_verification),
                              (url, system, skipped), fields)
 
     def test_our_own_certificate(self) -> None:

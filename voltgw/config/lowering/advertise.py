@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, Protocol
 
-from voltgw.config.lowering.making import Maker, Part, Path
+from voltgw.config.lowering.making import Maker, Part
+from voltgw.config.model import Path
 from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
 from voltgw.config.objects.endpoint import TransportProtocol
 from voltgw.config.objects.view_advertise import (

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from voltgw.config.lowering.advertise import Ports, chosen, policies
 from voltgw.config.lowering.http_routes import Hash, Pools, routes, waf
-from voltgw.config.lowering.making import Maker, Part, Path, Report
+from voltgw.config.lowering.making import Maker, Part, Report
 from voltgw.config.lowering.origin_pool import pool
 from voltgw.config.lowering.tls import fetched_certificates, towards_clients
-from voltgw.config.model import Object
+from voltgw.config.model import Object, Path
 from voltgw.config.objects.endpoint import TransportProtocol
 from voltgw.config.objects.headers import HeaderManipulationOptionType
 from voltgw.config.objects.http_loadbalancer import HttpLoadbalancerSpec, ProxyTypeHttps, ProxyTypeHttpsAutoCerts
@@ -19,7 +19,7 @@ from voltgw.config.objects.virtual_host import SERVED, HttpProtocolOptions, Prox
 #: Fields of the load balancer itself that are those of a virtual host.
 _SAME: Final = (
     "add_location", "no_challenge", "js_challenge", "captcha_challenge", "cors_policy", "csrf_policy",
-    "slow_ddos_mitigation", "voltgw",
+    "slow_ddos_mitigation", "active_service_policies", "no_service_policies", "service_policies_from_namespace", "voltgw",
 )
 #: Those of ``https`` and ``https_auto_cert``.
 _LISTENER: Final = (

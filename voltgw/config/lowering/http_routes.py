@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from voltgw.config.lowering.making import Maker, Part, Path
+from voltgw.config.lowering.making import Maker, Part
 from voltgw.config.lowering.pools import destinations, pool_cluster
+from voltgw.config.model import Path
 from voltgw.config.objects.http_loadbalancer import HttpLoadbalancerSpec
 from voltgw.config.objects.policies import AppFirewallRef, RetryPolicyType, WafRef, WafRulesRef, WafType
 from voltgw.config.objects.route import (
@@ -159,7 +160,7 @@ def _forward(make: Maker[Any], pools: Pools, common: Hash) -> Part[RouteDestinat
         if not found:
             return None
         part.put_all("destinations", found)
-    part.set("timeout", defaults.VIEW_ROUTE_TIMEOUT_S)
+    part.usual("timeout", defaults.VIEW_ROUTE_TIMEOUT_S)
     part.set("hash_policy", common.inputs, common.source)
     return part
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from voltgw.config.model import Lowered, Metadata, Object, Way, field_name
+from voltgw.config.model import Lowered, Metadata, Object, Path, Way, field_name
 from voltgw.config.schema import plan_of
 from voltgw.config.values import EMPTY, FrozenMap, Ref
 from voltgw.errors import ConfigError
@@ -18,11 +19,11 @@ from voltgw.errors import ConfigError
 M = TypeVar("M")
 S = TypeVar("S")
 
-#: Fields and list positions that lead to a part of a spec.
-Path: TypeAlias = tuple["str | int", ...]
 #: Where problems go.
 Report: TypeAlias = Callable[[ConfigError], None]
 
+#: What most objects have of `Lowered.same`; shared, since it cannot change.
+NO_PATHS: Final[FrozenMap[Path, Path]] = FrozenMap()
 #: Digits of the hash in generated names, as real ones have (objects.md 18).
 _DIGITS: Final = 10
 
@@ -39,15 +40,30 @@ class Part(Generic[M]):
         self.plan = plan_of(cls)
         self.values: dict[str, Any] = {}
         self.ways: dict[Path, Path] = {(): source}
+        self.same: dict[Path, Path] = {}        # this and the next as in `Lowered`
+        self.built_in: set[Path] = set()
 
     def set(self, name: str, value: object, source: Path | None = None) -> None:
         """Give a field its value, unless that is what the field is anyway; `source` None = no field of the view says it."""
         decl = self.plan.by_key[name]
         if value == decl.type.default and not decl.required:
+            if source is not None and isinstance(value, Enum):
+                self.same[(field_name(decl.name),)] = source
             return
         self.values[decl.attribute] = value
+        self.built_in.discard((field_name(decl.name),))
         if source is not None:
             self.ways[(field_name(decl.name),)] = source
+
+    def usual(self, name: str, value: object) -> None:
+        """Give a field what is usual for views; the view may say something else later, and so may `defaults:`."""
+        self.set(name, value)
+        self.built_in.add((field_name(name),))
+
+    def without(self, name: str, said: bool, source: Path) -> None:
+        """The view has a field, at `source`, that says (if `said`) that there is none of `name`."""
+        if said:
+            self.same[(field_name(name),)] = source
 
     def copy(self, message: object, source: Path, *names: str) -> None:
         """Take over fields that are the same in both, names and types; `message` may lack some, or be None."""
@@ -78,6 +94,9 @@ class Part(Generic[M]):
     def _take(self, path: Path, part: Part[Any]) -> None:
         for inner, source in part.ways.items():
             self.ways[(*path, *inner)] = source
+        for inner, source in part.same.items():
+            self.same[(*path, *inner)] = source
+        self.built_in.update((*path, *inner) for inner in part.built_in)
 
 
 class Maker(Generic[S]):
@@ -111,7 +130,8 @@ class Maker(Generic[S]):
         spec = part.made()
         metadata = Metadata(name=name, namespace=self.view.namespace, labels=FrozenMap(labels) if labels else EMPTY,
                             disable=self.view.metadata.disable or not serve)
-        made = Object(kind, metadata, spec, Lowered(self.view, part.ways))
+        made = Object(kind, metadata, spec, Lowered(
+            self.view, part.ways, part.same or NO_PATHS, frozenset(part.built_in)))
         if part.plan.rules is not None:
             for rule in part.plan.rules(spec):
                 place = made.place(rule.field) if rule.field else made.place()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from voltgw.config.lowering.making import Maker, Part, Path, Report
+from voltgw.config.lowering.making import Maker, Part, Report
 from voltgw.config.lowering.tls import to_origins
-from voltgw.config.model import Object
+from voltgw.config.model import Object, Path
 from voltgw.config.objects.cluster import CircuitBreaker, ClusterSpec, SubsetFallbackPolicy
 from voltgw.config.objects.endpoint import (
     DiscoveryType,
@@ -71,10 +71,14 @@ def pool(make: Maker[Any], spec: OriginPoolSpec, path: Path, name: str, *, serve
     part.copy(spec, path, "loadbalancer_algorithm", "endpoint_selection", "upstream_conn_pool_reuse_type")
     if spec.use_tls is not None:
         part.put("tls_parameters", to_origins(spec.use_tls, (*path, "use_tls")))
+    part.without("tls_parameters", spec.no_tls, (*path, "no_tls"))
     if spec.advanced_options is not None:
         here = (*path, "advanced_options")
         part.copy(spec.advanced_options, here, *_SAME)
         _limits(part, spec.advanced_options, here)
+        part.without("outlier_detection", spec.advanced_options.disable_outlier_detection,
+                     (*here, "disable_outlier_detection"))
+        part.without("endpoint_subsets", spec.advanced_options.disable_subsets, (*here, "disable_subsets"))
         if spec.advanced_options.enable_subsets is not None:
             _subsets(part, spec.advanced_options.enable_subsets, (*here, "enable_subsets"))
     return make.add("cluster", name, part, labels=make.view.metadata.labels, serve=serve)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from voltgw.config.lowering.making import Maker, Part, Path, generated
+from voltgw.config.lowering.making import Maker, Part, generated
+from voltgw.config.model import Path
 from voltgw.config.objects.route import RouteDestination
 from voltgw.config.objects.view_advertise import OriginPoolWithWeight
 from voltgw.config.values import Ref

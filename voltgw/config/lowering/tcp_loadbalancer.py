@@ -44,7 +44,8 @@ def relay(
 ) -> None:
     """Make what TCP and UDP have in common: `host` is what is known of the virtual host so far."""
     spec = make.spec
-    serve = proxy in SERVED
+    # Certificates that nobody fetches yet cannot be shown to clients.
+    serve = proxy in SERVED and getattr(spec, "tls_tcp_auto_cert", None) is None
     if pools:
         forward = Part(RouteDestinationList, ())
         forward.put_all("destinations", pools)
@@ -59,7 +60,7 @@ def relay(
     else:
         make.wrong("VG0105", "this load balancer has no pools, so it does not know where to go",
                    hint="give it `origin_pools_weights`")
-    host.copy(spec, (), "domains", "idle_timeout")
+    host.copy(spec, (), "domains", "idle_timeout", "no_service_policies", "service_policies_from_namespace")
     host.set("proxy", proxy)
     ports = Ports(spec.listen_port, spec.port_ranges, ("listen_port" if spec.listen_port is not None else "port_ranges",))
     host.set("advertise_policies", policies(make, spec, ports, transport, serve=serve), chosen(spec))

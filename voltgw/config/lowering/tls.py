@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from voltgw.config.lowering.making import Maker, Part, Path
+from voltgw.config.lowering.making import Maker, Part
+from voltgw.config.model import Path
 from voltgw.config.objects.tls import (
     CIPHERS,
     CertificateParamsType,
@@ -14,6 +15,7 @@ from voltgw.config.objects.tls import (
     TlsValidationParamsType,
     TrustedCAListRef,
     UpstreamCertificateParamsType,
+    UpstreamTlsExtension,
     UpstreamTlsParamsType,
 )
 from voltgw.config.objects.view_tls import (
@@ -95,6 +97,10 @@ def to_origins(params: ViewUpstreamTlsParameters, path: Path) -> Part[UpstreamTl
         inner.copy(params.use_mtls, (*path, "use_mtls"), "tls_certificates")
     _security(inner, params.tls_config, (*path, "tls_config"))
     inner.put("validation_params", _origins_are_judged(params, path))
+    if params.skip_server_verification:
+        ours = Part(UpstreamTlsExtension, (*path, "skip_server_verification"))
+        ours.set("skip_server_verification", True, (*path, "skip_server_verification"))
+        part.put("voltgw", ours)
     part.put("common_params" if params.use_mtls_obj is None else "cert_params", inner)
     return part
 
@@ -125,13 +131,12 @@ def _client_certificates(part: Part[Any], inner: Part[Any], mtls: DownstreamTlsV
 
 
 def _origins_are_judged(params: ViewUpstreamTlsParameters, path: Path) -> Part[TlsValidationParamsType]:
-    """By which roots. Without verification only the names are not compared: a primitive cannot say more, and it fails safe."""
+    """By which roots; a primitive cannot say that nothing is verified, so that stands in its ``voltgw`` part."""
     if params.use_server_verification is not None:
         roots = params.use_server_verification
         return _trust(roots.trusted_ca_url, roots.trusted_ca, (*path, "use_server_verification"))
     part = Part(TlsValidationParamsType, path)
     part.set("use_volterra_trusted_ca_url", True, (*path, "volterra_trusted_ca"))
-    part.set("skip_hostname_verification", params.skip_server_verification, (*path, "skip_server_verification"))
     return part
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from enum import Enum
 
-from voltgw.config.compound import Anything, ListOf, MapOf, refs
+from voltgw.config.compound import ListOf, MapOf, refs
+from voltgw.config.objects.cluster_extension import ClusterExtension
 from voltgw.config.objects.headers import HeaderTransformationType
 from voltgw.config.objects.route import RoutingPriority
 from voltgw.config.objects.tls import UpstreamTlsParamsType
 from voltgw.config.quantities import Duration
-from voltgw.config.reader import REFUSES, WARNS
+from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, field, message
 from voltgw.config.types import Choice, Flag, Number, Presence, Text
 from voltgw.config.units import show_seconds
@@ -63,7 +64,7 @@ class CircuitBreaker:
     """Limits of one cluster; over them requests fail at once with 503."""
 
     priority: RoutingPriority = field(
-        Choice(RoutingPriority, {RoutingPriority.HIGH: WARNS}), "Routes of this priority are limited.")
+        Choice(RoutingPriority), "Routes of this priority are limited; those of the other one have the defaults.")
     connection_limit: int | None = field(
         Number(most=32768, zero_is_absent=True), "Most connections to all endpoints together.", absent="no limit")
     pending_requests: int | None = field(
@@ -109,7 +110,7 @@ class Http1ProtocolOptions:
 class Http2ProtocolOptions:
     """HTTP/2 to the endpoints."""
 
-    enabled: bool = field(Flag(), "Speak HTTP/2.", state=WARNS)
+    enabled: bool = field(Flag(), "Speak HTTP/2; without TLS by prior knowledge.")
 
 
 @message
@@ -129,19 +130,19 @@ class ClusterSpec:
     health_checks: tuple[Ref, ...] = field(
         refs("healthcheck", most=4), "Health checks; an endpoint must pass all of them.", absent="judged by connect results")
     loadbalancer_algorithm: LoadbalancerAlgorithm = field(
-        Choice(LoadbalancerAlgorithm, {LoadbalancerAlgorithm.LEAST_REQUEST: WARNS, LoadbalancerAlgorithm.RING_HASH: WARNS},
-               instead="round robin serves"),
-        "How an endpoint is chosen.")
+        Choice(LoadbalancerAlgorithm),
+        "How an endpoint is chosen. LB_OVERRIDE: by the route's `hash_policy`, in turn without one.")
     circuit_breaker: CircuitBreaker | None = field(
         Nested(CircuitBreaker), "Limits.", absent=f"{defaults.MAX_PENDING_REQUESTS} waiting requests, nothing else")
     endpoint_subsets: tuple[EndpointSubsetSelectorType, ...] = field(
-        ListOf(Nested(EndpointSubsetSelectorType), most=32), "Key sets that make subsets.", state=WARNS)
+        ListOf(Nested(EndpointSubsetSelectorType), most=32),
+        "Key sets that make subsets. Where there are some, who asks for no labels gets what `fallback_policy` says.")
     default_subset: FrozenMap[str, str] = field(
-        MapOf(Text(), Text(), most=32), "Labels for the fallback DEFAULT_SUBSET.", state=WARNS)
+        MapOf(Text(), Text(), most=32), "Labels for the fallback DEFAULT_SUBSET.")
     fallback_policy: SubsetFallbackPolicy = field(
         Choice(SubsetFallbackPolicy), "What happens when no endpoint carries the labels.")
     tls_parameters: UpstreamTlsParamsType | None = field(
-        Nested(UpstreamTlsParamsType), "TLS to the endpoints; presence turns it on.", absent="plain text", state=REFUSES)
+        Nested(UpstreamTlsParamsType), "TLS to the endpoints; presence turns it on.", absent="plain text")
     connection_timeout_s: float | None = field(
         Duration("ms", 0, 600000), "An endpoint must accept a connection in this time.",
         absent=show_seconds(defaults.CONNECT_TIMEOUT_S), example="500ms")
@@ -157,20 +158,23 @@ class ClusterSpec:
     http2_options: Http2ProtocolOptions | None = field(
         Nested(Http2ProtocolOptions), "HTTP/2 to the endpoints.", group="http_protocol_type")
     auto_http_config: bool = field(
-        Presence(), "ALPN decides.", since="+2023-01", group="http_protocol_type", state=WARNS)
+        Presence(), "The endpoint chooses the version when TLS begins (ALPN); without TLS it is HTTP/1.1.", since="+2023-01",
+        group="http_protocol_type")
     no_panic_threshold: bool = field(
         Presence(), "Only healthy endpoints, ever.", since="+2020-11", group="panic_threshold_type", absent="this")
     panic_threshold: int | None = field(
         Number(most=100), "Percent: below this healthy share all endpoints are used.", since="+2020-11",
-        group="panic_threshold_type", state=WARNS)
+        group="panic_threshold_type")
     header_transformation_type: HeaderTransformationType | None = field(
         Nested(HeaderTransformationType), "Case of header names in requests.", since="+2022-09†")
     disable_proxy_protocol: bool = field(
         Presence(), "No PROXY header.", since="+2024-06", group="proxy_protocol_type", absent="this")
     proxy_protocol_v1: bool = field(
-        Presence(), "Begin connections with a PROXY v1 header.", since="+2024-06", group="proxy_protocol_type", state=WARNS)
+        Presence(), "Begin relayed connections with a PROXY v1 header.", since="+2024-06",
+        group="proxy_protocol_type")
     proxy_protocol_v2: bool = field(
-        Presence(), "Begin connections with a PROXY v2 header.", since="+2024-06", group="proxy_protocol_type", state=WARNS)
+        Presence(), "Begin relayed connections with a PROXY v2 header, with the server name, ALPN and TLS "
+        "as TLVs.", since="+2024-06", group="proxy_protocol_type")
     upstream_conn_pool_reuse_type: UpstreamConnPoolReuseType | None = field(
         Nested(UpstreamConnPoolReuseType), "Whether clients share upstream connections.", since="+2025-06")
     no_request_limit_per_connection: bool = field(
@@ -190,4 +194,4 @@ class ClusterSpec:
         internal=True)
     disable_lb_source_ip_persistance: bool = field(
         Presence(), "Do not.", since="†", group="lb_source_ip_persistance_choice", internal=True)
-    voltgw: FrozenMap[str, object] = field(MapOf(Text(), Anything()), "Nothing of our own yet.", since="voltgw", state=WARNS)
+    voltgw: ClusterExtension | None = field(Nested(ClusterExtension), "What voltgw adds.", since="voltgw")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from voltgw.config.contents import Content
 from voltgw.config.formats import HOST
 from voltgw.config.quantities import Duration
 from voltgw.config.schema import Nested, field, message
@@ -20,6 +21,17 @@ class CrlHttpAccess:
 
 
 @message
+class CrlExtension:
+    """What voltgw adds to a list of revoked certificates."""
+
+    SINCE: ClassVar = "voltgw"
+
+    crl: bytes | None = field(
+        Content(4 << 20, pem=True), "The list itself (PEM); whoever fetches it replaces the file in time.",
+        example="file:ca/crl.pem")
+
+
+@message
 class CrlSpec:
     """A list of revoked certificates on a server."""
 
@@ -32,3 +44,4 @@ class CrlSpec:
     refresh_interval_s: float | None = field(Duration("h"), "It is fetched this often.")
     timeout_s: float | None = field(Duration("s"), "It must be there in this time.")
     verify_all_certs_with_crl: bool = field(Flag(), "The whole chain is looked up in it, not only the leaf.")
+    voltgw: CrlExtension | None = field(Nested(CrlExtension), "What voltgw adds.", since="voltgw")

@@ -12,7 +12,7 @@ from voltgw.config.objects.where import NetworkSiteRefSelector
 from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Choice, Number, Presence, Text
+from voltgw.config.types import Choice, FilePath, Number, Presence, Text
 from voltgw.config.units import show_seconds
 from voltgw.values import defaults
 
@@ -89,6 +89,9 @@ class EndpointExtension:
 
     weight: int | None = field(
         Number(0, 65535), "Its share among the endpoints of its cluster; 0 gets nothing.", since="voltgw", absent="1")
+    unix: str | None = field(
+        FilePath(107), "The path of a Unix socket, instead of an address and a port.", since="voltgw",
+        example="/run/app/http.sock")
 
 
 @message
@@ -98,7 +101,7 @@ class EndpointSpec:
     where: NetworkSiteRefSelector | None = field(
         Nested(NetworkSiteRefSelector), "From which site and network it is reached.", absent="this gateway's own site")
     protocol: TransportProtocol = field(
-        Choice(TransportProtocol, {TransportProtocol.UDP: WARNS}), "Transport of the port.")
+        Choice(TransportProtocol), "Transport of the port; UDP for endpoints of a UDP_PROXY.")
     port: int | None = field(Number(most=65535, zero_is_absent=True), "Service port.")
     health_check_port: int | None = field(
         Number(most=65535, zero_is_absent=True), "Port for health checks.", since="+2020-11", absent="the service port")
@@ -116,12 +119,25 @@ class EndpointSpec:
     voltgw: EndpointExtension | None = field(Nested(EndpointExtension), "What voltgw adds.", since="voltgw")
 
     @property
+    def unix(self) -> str | None:
+        """The path of its Unix socket."""
+        return self.voltgw.unix if self.voltgw is not None else None
+
+    @property
     def name(self) -> str | None:
         """The DNS name, however it was written."""
         return self.dns_name_advanced.name if self.dns_name_advanced is not None else self.dns_name
 
     def rules(self) -> Iterable[Rule]:
-        """An address or name needs a port."""
+        """An address or name needs a port, a Unix socket has none."""
+        if self.unix is not None:
+            if self.ip is not None or self.name is not None or self.service_info is not None:
+                yield Rule("voltgw", "VG0106", "`unix` excludes an address, a name and `service_info`")
+            if self.port is not None or self.health_check_port is not None:
+                yield Rule("voltgw", "VG0106", "a Unix socket has no port")
+            if self.protocol is TransportProtocol.UDP:
+                yield Rule("voltgw", "VG0106", "`unix` is for TCP and HTTP clusters")
+            return
         if self.port is None and self.service_info is None:
             yield Rule("", "VG0105", '"port" is missing here: only a service in a registry brings its own')
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from voltgw.config.compound import Anything, ListOf
 from voltgw.config.formats import HEADER_NAME, OBJECT_NAME, PREFIX
 from voltgw.config.objects.conditions import COOKIE_NAME, CookieMatcherType, HeaderMatcherType
-from voltgw.config.quantities import Duration
+from voltgw.config.quantities import Duration, Size
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Decimal, Flag, Number, Text
 
@@ -78,6 +78,17 @@ class StickyType:
 
 
 @message
+class SubsetExtension:
+    """What voltgw adds to one destination."""
+
+    SINCE: ClassVar = "voltgw"
+
+    subset: str | None = field(
+        Text(OBJECT_NAME, least=1, most=64), "The subset of this name among the cluster's ``subset_expressions``.",
+        absent="chosen by `endpoint_subsets`", example="version-11")
+
+
+@message
 class DestinationExtension:
     """What voltgw adds to a list of destinations."""
 
@@ -100,6 +111,9 @@ class RouteExtension:
         Flag(), "Retry ``5xx`` and ``reset`` for methods that are not idempotent (POST), too.")
     hedge_on_per_try_timeout: bool = field(
         Flag(), "A try that reaches its ``per_try_timeout`` goes on beside the next one; the first answer wins.")
+    max_request_body_bytes: int | None = field(
+        Size("B", 1), "Largest request body; beyond it 413. A rule's wins over its route object's, that over the virtual "
+        "host's. Of a chunked body the chunks' own lines count.", absent="any size", example="10MiB")
     fault: FaultType | None = field(
         Nested(FaultType), "Faults on purpose; a rule's wins over its route object's, that over the virtual host's.")
     filters: tuple[FilterUse, ...] = field(
@@ -139,6 +153,8 @@ class HostExtension:
         Flag(), "Retry ``5xx`` and ``reset`` for methods that are not idempotent (POST), too; for all routes.")
     hedge_on_per_try_timeout: bool = field(
         Flag(), "A try that reaches its ``per_try_timeout`` goes on beside the next one; for all routes.")
+    max_request_body_bytes: int | None = field(
+        Size("B", 1), "Largest request body; beyond it 413. For all routes.", absent="any size", example="10MiB")
     via: bool = field(Flag(), "Add Via to requests and responses (many origins stop compressing when they see it).")
     proxy_status: bool = field(Flag(), "Add Proxy-Status (RFC 9209) to responses.")
     trusted_hops: int | None = field(

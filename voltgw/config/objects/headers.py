@@ -72,7 +72,8 @@ class CookieManipulationOptionType:
     name: str = field(Text(least=1, most=256), "Cookie name.", since="†", required=True)
     disable_tampering_protection: bool = field(
         Presence(), "Do not sign the cookie.", since="†", group="cookie_tampering")
-    enable_tampering_protection: bool = field(Presence(), "Sign the cookie.", since="†", group="cookie_tampering")
+    enable_tampering_protection: bool = field(
+        Presence(), "Sign the cookie.", since="†", group="cookie_tampering", state=WARNS)
     add_httponly: bool = field(Presence(), "HttpOnly.", since="†", group="httponly")
     ignore_httponly: bool = field(Presence(), "Leave HttpOnly.", since="†", group="httponly")
     max_age_value_s: float | None = field(
@@ -95,6 +96,6 @@ class HeaderTransformationType:
     proper_case_header_transformation: bool = field(
         Presence(), "``Content-Type``.", since="+2022-09", group="header_transformation_choice")
     preserve_case_header_transformation: bool = field(
-        Presence(), "As they came.", since="+2022-09", group="header_transformation_choice", state=WARNS)
+        Presence(), "As they came.", since="+2022-09", group="header_transformation_choice")
     legacy_header_transformation: bool = field(
-        Presence(), "As older versions did.", since="+2022-09", group="header_transformation_choice", state=WARNS)
+        Presence(), "As before there was a choice: in lower case.", since="+2022-09", group="header_transformation_choice")

@@ -9,7 +9,7 @@ from voltgw.config.contents import Hex
 from voltgw.config.formats import FIELD_TEXT, HEADER_NAME, HOSTPORT, HTTP_PATH
 from voltgw.config.quantities import Duration
 from voltgw.config.ranges import Between
-from voltgw.config.reader import UNSUPPORTED, WARNS
+from voltgw.config.reader import UNSUPPORTED
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Flag, Number, Presence, Text
 from voltgw.config.values import FrozenMap, Range
@@ -27,7 +27,7 @@ class HttpHealthCheck:
         MapOf(Text(HEADER_NAME, least=1, most=256), Text(FIELD_TEXT, least=1, most=2048), most=16), "Headers to add.")
     request_headers_to_remove: tuple[str, ...] = field(
         ListOf(Text(HEADER_NAME, most=256), most=16), "Headers to leave out.")
-    use_http2: bool = field(Flag(), "Probe with HTTP/2.", state=WARNS)
+    use_http2: bool = field(Flag(), "Probe with HTTP/2; an endpoint without TLS must speak it at once.")
     expected_status_codes: tuple[Range, ...] = field(
         ListOf(Between(100, 599, "a status or a range of them"), most=16, unique=True), "Statuses that are good.",
         since="+2022-11", absent="200", example='["200-204"]')

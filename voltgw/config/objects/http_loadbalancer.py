@@ -227,7 +227,7 @@ class MoreOptionType:
 class HttpLoadbalancerSpec:
     """An HTTP load balancer."""
 
-    READ_ONLY: ClassVar = ("host_name", "dns_info", "state", "auto_cert_info", "cert_state",
+    READ_ONLY: ClassVar = ("host_name", "dns_info", "state", "auto_cert_info", "auto_cert_state", "cert_state",
                            "downstream_tls_certificate_expiration_timestamps", "internet_vip_info")
     SINCE: ClassVar = ""
 
@@ -277,8 +277,7 @@ class HttpLoadbalancerSpec:
         Flag(), "Add the response header x-volterra-location with the site's name.",
         state=state_of(VirtualHostSpec, "add_location"))
     active_service_policies: ServicePolicyList | None = field(
-        Nested(ServicePolicyList), "These service policies say which requests may pass.", group="service_policy_choice",
-        state=REFUSES)
+        Nested(ServicePolicyList), "These service policies say which requests may pass.", group="service_policy_choice")
     no_service_policies: bool = field(Presence(), "All requests may pass.", group="service_policy_choice")
     service_policies_from_namespace: bool = field(
         Presence(), "The namespace's service policies say so.", group="service_policy_choice", absent="this")

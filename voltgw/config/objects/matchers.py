@@ -7,6 +7,7 @@ from typing import ClassVar
 from voltgw.config.compound import ListOf, refs
 from voltgw.config.formats import HEADER_NAME, JA3, JA4
 from voltgw.config.objects.forward_proxy_policy import URLType
+from voltgw.config.reader import REFUSES
 from voltgw.config.regexes import REGEX
 from voltgw.config.schema import Nested, field, message
 from voltgw.config.types import Flag, Presence, Text
@@ -161,7 +162,7 @@ class RoleMatcherType:
 class TlsFingerprintMatcherType:
     """A condition on how the client's TLS says hello (JA3)."""
 
-    classes: tuple[str, ...] = field(fingerprint_classes(), "What the fingerprint is known for.")
+    classes: tuple[str, ...] = field(fingerprint_classes(), "What the fingerprint is known for.", state=REFUSES)
     exact_values: tuple[str, ...] = field(fingerprints(), "Or one of these fingerprints.")
     excluded_values: tuple[str, ...] = field(fingerprints(), "But none of these.")
 

@@ -10,7 +10,7 @@ from voltgw.config.contents import Content
 from voltgw.config.formats import EDITED_HEADER, HEADER_NAME, HOSTPORT, HTTP_PATH, UUID
 from voltgw.config.names import Reference
 from voltgw.config.objects.conditions import HeaderMatcherType as HeaderMatcherType
-from voltgw.config.objects.extensions import DestinationExtension, MatchExtension
+from voltgw.config.objects.extensions import DestinationExtension, MatchExtension, SubsetExtension
 from voltgw.config.objects.extensions import RouteExtension as RouteExtension
 from voltgw.config.objects.headers import CookieValueOption, HeaderManipulationOptionType, SetCookieValueOption
 from voltgw.config.objects.policies import BufferConfigType, CorsPolicy, CsrfPolicy, RetryPolicyType, WafType
@@ -20,7 +20,9 @@ from voltgw.config.reader import REFUSES, WARNS
 from voltgw.config.regexes import REGEX
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Choice, Flag, Number, Presence, Text
+from voltgw.config.units import show_seconds
 from voltgw.config.values import FrozenMap, Range, Ref
+from voltgw.values import defaults
 
 
 class HttpMethod(Enum):
@@ -114,7 +116,8 @@ class RouteDestination:
     priority: int | None = field(
         Number(most=32), "1 is active, higher numbers stand by in order, 0 comes last.", since="+2021-12")
     endpoint_subsets: FrozenMap[str, str] = field(
-        MapOf(Text(), Text(), most=16), "Labels that the endpoint must carry; laid over the route's.", state=WARNS)
+        MapOf(Text(), Text(), most=16), "Labels that the endpoint must carry; laid over the route's.")
+    voltgw: SubsetExtension | None = field(Nested(SubsetExtension), "What voltgw adds.", since="voltgw")
 
 
 @message
@@ -147,8 +150,12 @@ class WebsocketConfigType:
     """Whether WebSocket upgrades pass."""
 
     use_websocket: bool = field(Flag(), "They do.")
-    idle_timeout_s: float | None = field(Duration("ms"), "Longest silence.", since="2020→2021", state=WARNS)
-    max_connect_attempts: int | None = field(Number(), "Tries to connect.", since="2020→2021", state=WARNS)
+    idle_timeout_s: float | None = field(
+        Duration("ms"), "Longest silence of a connection that has switched.", since="2020→2021",
+        absent=show_seconds(defaults.TUNNEL_IDLE_TIMEOUT_S))
+    max_connect_attempts: int | None = field(
+        Number(zero_is_absent=True), "Tries of a request that asks to switch, the first one included.", since="2020→2021",
+        absent="those of the retry policy")
 
 
 @message
@@ -215,7 +222,7 @@ class RouteDestinationList:
     retry_policy: RetryPolicyType | None = field(
         Nested(RetryPolicyType), "Retries, instead of the virtual host's.")
     endpoint_subsets: FrozenMap[str, str] = field(
-        MapOf(Text(), Text(), most=16), "Labels that every chosen endpoint must carry.", state=WARNS)
+        MapOf(Text(), Text(), most=16), "Labels that every chosen endpoint must carry.")
     mirror_policy: MirrorPolicyType | None = field(Nested(MirrorPolicyType), "Copies to another cluster.")
     web_socket_config: WebsocketConfigType | None = field(Nested(WebsocketConfigType), "WebSocket upgrades.")
     buffer_policy: BufferConfigType | None = field(
@@ -224,9 +231,9 @@ class RouteDestinationList:
     csrf_policy: CsrfPolicy | None = field(
         Nested(CsrfPolicy), "CSRF, instead of the virtual host's.", since="+2024-01")
     hash_policy: tuple[HashPolicyType, ...] = field(
-        ListOf(Nested(HashPolicyType), most=8), "Inputs of the hash for ring hash.")
+        ListOf(Nested(HashPolicyType), most=8), "Inputs of the hash by which ring hash and its like choose.")
     priority: RoutingPriority = field(
-        Choice(RoutingPriority, {RoutingPriority.HIGH: WARNS}), "Which pool and circuit breaker it uses.")
+        Choice(RoutingPriority), "Which pool and circuit breaker it uses: those of HIGH are its own.")
     spdy_config: SpdyConfigType | None = field(Nested(SpdyConfigType), "SPDY/3.1 upgrades.")
     retract_cluster: bool = field(
         Presence(), "A cluster without a healthy endpoint leaves the weighted choice.", since="+2021-03",

@@ -13,7 +13,7 @@ from voltgw.config.objects.parts import AsnMatchList, MessageMetaType, PolicyPor
 from voltgw.config.objects.service_policy_rule import ServicePolicyRuleSpec
 from voltgw.config.reader import REFUSES
 from voltgw.config.schema import Nested, field, message
-from voltgw.config.types import Choice, Presence, Text
+from voltgw.config.types import Choice, Flag, Presence, Text
 from voltgw.config.values import Ref
 
 
@@ -23,6 +23,17 @@ class RuleCombiningAlgorithm(Enum):
     FIRST_MATCH = "FIRST_MATCH"
     DENY_OVERRIDES = "DENY_OVERRIDES"
     ALLOW_OVERRIDES = "ALLOW_OVERRIDES"
+
+
+@message
+class PolicyExtension:
+    """What voltgw adds to a service policy."""
+
+    SINCE: ClassVar = "voltgw"
+
+    report_only: bool = field(
+        Flag(), "Its verdicts are counted, logged and explained, and change nothing: it takes no part in what becomes of a "
+        "request.")
 
 
 @message
@@ -43,11 +54,11 @@ class SourceList:
 
     prefix_list: PolicyPrefixList | None = field(Nested(PolicyPrefixList), "By address.")
     ip_prefix_set: tuple[Ref, ...] = field(refs("ip_prefix_set", most=4), "By address, in sets.")
-    asn_list: AsnMatchList | None = field(Nested(AsnMatchList), "By autonomous system.")
-    asn_set: tuple[Ref, ...] = field(refs("bgp_asn_set"), "By autonomous system, in sets.")
-    country_list: tuple[str, ...] = field(ListOf(Text(least=1)), "By country.", example="[COUNTRY_FR]")
+    asn_list: AsnMatchList | None = field(Nested(AsnMatchList), "By autonomous system.", state=REFUSES)
+    asn_set: tuple[Ref, ...] = field(refs("bgp_asn_set"), "By autonomous system, in sets.", state=REFUSES)
+    country_list: tuple[str, ...] = field(ListOf(Text(least=1)), "By country.", example="[COUNTRY_FR]", state=REFUSES)
     tls_fingerprint_classes: tuple[str, ...] = field(
-        fingerprint_classes(), "By what their TLS fingerprint is known for.")
+        fingerprint_classes(), "By what their TLS fingerprint is known for.", state=REFUSES)
     tls_fingerprint_values: tuple[str, ...] = field(fingerprints(), "By TLS fingerprint (JA3).")
     default_action_next_policy: bool = field(
         Presence(), "The rest: the next policy decides.", group="default_action_choice")
@@ -98,16 +109,18 @@ class ServicePolicySpec:
     port_matcher: PolicyPortMatcherType | None = field(
         Nested(PolicyPortMatcherType), "To these ports.", since="2020†")
     allow_list: SourceList | None = field(
-        Nested(SourceList), "From clients in this list.", since="+2020-11", group="rule_choice", state=REFUSES)
+        Nested(SourceList), "From clients in this list.", since="+2020-11", group="rule_choice")
     deny_list: SourceList | None = field(
-        Nested(SourceList), "Not from clients in this list.", since="+2020-11", group="rule_choice", state=REFUSES)
+        Nested(SourceList), "Not from clients in this list.", since="+2020-11", group="rule_choice")
     rule_list: RuleList | None = field(
-        Nested(RuleList), "As these rules say.", since="+2020-11", group="rule_choice", state=REFUSES)
+        Nested(RuleList), "As these rules say.", since="+2020-11", group="rule_choice")
     legacy_rule_list: LegacyRuleList | None = field(
-        Nested(LegacyRuleList), "As these rules say.", since="+2020-12†", group="rule_choice", state=REFUSES)
+        Nested(LegacyRuleList), "As these rules say.", since="+2020-12†", group="rule_choice")
     allow_all_requests: bool = field(Presence(), "All of them.", since="+2021-02", group="rule_choice")
-    deny_all_requests: bool = field(Presence(), "None of them.", since="+2021-02", group="rule_choice", state=REFUSES)
+    deny_all_requests: bool = field(Presence(), "None of them.", since="+2021-02", group="rule_choice")
     internally_generated: bool = field(
-        Presence(), "Made by the vendor's system.", since="+2021-01†", group="rule_choice", internal=True)
+        Presence(), "Made by the vendor's system.", since="+2021-01†", group="rule_choice", state=REFUSES,
+        internal=True)
     rules_: tuple[Ref, ...] = field(
-        refs("service_policy_rule", most=256), "As these rules say (2020).", since="2020→2020-12", state=REFUSES)
+        refs("service_policy_rule", most=256), "As these rules say (2020).", since="2020→2020-12")
+    voltgw: PolicyExtension | None = field(Nested(PolicyExtension), "What voltgw adds to it.", since="voltgw")

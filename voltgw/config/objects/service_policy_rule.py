@@ -75,7 +75,7 @@ class WafAction:
         Anything(), "It leaves some of its signatures out.", group="action_type")
     data_guard_control: object = field(Anything(), "Whether it masks data in the response.", group="action_type")
     jwt_validation: JwtValidation | None = field(
-        Nested(JwtValidation), "The request needs a token.", group="action_type")
+        Nested(JwtValidation), "The request needs a token.", group="action_type", state=REFUSES)
     waf_rule_control: WafRuleControl | None = field(
         Nested(WafRuleControl), "It leaves core rules out (2020).", group="action_type")
     waf_inline_rule_control: object = field(
@@ -106,20 +106,24 @@ class ModifyAction:
 class ServicePolicyRuleSpec:
     """Which requests, and what becomes of them; all its conditions must hold."""
 
-    action: RuleAction = field(Choice(RuleAction), "What becomes of them.", required=True)
+    action: RuleAction = field(Choice(RuleAction, dict.fromkeys(
+        (RuleAction.NEXT_POLICY_SET, RuleAction.LAST_POLICY, RuleAction.GOTO_POLICY), REFUSES)), "What becomes of them.",
+        required=True)
     any_client: bool = field(Presence(), "From anybody.", group="client_choice")
     client_name: str | None = field(Text(most=256), "From the client of this name.", group="client_choice")
     ip_threat_category_list: IPThreatCategoryListType | None = field(
-        Nested(IPThreatCategoryListType), "From addresses known for these things.", since="+2021-12", group="client_choice")
+        Nested(IPThreatCategoryListType), "From addresses known for these things.", since="+2021-12", group="client_choice",
+        state=REFUSES)
     client_selector: LabelSelectorType | None = field(
-        Nested(LabelSelectorType), "From clients with such labels.", group="client_choice")
+        Nested(LabelSelectorType), "From clients with such labels.", group="client_choice", state=REFUSES)
     client_name_matcher: MatcherTypeBasic | None = field(
         Nested(MatcherTypeBasic), "From clients with such names.", group="client_choice")
-    client_role: RoleMatcherType | None = field(Nested(RoleMatcherType), "From clients in this role.", since="2020†")
+    client_role: RoleMatcherType | None = field(Nested(RoleMatcherType), "From clients in this role.", since="2020†",
+        state=REFUSES)
     server_selector: LabelSelectorType | None = field(
         Nested(LabelSelectorType), "To virtual hosts with such labels.", since="+2020-11†")
     label_matcher: LabelMatcherType | None = field(
-        Nested(LabelMatcherType), "Labels that must be the same on both sides.")
+        Nested(LabelMatcherType), "Labels that must be the same on both sides.", state=REFUSES)
     path: PolicyPathMatcherType | None = field(
         Nested(PolicyPathMatcherType), "Condition on the unescaped path without its query.")
     headers: tuple[PolicyHeaderMatcherType, ...] = field(
@@ -132,26 +136,27 @@ class ServicePolicyRuleSpec:
     ip_matcher: IpMatcherType | None = field(Nested(IpMatcherType), "From addresses of these sets.", group="ip_choice")
     any_dst_ip: bool = field(Presence(), "To any address.", since="2020†", group="dst_ip_choice")
     dst_ip_prefix_list: PrefixMatchList | None = field(
-        Nested(PrefixMatchList), "To these addresses.", since="2020†", group="dst_ip_choice")
+        Nested(PrefixMatchList), "To these addresses.", since="2020†", group="dst_ip_choice", state=REFUSES)
     dst_ip_matcher: IpMatcherType | None = field(
-        Nested(IpMatcherType), "To addresses of these sets.", since="2020†", group="dst_ip_choice")
+        Nested(IpMatcherType), "To addresses of these sets.", since="2020†", group="dst_ip_choice", state=REFUSES)
     any_asn: bool = field(Presence(), "From any autonomous system.", group="asn_choice")
-    asn_list: AsnMatchList | None = field(Nested(AsnMatchList), "From these autonomous systems.", group="asn_choice")
+    asn_list: AsnMatchList | None = field(Nested(AsnMatchList), "From these autonomous systems.", group="asn_choice",
+        state=REFUSES)
     asn_matcher: AsnMatcherType | None = field(
-        Nested(AsnMatcherType), "From autonomous systems of these sets.", group="asn_choice")
+        Nested(AsnMatcherType), "From autonomous systems of these sets.", group="asn_choice", state=REFUSES)
     any_dst_asn: bool = field(Presence(), "To any autonomous system.", since="2020†", group="dst_asn_choice")
     dst_asn_list: AsnMatchList | None = field(
-        Nested(AsnMatchList), "To these autonomous systems.", since="2020†", group="dst_asn_choice")
+        Nested(AsnMatchList), "To these autonomous systems.", since="2020†", group="dst_asn_choice", state=REFUSES)
     dst_asn_matcher: AsnMatcherType | None = field(
-        Nested(AsnMatcherType), "To autonomous systems of these sets.", since="2020†", group="dst_asn_choice")
+        Nested(AsnMatcherType), "To autonomous systems of these sets.", since="2020†", group="dst_asn_choice", state=REFUSES)
     api_group_matcher: StringMatcherType | None = field(
-        Nested(StringMatcherType), "Condition on the API group of the operation.")
+        Nested(StringMatcherType), "Condition on the API group of the operation.", state=REFUSES)
     port_matcher: PolicyPortMatcherType | None = field(
         Nested(PolicyPortMatcherType), "Condition on the port; with CONNECT on the one that is asked for.")
     expiration_timestamp: str | None = field(Text(TIMESTAMP), "After this the rule is ignored.")
-    body_matcher: MatcherType | None = field(Nested(MatcherType), "Condition on the body.")
+    body_matcher: MatcherType | None = field(Nested(MatcherType), "Condition on the body.", state=REFUSES)
     arg_matchers: tuple[ArgMatcherType, ...] = field(
-        ListOf(Nested(ArgMatcherType), most=16), "Conditions on arguments in the body; all must hold.")
+        ListOf(Nested(ArgMatcherType), most=16), "Conditions on arguments in the body; all must hold.", state=REFUSES)
     cookie_matchers: tuple[PolicyCookieMatcherType, ...] = field(
         ListOf(Nested(PolicyCookieMatcherType), most=16), "Conditions on cookies; all must hold.")
     waf_action: WafAction | None = field(
@@ -168,11 +173,13 @@ class ServicePolicyRuleSpec:
         Nested(TlsFingerprintMatcherType), "Condition on the client's JA3 fingerprint.", group="tls_fingerprint_choice")
     scheme: tuple[str, ...] = field(
         ListOf(Text(one_of=("ANY", "HTTP", "HTTPS", "TCP", "TLS"))), "Spoken in one of these ways.", since="2020†")
-    url_matcher: URLMatcherType | None = field(Nested(URLMatcherType), "Condition on the URL.", since="2020†")
+    url_matcher: URLMatcherType | None = field(Nested(URLMatcherType), "Condition on the URL.", since="2020†", state=REFUSES)
     challenge_action: ChallengeAction = field(
-        Choice(ChallengeAction), "Whether the client is challenged first.", since="+2021-01†")
+        Choice(ChallengeAction, {each: REFUSES for each in ChallengeAction if each.value.startswith(("ENABLE", "TEMP"))}),
+        "Whether the client is challenged first.", since="+2021-01†")
     goto_policy: tuple[Ref, ...] = field(
-        refs("service_policy", most=1), "The policy that GOTO_POLICY goes on with.", since="+2021-02†", internal=True)
+        refs("service_policy", most=1), "The policy that GOTO_POLICY goes on with.", since="+2021-02†", internal=True,
+        state=REFUSES)
     content_rewrite_action: object = field(
         Anything(), "Made by the vendor's system.", since="+2021-08†", internal=True)
     shape_protected_endpoint_action: object = field(
@@ -184,16 +191,16 @@ class ServicePolicyRuleSpec:
     ip_reputation_action: ModifyAction | None = field(
         Nested(ModifyAction), "Whether the address's reputation counts.", since="+2022-07†")
     request_constraints: RequestConstraintType | None = field(
-        Nested(RequestConstraintType), "Limits of which they exceed one.", since="+2023-01")
-    segment_policy: object = field(Anything(), "Between which segments.", since="+2024-06")
+        Nested(RequestConstraintType), "Limits of which they exceed one.", since="+2023-01", state=REFUSES)
+    segment_policy: object = field(Anything(), "Between which segments.", since="+2024-06", state=REFUSES)
     origin_server_subsets_action: FrozenMap[str, str] = field(
         MapOf(Text(), Text()), "Labels that their endpoint must carry as well.", since="†", internal=True)
     jwt_claims: tuple[JWTClaimMatcherType, ...] = field(
-        ListOf(Nested(JWTClaimMatcherType), most=16), "Conditions on claims of their token.", since="+2024-03")
+        ListOf(Nested(JWTClaimMatcherType), most=16), "Conditions on claims of their token.", since="+2024-03", state=REFUSES)
     mobile_identifier_matcher_action: object = field(
         Anything(), "Made by the vendor's system.", since="†", internal=True)
     log_rule_evaluation: bool = field(Flag(), "Log them and go on.", since="+2026-03")
     malicious_user_mitigation: MaliciousUserMitigationType | None = field(
-        Nested(MaliciousUserMitigationType), "What is done about users who attack.", since="2020→2021-04")
+        Nested(MaliciousUserMitigationType), "What is done about users who attack.", since="2020→2021-04", state=REFUSES)
     malicious_user_mitigation_bypass: bool = field(Presence(), "Nothing is done about them.", since="2020→2021-12")
-    l4_dest_matcher: object = field(Anything(), "Condition on address and port.", since="2020→2021-12")
+    l4_dest_matcher: object = field(Anything(), "Condition on address and port.", since="2020→2021-12", state=REFUSES)

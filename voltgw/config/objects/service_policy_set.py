@@ -6,6 +6,7 @@ from enum import Enum
 
 from voltgw.config.compound import refs
 from voltgw.config.objects.service_policy_rule import RuleAction
+from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, field, message
 from voltgw.config.types import Choice, Number, Text
 from voltgw.config.values import Ref
@@ -32,9 +33,9 @@ class ServicePolicySetSpec:
 
     policies: tuple[Ref, ...] = field(refs("service_policy", most=16), "The policies.")
     type: str | None = field(
-        Text(), "What they are for.", since="†", internal=True, absent="NETWORK_SECURITY")
-    scope: PolicySetScope = field(Choice(PolicySetScope), "What they are about.", since="†", internal=True)
+        Text(), "What they are for; only ``NETWORK_SECURITY`` refuses.", since="†", internal=True, absent="NETWORK_SECURITY")
+    scope: PolicySetScope = field(Choice(PolicySetScope), "What they are about.", since="†", state=WARNS, internal=True)
     default_action: RuleAction = field(
-        Choice(RuleAction), "What becomes of the rest.", since="†", internal=True)
+        Choice(RuleAction), "What becomes of the rest; it is refused.", since="†", state=WARNS, internal=True)
     deny_info: DenyInfo | None = field(
-        Nested(DenyInfo), "The answer to a request that is refused.", since="†", internal=True)
+        Nested(DenyInfo), "The answer to a request that is refused.", since="†", state=WARNS, internal=True)

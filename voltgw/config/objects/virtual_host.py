@@ -33,6 +33,7 @@ from voltgw.config.objects.policies import (
     WafType,
 )
 from voltgw.config.objects.tls import CertificateParamsType, DownstreamTlsParamsType, TLSCoalescingOptions
+from voltgw.config.objects.view_advertise import ServicePolicyList
 from voltgw.config.objects.where import VirtualNetworkType
 from voltgw.config.quantities import Duration, Size
 from voltgw.config.reader import REFUSES, UNSUPPORTED, WARNS, State
@@ -64,13 +65,24 @@ class ProxyType(Enum):
         return self in (ProxyType.HTTP_PROXY, ProxyType.HTTPS_PROXY)
 
     @property
+    def tls(self) -> bool:
+        """Whether it ends its clients' TLS."""
+        return self in (ProxyType.HTTPS_PROXY, ProxyType.TLS_TCP_PROXY, ProxyType.TLS_TCP_PROXY_WITH_SNI)
+
+    @property
+    def named(self) -> bool:
+        """Whether the server name in a client's TLS hello chooses it, so that several may share an address and port."""
+        return self in (ProxyType.HTTPS_PROXY, ProxyType.TLS_TCP_PROXY_WITH_SNI, ProxyType.TCP_PROXY_WITH_SNI)
+
+    @property
     def transport(self) -> str:
         """The transport it listens on: TCP or UDP."""
         return "UDP" if self is ProxyType.UDP_PROXY else "TCP"
 
 
 #: Kinds of proxy that serve today; every other one is an error where it is asked for.
-SERVED = (ProxyType.HTTP_PROXY, ProxyType.TCP_PROXY)
+SERVED = (ProxyType.HTTP_PROXY, ProxyType.HTTPS_PROXY, ProxyType.TCP_PROXY, ProxyType.TLS_TCP_PROXY,
+          ProxyType.TLS_TCP_PROXY_WITH_SNI, ProxyType.TCP_PROXY_WITH_SNI, ProxyType.UDP_PROXY, ProxyType.SMA_PROXY)
 
 
 def served(proxy: ProxyType) -> State:
@@ -133,9 +145,10 @@ class HttpProtocolOptions:
     http_protocol_enable_v1_only: HttpV1Options | None = field(
         Nested(HttpV1Options), "HTTP/1.1.", since="+2023-05", group="http_protocol_choice")
     http_protocol_enable_v2_only: bool = field(
-        Presence(), "HTTP/2.", since="+2023-05", group="http_protocol_choice", state=WARNS)
+        Presence(), "HTTP/2, without TLS by prior knowledge.", since="+2023-05", group="http_protocol_choice")
     http_protocol_enable_v1_v2: bool = field(
-        Presence(), "Both, by ALPN.", since="+2023-05", group="http_protocol_choice", state=WARNS)
+        Presence(), "Both, by ALPN; without TLS HTTP/2 by prior knowledge.", since="+2023-05",
+        group="http_protocol_choice")
 
 
 @message
@@ -218,9 +231,9 @@ class VirtualHostSpec:
         refs("ip_prefix_set", most=4), "Clients that are not counted.", state=WARNS)
     retry_policy: RetryPolicyType | None = field(Nested(RetryPolicyType), "Retries; for all routes.")
     idle_timeout_s: float | None = field(
-        Duration("ms"), "HTTP: longest silence of a stream, then 504 or a reset. TCP: longest silence of a connection.",
+        Duration("ms"), "HTTP: longest silence of a stream, then 504 or a reset. TCP and UDP: of a connection or session.",
         absent=f"{show_seconds(defaults.RESPONSE_HEAD_TIMEOUT_S)} for the response head (HTTP), "
-        f"{show_seconds(defaults.TUNNEL_IDLE_TIMEOUT_S)} (TCP)")
+        f"{show_seconds(defaults.TUNNEL_IDLE_TIMEOUT_S)} (TCP), {show_seconds(defaults.UDP_IDLE_TIMEOUT_S)} (UDP)")
     disable_dns_resolve: bool = field(Flag(), "Do not publish or resolve the domains.")
     temporary_user_blocking: TemporaryUserBlockingType | None = field(
         Nested(TemporaryUserBlockingType), "Page for users blocked by malicious-user mitigation.", since="2020†", state=WARNS)
@@ -242,22 +255,21 @@ class VirtualHostSpec:
     disable_path_normalize: bool = field(
         Presence(), "Take paths as they come.", since="+2021-08", group="path_normalize_choice")
     enable_strict_sni_host_header_check: bool = field(
-        Presence(), "Host must equal the TLS server name.", since="+2021-12†", group="strict_sni_host_header_check_choice",
-        state=REFUSES)
+        Presence(), "Host must equal the TLS server name, or is answered 421.", since="+2021-12†",
+        group="strict_sni_host_header_check_choice")
     additional_domains: DomainNameList | None = field(
-        Nested(DomainNameList), "Host names allowed beside the TLS server name.", since="+2021-12†",
-        group="strict_sni_host_header_check_choice", state=REFUSES)
+        Nested(DomainNameList), "Host names allowed beside the TLS server name; any other is answered 421.",
+        since="+2021-12†", group="strict_sni_host_header_check_choice")
     non_default_loadbalancer: bool = field(Presence(), "Takes only its own names.", since="+2022-08", group="default_lb_choice")
     default_loadbalancer: bool = field(
         Presence(), "Takes TLS connections without or with an unknown server name.", since="+2022-08",
-        group="default_lb_choice", state=WARNS)
+        group="default_lb_choice")
     header_transformation_type: HeaderTransformationType | None = field(
         Nested(HeaderTransformationType), "Case of header names in responses.", since="+2022-09†")
     csrf_policy: CsrfPolicy | None = field(
         Nested(CsrfPolicy), "Where requests that change state may come from.", since="+2022-12")
     cookies_to_modify: tuple[CookieManipulationOptionType, ...] = field(
-        ListOf(Nested(CookieManipulationOptionType)), "Attributes to put on the origin's cookies.", since="†", state=WARNS,
-        internal=True)
+        ListOf(Nested(CookieManipulationOptionType)), "Attributes to put on the origin's cookies.", since="†", internal=True)
     connection_idle_timeout_s: float | None = field(
         Duration("ms", 0, 600000), "A client connection without a request is closed after this.", since="+2023-01",
         absent=show_seconds(defaults.KEEP_ALIVE_TIMEOUT_S))
@@ -283,8 +295,8 @@ class VirtualHostSpec:
     sensitive_data_policy: tuple[Ref, ...] = field(
         refs("sensitive_data_policy"), "What API discovery calls sensitive.", since="+2024-10", state=WARNS)
     coalescing_options: TLSCoalescingOptions | None = field(
-        Nested(TLSCoalescingOptions), "Whether TLS listeners are shared with hosts of other settings.", since="+2024-12",
-        state=WARNS)
+        Nested(TLSCoalescingOptions), "Whether TLS connections are shared with hosts of other settings; they never are with "
+        "hosts of other client certificates.", since="+2024-12")
     no_request_limit_per_connection: bool = field(
         Presence(), "Any number of requests on a client connection.", since="+2026-03",
         group="max_requests_per_connection_choice", absent="this")
@@ -296,6 +308,14 @@ class VirtualHostSpec:
     policy_based_challenge: PolicyBasedChallenge | None = field(
         Nested(PolicyBasedChallenge), "Challenges chosen by service policies.", since="†", state=REFUSES,
         group="challenge_type", internal=True)
+    active_service_policies: ServicePolicyList | None = field(
+        Nested(ServicePolicyList), "These service policies say which requests may pass, in this order.", since="voltgw",
+        group="service_policy_choice")
+    no_service_policies: bool = field(
+        Presence(), "All requests may pass.", since="voltgw", group="service_policy_choice")
+    service_policies_from_namespace: bool = field(
+        Presence(), "The namespace's ``service_policy_set`` says so, if there is one.", since="voltgw",
+        group="service_policy_choice", absent="this")
     voltgw: HostExtension | None = field(Nested(HostExtension), "What voltgw adds to this host.", since="voltgw")
 
     def rules(self) -> Iterable[Rule]:

@@ -1,52 +1,29 @@
 """HTTP probe: a GET whose answer has an expected status and, if told so, expected bytes in its body.
 
-One request on a connection of its own (``Connection: close``); redirects are not followed. A 503 takes the endpoint out
-at once: it says itself that it wants no traffic.
+One request on a connection of its own (``Connection: close``), or with ``use_http2`` on the only stream of one; redirects are
+not followed. A 503 takes the endpoint out at once: it says itself that it wants no traffic.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from zope.interface import implementer
 
-from voltgw import __version__
 from voltgw.cluster.endpoint import host_field
-from voltgw.control.probes.response import MAX_BODY_BYTES, ResponseReader
+from voltgw.control.probes.asking import HttpOptions
+from voltgw.control.probes.http2 import Http2Run
+from voltgw.control.probes.response import ResponseReader
 from voltgw.control.probes.run import ProbeRun
 from voltgw.errors import BadResponse
 from voltgw.interfaces import IFactory
 
-#: What a probe sends beside Host and Connection unless `headers` replaces or `request_headers_to_remove` drops it.
-DEFAULT_FIELDS: Final = ((b"user-agent", b"voltgw-health/" + __version__.encode()), (b"accept", b"*/*"))
-#: Fields by which a configuration could break the framing of the request; they are ours alone.
-FRAMING: Final = frozenset((b"connection", b"content-length", b"transfer-encoding", b"upgrade", b"expect", b"te"))
-
 _TARGET: Final = re.compile(rb"/[\x21-\x7e\x80-\xff]*")
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-
-
-class Statuses(Protocol):
-    """Some status codes: a range, or any other container of numbers."""
-
-    def __contains__(self, status: int, /) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class HttpOptions:
-    """What to send and what to expect; `host` b"" = the endpoint's own name, `expected` b"" = any body."""
-
-    path: bytes
-    host: bytes = b""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    removed: frozenset[bytes] = frozenset()
-    statuses: tuple[Statuses, ...] = ((200,),)
-    expected: bytes = b""
 
 
 class HttpRun(ProbeRun):
@@ -74,7 +51,7 @@ class HttpRun(ProbeRun):
             self.verdict(False, str(error))
             return
         status = self._reader.status
-        if done or (status and not self._fits(status)):
+        if done or (status and not self._options.fits(status)):
             self._judge()
 
     def ended(self) -> str:
@@ -83,22 +60,10 @@ class HttpRun(ProbeRun):
             self._judge()
         return "the connection was closed before the answer was complete"
 
-    def _fits(self, status: int) -> bool:
-        return any(status in statuses for statuses in self._options.statuses)
-
     def _judge(self) -> None:
         reader = self._reader
-        status = reader.status
-        if not self._fits(status):
-            self.verdict(False, f"status {status}", at_once=status == 503)
-        elif not self._options.expected:
-            self.verdict(True, f"status {status}")
-        elif reader.found:
-            self.verdict(True, f"status {status} and the expected bytes")
-        elif len(reader.body) >= MAX_BODY_BYTES:
-            self.verdict(False, f"status {status}, but not the expected bytes in the body's first {MAX_BODY_BYTES}")
-        else:
-            self.verdict(False, f"status {status}, but not the expected bytes in the body")
+        ok, reason = self._options.verdict(reader.status, reader.found, len(reader.body))
+        self.verdict(ok, reason, at_once=reader.status == 503)
 
 
 class HttpProbe:
@@ -107,19 +72,27 @@ class HttpProbe:
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
 
+    @property
+    def version_2(self) -> bool:
+        """Whether it is HTTP/2 that it asks in, which TLS must agree on."""
+        return self._options.version_2
+
+    @property
+    def host_header(self) -> str:
+        """The Host that is configured; "" = the endpoint's own."""
+        return self._options.host.decode("ascii", "replace")
+
     def prepare(self, hostname: str, address: str, port: int) -> Callable[[], ProbeRun]:
         """The request is the same every time."""
         options = self._options
+        if options.version_2:
+            return partial(Http2Run, options.host or host_field(hostname, address, port), options)
         return partial(HttpRun, request_of(options, options.host or host_field(hostname, address, port)), options)
 
 
 def request_of(options: HttpOptions, host: bytes) -> bytes:
     """The request's bytes. Framing fields given in configuration are left out, a Host given there replaces ours."""
-    given = {name.lower() for name, _ in options.headers}
-    fields = [] if b"host" in given else [(b"host", host)]
-    fields += [each for each in DEFAULT_FIELDS if each[0] not in given and each[0] not in options.removed]
-    fields += [(name, value) for name, value in options.headers if name.lower() not in FRAMING]
-    fields.append((b"connection", b"close"))
+    fields = [*options.fields(host), (b"connection", b"close")]
     return b"".join((
         b"GET ", options.path, b" HTTP/1.1\r\n", *(b"%b: %b\r\n" % field for field in fields), b"\r\n",
     ))
@@ -143,6 +116,7 @@ class Http:
             removed=frozenset(name.lower().encode() for name in raw.request_headers_to_remove),
             statuses=raw.expected_status_codes or ((200,),),
             expected=raw.expected_response or b"",
+            version_2=raw.use_http2,
         )
         if not _TARGET.fullmatch(options.path):
             raise ValueError(f"{raw.path!r} cannot stand in a request line")

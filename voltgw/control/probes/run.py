@@ -44,7 +44,10 @@ class ProbeRun:
         self._finished = finished
         self._timeout_s = timeout_s = target.check.timeout_s
         self.began = loop.monotonic()
-        self._dialing = dial(loop, target.address, target.port, self, timeout_s, self._refused)
+        if target.tls is None:
+            self._dialing = dial(loop, target.address, target.port, self, timeout_s, self._refused)
+        else:
+            self._dialing = dial(loop, target.address, target.port, self, timeout_s, self._refused, tls=target.tls)
 
     def verdict(self, ok: bool, reason: str, *, at_once: bool = False) -> None:
         """It is decided; the connection is closed."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from voltgw.cluster.health import HealthState
+from voltgw.values.tls import SniSource
 
 if TYPE_CHECKING:
     from voltgw.control.probes.run import ProbeRun
+    from voltgw.values.tls import ClientTls
 
 #: Results that are kept of each target, for the admin page.
 KEPT_RESULTS: Final = 8
@@ -56,15 +58,18 @@ class Target:
     """What the prober keeps of one endpoint under one check."""
 
     __slots__ = (
-        "_kept", "address", "check", "member", "new_run", "observer", "port", "removed", "run", "slow", "state",
+        "_kept", "address", "check", "member", "new_run", "observer", "port", "removed", "run", "slow", "state", "tls",
     )
 
-    def __init__(self, check: Check, hostname: str, address: str, port: int, observer: Observer, member: Any) -> None:
+    def __init__(
+        self, check: Check, hostname: str, address: str, port: int, observer: Observer, member: Any, tls: Any = None,
+    ) -> None:
         self.check = check
         self.observer = observer
         self.member = member                # whatever the observer needs to find its own again
         self.address = address
         self.port = port
+        self.tls = None if tls is None else (tls, probed_name(tls.config, check, hostname or address))
         self.new_run = check.probe.prepare(hostname, address, port)
         self.state = HealthState(check.rise, check.fall)
         # Plain tuples of plain values: unlike `Result`s, the garbage collector need not look at them again and again.
@@ -101,3 +106,13 @@ class Target:
         """Take in one result; True when the health is another one now."""
         self._kept.append((now, took_s, ok, reason))
         return self.state.observe(ok, at_once=at_once)
+
+
+def probed_name(config: ClientTls, check: Check, own: str) -> str:
+    """The server name of probes: the cluster's, or their Host where it is that of requests; else the endpoint's `own`."""
+    if config.sni is SniSource.FIXED:
+        return config.server_name
+    host: str = getattr(check.probe, "host_header", None) or ""
+    if config.sni is SniSource.HOST and host:
+        return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0].lower()
+    return own

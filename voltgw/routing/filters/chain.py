@@ -1,8 +1,9 @@
 """The filters of one route, in the order in which they run.
 
-Requests: CORS (answers preflights), CSRF, faults, filters of packages (the virtual host's, the route object's, the rule's),
-then what is done to the request for the endpoint: Accept-Encoding, header edits, cookie edits. Responses the other way round:
-header edits and cookie edits, filters of packages (the last one first), compression, CORS.
+Requests: the Host against the TLS server name, CORS (answers preflights), CSRF, faults, filters of packages (the virtual
+host's, the route object's, the rule's), then what is done to the request for the endpoint: Accept-Encoding, header edits,
+cookie edits. Responses the other way round: header edits and cookie edits, filters of packages (the last one first),
+compression, CORS.
 
 Refusing comes first, so that nothing is done for a request that is refused; edits are nearest to the endpoint, so that no other
 filter is deceived by them.
@@ -22,11 +23,13 @@ from voltgw.routing.filters.csrf import csrf
 from voltgw.routing.filters.extensions import Named, named_filters
 from voltgw.routing.filters.fault import fault
 from voltgw.routing.filters.headers import Level, Plan, request_edits, response_edits
+from voltgw.routing.filters.strict_sni import strict_sni
 from voltgw.routing.problems import Collector, Placer, at
 from voltgw.routing.route import FilterLabel
 
 if TYPE_CHECKING:
     from voltgw.config.objects.extensions import FaultType
+    from voltgw.config.objects.headers import CookieManipulationOptionType
     from voltgw.config.objects.policies import CorsPolicy, CsrfPolicy
     from voltgw.config.objects.route import RouteSpec, RouteType
     from voltgw.config.objects.virtual_host import CompressionType, VirtualHostSpec
@@ -46,6 +49,7 @@ class Filters(NamedTuple):
     request: tuple[RequestFilter, ...]
     response: tuple[ResponseFilter, ...]
     labels: tuple[FilterLabel, ...]
+    of_errors: tuple[ResponseFilter, ...]   # those that also change error pages of our own
 
 
 class HostFilters:
@@ -58,11 +62,13 @@ class HostFilters:
         self.request_headers = self.response_headers = _NO_HEADERS
         self.request_cookies: RequestLevel = ((), ())
         self.response_cookies: ResponseLevel = ((), ())
+        self.cookies_to_modify: tuple[CookieManipulationOptionType, ...] = ()
         self.cors: CorsPolicy | None = None
         self.csrf: CsrfPolicy | None = None
         self.fault: FaultType | None = None
         self.compression: CompressionType | None = None
         self.named: tuple[Named, ...] = ()
+        self.strict_sni: RequestFilter | None = None
         self.domains = spec.domains
         extension = spec.voltgw
         # Each part is built once for the sake of its mistakes, which are then shown once and not for every route.
@@ -86,6 +92,10 @@ class HostFilters:
                 of_responses: ResponseLevel = (spec.response_cookies_to_add, spec.response_cookies_to_remove)
                 response_cookies(of_responses)
                 self.response_cookies = of_responses
+        if spec.cookies_to_modify:
+            with found.at(place):
+                response_cookies(modify=spec.cookies_to_modify)
+                self.cookies_to_modify = spec.cookies_to_modify
         if spec.cors_policy is not None:
             with found.at(place, "cors_policy"):
                 cors(None, spec.cors_policy)
@@ -94,6 +104,8 @@ class HostFilters:
             with found.at(place, "csrf_policy"):
                 csrf(None, spec.csrf_policy, spec.domains)
                 self.csrf = spec.csrf_policy
+        with found.at(place):
+            self.strict_sni = strict_sni(spec)
         if spec.compression_params is not None:
             with found.at(place, "compression_params"):
                 compression(spec.compression_params)
@@ -133,6 +145,11 @@ def rule_filters(rule: RouteType, number: int, of_object: ObjectFilters, host: H
 
     def label(name: str, text: str, where: Callable[[], Place]) -> None:
         labels.append(FilterLabel(name, text, where))
+
+    if host.strict_sni is not None:
+        request.append(host.strict_sni)
+        field = "additional_domains" if host.spec.additional_domains is not None else "enable_strict_sni_host_header_check"
+        label("strict_sni", "refuses a Host that is not the TLS server name", partial(host.place, field))
 
     header_levels = (_request_headers(rule), host.request_headers)
     own_cors = forward.cors_policy if forward is not None else None
@@ -185,7 +202,8 @@ def rule_filters(rule: RouteType, number: int, of_object: ObjectFilters, host: H
         label("request edits", *_edited(rule, host, "request", at_rule))
 
     edits = (*response_edits(_response_headers(rule), host.response_headers),
-             *response_cookies((rule.response_cookies_to_add, rule.response_cookies_to_remove), host.response_cookies))
+             *response_cookies((rule.response_cookies_to_add, rule.response_cookies_to_remove), host.response_cookies,
+                               modify=host.cookies_to_modify))
     response += edits
     if edits:
         label("response edits", *_edited(rule, host, "response", at_rule))
@@ -194,7 +212,7 @@ def rule_filters(rule: RouteType, number: int, of_object: ObjectFilters, host: H
         response.append(packed.response)
     if of_cors is not None:
         response.append(of_cors.response)
-    return Filters(tuple(request), tuple(response), tuple(labels))
+    return Filters(tuple(request), tuple(response), tuple(labels), () if of_cors is None else (of_cors.response,))
 
 
 def _request_headers(spec: VirtualHostSpec | RouteType) -> Level:
@@ -216,6 +234,8 @@ def _edited(rule: RouteType, host: HostFilters, side: str, at_rule: Placer) -> t
             for one in getattr(spec, field):
                 name = one if isinstance(one, str) else one.name
                 names[f"cookie {name}" if "cookies" in field else name.lower()] = None
+    if side == "response":
+        names.update((f"cookie {one.name}", None) for one in host.cookies_to_modify)
     own = next((field for field in fields if getattr(rule, field)), None)
-    other = next((field for field in fields if getattr(host.spec, field)), "")
+    other = next((field for field in fields if getattr(host.spec, field)), "cookies_to_modify")
     return f"edits {', '.join(names)}", partial(host.place, other) if own is None else partial(at_rule, own)

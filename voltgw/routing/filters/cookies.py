@@ -18,7 +18,7 @@ from voltgw.routing.filters.variables import compile_value
 from voltgw.routing.problems import at
 
 if TYPE_CHECKING:
-    from voltgw.config.objects.headers import CookieValueOption, SetCookieValueOption
+    from voltgw.config.objects.headers import CookieManipulationOptionType, CookieValueOption, SetCookieValueOption
     from voltgw.routing.filters.headers import Edit
     from voltgw.routing.filters.variables import Render
     from voltgw.values.exchange import Exchange
@@ -76,8 +76,8 @@ def request_cookies(*levels: RequestLevel) -> tuple[Edit, ...]:
         return ()
     always, lacking = _prepared(plan.add), _prepared(plan.lack)
     drop = frozenset(plan.drop)
-    find = _finder(drop | plan.lack.keys()).findall
-    remove = re.compile(_BEGIN + _any_of(drop) + rb"[ \t]*=[^;]*").sub if drop else None
+    find = _finder(plan.lack).findall
+    remove = re.compile(_BEGIN + _any_of(drop) + rb"[ \t]*=[^;]*").subn if drop else None
 
     def edit(exchange: Exchange) -> None:
         fields = exchange.request.fields
@@ -87,16 +87,18 @@ def request_cookies(*levels: RequestLevel) -> tuple[Edit, ...]:
             if name == b"cookie":
                 line = b"%b; %b" % (line, value) if places else value
                 places.append(index)
-        there = find(line)
         new: list[bytes] = []
         for _, pair, render in always:
             new.append(pair if render is None else pair + render(exchange))
         for key, pair, render in lacking:
-            if key not in there:
+            if key not in line or key not in find(line):        # most lines do not hold it at all, which is quickly seen
                 new.append(pair if render is None else pair + render(exchange))
-        if remove is not None and not drop.isdisjoint(there):
-            line = remove(b"", line).lstrip(b"; \t")
-        elif not new:
+        gone = 0
+        if remove is not None:
+            rest, gone = remove(b"", line)
+            if gone:
+                line = rest.lstrip(b"; \t")
+        if not gone and not new:
             return                              # what could be added is there, and nothing is to go
         if line:
             new.insert(0, line)
@@ -142,8 +144,10 @@ class _Added(NamedTuple):
     overwrite: bool
 
 
-def response_cookies(*levels: ResponseLevel) -> tuple[Edit, ...]:
-    """The same for responses."""
+def response_cookies(
+    *levels: ResponseLevel, modify: Sequence[CookieManipulationOptionType] = (),
+) -> tuple[Edit, ...]:
+    """The same for responses; `modify` says at last which attributes cookies of some names shall have (cookies_to_modify)."""
     steps: list[_Added | bytes] = []            # bytes: the name of a cookie that is removed
     for additions, removals in levels:
         for number, option in enumerate(additions):
@@ -152,8 +156,14 @@ def response_cookies(*levels: ResponseLevel) -> tuple[Edit, ...]:
         for number, text in enumerate(removals):
             with at("response_cookies_to_remove", number):
                 steps.append(_name(text))
+    for number, changed in enumerate(modify):
+        with at("cookies_to_modify", number):
+            steps.append(_modified(changed))
     if not steps:
         return ()
+    changes = [step for step in steps if not isinstance(step, bytes) and step.value is None and step.overwrite]
+    if len(changes) == len(steps) and len({step.name for step in changes}) == len(changes):
+        return (_changing({step.name: step for step in changes}),)
     # By far the most responses set none of these cookies; what becomes of them is known now, unless a value depends on the
     # exchange.
     fixed = all(isinstance(step, bytes) or step.value is None or isinstance(step.value, bytes) for step in steps)
@@ -177,6 +187,24 @@ def response_cookies(*levels: ResponseLevel) -> tuple[Edit, ...]:
         fields += [(b"set-cookie", line) for line in _lines(ours, steps, exchange)]
 
     return (edit,)
+
+
+def _changing(by_name: Mapping[bytes, _Added]) -> Edit:
+    """The edit where cookies that are set anyway get other attributes, and nothing else is asked for."""
+    def edit(exchange: Exchange) -> None:
+        response = exchange.response
+        assert response is not None             # response filters run on responses
+        fields = response.fields
+        for index, (name, line) in enumerate(fields):
+            if name == b"set-cookie":
+                step = by_name.get(line.partition(b"=")[0].strip(b" \t"))
+                if step is not None:
+                    pair, sign, rest = line.partition(b";")
+                    if rest and step.clear is not None:
+                        rest = step.clear.sub(b"", sign + rest)
+                    fields[index] = (name, pair + rest + step.attributes)
+
+    return edit
 
 
 def _lines(lines: list[bytes], steps: Sequence[_Added | bytes], exchange: Exchange | None) -> list[bytes]:
@@ -214,33 +242,50 @@ def _changed(line: bytes, value: bytes | None, step: _Added) -> bytes:
 
 
 def _added(option: SetCookieValueOption) -> _Added:
-    attributes: dict[bytes, bytes] = {}
-
-    def say(name: str, text: str | None = None) -> None:
-        attributes[name.lower().encode("ascii")] = (name if text is None else f"{name}={text}").encode("utf-8")
-
+    own: list[tuple[str, str | None]] = []
     if option.add_domain is not None:
-        say("Domain", _attribute("add_domain", option.add_domain))
+        own.append(("Domain", _attribute("add_domain", option.add_domain)))
     if option.add_path is not None:
-        say("Path", _attribute("add_path", option.add_path))
+        own.append(("Path", _attribute("add_path", option.add_path)))
     if option.add_expiry is not None:
-        say("Expires", _attribute("add_expiry", option.add_expiry))
+        own.append(("Expires", _attribute("add_expiry", option.add_expiry)))
+    text, clear = _attributes([*own, *_shared(option, option.add_partitioned)])
+    value = None if option.ignore_value else _value(option, response=True)
+    return _Added(_name_in(option), value, text, clear, option.overwrite)
+
+
+def _modified(option: CookieManipulationOptionType) -> _Added:
+    """Only attributes of a cookie that is set anyway."""
+    text, clear = _attributes(_shared(option))
+    return _Added(_name_in(option), None, text, clear, True)
+
+
+def _shared(
+    option: SetCookieValueOption | CookieManipulationOptionType, partitioned: bool = False,
+) -> list[tuple[str, str | None]]:
+    """The attributes that both of them may ask for, with one that only the first may."""
+    found: list[tuple[str, str | None]] = []
     if option.max_age_value_s is not None:
-        say("Max-Age", f"{option.max_age_value_s:.0f}")
+        found.append(("Max-Age", f"{option.max_age_value_s:.0f}"))
     if option.add_secure:
-        say("Secure")
+        found.append(("Secure", None))
     if option.add_httponly:
-        say("HttpOnly")
-    if option.add_partitioned:
-        say("Partitioned")
+        found.append(("HttpOnly", None))
+    if partitioned:
+        found.append(("Partitioned", None))
     for chosen, text in ((option.samesite_strict, "Strict"), (option.samesite_lax, "Lax"), (option.samesite_none, "None")):
         if chosen:
-            say("SameSite", text)
-    clear = None
-    if attributes:
-        clear = re.compile(rb";[ \t]*" + _any_of(attributes) + rb"[ \t]*(?:=[^;]*)?(?=;|\Z)", re.IGNORECASE)
-    return _Added(_name_in(option), None if option.ignore_value else _value(option, response=True),
-                  b"".join(b"; " + text for text in attributes.values()), clear, option.overwrite)
+            found.append(("SameSite", text))
+    return found
+
+
+def _attributes(said: Sequence[tuple[str, str | None]]) -> tuple[bytes, re.Pattern[bytes] | None]:
+    """Their text, each behind a semicolon, and what takes others of the same names out of a line."""
+    if not said:
+        return b"", None
+    names = [name.lower().encode("ascii") for name, _ in said]
+    clear = re.compile(rb";[ \t]*" + _any_of(names) + rb"[ \t]*(?:=[^;]*)?(?=;|\Z)", re.IGNORECASE)
+    return b"".join(b"; " + (name if text is None else f"{name}={text}").encode("utf-8") for name, text in said), clear
 
 
 # -- both --------------------------------------------------------------------------------------------------------------
@@ -270,7 +315,7 @@ def _name(text: str) -> bytes:
     return text.encode("ascii")
 
 
-def _name_in(option: CookieValueOption | SetCookieValueOption) -> bytes:
+def _name_in(option: CookieValueOption | SetCookieValueOption | CookieManipulationOptionType) -> bytes:
     with at("name"):
         return _name(option.name)
 

@@ -1,9 +1,10 @@
 """CORS (objects.md 3.8; the Fetch standard's protocol): who else's pages may read answers.
 
 A preflight (OPTIONS with Origin and Access-Control-Request-Method) is answered here, with 204 for an origin that is allowed
-and with 403 for any other; the endpoint sees none. On other requests the answer gets the fields of the policy if the origin
-is allowed. Whatever the endpoint itself says in these fields is taken out: two policies would be no policy. Answers vary by
-Origin, and say so, except where everybody is allowed without credentials.
+and with 403 for any other; the endpoint sees none. On other requests the answer gets the fields of the policy if the origin is
+allowed. So do errors of our own behind such a route, as Envoy's do: without the fields a page's script would only be told that
+the network failed. Whatever the endpoint itself says in these fields is taken out: two policies would be no policy. Answers
+vary by Origin, and say so, except where everybody is allowed without credentials.
 """
 
 from __future__ import annotations

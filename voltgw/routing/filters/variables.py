@@ -116,7 +116,8 @@ VARIABLES: Final = (
              lambda exchange: _ascii(exchange.client.local_address), ("DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",)),
     Variable("LOCAL_PORT", "The port that it came in on.", True, lambda exchange: b"%d" % exchange.client.local_port,
              ("DOWNSTREAM_LOCAL_PORT",)),
-    Variable("SCHEME", "``http`` or ``https``.", True, lambda exchange: exchange.client.scheme),
+    Variable("SCHEME", "``http`` or ``https``: of the client's connection, or what a trusted proxy in front says in "
+             "X-Forwarded-Proto.", True, lambda exchange: exchange.scheme),
     Variable("PROTOCOL", "``HTTP/1.0``, ``HTTP/1.1`` or ``HTTP/2``, as the client speaks it.", True, _protocol),
     Variable("METHOD", "The request's method.", True, lambda exchange: exchange.request.method),
     Variable("HOST", "Host as the client wrote it.", True, lambda exchange: exchange.original_authority),

@@ -1,8 +1,7 @@
 """What origins really get, held against a second opinion (`tests.reference_matcher`) and against `explain`.
 
-Configurations and requests are generated from a seed; a gateway in a process of its own serves each configuration. It is run by
-hand, ``trial tests.integration.differential``, until the two agree: they still differ on the rank of ``*-x.a.test`` beside
-``*.a.test``, on paths of hosts with ``disable_path_normalize``, and on domains that name another port.
+Configurations and requests are generated from seeds; a gateway in a process of its own serves each configuration. What the three
+disagree on is settled by the text of the object model, or, where it says nothing, written down beside the reference's choice.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from voltgw.app.explain import Explainer, Explanation
 from voltgw.app.load import TextLoader, at_once
 from voltgw.app.question import read_question
 
-CONFIGS: Final = 4
-REQUESTS: Final = 2500        # to each
+SEEDS: Final = range(8)       # of configurations
+REQUESTS: Final = 1250        # to each
 EXPLAINED: Final = 125        # of those
 CLUSTERS: Final = ("red", "green", "blue")
 
 _OTHER_PORT: Final = 8081     # one that stands in domains and in Host, though nobody listens there
-_DOMAINS: Final = ("a.test", "b.a.test", "c.test", "d.test", "A.Upper.test", "*.a.test", "*.b.a.test", "*-x.a.test", "*.c.test",
+_DOMAINS: Final = ("a.test", "b.a.test", "c.test", "d.test", "A.Upper.test", "*.a.test", "*.b.a.test", "*-x.a.test", "*-x.a.test:PORT", "*-y.c.test", "*.c.test",
                    "*.test", "*.upper.test", "c.test:PORT", "*.d.test:PORT", f"d.test:{_OTHER_PORT}", "*")
-_HOSTS: Final = ("a.test", "b.a.test", "c.b.a.test", "q-x.a.test", "-x.a.test", "c.test", "z.c.test", "d.test", "y.d.test", "test",
+_HOSTS: Final = ("a.test", "b.a.test", "c.b.a.test", "q-x.a.test", "-x.a.test", "r.q-x.a.test", "z-y.c.test", "c.test", "z.c.test", "d.test", "y.d.test", "test",
                  "other", "A.TEST", "a.test.", "a.upper.test", "B.upper.Test")
 _REGEXES: Final = ("/users/[0-9]+(/.*)?", "/(api|old)/v[0-9]+", ".*[.]png", "/api/?", "/[a-z]*")
 _LITERALS: Final = ("/", "/api", "/api/", "/api/v1", "/users/", "/old", "/old/new", "/new", "/apix")
@@ -388,8 +387,8 @@ class DifferentialTests(SynchronousTestCase):
 
     def test_generated_requests(self) -> None:
         """Cluster, request line, Host, header fields and body at the origin, and own answers, are the reference's."""
-        for seed in range(CONFIGS):
+        for seed in SEEDS:
             self.run_config(seed)
-        self.assertEqual(self.kinds["explained"], CONFIGS * EXPLAINED)
-        for kind, least in {"forwarded": 3000, "404": 500, "301": 50, "302": 50, "308": 50, "200": 20, "403": 20, "418": 20}.items():
+        self.assertEqual(self.kinds["explained"], len(SEEDS) * EXPLAINED)
+        for kind, least in {"forwarded": 3000, "404": 500, "301": 50, "302": 50, "308": 20, "200": 20, "403": 20, "418": 20}.items():
             self.assertGreaterEqual(self.kinds[kind], least, self.kinds)

@@ -1,0 +1,61 @@
+"""HTTP/2 through each proxy, with TLS or without: 10 streams on each of 8 connections, distinct paths, a browser's headers.
+
+Distinct paths matter: who remembers whole header blocks looks twice as fast when every request is the same. The origin is asked
+in HTTP/1.1 by all. The figure is CPU microseconds of the proxy for one request.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from compare import Column, Comparison, arguments, bench, check_log, finish, main, measured
+from load import h2load
+from proxies import HOST, Proxy
+
+#: Paths before they repeat.
+DISTINCT = 20_000
+COLUMNS = (Column("cpu_us", "CPU us/req"), Column("system_pct", "of it system %", 0), Column("rps", "req/s", 0))
+
+
+def paths(directory: Path, scheme: str, same: bool) -> Path:
+    """A file of the URIs that are asked for."""
+    file = directory / "uris"
+    file.write_text("".join(f"{scheme}://{HOST}/shop/item-{0 if same else number}\n" for number in range(DISTINCT)))
+    return file
+
+
+def run() -> None:
+    """The command."""
+    parser = arguments(__doc__ or "", connections=8, proxies="voltgw,haproxy,nginx,envoy")
+    parser.add_argument("--streams", type=int, default=10, help="requests at a time on each connection")
+    parser.add_argument("--requests", type=int, default=40_000, help="in each round, in place of --seconds")
+    parser.add_argument("--tls", action="store_true", help="clients speak TLS 1.3, to a certificate with a P-256 key")
+    parser.add_argument("--same", action="store_true", help="one path for all requests")
+    options = parser.parse_args()
+    comparison = Comparison(
+        name=f"http2{'_tls' if options.tls else ''}{'_same' if options.same else ''}",
+        title=f"HTTP/2 {'over' if options.tls else 'without'} TLS, {options.connections} connections of "
+              f"{options.streams} streams, ten header lines, "
+              f"{'one path' if options.same else 'distinct paths'}, 128 B answers, features {options.features}",
+        unit="request", main="cpu_us", columns=COLUMNS, version_2=True, tls=options.tls)
+    with bench(comparison, options) as running:
+        uris = paths(running.directory, "https" if options.tls else "http", options.same)
+
+        def load(proxy: Proxy, count: int) -> dict[str, float]:
+            return h2load(proxy.port, uris, running.directory, count=count, connections=options.connections,
+                          streams=options.streams, nice=options.nice)
+
+        for proxy in running.proxies:
+            load(proxy, options.requests // 4)
+        for number, proxy in running.each_round():
+            proxy.take_log_lines()
+            figures = measured(proxy, partial(load, proxy, options.requests))
+            figures["rps"] = figures["requests"] / figures["seconds"]
+            figures |= check_log(running, proxy, figures["requests"])
+            running.record(proxy, number, figures)
+        finish(running)
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,51 @@
+"""TLS 1.3 handshakes through each proxy, one small request on each connection: ECDSA (P-256), ``--key rsa`` (2048 bits).
+
+The figure is CPU microseconds of the proxy for one connection: accept, handshake, one request, close. Much of it is OpenSSL's
+or BoringSSL's own work. With ``--resumed`` each connection but the first few brings a ticket: no certificate is shown, and the
+generator is wrk, which keeps the proxies busier than our own can.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from compare import KEYS, Column, Comparison, arguments, bench, check_log, finish, main, measured
+from load import client, wrk
+
+COLUMNS = (Column("cpu_us", "CPU us/connection"), Column("system_pct", "of it system %", 0), Column("rps", "connection/s", 0))
+_NAMES = {"ec": "P-256", "rsa": "RSA, 2048 bits"}
+
+
+def run() -> None:
+    """The command."""
+    parser = arguments(__doc__ or "", connections=8, proxies="voltgw,haproxy,nginx,envoy")
+    parser.add_argument("--key", choices=tuple(KEYS), default="ec", help="of the certificate")
+    parser.add_argument("--resumed", action="store_true", help="resume sessions by their tickets")
+    options = parser.parse_args()
+    key = "" if options.key == "ec" else f"_{options.key}"
+    comparison = Comparison(
+        name=f"tls_resumed{key}" if options.resumed else f"tls_handshake{key}",
+        title=f"{'resumed' if options.resumed else 'full'} TLS 1.3 handshakes ({_NAMES[options.key]}), one request each, "
+              f"{options.connections} at a time, features {options.features}",
+        unit="connection", main="cpu_us", columns=COLUMNS, tls=True, key=options.key)
+    with bench(comparison, options) as running:
+        def load(port: int, seconds: float) -> dict[str, float]:
+            if options.resumed:
+                return wrk(port, seconds, running.directory, connections=options.connections, close=True, tls=True,
+                           nice=options.nice)
+            return client("tls_client.py", ["handshake", str(port), str(seconds), str(options.connections)], seconds,
+                          running.directory, options.nice)
+
+        for proxy in running.proxies:
+            load(proxy.port, options.warm_up)
+        for number, proxy in running.each_round():
+            proxy.take_log_lines()
+            figures = measured(proxy, partial(load, proxy.port, options.seconds))
+            figures["rps"] = figures["requests"] / figures["seconds"]
+            figures |= check_log(running, proxy, figures["requests"])
+            running.record(proxy, number, figures)
+        finish(running)
+
+
+if __name__ == "__main__":
+    main(run)

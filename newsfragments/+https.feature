@@ -1,0 +1,1 @@
+HTTPS_PROXY and TLS_TCP_PROXY virtual hosts: certificates by server name, client certificates with revocation lists, pins and names, X-Forwarded-Client-Cert and Client-Cert, 421 for hosts that a connection has no right to.

@@ -1,0 +1,1 @@
+A listener whose policy names no address follows the address of its interface within seconds: relayed connections stay, and where the new address cannot be bound the old listener serves on and the log says why.

@@ -1,0 +1,1 @@
+``voltgw check`` refuses an advertise policy for a network that the site does not have, which would have been open on the outside address (``VG0214``). A reference to nothing in an object that voltgw does not act on is a warning.

@@ -1,0 +1,1 @@
+Service policies are enforced on HTTP: ``active_service_policies``, ``service_policy_set``, all three algorithms, conditions on host, path, method, headers, cookies, query, address, port, TLS fingerprint and certificate name; with hit counters, ``voltgw explain`` and ``report_only``.

@@ -1,0 +1,1 @@
+``SMA_PROXY``: a TCP relay on a site's inside network alone.

@@ -1,0 +1,1 @@
+A cluster may say ``voltgw: {tcp: {...}}`` (congestion control, buffers, user timeout, keep-alive towards its endpoints) and ``voltgw: {pre_open: N}``: so many connections stand ready at each endpoint of a ``TCP_PROXY`` before a client comes.

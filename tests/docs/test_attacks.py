@@ -1,0 +1,39 @@
+"""docs/attacks.rst: every case of the catalogue once, with a true state, and tests that exist."""
+
+from __future__ import annotations
+
+from unittest import TestSuite
+
+from twisted.trial.runner import ErrorHolder, TestLoader
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.docs import features
+from tests.docs.features import NOT_YET, PARTLY, WORKS
+
+#: How many cases each part of the page has: framing, target and Host, fields and identity, slow and large.
+CASES = {"A": 22, "B": 13, "C": 9, "D": 10}
+
+
+class AttacksTests(SynchronousTestCase):
+    def test_every_case_stands_once_and_in_order(self) -> None:
+        """None is left out, none is told twice."""
+        ids = [f"{part}{number}" for part, count in CASES.items() for number in range(1, count + 1)]
+        self.assertEqual([row.id for row in features.attacks()], ids)
+
+    def test_states(self) -> None:
+        """What holds names a test; what holds in part also says what is missing; most of it holds."""
+        found = features.attacks()
+        for row in found:
+            self.assertIn(row.state, (WORKS, PARTLY, NOT_YET), row.id)
+            self.assertEqual(bool(row.tests), row.state != NOT_YET, row.id)
+            self.assertEqual(bool(row.missing), row.state == PARTLY, row.id)
+        self.assertGreater(sum(row.state == WORKS for row in found), len(found) * 0.8)
+
+    def test_named_tests_exist(self) -> None:
+        """Trial finds each named test, and each name means one test, not a class or module of them."""
+        loader = TestLoader()
+        for name in {name for row in features.attacks() for name in row.tests}:
+            found = loader.loadByName(name)
+            one = list(found) if isinstance(found, TestSuite) else [found]
+            self.assertEqual((len(one), name.startswith("tests.")), (1, True), name)
+            self.assertFalse(isinstance(one[0], (ErrorHolder, TestSuite)), name)

@@ -1,0 +1,54 @@
+"""The service policies of etc/examples, as somebody tries them: curl asks, and a real origin says what reached it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.gateway import PATIENCE_S, Gateway, free_port
+from tests.servers import nginx
+
+_EXAMPLE: Final = Path(__file__).resolve().parents[2] / "etc" / "examples" / "policies.yaml"
+
+
+class PolicyTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.port = free_port()
+        self.origin_log = Path(self.mktemp()).resolve()
+        origin = nginx(self, f'access_log {self.origin_log} combined; location / {{ return 200 "origin"; }}')
+        text = "gateway: {admin: {port: ADMIN}}\n" + _EXAMPLE.read_text(encoding="utf-8")
+        for ours, theirs in (("port: 8080\n", f"port: {self.port}\n"), ("port: 8080}", f"port: {self.port}}}"),
+                             ("port: 9001", f"port: {origin.port}")):
+            text = text.replace(ours, theirs)
+        self.gateway = Gateway(self, text)
+        self.gateway.wait_ready()
+
+    def curl(self, target: str, *options: str) -> tuple[int, str]:
+        """Status and body; the path goes out as it is written."""
+        done = subprocess.run(
+            ["curl", "-sS", "--path-as-is", "-w", "\n%{http_code}", *options, f"http://127.0.0.1:{self.port}{target}"],
+            capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+        body, _, status = done.stdout.rpartition("\n")
+        return int(status), body
+
+    def test_the_origin_sees_nothing_of_what_is_refused(self) -> None:
+        """403 with a request id and no name of a policy; what is allowed reaches the origin, and nothing else does."""
+        refused = ("/admin", "/x/../admin", "/%61dmin/y", "//admin", "/ADMIN", "/x/..%2Fadmin", "/admin;x=1")
+        for target in refused:
+            status, body = self.curl(target)
+            self.assertEqual(status, 403, target)
+            told = json.loads(body)
+            self.assertEqual(told["flag"], "SP", target)
+            self.assertTrue(told["request_id"])
+            self.assertNotIn("no-admin", body)
+        self.assertEqual(self.curl("/seen", "-X", "DELETE")[0], 403)
+        self.assertEqual(self.curl("/seen", "-d", "x", "-H", "X-Forwarded-For: 10.0.0.1")[0], 403)
+        self.assertEqual(self.curl("/health"), (200, "ok\n"))
+        self.assertEqual(self.curl("/allowed"), (200, "origin"))
+        self.assertEqual(self.curl("/partner", "-d", "x", "-H", "X-Partner: 1")[0], 200)
+        seen = [line.split('"')[1] for line in self.origin_log.read_text(encoding="utf-8").splitlines()]
+        self.assertEqual(seen, ["GET /allowed HTTP/1.1", "POST /partner HTTP/1.1"])

@@ -1,0 +1,1 @@
+"""TLS on our streams: contexts from values, handshakes under bounds, and a stream that encrypts on the socket itself."""

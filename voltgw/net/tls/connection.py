@@ -1,0 +1,297 @@
+"""One TLS connection of the system's OpenSSL, reading and writing its socket itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from voltgw.net.tls.engine import TlsBroken, Want
+from voltgw.net.tls.libssl import (
+    BIO_FLAGS_IN_EOF,
+    CTRL_SET_TLSEXT_HOSTNAME,
+    ERROR_SYSCALL,
+    R_ALERT_BASE,
+    R_CERTIFICATE_VERIFY_FAILED,
+    R_UNEXPECTED_EOF,
+    SHUTDOWN_BOTH,
+    V_OK,
+    WANT_READ,
+    WANT_WRITE,
+    ZERO_RETURN,
+)
+from voltgw.values.tls import Handshake
+from voltgw.wire.fingerprints import fingerprints
+
+if TYPE_CHECKING:
+    import socket
+
+    from voltgw.net.tls.openssl import Context, OpenSsl
+    from voltgw.wire.clienthello import ClientHello
+
+#: Most that one `read` gives: one buffer of this size serves all connections.
+READ_BYTES: Final = 256 * 1024
+#: Messages in a row that carry no data (key updates, tickets) before a peer is cut off: each costs more than it brings.
+MAX_SILENT_MESSAGES: Final = 64
+_TLS_1_3: Final = 0x0304
+#: In an OpenSSL error code: the rest of it is an errno (ERR_SYSTEM_ERROR).
+_SYSTEM_ERROR: Final = 1 << 31
+#: ERR_LIB_SSL, the part of OpenSSL that knows what an error means for a connection.
+_SSL_ERRORS: Final = 20
+
+
+class OpenSslConnection:
+    """A `TlsConnection`. Its SSL object dies with `free`, or with it."""
+
+    __slots__ = ("_crypto", "_engine", "_failed", "_ffi", "_lib", "_silent", "_ssl", "_starved", "context", "endpoint", "hello",
+                 "refusal", "server_name", "sock")
+
+    def __init__(
+        self, engine: OpenSsl, context: Context, sock: socket.socket, hello: ClientHello | None = None,
+        server_name: str = "", endpoint: tuple[str, int] = ("", 0),
+    ) -> None:
+        library = engine.library
+        ffi, lib = library.ffi, library.ssl
+        self.sock = sock
+        self.hello = hello
+        self.server_name = server_name
+        self.endpoint = endpoint
+        self.refusal = ""                   # what our own rules have against the peer
+        self._engine = engine
+        self.context = context
+        self._ffi = ffi
+        self._lib = lib
+        self._crypto = library.crypto
+        self._silent = 0
+        self._starved = False               # what OpenSSL holds is the beginning of a record: more must come
+        self._failed: OSError | None = None     # found while there were bytes to give: for the next read
+        ssl = lib.SSL_new(context.pointer)
+        if ssl == ffi.NULL:
+            raise TlsBroken("OpenSSL has no memory for a connection", errno.ENOMEM)
+        self._ssl = ssl = ffi.gc(ssl, lib.SSL_free)
+        lib.SSL_set_fd(ssl, sock.fileno())
+        engine.live[ssl] = self             # pointers are equal when their addresses are
+
+    # -- handshake ---------------------------------------------------------------------------------------------------------
+
+    def begin(self, server: bool, sni: str, session: Any) -> None:
+        """Say which side we are; `sni` and `session` are a client's."""
+        lib, ssl = self._lib, self._ssl
+        if server:
+            lib.SSL_set_accept_state(ssl)
+            return
+        lib.SSL_set_connect_state(ssl)
+        if sni:
+            lib.SSL_ctrl(ssl, CTRL_SET_TLSEXT_HOSTNAME, 0, self._ffi.new("char[]", sni.encode("ascii")))
+        if session is not None:
+            lib.SSL_set_session(ssl, session)
+
+    def handshake(self) -> Want:
+        """Go on with the handshake."""
+        self._crypto.ERR_clear_error()
+        ssl = self._ssl
+        done = self._lib.SSL_do_handshake(ssl)
+        if done == 1:
+            return Want.NOTHING
+        error = self._lib.SSL_get_error(ssl, done)
+        if error == WANT_READ:
+            return Want.READ
+        if error == WANT_WRITE:
+            return Want.WRITE
+        raise self._broken(error, self._ffi.errno)      # which SSL_get_error leaves as it was
+
+    def described(self) -> Handshake:
+        """What the finished handshake says."""
+        lib, ffi, ssl = self._lib, self._ffi, self._ssl
+        resumed = bool(lib.SSL_session_reused(ssl))
+        peer = self._peer(resumed) if self.context.asks_certificate else ()
+        hello = self.hello
+        engine = self._engine
+        if hello is not None and lib.SSL_version(ssl) == _TLS_1_3:
+            # The context was chosen by the hello that we read. After a HelloRetryRequest there was a second one, and it must
+            # name the same host (RFC 8446 4.1.2).
+            named = engine.library.text(lib.SSL_get_servername(ssl, 0)).lower().removesuffix(".")
+            if named != hello.sni and not hello.literal:
+                raise TlsBroken("the client named another host in its second hello")
+        data, size = engine.protocol, engine.protocol_size
+        lib.SSL_get0_alpn_selected(ssl, data, size)
+        constants, version, suite = engine.constants, lib.SSL_get_version(ssl), lib.SSL_get_current_cipher(ssl)
+        return Handshake(
+            constants.get(version) or engine.constant(version), constants.get(suite) or engine.suite(suite),
+            ffi.buffer(data[0], size[0])[:] if size[0] else b"",
+            self.server_name if hello is None else hello.sni, peer, resumed,
+            *(("", "") if hello is None else fingerprints(hello)),
+        )
+
+    def _peer(self, resumed: bool) -> tuple[bytes, ...]:
+        lib, crypto, ffi = self._lib, self._crypto, self._ffi
+        leaf = lib.SSL_get1_peer_certificate(self._ssl)
+        if leaf == ffi.NULL:
+            return ()
+        try:
+            if resumed and crypto.X509_cmp_current_time(crypto.X509_get0_notAfter(leaf)) <= 0:
+                raise TlsBroken("the certificate of the resumed session has expired")
+            ders = [self._engine.der(leaf)]
+        finally:
+            crypto.X509_free(leaf)
+        chain = lib.SSL_get_peer_cert_chain(self._ssl)
+        if chain != ffi.NULL:
+            for n in range(crypto.OPENSSL_sk_num(chain)):
+                der = self._engine.der(ffi.cast("X509 *", crypto.OPENSSL_sk_value(chain, n)))
+                if n or der != ders[0]:     # a client's list begins with the leaf, a server's does not have it
+                    ders.append(der)
+        return tuple(ders)
+
+    # -- data --------------------------------------------------------------------------------------------------------------
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; see `TlsConnection`."""
+        if self._failed is not None:
+            raise self._failed
+        lib, ssl = self._lib, self._ssl
+        buffer = self._engine.buffer
+        self._starved = False
+        self._crypto.ERR_clear_error()
+        count: int = lib.SSL_read(ssl, buffer, size if size < READ_BYTES else READ_BYTES)
+        if count <= 0:
+            count = self._read_on(count, size)
+            if count <= 0:
+                return b""
+        self._silent = 0
+        if count < size and lib.SSL_has_pending(ssl):
+            count = self._read_more(count, size)
+        data: bytes = self._ffi.unpack(buffer, count)
+        return data
+
+    def _read_more(self, count: int, size: int) -> int:
+        """More records have come with the first: take them, too."""
+        lib, ssl, buffer = self._lib, self._ssl, self._engine.buffer
+        size = min(size, READ_BYTES)
+        while count < size:
+            more = lib.SSL_read(ssl, buffer + count, size - count)
+            if more <= 0:
+                number = self._ffi.errno
+                error = lib.SSL_get_error(ssl, more)
+                if error not in (WANT_READ, WANT_WRITE, ZERO_RETURN):
+                    self._failed = self._broken(error, number)
+                break
+            count += more
+        return count
+
+    def _read_on(self, count: int, size: int) -> int:
+        """A read gave nothing: there is no more (0), or none now (raises), or a message without data was in the way."""
+        lib, ssl, ffi = self._lib, self._ssl, self._ffi
+        size = min(size, READ_BYTES)
+        number = ffi.errno
+        for _ in range(MAX_SILENT_MESSAGES):
+            error = lib.SSL_get_error(ssl, count)
+            if error == ZERO_RETURN:
+                # OpenSSL takes a FIN without close_notify for an end (else it would send a fatal alert to a peer that is
+                # gone, which costs a record and brings an RST): we are the ones who do not.
+                if self._crypto.BIO_test_flags(lib.SSL_get_rbio(ssl), BIO_FLAGS_IN_EOF):
+                    raise TlsBroken("closed without close_notify", errno.ECONNRESET)
+                return 0
+            if error == WANT_WRITE:
+                self._starved = True
+                raise BlockingIOError(errno.EAGAIN, "TLS wants to write first")
+            # 0 with no error at all: a message (a ticket) that came after our own close_notify was dropped
+            if error != WANT_READ and not (error == ERROR_SYSCALL and count == 0 and number == 0):
+                raise self._broken(error, number)
+            # OpenSSL says "want read" both when the kernel has nothing and when it has done with a message that carries no
+            # data (we have switched its own retrying off: it would never come back while a peer sends such messages).
+            self._crypto.ERR_clear_error()
+            ffi.errno = 0
+            count = lib.SSL_read(ssl, self._engine.buffer, size)
+            if count > 0:
+                return count
+            number = ffi.errno
+            if number == errno.EAGAIN and lib.SSL_get_error(ssl, count) == WANT_READ:
+                self._starved = True
+                raise BlockingIOError(errno.EAGAIN, "no TLS data yet")
+            self._silent += 1
+            if self._silent > MAX_SILENT_MESSAGES:
+                break
+        raise TlsBroken("too many TLS messages without data")
+
+    def write(self, data: bytes | memoryview) -> int:
+        """How many bytes of `data` were taken; see `TlsConnection`."""
+        lib, ssl = self._lib, self._ssl
+        size = len(data)
+        if not size:
+            return 0
+        self._crypto.ERR_clear_error()
+        start = data if type(data) is bytes else self._ffi.from_buffer(data)
+        sent: int = lib.SSL_write(ssl, start, size)
+        if sent == size:
+            return sent
+        if sent <= 0:
+            number = self._ffi.errno
+            error = lib.SSL_get_error(ssl, sent)
+            if error == WANT_WRITE:
+                raise BlockingIOError(errno.EAGAIN, "the kernel has no room")
+            raise self._broken(error, number)
+        start = self._ffi.from_buffer(data)
+        while sent < size:                  # one record at a time is what it takes
+            more = lib.SSL_write(ssl, start + sent, size - sent)
+            if more <= 0:
+                self._crypto.ERR_clear_error()
+                break                       # full, or broken: the next write will tell
+            sent += more
+        return sent
+
+    def pending(self) -> bool:
+        """Whether bytes wait inside OpenSSL that a read could make something of."""
+        return self._failed is not None or not self._starved and bool(self._lib.SSL_has_pending(self._ssl))
+
+    # -- end ---------------------------------------------------------------------------------------------------------------
+
+    def close_notify(self) -> bool:
+        """Send our close_notify."""
+        self._crypto.ERR_clear_error()
+        done = self._lib.SSL_shutdown(self._ssl)
+        if done >= 0:
+            return True
+        number = self._ffi.errno
+        error = self._lib.SSL_get_error(self._ssl, done)
+        if error in (WANT_READ, WANT_WRITE):
+            return False
+        raise self._broken(error, number)
+
+    def carried(self) -> tuple[int, int]:
+        """Bytes on the wire, both ways."""
+        lib, crypto, ssl = self._lib, self._crypto, self._ssl
+        return int(crypto.BIO_number_read(lib.SSL_get_rbio(ssl))), int(crypto.BIO_number_written(lib.SSL_get_wbio(ssl)))
+
+    def free(self) -> None:
+        """Let go of the SSL object."""
+        if self._engine.live.pop(self._ssl, None) is not None:
+            # "shut down" both ways, or OpenSSL holds the end against the session and never resumes it
+            self._lib.SSL_set_shutdown(self._ssl, SHUTDOWN_BOTH)
+            self._ffi.release(self._ssl)
+
+    # -- words -------------------------------------------------------------------------------------------------------------
+
+    def _broken(self, error: int, number: int) -> OSError:
+        """What has gone wrong, in words; OpenSSL's queue of errors is empty afterwards."""
+        crypto = self._crypto
+        code: int = crypto.ERR_get_error()
+        while code and code >> 23 & 0xff != _SSL_ERRORS and not code & _SYSTEM_ERROR:
+            code = crypto.ERR_get_error()   # what lies below it, in cryptography, says less
+        crypto.ERR_clear_error()
+        if code & _SYSTEM_ERROR:
+            number, code, error = code & ~_SYSTEM_ERROR, 0, ERROR_SYSCALL
+        if code == 0 and error == ERROR_SYSCALL and number:
+            return OSError(number, os.strerror(number))
+        reason = code & 0x7fffff
+        if self.refusal:
+            return TlsBroken(self.refusal)
+        if reason == R_CERTIFICATE_VERIFY_FAILED:
+            result = self._lib.SSL_get_verify_result(self._ssl)
+            if result != V_OK:
+                return TlsBroken(self._engine.library.text(crypto.X509_verify_cert_error_string(result)))
+        if code == 0 or reason == R_UNEXPECTED_EOF:
+            return TlsBroken("closed without close_notify", errno.ECONNRESET)
+        if reason > R_ALERT_BASE:
+            said = self._engine.library.text(self._lib.SSL_alert_desc_string_long(reason - R_ALERT_BASE))
+            return TlsBroken(f"the peer sent the alert \"{said}\"")
+        return TlsBroken(self._engine.library.text(crypto.ERR_reason_error_string(code)) or f"OpenSSL error {code:#x}")

@@ -1,0 +1,1 @@
+"""Who may: service policies, compiled once per configuration. It knows nothing of sockets; a request only reads."""

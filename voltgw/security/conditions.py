@@ -1,0 +1,359 @@
+"""The conditions of service policy rules (objects.md 13.3), compiled: a sentence and a function of the exchange each.
+
+Semantics beyond the object model:
+
+* The path is the host's normal form with its escapes decoded, and dot segments that only this made are resolved too: ``%2F``
+  and ``..%2F`` cannot carry a request around a rule. Empty segments (``//``), case and ``;parameters`` are part of a path;
+  NORMALIZE_PATH and LOWER_CASE are there for origins that see them differently.
+* A matcher without any value is as if it were not there; of a header, parameter or cookie it asks for presence.
+* Header names compare without case, values exactly. Fields by which proxies speak of the client (X-Forwarded-For and the like)
+  are set aside before: a client cannot deceive a rule by them, and a rule on them never finds any.
+* A client's names are those of its verified certificate. Host names compare without case and without port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from voltgw.config.labels import selector
+from voltgw.routing.cookies import cookie_values
+from voltgw.routing.match import set_aside
+from voltgw.routing.problems import ProblemError, at
+from voltgw.security.addresses import Prefixes, number_of
+from voltgw.security.texts import fits, patterns, transformer, words
+from voltgw.wire.path import without_dot_segments
+
+if TYPE_CHECKING:
+    from voltgw.config.objects.endpoint import LabelSelectorType
+    from voltgw.config.objects.matchers import PolicyPathMatcherType
+    from voltgw.config.objects.parts import PolicyPortMatcherType
+    from voltgw.config.objects.service_policy import ServicePolicySpec, SourceList
+    from voltgw.config.objects.service_policy_rule import ServicePolicyRuleSpec
+    from voltgw.config.values import Ref
+    from voltgw.values.exchange import Exchange
+    from voltgw.values.head import RequestHead
+
+Test: TypeAlias = "Callable[[Exchange], bool]"
+#: A reference to an ip_prefix_set -> its prefixes.
+FindPrefixes: TypeAlias = "Callable[[Ref], Sequence[str]]"
+
+
+class Condition(NamedTuple):
+    """One condition. `table` says by what a table can decide it: ``host``, ``method``, ``path``, ``ip``, or ``header <name>``.
+
+    `keys` are then the values for which it holds; of a path, exact ones and prefixes. Without `decisive` it does not hold for
+    others, but has to be asked about these.
+    """
+
+    text: str
+    test: Test
+    table: str = ""
+    keys: tuple[Any, ...] = ()
+    decisive: bool = True
+
+
+class Surroundings(NamedTuple):
+    """What conditions need to know beside the request: the virtual host, prefix sets, the time (seconds since the epoch)."""
+
+    host_name: str
+    labels: Mapping[str, str]
+    prefixes: FindPrefixes
+    wall: Callable[[], float]
+
+
+#: Fields that cannot be judged here. Whoever lets them be ignored gets a rule that never holds: it admits nobody.
+UNJUDGED: Final = (
+    "ip_threat_category_list", "client_selector", "client_role", "label_matcher", "asn_list", "asn_matcher", "dst_asn_list",
+    "dst_asn_matcher", "dst_ip_prefix_list", "dst_ip_matcher", "api_group_matcher", "body_matcher", "arg_matchers",
+    "url_matcher", "request_constraints", "segment_policy", "jwt_claims", "l4_dest_matcher",
+)
+
+
+def judged_path(head: RequestHead) -> bytes:
+    """The path that policies judge."""
+    path = head.path
+    if b"%" in path:
+        path = unquote_to_bytes(path)
+    return without_dot_segments(path) if b"/." in path and path.startswith(b"/") else path
+
+
+def of_rule(spec: ServicePolicyRuleSpec, around: Surroundings) -> list[Condition]:
+    """All conditions of a rule. Raises ValueError with the way to the one that is wrong."""
+    found: list[Condition] = []
+    for name in UNJUDGED:
+        if getattr(spec, name):
+            found.append(_static(f"{name} cannot be judged here", False))
+    if spec.expiration_timestamp is not None:
+        with at("expiration_timestamp"):
+            found.append(_expiry(spec.expiration_timestamp, around.wall))
+    if spec.server_selector is not None:
+        found.append(_labels(spec.server_selector, around))
+    if spec.virtual_host_matcher is not None:
+        with at("virtual_host_matcher"):
+            test = fits(spec.virtual_host_matcher)
+        if test is not None:
+            found.append(_static(
+                f"the virtual host is {words(spec.virtual_host_matcher)}", test(around.host_name.encode("utf-8"))))
+    if spec.domain_matcher is not None and (spec.domain_matcher.exact_values or spec.domain_matcher.regex_values):
+        with at("domain_matcher"):
+            test = fits(spec.domain_matcher, any_case=True)
+        assert test is not None             # it has values
+        keys = () if spec.domain_matcher.regex_values else tuple(
+            text.lower().encode("utf-8") for text in spec.domain_matcher.exact_values)
+        found.append(_host(f"Host is {words(spec.domain_matcher)}", test, keys))
+    if spec.http_method is not None and spec.http_method.methods:
+        found.append(_method(spec.http_method.methods, inverted=spec.http_method.invert_matcher))
+    if spec.path is not None:
+        with at("path"):
+            found += _path(spec.path)
+    if spec.ip_prefix_list is not None:
+        found.append(_address(spec.ip_prefix_list.ip_prefixes, "ip_prefix_list", inverted=spec.ip_prefix_list.invert_match))
+    if spec.ip_matcher is not None:
+        with at("ip_matcher"):
+            listed = [prefix for ref in spec.ip_matcher.prefix_sets for prefix in around.prefixes(ref)]
+        found.append(_address(listed, "ip_matcher", inverted=spec.ip_matcher.invert_matcher))
+    if spec.port_matcher is not None:
+        found.append(_port(spec.port_matcher))
+    schemes = frozenset(spec.scheme)
+    if schemes and "ANY" not in schemes:
+        wanted = frozenset(name.lower().encode("ascii") for name in schemes)
+        found.append(Condition(
+            f"the scheme is one of {', '.join(sorted(schemes))}", lambda exchange: exchange.client.scheme in wanted))
+    found += _clients(spec)
+    found += _fingerprints(spec)
+    for number, header in enumerate(spec.headers):
+        with at("headers", number):
+            found.append(_header(header))
+    for number, cookie in enumerate(spec.cookie_matchers):
+        with at("cookie_matchers", number):
+            found.append(_named(cookie, cookie.name, "cookie", cookie_values))
+    for number, parameter in enumerate(spec.query_params):
+        with at("query_params", number):
+            found.append(_named(parameter, parameter.key, "query parameter", parameter_values))
+    return found
+
+
+def of_servers(spec: ServicePolicySpec, around: Surroundings) -> list[Condition]:
+    """The conditions of a policy on what is asked for (objects.md 13.1, ``server_choice`` and ``port_matcher``)."""
+    found: list[Condition] = []
+    name = around.host_name.encode("utf-8")
+    if spec.server_name is not None:
+        wanted = spec.server_name.lower().encode("utf-8")
+        if spec.server_name != around.host_name:
+            found.append(_host(f"the server is {spec.server_name!r}", wanted.__eq__, (wanted,)))
+    if spec.server_selector is not None:
+        found.append(_labels(spec.server_selector, around))
+    if spec.server_name_matcher is not None:
+        with at("server_name_matcher"):
+            by_name, by_host = fits(spec.server_name_matcher), fits(spec.server_name_matcher, any_case=True)
+        if by_name is not None and by_host is not None and not by_name(name):
+            found.append(_host(f"the server is {words(spec.server_name_matcher)}", by_host, ()))
+    if spec.port_matcher is not None:
+        found.append(_port(spec.port_matcher))
+    return found
+
+
+def of_sources(spec: SourceList, prefixes: FindPrefixes) -> list[Condition]:
+    """Whether a client is listed (objects.md 13.2): one criterion is enough."""
+    listed = [*(spec.prefix_list.prefixes if spec.prefix_list is not None else ()),
+              *(spec.prefix_list.ipv6_prefixes if spec.prefix_list is not None else ())]
+    with at("ip_prefix_set"):
+        listed += [prefix for ref in spec.ip_prefix_set for prefix in prefixes(ref)]
+    by_address = _address(listed, "the list", inverted=False)
+    known = frozenset(spec.tls_fingerprint_values)
+    if not known:
+        return [by_address]
+    holds = by_address.test
+    return [Condition(f"{by_address.text}, or the TLS fingerprint is in the list",
+                      lambda exchange: holds(exchange) or ja3_of(exchange) in known)]
+
+
+def ja3_of(exchange: Exchange) -> str:
+    """The JA3 fingerprint of the client's hello, "" without TLS."""
+    handshake = exchange.client.handshake
+    return "" if handshake is None else handshake.ja3
+
+
+def ja4_of(exchange: Exchange) -> str:
+    """Likewise JA4."""
+    handshake = exchange.client.handshake
+    return "" if handshake is None else handshake.ja4
+
+
+def parameter_values(name: str) -> Callable[[RequestHead], list[bytes]]:
+    """All values of a query parameter, decoded."""
+    wanted = name.encode("utf-8")
+
+    def values(head: RequestHead) -> list[bytes]:
+        if not head.query:
+            return []
+        found: list[bytes] = []
+        for pair in head.query.split(b"&"):
+            key, _, value = pair.partition(b"=")
+            if unquote_to_bytes(key.replace(b"+", b" ")) == wanted:
+                found.append(unquote_to_bytes(value.replace(b"+", b" ")))
+        return found
+
+    return values
+
+
+# -- one by one --------------------------------------------------------------------------------------------------------
+
+def _static(text: str, holds: bool) -> Condition:
+    return Condition(text, lambda exchange: holds)
+
+
+def _labels(spec: LabelSelectorType, around: Surroundings) -> Condition:
+    return _static("the virtual host has the labels", selector(spec.expressions).matches(around.labels))
+
+
+def _inverted(condition: Condition) -> Condition:
+    test = condition.test
+    return Condition(f"not: {condition.text}", lambda exchange: not test(exchange))
+
+
+def _expiry(text: str, wall: Callable[[], float]) -> Condition:
+    ends = datetime.fromisoformat(text.replace("Z", "+00:00").replace("z", "+00:00"))
+    if ends.tzinfo is None:
+        raise ValueError("has no time zone")
+    seconds = ends.timestamp()
+    return Condition(f"it is before {text}", lambda exchange: wall() < seconds)
+
+
+def _host(text: str, test: Callable[[bytes], bool], keys: tuple[bytes, ...]) -> Condition:
+    return Condition(text, lambda exchange: test(exchange.request.host), "host" if keys else "", keys)
+
+
+def _method(names: Sequence[str], *, inverted: bool) -> Condition:
+    wanted = frozenset(name.encode("ascii") for name in names)
+    text = f"the method is one of {', '.join(names)}"
+    if "ANY" in names:
+        return _static("the method is any", not inverted)
+    if inverted:
+        return Condition(f"not: {text}", lambda exchange: exchange.request.method not in wanted)
+    return Condition(text, lambda exchange: exchange.request.method in wanted, "method", tuple(wanted))
+
+
+def _path(spec: PolicyPathMatcherType) -> list[Condition]:
+    if not (spec.exact_values or spec.prefix_values or spec.suffix_values or spec.regex_values):
+        return []
+    # An operator may write a path as it looks in a request or decoded: both mean the same.
+    exact, prefixes, suffixes = (
+        tuple(unquote_to_bytes(text.encode("utf-8")) for text in texts)
+        for texts in (spec.exact_values, spec.prefix_values, spec.suffix_values))
+    compiled = patterns(spec.regex_values)
+    regexes = tuple(pattern.matches for pattern in compiled)
+    transform = transformer(spec.transformers)
+    whole = frozenset(exact)
+
+    def test(exchange: Exchange) -> bool:
+        path = judged_path(exchange.request)
+        if transform is not None:
+            path = transform(path)
+        return (path in whole or path.startswith(prefixes) or path.endswith(suffixes)
+                or any(bool(matches(path)) for matches in regexes))
+
+    shown = [f"is {text!r}" for text in spec.exact_values] + [f"begins with {text!r}" for text in spec.prefix_values]
+    shown += [f"ends with {text!r}" for text in spec.suffix_values] + [f"matches {text!r}" for text in spec.regex_values]
+    made = Condition("the path " + " or ".join(shown[:4]) + (" or …" if len(shown) > 4 else ""), test)
+    if spec.invert_matcher:
+        return [_inverted(made)]
+    begins = tuple(pattern.prefix for pattern in compiled)
+    if suffixes or transform is not None or not all(begins):
+        return [made]
+    return [made._replace(table="path", keys=(exact, prefixes + begins), decisive=not regexes)]
+
+
+def _address(listed: Sequence[str], what: str, *, inverted: bool) -> Condition:
+    prefixes = Prefixes(listed)
+    made = Condition(f"the client's address is in {what}", lambda exchange: prefixes.holds(number_of(exchange.client_address)),
+                     "ip", tuple(prefixes))
+    return _inverted(made) if inverted else made
+
+
+def _port(spec: PolicyPortMatcherType) -> Condition:
+    ranges = spec.ports
+
+    def test(exchange: Exchange) -> bool:
+        request = exchange.request
+        port = request.port if request.method == b"CONNECT" else exchange.client.local_port
+        return port is not None and any(port in span for span in ranges)
+
+    made = Condition(f"the port is in {', '.join(map(str, ranges))}", test)
+    return _inverted(made) if spec.invert_matcher else made
+
+
+def _clients(spec: ServicePolicyRuleSpec) -> list[Condition]:
+    if spec.client_name is None and spec.client_name_matcher is None:
+        return []
+    names_of: Callable[[Exchange], tuple[bytes, ...]] = import_module("voltgw.security.names").names_of
+    if spec.client_name is not None:
+        wanted = spec.client_name.encode("utf-8")
+        return [Condition(f"the client's certificate names {spec.client_name!r}",
+                          lambda exchange: wanted in names_of(exchange))]
+    assert spec.client_name_matcher is not None
+    with at("client_name_matcher"):
+        test = fits(spec.client_name_matcher)
+    if test is None:
+        return []
+    of_name = test
+    return [Condition(f"the client's certificate names {words(spec.client_name_matcher)}",
+                      lambda exchange: any(map(of_name, names_of(exchange))))]
+
+
+def _fingerprints(spec: ServicePolicyRuleSpec) -> list[Condition]:
+    if spec.ja4_tls_fingerprint is not None:
+        known = frozenset(spec.ja4_tls_fingerprint.exact_values)
+        return [Condition("the JA4 fingerprint is listed", lambda exchange: ja4_of(exchange) in known)]
+    matcher = spec.tls_fingerprint_matcher
+    if matcher is None:
+        return []
+    if matcher.classes:
+        return [_static("classes of TLS fingerprints cannot be judged here", False)]
+    found: list[Condition] = []
+    if matcher.exact_values:
+        wanted = frozenset(matcher.exact_values)
+        found.append(Condition("the JA3 fingerprint is listed", lambda exchange: ja3_of(exchange) in wanted))
+    if matcher.excluded_values:
+        excluded = frozenset(matcher.excluded_values)
+        found.append(Condition("the JA3 fingerprint is not excluded", lambda exchange: ja3_of(exchange) not in excluded))
+    return found
+
+
+def _header(spec: Any) -> Condition:
+    """A `PolicyHeaderMatcherType`; its values may stand beside the fields, as for routes."""
+    name = (spec.name or "").lower()
+    key = name.encode("utf-8")
+    made = _named(spec, name, "header", lambda name: set_aside(name) or (
+        lambda head: [value for field, value in head.fields if field == key]))
+    item = spec.item
+    if (item is None or spec.invert_matcher or item.regex_values or transformer(item.transformers) is not None
+            or not item.exact_values or set_aside(name) is not None):
+        return made
+    return made._replace(table=f"header {name}", keys=tuple(text.encode("utf-8") for text in item.exact_values))
+
+
+def _named(
+    spec: Any, name: str | None, what: str, reader: Callable[[str], Callable[[RequestHead], list[bytes]]],
+) -> Condition:
+    """A condition on something that has a name and perhaps several values, of which one is enough."""
+    if not name:
+        raise ProblemError(f"this {what} has no name")
+    values = reader(name)
+    test = None
+    if spec.item is not None:
+        with at("item"):
+            test = fits(spec.item)
+    if spec.check_not_present:
+        made = Condition(f"there is no {what} {name}", lambda exchange: not values(exchange.request))
+    elif test is None:
+        made = Condition(f"there is the {what} {name}", lambda exchange: bool(values(exchange.request)))
+    else:
+        one_fits = test                     # values may be secrets, so explain does not show them
+        made = Condition(f"the {what} {name} is one that is wanted",
+                         lambda exchange: any(map(one_fits, values(exchange.request))))
+    return _inverted(made) if spec.invert_matcher else made
