@@ -242,7 +242,8 @@ CODES: Final[dict[str, Code]] = {
     "VG0216": Code(
         "PROXY header is not sent",
         "The cluster asks for PROXY headers, which relayed connections (TCP_PROXY and its like) begin with, before TLS if "
-        "there is any. Requests of many clients share the connections of an HTTP host, which tells of the client in X-Forwarded-For.",
+        "there is any. Requests of many clients share the connections of an HTTP host, which tells of the client in "
+        "X-Forwarded-For.",
     ),
     "VG0217": Code(
         "Labels that choose nobody",
