@@ -1,1 +1,1 @@
-Large TCP flows are relayed inside the kernel (``splice(2)`` through pooled pipes), at about half of nginx's CPU time per gigabyte; ``voltgw_spliced_bytes_total`` and ``voltgw_splice_refused_total`` show how much goes that way.
+Large TCP flows are relayed inside the kernel (``splice(2)`` through pooled pipes); ``voltgw_spliced_bytes_total`` and ``voltgw_splice_refused_total`` show how much goes that way.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -400,6 +403,13 @@ objects:
 
 class UnixSocketTests(GatewayCase):
     """Clients and endpoints on Unix sockets."""
+
+    def setUp(self) -> None:
+        """In a folder whose name is short: that of a Unix socket has no more than 107 octets."""
+        super().setUp()
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.file = self.folder / "voltgw.yaml"
 
     def begin(self, kind: str) -> None:
         """A gateway from in.sock to out.sock."""
