@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -255,6 +256,25 @@ def summary(rounds: Sequence[dict[str, Any]], ratios_of: Sequence[str]) -> list[
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def request_rounds(
+    bench_: Bench, load: Callable[[Proxy, Any], dict[str, Any]], much: float, little: float, *, logged: bool = True,
+) -> None:
+    """Warm each proxy up with a `little` load, put `much` on each in every round, and finish.
+
+    `logged`: each request must stand in the proxy's access log.
+    """
+    for proxy in bench_.proxies:
+        load(proxy, little)
+    for number, proxy in bench_.each_round():
+        proxy.take_log_lines()
+        figures = measured(proxy, partial(load, proxy, much))
+        figures["rps"] = figures["requests"] / figures["seconds"]
+        if logged:
+            figures |= check_log(bench_, proxy, figures["requests"])
+        bench_.record(proxy, number, figures)
+    finish(bench_)
 
 
 def finish(bench_: Bench) -> dict[str, Any]:

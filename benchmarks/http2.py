@@ -6,10 +6,9 @@ in HTTP/1.1 by all. The figure is CPU microseconds of the proxy for one request.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from compare import Column, Comparison, arguments, bench, check_log, finish, main, measured
+from compare import Column, Comparison, arguments, bench, main, request_rounds
 from load import h2load
 from proxies import HOST, Proxy
 
@@ -46,15 +45,7 @@ def run() -> None:
             return h2load(proxy.port, uris, running.directory, count=count, connections=options.connections,
                           streams=options.streams, nice=options.nice)
 
-        for proxy in running.proxies:
-            load(proxy, options.requests // 4)
-        for number, proxy in running.each_round():
-            proxy.take_log_lines()
-            figures = measured(proxy, partial(load, proxy, options.requests))
-            figures["rps"] = figures["requests"] / figures["seconds"]
-            figures |= check_log(running, proxy, figures["requests"])
-            running.record(proxy, number, figures)
-        finish(running)
+        request_rounds(running, load, options.requests, options.requests // 4)
 
 
 if __name__ == "__main__":

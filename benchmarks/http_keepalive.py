@@ -7,32 +7,23 @@ CPU; the latencies are at saturation, so they are queueing, not service time (se
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from typing import Final
 
-from compare import REQUEST_COLUMNS, Comparison, arguments, bench, check_log, finish, main, measured
+from compare import REQUEST_COLUMNS, Comparison, arguments, bench, main, request_rounds
 from load import wrk
 from origin import FILES, SMALL
+from proxies import Proxy
 
 
 def measure(comparison: Comparison, options: argparse.Namespace, *, close: bool = False, bare: bool = False,
             prefix: str = "/shop/item-", body_bytes: int = len(SMALL), logs_requests: bool = True) -> None:
     """wrk against each proxy in turn; shared by every comparison that counts requests."""
     with bench(comparison, options) as running:
-        def load(port: int, seconds: float) -> dict[str, float]:
-            return wrk(port, seconds, running.directory, connections=options.connections, prefix=prefix, close=close, bare=bare,
-                       body_bytes=body_bytes, nice=options.nice)
+        def load(proxy: Proxy, seconds: float) -> dict[str, float]:
+            return wrk(proxy.port, seconds, running.directory, connections=options.connections, prefix=prefix, close=close,
+                       bare=bare, body_bytes=body_bytes, nice=options.nice)
 
-        for proxy in running.proxies:
-            load(proxy.port, options.warm_up)
-        for number, proxy in running.each_round():
-            proxy.take_log_lines()
-            figures = measured(proxy, partial(load, proxy.port, options.seconds))
-            figures["rps"] = figures["requests"] / figures["seconds"]
-            if logs_requests:
-                figures |= check_log(running, proxy, figures["requests"])
-            running.record(proxy, number, figures)
-        finish(running)
+        request_rounds(running, load, options.seconds, options.warm_up, logged=logs_requests)
 
 
 #: How a result is called.

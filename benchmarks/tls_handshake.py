@@ -7,10 +7,9 @@ generator is wrk, which keeps the proxies busier than our own can.
 
 from __future__ import annotations
 
-from functools import partial
-
-from compare import KEYS, Column, Comparison, arguments, bench, check_log, finish, main, measured
+from compare import KEYS, Column, Comparison, arguments, bench, main, request_rounds
 from load import client, wrk
+from proxies import Proxy
 
 COLUMNS = (Column("cpu_us", "CPU us/connection"), Column("system_pct", "of it system %", 0), Column("rps", "connection/s", 0))
 _NAMES = {"ec": "P-256", "rsa": "RSA, 2048 bits"}
@@ -29,22 +28,14 @@ def run() -> None:
               f"{options.connections} at a time, features {options.features}",
         unit="connection", main="cpu_us", columns=COLUMNS, tls=True, key=options.key)
     with bench(comparison, options) as running:
-        def load(port: int, seconds: float) -> dict[str, float]:
+        def load(proxy: Proxy, seconds: float) -> dict[str, float]:
             if options.resumed:
-                return wrk(port, seconds, running.directory, connections=options.connections, close=True, tls=True,
+                return wrk(proxy.port, seconds, running.directory, connections=options.connections, close=True, tls=True,
                            nice=options.nice)
-            return client("tls_client.py", ["handshake", str(port), str(seconds), str(options.connections)], seconds,
+            return client("tls_client.py", ["handshake", str(proxy.port), str(seconds), str(options.connections)], seconds,
                           running.directory, options.nice)
 
-        for proxy in running.proxies:
-            load(proxy.port, options.warm_up)
-        for number, proxy in running.each_round():
-            proxy.take_log_lines()
-            figures = measured(proxy, partial(load, proxy.port, options.seconds))
-            figures["rps"] = figures["requests"] / figures["seconds"]
-            figures |= check_log(running, proxy, figures["requests"])
-            running.record(proxy, number, figures)
-        finish(running)
+        request_rounds(running, load, options.seconds, options.warm_up)
 
 
 if __name__ == "__main__":

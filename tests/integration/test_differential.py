@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from random import Random
@@ -17,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.gateway import PATIENCE_S, Gateway, free_port
+from tests.integration.threaded import ThreadedServer
 from tests.reference_matcher import Answer, Request, Spec, answer
 from voltgw.app.dry import dry_runtime
 from voltgw.app.explain import Explainer, Explanation
@@ -214,34 +214,16 @@ class Stream:
         return message._replace(body=body)
 
 
-class Origin:
+class Origin(ThreadedServer):
     """Notes every request in `seen` before it answers; a thread serves each connection."""
 
     def __init__(self, name: str, seen: list[tuple[str, Message]]) -> None:
         self._name = name
         self._seen = seen
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        self._connections: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._start(self._accept)
+        super().__init__()
 
-    def _start(self, target: Any, *args: Any) -> None:
-        thread = threading.Thread(target=target, args=args)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listening.accept()
-            except OSError:
-                return                              # `stop` shut the socket
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connections.append(sock)
-            self._start(self._serve, sock)
-
-    def _serve(self, sock: socket.socket) -> None:
+    def serve(self, sock: socket.socket) -> None:
+        """One connection."""
         stream = Stream(sock)
         try:
             while (message := stream.read()) is not None:
@@ -249,21 +231,6 @@ class Origin:
                 sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         except OSError:
             return                                  # `stop`, or the gateway ended
-
-    def stop(self) -> None:
-        """End all threads."""
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self._threads[0].join()
-        for sock in self._connections:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass                                # the gateway closed it before
-        for thread in self._threads[1:]:
-            thread.join()
-        for sock in self._connections:
-            sock.close()
 
 
 class Client:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.integration.envoy import PREFIX, start_envoy
 from tests.integration.gateway import Gateway, free_port, until
-from tests.servers import envoy, nginx, require
+from tests.servers import nginx, require
 
 #: Two listeners: `outer` speaks HTTP/2 to its endpoint, which is `inner`, which speaks HTTP/1.1 to the origin.
 CONFIG: Final = """\
@@ -164,24 +164,16 @@ class EnvoyTests(Http2Case):
 
     def setUp(self) -> None:
         """Envoy stands behind the outer listener, and asks the inner one."""
-        self.program = envoy()
         self.port = free_port()
         super().setUp()
 
     def start(self, following: int) -> None:
         """Both."""
         super().start(self.port)
-        config = self.folder / "envoy.json"
-        config.write_text(json.dumps(_envoy(self.port, following)), encoding="utf-8")
-        with (self.folder / "envoy.log").open("wb") as log:
-            process = subprocess.Popen([self.program, "-c", str(config), "--concurrency", "1", "--disable-hot-restart",
-                                        "--log-level", "error"], stdout=log, stderr=log)
-
-        def stop() -> None:
-            process.terminate()
-            process.wait()
-
-        self.addCleanup(stop)
+        kind = f"{PREFIX}.upstreams.http.v3.HttpProtocolOptions"
+        start_envoy(self, self.port, following, {"codec_type": "HTTP2"}, {"typed_extension_protocol_options": {
+            kind.removeprefix("type.googleapis.com/"): {
+                "@type": kind, "explicit_http_config": {"http2_protocol_options": {}}}}})
         until("Envoy answers", lambda: subprocess.run(
             [require("curl"), "-sf", "--http2-prior-knowledge", f"http://127.0.0.1:{self.port}/own"],
             capture_output=True, check=False).returncode == 0)
@@ -198,24 +190,3 @@ class EnvoyTests(Http2Case):
         said = self.run_it("h2load", "-n", "1000", "-c", "4", "-m", "10", f"http://127.0.0.1:{self.outer}/a")
         self.assertIn("1000 succeeded, 0 failed, 0 errored", said)
         self.assertEqual(self.metric("voltgw_internal_failures_total"), 0)
-
-
-def _envoy(port: int, origin: int) -> dict[str, Any]:
-    """A listener of HTTP/2 before an origin of HTTP/2."""
-    prefix = "type.googleapis.com/envoy.extensions"
-
-    def address(number: int) -> dict[str, Any]:
-        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
-
-    router = {"name": "router", "typed_config": {"@type": f"{prefix}.filters.http.router.v3.Router"}}
-    manager = {"@type": f"{prefix}.filters.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "x",
-               "codec_type": "HTTP2", "http_filters": [router],
-               "route_config": {"virtual_hosts": [{"name": "x", "domains": ["*"], "routes": [
-                   {"match": {"prefix": "/"}, "route": {"cluster": "x"}}]}]}}
-    options = {"@type": f"{prefix}.upstreams.http.v3.HttpProtocolOptions", "explicit_http_config": {"http2_protocol_options": {}}}
-    return {"static_resources": {
-        "listeners": [{"address": address(port), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}],
-        "clusters": [{"name": "x", "type": "STATIC", "load_assignment": {"cluster_name": "x", "endpoints": [
-            {"lb_endpoints": [{"endpoint": {"address": address(origin)}}]}]},
-            "typed_extension_protocol_options": {f"{prefix}.upstreams.http.v3.HttpProtocolOptions".removeprefix(
-                "type.googleapis.com/"): options}}]}}

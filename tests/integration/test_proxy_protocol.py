@@ -183,6 +183,15 @@ class RequiredTests(ProxyProtocolCase):
 
 
 class ReceiverTests(ProxyProtocolCase):
+    async def through(self, port: int, version: str, more: str = "") -> bytes:
+        """What a server behind a gateway of its own answers, to which that speaks this version; `more` of the cluster."""
+        self.port = free_port()
+        gateway = await self.serve("TCP_PROXY", port, cluster=f", proxy_protocol_{version}: {{}}{more}")
+        answer = await deferToThread(exchange, self.port, GET)
+        gateway.abandon()
+        await gateway.stopService()
+        return answer
+
     async def test_nginx(self) -> None:
         """It sees the client's address and the port that the client came to, in both versions."""
         port = free_port()
@@ -190,12 +199,8 @@ class ReceiverTests(ProxyProtocolCase):
                     'return 200 "$proxy_protocol_addr $proxy_protocol_server_port.";')
         await self.listens(port)
         for version in ("v1", "v2"):
-            self.port = free_port()
-            gateway = await self.serve("TCP_PROXY", port, cluster=f", proxy_protocol_{version}: {{}}")
-            answer = await deferToThread(exchange, self.port, GET)
+            answer = await self.through(port, version)
             self.assertTrue(answer.endswith(f"\r\n\r\n{CLIENT} {self.port}.".encode()), answer)
-            gateway.abandon()
-            await gateway.stopService()
 
     async def test_haproxy(self) -> None:
         """Likewise."""
@@ -204,12 +209,8 @@ class ReceiverTests(ProxyProtocolCase):
                       '  http-request return status 200 content-type text/plain lf-string "%[src] %[dst_port]."')
         await self.listens(port)
         for version in ("v1", "v2"):
-            self.port = free_port()
-            gateway = await self.serve("TCP_PROXY", port, cluster=f", proxy_protocol_{version}: {{}}")
-            answer = await deferToThread(exchange, self.port, GET)
+            answer = await self.through(port, version)
             self.assertTrue(answer.endswith(f"\r\n\r\n{CLIENT} {self.port}.".encode()), answer)
-            gateway.abandon()
-            await gateway.stopService()
 
     async def test_before_tls(self) -> None:
         """Towards an endpoint with TLS the header comes before the handshake, as nginx wants it."""
@@ -221,14 +222,9 @@ class ReceiverTests(ProxyProtocolCase):
                     f'ssl_certificate_key {self.folder}/key.pem; return 200 "$scheme $proxy_protocol_addr.";')
         await self.listens(port)
         for version in ("v1", "v2"):
-            self.port = free_port()
-            gateway = await self.serve(
-                "TCP_PROXY", port, cluster=f", proxy_protocol_{version}: {{}}, tls_parameters: {{sni: shop.example, common_params: "
-                f"{{validation_params: {{trusted_ca_url: '{ca}'}}}}}}")
-            answer = await deferToThread(exchange, self.port, GET)
+            answer = await self.through(port, version, ", tls_parameters: {sni: shop.example, common_params: "
+                                        f"{{validation_params: {{trusted_ca_url: '{ca}'}}}}}}")
             self.assertTrue(answer.endswith(f"\r\n\r\nhttps {CLIENT}.".encode()), answer)
-            gateway.abandon()
-            await gateway.stopService()
 
     async def test_from_proxy_to_proxy(self) -> None:
         """What one proxy says of the client the next one hears from us."""

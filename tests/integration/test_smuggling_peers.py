@@ -6,18 +6,15 @@ has not said. Envoy is a second opinion: whatever it refuses, we refuse, but for
 
 from __future__ import annotations
 
-import json
 import socket
-import subprocess
-import threading
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import h11
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.integration.envoy import start_envoy
 from tests.integration.gateway import PATIENCE_S, Gateway, free_port, until
-from tests.servers import envoy
+from tests.integration.threaded import ThreadedServer
 from tests.wire.test_chunks import BAD, GOOD
 from tests.wire.test_http1_request import FRAMING, HEADS
 
@@ -94,33 +91,16 @@ def meaning(data: bytes) -> list[Read]:
         connection.start_next_cycle()
 
 
-class Origin:
+class Origin(ThreadedServer):
     """Reads what comes by h11, notes whole requests in `seen` before it answers, and in `broken` what is not HTTP."""
 
     def __init__(self) -> None:
         self.seen: list[Read] = []
         self.broken: list[str] = []
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        self._connections: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._start(self._accept)
+        super().__init__()
 
-    def _start(self, target: Any, *args: Any) -> None:
-        thread = threading.Thread(target=target, args=args)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listening.accept()
-            except OSError:
-                return                          # `stop` shut the socket
-            self._connections.append(sock)
-            self._start(self._serve, sock)
-
-    def _serve(self, sock: socket.socket) -> None:
+    def serve(self, sock: socket.socket) -> None:
+        """One connection."""
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
         request, body = None, b""
         while True:
@@ -158,21 +138,6 @@ class Origin:
         except OSError:
             pass                                # the other side has closed it
 
-    def stop(self) -> None:
-        """End all threads."""
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self._threads[0].join()
-        for sock in self._connections:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass                            # it is down already
-        for thread in self._threads[1:]:
-            thread.join()
-        for sock in self._connections:
-            sock.close()
-
 
 def told(port: int, data: bytes) -> list[int]:
     """The statuses of the answers to `data` on a connection of its own."""
@@ -206,7 +171,6 @@ def told(port: int, data: bytes) -> list[int]:
 
 class PeersTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.program = envoy()
         self.origins = {}
         for name in ("voltgw", "envoy"):
             self.origins[name] = origin = Origin()
@@ -215,17 +179,8 @@ class PeersTests(SynchronousTestCase):
 
     def start(self) -> None:
         """Both proxies."""
-        config = Path(self.mktemp())
-        config.write_text(json.dumps(_envoy(self.ports["envoy"], self.origins["envoy"].port)), encoding="utf-8")
-        with config.with_suffix(".log").open("wb") as log:
-            process = subprocess.Popen([self.program, "-c", str(config), "--concurrency", "1", "--disable-hot-restart",
-                                        "--log-level", "error"], stdout=log, stderr=log)
-
-        def stop() -> None:
-            process.terminate()
-            process.wait()
-
-        self.addCleanup(stop)
+        start_envoy(self, self.ports["envoy"], self.origins["envoy"].port,
+                    {"codec_type": "HTTP1", "delayed_close_timeout": "0.05s"})
         Gateway(self, CONFIG.format(port=self.ports["voltgw"], origin=self.origins["voltgw"].port)).wait_ready()
 
         def answers() -> bool:
@@ -265,21 +220,3 @@ class PeersTests(SynchronousTestCase):
         self.assertEqual(sorted(laxer), sorted(LAXER))
         self.assertGreater(forwarded, 10)
         self.assertGreater(refused, 60)
-
-
-def _envoy(port: int, origin: int) -> dict[str, Any]:
-    """A plain reverse proxy."""
-    prefix = "type.googleapis.com/envoy.extensions"
-
-    def address(number: int) -> dict[str, Any]:
-        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
-
-    router = {"name": "router", "typed_config": {"@type": f"{prefix}.filters.http.router.v3.Router"}}
-    manager = {"@type": f"{prefix}.filters.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "x",
-               "codec_type": "HTTP1", "delayed_close_timeout": "0.05s", "http_filters": [router],
-               "route_config": {"virtual_hosts": [{"name": "x", "domains": ["*"], "routes": [
-                   {"match": {"prefix": "/"}, "route": {"cluster": "x"}}]}]}}
-    return {"static_resources": {
-        "listeners": [{"address": address(port), "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}],
-        "clusters": [{"name": "x", "type": "STATIC", "load_assignment": {"cluster_name": "x", "endpoints": [
-            {"lb_endpoints": [{"endpoint": {"address": address(origin)}}]}]}}]}}

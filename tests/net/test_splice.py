@@ -13,6 +13,7 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.net import test_relay
 from tests.net.streams import reset
 from tests.support import HalfCloser, SteppedLoopCase
 from voltgw.net.splice import RETRY_S, Pipes
@@ -22,24 +23,16 @@ from voltgw.values.defaults import BUFFER_HIGH_WATER_BYTES, SPLICE_PIPE_BYTES
 MIB = 1 << 20
 
 
-class Side(HalfCloser):
+class Side(test_relay.Side):
     """One side of a relay; it passes a FIN on, and a reset."""
-
-    other: Side
-
-    def readConnectionLost(self) -> None:
-        """Pass it on."""
-        super().readConnectionLost()
-        self.other.transport.loseWriteConnection()
 
     def connectionLost(self, reason: Any) -> None:
         """Both end alike."""
-        super().connectionLost(reason)
+        HalfCloser.connectionLost(self, reason)
         if getattr(reason.value, "osError", None) == errno.ECONNRESET:
             self.other.transport.abortConnection()
         else:
             self.other.transport.loseConnection()
-
 
     def pauseProducing(self) -> None:
         """The other side cannot keep up."""

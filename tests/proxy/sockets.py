@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import select
 import socket
+import sys
 from random import Random
+from types import FrameType
 from typing import Any
 
 from tests.proxy.rig import Records
@@ -76,3 +78,20 @@ class SocketCase(SteppedLoopCase):
         """What has come to `sock`, once something has: bytes, or b"" for FIN; raises for RST."""
         self.spin(lambda: select.select([sock], [], [], 0)[0])
         return sock.recv(size)
+
+    def calls_of_a_turn(self) -> list[str]:
+        """Our own calls in one turn of the loop, which has something to do."""
+        calls: list[str] = []
+
+        def note(frame: FrameType, event: str, argument: object) -> None:
+            module = frame.f_globals.get("__name__", "")
+            if event == "call" and module.startswith("voltgw."):
+                calls.append(f"{module}.{frame.f_code.co_qualname}")
+
+        self.assertTrue(self.wait(5.0))
+        sys.setprofile(note)
+        try:
+            self.loop.doRead()
+        finally:
+            sys.setprofile(None)
+        return calls

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from types import FrameType
 from typing import Any, Final
 
 from tests.config.making import loaded
@@ -74,23 +72,6 @@ class CountCase(SocketCase):
         super().setUp()
         self.http_factory = self.http()
         self.client = self.connect(self.http_factory)
-
-    def calls_of_a_turn(self) -> list[str]:
-        """Our own calls in one turn of the loop, which has something to do."""
-        calls: list[str] = []
-
-        def note(frame: FrameType, event: str, argument: object) -> None:
-            module = frame.f_globals.get("__name__", "")
-            if event == "call" and module.startswith("voltgw."):
-                calls.append(f"{module}.{frame.f_code.co_qualname}")
-
-        self.assertTrue(self.wait(5.0))
-        sys.setprofile(note)
-        try:
-            self.loop.doRead()
-        finally:
-            sys.setprofile(None)
-        return calls
 
     def calls_of_a_request(self) -> list[str]:
         """Our own calls for one request on warm connections."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from types import FrameType
 from typing import Final
 
 from hpack import Decoder, Encoder
@@ -67,23 +65,6 @@ class CallCount2Tests(SocketCase):
         while b"hello" not in data:
             data += self.heard(self.client)
         self.assertIn((b"x-added", b"1"), self.answer(data))
-
-    def calls_of_a_turn(self) -> list[str]:
-        """Our own calls in one turn of the loop, which has something to do."""
-        calls: list[str] = []
-
-        def note(frame: FrameType, event: str, argument: object) -> None:
-            module = frame.f_globals.get("__name__", "")
-            if event == "call" and module.startswith("voltgw."):
-                calls.append(f"{module}.{frame.f_code.co_qualname}")
-
-        self.assertTrue(self.wait(5.0))
-        sys.setprofile(note)
-        try:
-            self.loop.doRead()
-        finally:
-            sys.setprofile(None)
-        return calls
 
     def calls_of_a_request(self, path: bytes, indexed: bool = False) -> list[str]:
         """Our own calls for one request on warm connections."""

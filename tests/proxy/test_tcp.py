@@ -488,8 +488,8 @@ class BackPressureTests(TcpCase):
 
 
 class AffinityTests(TcpCase):
-    def test_the_source_address(self) -> None:
-        """``hash_policy: source_ip`` gives the scheduler the same key for the same client, whatever its port."""
+    def keys(self) -> list[int | None]:
+        """The keys by which the scheduler is asked from now on."""
         keys: list[int | None] = []
         pick = self.cluster.pick
 
@@ -498,6 +498,11 @@ class AffinityTests(TcpCase):
             return pick(key)
 
         self.cluster.pick = noted
+        return keys
+
+    def test_the_source_address(self) -> None:
+        """``hash_policy: source_ip`` gives the scheduler the same key for the same client, whatever its port."""
+        keys = self.keys()
         self.route.hash_key = hash_key((HashPolicyType(source_ip=True),))
         self.pair()
         self.pair()
@@ -505,14 +510,7 @@ class AffinityTests(TcpCase):
 
     def test_what_needs_a_request(self) -> None:
         """A header's or a cookie's part of the key is not there."""
-        keys: list[int | None] = []
-        pick = self.cluster.pick
-
-        def noted(key: int | None) -> Any:
-            keys.append(key)
-            return pick(key)
-
-        self.cluster.pick = noted
+        keys = self.keys()
         self.route.hash_key = hash_key((HashPolicyType(header_name="x-user"),))
         self.pair()
         self.assertEqual(keys, [None])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
+from voltgw.app.bound import BoundSocket
 from voltgw.app.build import ListenerKey, ListenerPlan
 from voltgw.app.tls_table import TlsTable
 from voltgw.app.udp import UdpBound
@@ -21,7 +22,6 @@ from voltgw.net.tuning import tune
 from voltgw.proxy.factory import HttpFactory
 from voltgw.proxy.sessions import SessionRoom
 from voltgw.proxy.tcp import TcpFactory
-from voltgw.values.counters import ListenerCounters
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -38,17 +38,13 @@ _EVERY: Final = (None, "0.0.0.0", "::")
 NO_LIMIT: Final = 1 << 30
 
 
-class Bound:
+class Bound(BoundSocket):
     """One listening socket and what it serves; an `interfaces.ListenerView`. It owns `sock`."""
 
     protocol = "TCP"
-    _log = Logger()
 
     def __init__(self, plan: ListenerPlan, sock: socket.socket, plane: Plane, loop: Loop) -> None:
-        self.plan = plan
-        self.name = str(plan.key)
-        self.kind = plan.kind.value
-        self.counters = ListenerCounters()
+        super().__init__(plan)
         path = plan.key.address if sock.family == socket.AF_UNIX else None
         address = LOCAL_CLIENT[0] if path else plan.key.address or ("::" if sock.family == socket.AF_INET6 else "0.0.0.0")
         self.factory: HttpFactory | TcpFactory | TlsTable
@@ -62,19 +58,7 @@ class Bound:
             self.factory = TcpFactory(plane, self.name, address, plan.port, host.routes[0], self.counters)
         self.listener = Listener(loop, sock, self.factory, counters=self.counters, sniffer=sniffer,
                                  on_turned=sniffer.turned if sniffer is not None else None)
-        self.serving = False
-        self.problem = ""                   # why it cannot accept
         self.serve(plan)
-
-    @property
-    def bound(self) -> bool:
-        """Whether the socket stands open and accepts, or will in a moment."""
-        return not self.problem
-
-    @property
-    def hosts(self) -> list[str]:
-        """Names of the virtual hosts behind it."""
-        return [f"{host.namespace}/{host.name}" for host in self.plan.hosts]
 
     @property
     def certificates(self) -> list[dict[str, Any]]:
@@ -88,15 +72,9 @@ class Bound:
                 known["virtual_hosts"].append(f"{host.namespace}/{host.name}")
         return list(found.values())
 
-    def start(self) -> None:
-        """Accept from now on; until then clients wait in the backlog."""
-        if not self.serving:
-            self.serving = True
-            try:
-                self.listener.startListening()
-            except OSError as error:        # no room in our epoll set (max_user_watches); others shall serve all the same
-                self.problem = f"cannot be watched: {error.strerror}"
-                self._log.error("{name} {problem}", name=self.name, problem=self.problem)
+    def _listen(self) -> None:
+        """Accept; until then clients wait in the backlog."""
+        self.listener.startListening()
 
     def serve(self, plan: ListenerPlan) -> None:
         """Serve by `plan` (of the same key and kind) from the next request or connection on."""

@@ -94,6 +94,10 @@ class Chooser:
                 return endpoint
         return None
 
+    def holds(self, endpoint: Endpoint) -> bool:
+        """Whether a live endpoint of the cluster is one of these."""
+        return True
+
     def _begin(self, factory: StepwiseFactory, ready: Sequence[Endpoint]) -> None:
         self._among = ready
         self._next = None

@@ -163,6 +163,10 @@ class Subset(Chooser):
         """The cluster's live endpoint with this key."""
         return self.cluster.get(key)
 
+    def holds(self, endpoint: Endpoint) -> bool:
+        """Whether the subset has this member."""
+        return endpoint in self.endpoints
+
     def may_retry(self) -> bool:
         """Whether one more retry may be under way in the cluster."""
         return self.cluster.may_retry()

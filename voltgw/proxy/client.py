@@ -261,12 +261,6 @@ class ClientConnection(Served):
         if not self._paused:
             self.transport.resumeProducing()
 
-    def backed_up(self) -> None:
-        """More than the high-water mark waits for the client: the answer on its way stops, the next one does not begin."""
-        self.choked = True
-        if self.answering is not None:
-            self.answering.pause()
-
     def caught_up(self) -> None:
         """The client has read most of it."""
         self.choked = False

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IProtocol, IPushProducer
 from zope.interface import implementer
 
 from voltgw.net.stream import MAX_READ_BYTES
-from voltgw.proxy.identity import about_client
+from voltgw.proxy.identity import introduced
 from voltgw.proxy.link import Link
 from voltgw.proxy.reading import read_at_most
 from voltgw.proxy.stream2 import Stream2
@@ -89,9 +89,7 @@ class Client2(Link):
             self.scheme = b"https"
             self.sni, self.tls_version, self.tls_cipher = handshake.sni, handshake.version, handshake.cipher
             self.certified = self.factory.certified(handshake)
-        nobody = RequestHead(b"", b"", b"", None, 2, b"", b"", None, [], 0, True)
-        exchange = Exchange(self, nobody, b"", 0.0, 0)
-        self.forwarded = about_client(exchange, None, not self.factory.skip_xff_append)
+        self.forwarded = introduced(self, not self.factory.skip_xff_append)
         transport.registerProducer(self, True)
         self._open = True
         self.factory.connections.add(self)
@@ -179,12 +177,7 @@ class Client2(Link):
         if not self._open:
             return
         self._open = False
-        self.deadline = 0.0
-        self.codec.go_away()
-        self.choked = False
-        self.flush()
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        self._part()
 
     # -- for the streams ---------------------------------------------------------------------------------------------------
 

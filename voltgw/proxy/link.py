@@ -131,8 +131,17 @@ class Link(Handler):
         raise NotImplementedError
 
     def _close_soon(self) -> None:
-        """Close behind what the codec has to write."""
+        """Close behind what the codec has to write, once."""
         raise NotImplementedError
+
+    def _part(self) -> None:
+        """Write what the codec has, whether or not the peer reads, and close."""
+        self.deadline = 0.0
+        self.codec.go_away()
+        self.choked = False
+        self.flush()
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
     def _touch(self, deadline: float) -> None:
         self.deadline = deadline

@@ -273,10 +273,9 @@ class Sender(Exchanging):
 
     def may_use(self, upstream: EndpointConnection) -> bool:
         """Whether a connection that somebody else had serves this request as well."""
-        cluster = self._cluster
-        if hasattr(cluster, "cluster") and upstream.endpoint not in cluster.endpoints:     # it is a subset, and that in another
-            return False
-        return not cluster.by_name or upstream.server_name == self.server_name(cluster, upstream.endpoint)
+        cluster, endpoint = self._cluster, upstream.endpoint
+        return cluster.holds(endpoint) and (
+            not cluster.by_name or upstream.server_name == self.server_name(cluster, endpoint))
 
     def own_connection(self, lane: EndpointConnection) -> None:
         """See `Exchanging`."""

@@ -91,6 +91,12 @@ class Served(Outbound):
         """The deadline of the present phase has passed."""
         raise NotImplementedError
 
+    def backed_up(self) -> None:
+        """More waits for the client than it takes: the answer on its way stops."""
+        self.choked = True
+        if self.answering is not None:
+            self.answering.pause()
+
     def _complete(self) -> None:
         """The request is here, whole."""
         self.deadline = self._limit = 0.0

@@ -96,12 +96,6 @@ class EndingStream(Served):
         self._finish(exchange, now)
         self._cut(INTERNAL_ERROR)
 
-    def backed_up(self) -> None:
-        """The client's windows do not let more go: the answer on its way stops."""
-        self.choked = True
-        if self.answering is not None:
-            self.answering.pause()
-
     def caught_up(self) -> None:
         """What was held has gone."""
         self.choked = False

@@ -180,7 +180,7 @@ class Upstream(EndpointConnection):
             self._scanner = ChunkScanner(BadResponse, dechunk=not request.minor)
         elif self._transform is not None:
             pieces.append(b"")
-            self._begin_transform(response.length, bool(request.minor))
+            self._begin_body(response.length, bool(request.minor))
         else:
             self.phase = CLOSING
             pieces.append(b"")
@@ -242,17 +242,7 @@ class Upstream(EndpointConnection):
             downstream.answer_head(response, length, body, True)
             downstream.answered(self, now)
             return
-        if self._transform is not None:
-            self._begin_transform(response.length, False)
-        elif length >= 0:
-            self._left = length
-            self.phase = LENGTH
-        elif length == CHUNKED:
-            self.phase = CHUNKS
-            self._scanner = ChunkScanner(BadResponse, dechunk=True)
-        else:
-            self.phase = CLOSING
-            self.reusable = False
+        self._begin_body(response.length, False)
         downstream.answer_head(response, length, b"", False)
         self._producing = True
         downstream.answering = self
@@ -305,7 +295,8 @@ class Upstream(EndpointConnection):
             self._pass_on(chunk(data) if self._encode and self._transform is None else data)
             self._touch(now, downstream.body_timeout_s)
 
-    def _begin_transform(self, length: int, encode: bool) -> None:
+    def _begin_body(self, length: int, encode: bool) -> None:
+        """What follows is the body in the endpoint's framing, which the client does not get; `encode`: it gets ours."""
         self._encode = encode
         if length >= 0:
             self._left = length

@@ -294,12 +294,7 @@ class Trunk(Link):
             return
         self.open = False
         self._retire()
-        self.deadline = 0.0
-        self.codec.go_away()
-        self.choked = False
-        self.flush()
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        self._part()
 
     # -- what the codec says -------------------------------------------------------------------------------------------------
 

@@ -27,15 +27,10 @@ if TYPE_CHECKING:
     from voltgw.cluster.endpoint import Endpoint
 
 
-class TwoChoices:
+class TwoChoices(Uniform):
     """Two or more endpoints of equal weight."""
 
-    __slots__ = ("_count", "_draw", "_endpoints")
-
-    def __init__(self, endpoints: Sequence[Endpoint], random: Random) -> None:
-        self._endpoints = tuple(endpoints)
-        self._count = len(endpoints)
-        self._draw = random.random
+    __slots__ = ()
 
     def pick(self, hash_key: int | None, /) -> Endpoint | None:
         """The less busy of two; of equals the first. An unready one loses, two unready ones are drawn again."""

@@ -1,0 +1,51 @@
+"""What is the same for every bound socket of the gateway, whatever transport it is of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+from voltgw.values.counters import ListenerCounters
+
+if TYPE_CHECKING:
+    from voltgw.app.build import ListenerPlan
+
+
+class BoundSocket:
+    """The part of an `interfaces.ListenerView` that does not ask what is spoken."""
+
+    protocol: str
+    _log = Logger()
+
+    def __init__(self, plan: ListenerPlan) -> None:
+        self.plan = plan
+        self.name = str(plan.key)
+        self.kind = plan.kind.value
+        self.counters = ListenerCounters()
+        self.serving = False
+        self.problem = ""                   # why nothing can come in
+
+    @property
+    def bound(self) -> bool:
+        """Whether the socket stands open and is served, or will be in a moment."""
+        return not self.problem
+
+    @property
+    def hosts(self) -> list[str]:
+        """Names of the virtual hosts behind it."""
+        return [f"{host.namespace}/{host.name}" for host in self.plan.hosts]
+
+    def start(self) -> None:
+        """Take in what comes from now on; until then it waits in the kernel."""
+        if not self.serving:
+            self.serving = True
+            try:
+                self._listen()
+            except OSError as error:        # no room in our epoll set (max_user_watches); others shall serve all the same
+                self.problem = f"cannot be watched: {error.strerror}"
+                self._log.error("{name} {problem}", name=self.name, problem=self.problem)
+
+    def _listen(self) -> None:
+        """Join the loop. Raises OSError."""
+        raise NotImplementedError
