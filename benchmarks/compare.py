@@ -144,12 +144,15 @@ def bench(comparison: Comparison, options: argparse.Namespace, *, endpoints: tup
     """
     guard()
     with work_directory(options.keep) as directory:
-        origin = Origin(directory, files=comparison.files, everywhere=everywhere is not None, nice=options.nice)
+        by_name = comparison.mode == "sni"          # TLS ends at the origin
+        own = certificate(directory, comparison.key) if comparison.tls or by_name else None
+        origin = Origin(directory, files=comparison.files, everywhere=everywhere is not None, nice=options.nice,
+                        certificate=own if by_name else None)
         if everywhere is not None:
             endpoints = everywhere(origin.everywhere_port)
         setup = Setup(comparison.mode, options.features != "off", options.buffers == "big",
-                      endpoints or (("127.0.0.1", origin.port),), directory, options.python, options.nice, probe_interval_s,
-                      comparison.version_2, certificate(directory, comparison.key) if comparison.tls else None,
+                      endpoints or (("127.0.0.1", origin.tls_port if by_name else origin.port),), directory, options.python,
+                      options.nice, probe_interval_s, comparison.version_2, own if comparison.tls else None,
                       options.features == "ten")
         proxies = [kind(setup) for kind in chosen(options.proxies)]
         for proxy in proxies:

@@ -22,6 +22,7 @@ from proxies import (
     ROUTE_PREFIXES,
     STICKY_COOKIE,
     TLS_NAME,
+    UDP_IDLE_S,
     Proxy,
 )
 
@@ -115,9 +116,16 @@ class Voltgw(Proxy):
                                    "max_connections": MAX_CONNECTIONS * 2}
         if setup.features:
             gateway["access_log"] = {"path": str(self.access_log), "format": "json"}
-        names = [HOST] if setup.certificate is None else [HOST, TLS_NAME]
-        host: dict[str, Any] = {"domains": names if setup.mode == "http" else ["*"], "proxy": f"{setup.mode.upper()}_PROXY",
+        names = [HOST] if setup.certificate is None and setup.mode != "sni" else [HOST, TLS_NAME]
+        transport = "UDP" if setup.mode == "udp" else "TCP"
+        if transport == "UDP":
+            gateway["trusted_sources"] = ["127.0.0.0/8"]        # so many sessions of one host are too many otherwise
+            gateway["max_connections"] *= 2                     # a session is half a connection
+        kind = "TCP_PROXY_WITH_SNI" if setup.mode == "sni" else f"{setup.mode.upper()}_PROXY"
+        host: dict[str, Any] = {"domains": ["*"] if setup.mode in {"tcp", "udp"} else names, "proxy": kind,
                                 "advertise_policies": [{"name": "shop"}], "routes": [{"name": "shop"}]}
+        if transport == "UDP":
+            host["idle_timeout"] = UDP_IDLE_S * 1000
         if setup.features and setup.mode == "http":
             for key, (name, value) in (("request_headers_to_add", REQUEST_EDIT), ("response_headers_to_add", RESPONSE_EDIT)):
                 host[key] = [{"name": name, "value": value, "append": True}]
@@ -133,7 +141,7 @@ class Voltgw(Proxy):
         checks: dict[str, Any] = {"health_checks": [{"name": "shop"}]} if setup.probe_interval_s else {}
         objects = [
             _object("virtual_host", "shop", host),
-            _object("advertise_policy", "shop", {"address": "127.0.0.1", "protocol": "TCP", "port": self.port}),
+            _object("advertise_policy", "shop", {"address": "127.0.0.1", "protocol": transport, "port": self.port}),
         ]
         rules: list[dict[str, Any]] = []
         for first in range(0, len(setup.endpoints), _MOST_ENDPOINTS):
@@ -153,7 +161,7 @@ class Voltgw(Proxy):
             host["routes"] = [*({"name": f"others-{number}"} for number in range(len(parts))), {"name": "shop"}]
             objects += [_object("route", f"others-{number}", {"routes": part}) for number, part in enumerate(parts)]
         objects.append(_object("route", "shop", {"routes": rules}))
-        objects += [_object("endpoint", f"shop-{number}", {"ip": address, "port": port})
+        objects += [_object("endpoint", f"shop-{number}", {"ip": address, "port": port, "protocol": transport})
                     for number, (address, port) in enumerate(setup.endpoints)]
         if checks:
             objects.append(_object("healthcheck", "shop", {

@@ -47,6 +47,7 @@ http {{
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         {wildcard}
+        {tls}
         root {directory}/files;
         location / {{ return 200 "{small}"; }}
         location = {seen} {{
@@ -93,11 +94,13 @@ def nginx_user() -> str:
 class Origin:
     """A running origin; `files` are names of `FILES` to serve below ``/<name>/``.
 
-    `everywhere` listens on all of 127/8 too, so that one process stands for thousands of endpoints.
+    `everywhere` listens on all of 127/8 too, so that one process stands for thousands of endpoints. With `certificate`, a PEM
+    file with a key, it speaks TLS on `tls_port`.
     """
 
-    def __init__(self, directory: Path, *, files: tuple[str, ...] = (), everywhere: bool = False, nice: int = 0) -> None:
-        port, second = free_ports(2)
+    def __init__(self, directory: Path, *, files: tuple[str, ...] = (), everywhere: bool = False, nice: int = 0,
+                 certificate: Path | None = None) -> None:
+        port, second, self.tls_port = free_ports(3)
         self.port = port
         self.everywhere_port = second if everywhere else 0
         (directory / "files").mkdir(exist_ok=True)
@@ -112,7 +115,10 @@ class Origin:
         conf.write_text(_CONF.format(
             directory=directory, user=nginx_user(), port=port, small=SMALL.replace("\n", "\\n"), seen=SEEN_PATH,
             files="\n".join(locations), nofile=16000, connections=15000,
-            wildcard=f"listen 0.0.0.0:{second} backlog=4096;" if everywhere else ""))
+            wildcard=f"listen 0.0.0.0:{second} backlog=4096;" if everywhere else "",
+            tls="" if certificate is None else
+            f"listen 127.0.0.1:{self.tls_port} ssl backlog=4096; ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {certificate}; "
+            f"ssl_certificate_key {certificate};"))
         self.process = Proc("origin", [NGINX, "-p", str(directory), "-c", str(conf), "-e", str(directory / "origin-error.log")],
                             LOAD_CPU, directory / "origin.log", nice=nice)
         self.process.wait_for_port(port)

@@ -29,7 +29,9 @@ from proxies import (
     RESPONSE_HEAD_S,
     ROUTE_PREFIXES,
     STICKY_COOKIE,
+    TLS_NAME,
     TUNNEL_IDLE_S,
+    UDP_IDLE_S,
     Proxy,
     first_line,
 )
@@ -71,7 +73,7 @@ class HAProxy(Proxy):
         if setup.features:
             lines.append("  log stdout format raw local0 info")
         lines += [
-            "defaults", f"  mode {setup.mode}", "  backlog 4096", f"  timeout connect {CONNECT_S}s",
+            "defaults", f"  mode {'http' if http else 'tcp'}", "  backlog 4096", f"  timeout connect {CONNECT_S}s",
             f"  timeout client {BODY_IDLE_S if http else TUNNEL_IDLE_S}s",
             f"  timeout server {RESPONSE_HEAD_S if http else TUNNEL_IDLE_S}s", "  retries 1", "  option redispatch",
         ]
@@ -98,7 +100,8 @@ class HAProxy(Proxy):
                        f" if {{ var(txn.origin) -m str {CORS_ORIGIN} }}"),
                       f"  use_backend %[path,map_beg({routes},shop)] if {{ req.hdr(host) -i {HOST} }}"]
         else:
-            lines += [f"  use_backend shop if {{ req.hdr(host) -i {HOST} }}"] if http else ["  default_backend shop"]
+            lines += ([f"  use_backend shop if {{ req.hdr(host) -i {HOST} }}"] if http else _HAPROXY_SNI if setup.mode == "sni"
+                      else ["  default_backend shop"])
         lines += ["backend shop", "  balance roundrobin"]
         if http and setup.ten:
             lines += ["  retry-on conn-failure empty-response 502 503 504", "  retries 2",
@@ -114,6 +117,8 @@ class HAProxy(Proxy):
         return text
 
 
+_HAPROXY_SNI: Final = ["  tcp-request inspect-delay 5s", "  tcp-request content accept if { req_ssl_hello_type 1 }",
+                       f"  use_backend shop if {{ req_ssl_sni -i {HOST} {TLS_NAME} }}"]
 _HAPROXY_HTTP_LOG: Final = (
     '{"time":"%tr","req_id":"%ID","src_ip":"%ci","src_port":%cp,"authority":"%[capture.req.hdr(0)]","method":"%HM",'
     '"req_path":"%HU","http_version":"%HV","user_agent":"%[capture.req.hdr(1)]","rsp_code":%ST,"rsp_size":%B,"req_size":%U,'
@@ -204,9 +209,13 @@ class Nginx(Proxy):
         return [*lines, "    }", "  }"]
 
     def _stream(self) -> list[str]:
-        lines = [*self._log(_NGINX_TCP_LOG), "  server {", f"    listen 127.0.0.1:{self.port} backlog=4096;",
-                 "    proxy_pass shop;", f"    proxy_connect_timeout {CONNECT_S}s;", f"    proxy_timeout {TUNNEL_IDLE_S}s;",
-                 "    tcp_nodelay on;"]
+        by_name = self.setup.mode == "sni"
+        lines = [*self._log(_NGINX_TCP_LOG),
+                 *((f"  map $ssl_preread_server_name $to {{ {HOST} shop; {TLS_NAME} shop; }}",) if by_name else ()),
+                 "  server {", f"    listen 127.0.0.1:{self.port} {'udp' if self.setup.mode == 'udp' else 'backlog=4096'};",
+                 *(("    ssl_preread on;", "    proxy_pass $to;") if by_name else ("    proxy_pass shop;",)),
+                 f"    proxy_connect_timeout {CONNECT_S}s;",
+                 f"    proxy_timeout {UDP_IDLE_S if self.setup.mode == 'udp' else TUNNEL_IDLE_S}s;", "    tcp_nodelay on;"]
         if self.setup.big_buffers:
             lines.append("    proxy_buffer_size 1m;")
         return [*lines, "  }"]
@@ -258,9 +267,10 @@ class Envoy(Proxy):
         config = {
             "admin": {"address": _address("127.0.0.1", self.admin_port)},
             "static_resources": {
-                "listeners": [{
+                "listeners": [self._udp() if self.setup.mode == "udp" else {
                     "name": "bench", "address": _address("127.0.0.1", self.port), "tcp_backlog_size": 4096,
-                    "filter_chains": [{"filters": [self._http() if http else self._tcp()], **self._tls()}]}],
+                    "filter_chains": [{"filters": [self._http() if http else self._tcp()], **self._tls(), **self._names()}],
+                    **({"listener_filters": [_ENVOY_INSPECTOR]} if self.setup.mode == "sni" else {})}],
                 "clusters": [cluster],
             },
         }
@@ -286,6 +296,19 @@ class Envoy(Proxy):
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
             "common_tls_context": {"alpn_protocols": ["h2" if self.setup.version_2 else "http/1.1"],
                                    "tls_certificates": [{"certificate_chain": file, "private_key": file}]}}}}
+
+    def _udp(self) -> dict[str, Any]:
+        address = _address("127.0.0.1", self.port)
+        address["socket_address"]["protocol"] = "UDP"
+        action = {"name": "route", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.Route", "cluster": "shop"}}
+        return {"name": "bench", "address": address, "listener_filters": [{"name": "udp", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig",
+            "stat_prefix": "bench", "idle_timeout": f"{UDP_IDLE_S}s", "matcher": {"on_no_match": {"action": action}},
+            **self._log(_ENVOY_TCP_LOG)}}]}
+
+    def _names(self) -> dict[str, Any]:
+        return {"filter_chain_match": {"server_names": [HOST, TLS_NAME]}} if self.setup.mode == "sni" else {}
 
     def _http(self) -> dict[str, Any]:
         host: dict[str, Any] = {
@@ -326,6 +349,8 @@ class Envoy(Proxy):
             "stat_prefix": "bench", "cluster": "shop", "idle_timeout": f"{TUNNEL_IDLE_S}s", **self._log(_ENVOY_TCP_LOG)}}
 
 
+_ENVOY_INSPECTOR: Final = {"name": "tls", "typed_config": {
+    "@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}}
 _ENVOY_HTTP_LOG: Final = (
     '{"time":"%START_TIME%","req_id":"%REQ(X-REQUEST-ID)%","src":"%DOWNSTREAM_REMOTE_ADDRESS%","authority":"%REQ(:AUTHORITY)%",'
     '"method":"%REQ(:METHOD)%","req_path":"%REQ(:PATH)%","http_version":"%PROTOCOL%","user_agent":"%REQ(USER-AGENT)%",'

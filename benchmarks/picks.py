@@ -19,7 +19,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from voltgw.cluster.cluster import Scheduler, SchedulerFactory
 from voltgw.cluster.endpoint import Endpoint
-from voltgw.cluster.schedulers import lb_override, least_request, maglev, random, rendezvous, ring_hash, round_robin
+from voltgw.cluster.schedulers import (
+    lb_override,
+    least_request,
+    maglev,
+    peak_ewma,
+    random,
+    rendezvous,
+    ring_hash,
+    round_robin,
+)
 from voltgw.cluster.schedulers.building import StepwiseFactory
 from voltgw.cluster.snapshot import EndpointKey, EndpointState
 
@@ -32,11 +41,13 @@ SCHEDULERS: Final[Sequence[tuple[str, SchedulerFactory, bool, int]]] = (
     ("random, weights", random.FACTORY, True, 100_000),
     ("least_request", least_request.FACTORY, False, 100_000),
     ("least_request, weights", least_request.FACTORY, True, 100_000),
+    ("least_request, 8 choices", least_request.LeastRequest(choice_count=8), False, 100_000),
     ("least_request, full scan", least_request.LeastRequest(full_scan=True), False, 1_000),
     ("ring_hash", ring_hash.FACTORY, False, 100_000),
     ("ring_hash, bounded load", ring_hash.RingHash(bounded_load=150), False, 100_000),
     ("maglev", maglev.FACTORY, False, 10_000),
     ("rendezvous", rendezvous.FACTORY, False, 1_000),
+    ("peak_ewma", peak_ewma.FACTORY, False, 100_000),
     ("lb_override, with a key", lb_override.FACTORY, False, 100_000),
 )
 

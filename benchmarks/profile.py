@@ -32,7 +32,8 @@ from proxies import Proxy
 
 
 def _counted(options: argparse.Namespace) -> Comparison:
-    return Comparison(name="profile", title="profile", unit="request", main="", columns=(), tls=options.tls)
+    return Comparison(name="profile", title="profile", unit="request", main="", columns=(), mode=options.mode,
+                      tls=options.tls and options.mode == "http")
 
 
 def requests_of(running: Bench, proxy: Proxy, around: Callable[[Callable[[], float]], Any]) -> Any:
@@ -44,7 +45,7 @@ def requests_of(running: Bench, proxy: Proxy, around: Callable[[Callable[[], flo
             return float(client("tls_client.py", ["handshake", str(proxy.port), str(seconds), str(options.connections)],
                                 seconds, running.directory)["requests"])
         return float(wrk(proxy.port, seconds, running.directory, connections=options.connections,
-                         close=options.close, tls=options.tls)["requests"])
+                         close=options.close, tls=options.tls or options.mode == "sni")["requests"])
 
     load(1)
     return around(load)
@@ -192,6 +193,7 @@ def run() -> None:
     parser.add_argument("what", choices=("calls", "samples", "syscalls"))
     parser.add_argument("--close", action="store_true", help="a new connection for every request")
     parser.add_argument("--tls", action="store_true", help="a full TLS handshake for every request; with --close a resumed one")
+    parser.add_argument("--mode", choices=("http", "tcp", "sni"), default="http", help="what is relayed; sni: with --close")
     parser.add_argument("--top", type=int, default=40, help="lines of each table")
     options = parser.parse_args()
     if options.what == "syscalls":

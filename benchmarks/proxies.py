@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harness import PROXY_CPU, BenchmarkError, Cpu, Proc, free_ports, tail
+from harness import PROXY_CPU, START_S, BenchmarkError, Cpu, Proc, free_ports, tail
 from origin import SEEN_PATH, SMALL
 
 #: The Host of every request, and the name of the one virtual host that every proxy has.
@@ -35,6 +35,8 @@ RESPONSE_HEAD_S: Final = 30
 KEEP_ALIVE_S: Final = 120
 BODY_IDLE_S: Final = 300
 TUNNEL_IDLE_S: Final = 3600
+#: Of UDP sessions: short, so that those that nobody uses any more go within a run.
+UDP_IDLE_S: Final = 10
 #: Where a proxy buffers its log, it is told to write it this often, so that a round pays for its own lines.
 LOG_FLUSH_MS: Final = 250
 #: With `Setup.ten`: routes that no request of a benchmark matches, before the one that takes everything; and the rest of it.
@@ -51,7 +53,8 @@ MAX_CONNECTIONS: Final = 7000
 class Setup:
     """What is to be configured, the same for every proxy.
 
-    `mode` is ``http`` or ``tcp``. `features`: access log, request id, two header edits. `big_buffers`: 256 KiB to 1 MiB
+    `mode` is ``http``, ``tcp``, ``udp``, or ``sni``: TLS that passes through, chosen by the name in its hello.
+    `features`: access log, request id, two header edits. `big_buffers`: 256 KiB to 1 MiB
     where a proxy can be told so, else each proxy's own default. `ten`: beside the features a retry policy, a time for the
     whole answer, a cookie that keeps a client at its endpoint, CORS, and `ROUTES` routes of which requests match the last, in
     each proxy as far as it has them (metrics all of them have always). `endpoints` are addresses and ports;
@@ -118,7 +121,8 @@ class Proxy:
         self.process = Proc(self.name, self.command(), PROXY_CPU, self.directory / "process.log",
                             stdout=self.standard_output(), environment=self.environment(), directory=self.directory,
                             nice=self.setup.nice)
-        self.process.wait_for_port(self.port)
+        if self.setup.mode != "udp":
+            self.process.wait_for_port(self.port)
 
     def stop(self) -> None:
         """End it."""
@@ -147,6 +151,9 @@ class Proxy:
 
     def prove(self) -> None:
         """Raise `BenchmarkError` unless it forwards and does everything that `Setup` asks for."""
+        if self.setup.mode == "udp":
+            self._prove_echo()
+            return
         give_up = time.monotonic() + 10
         while True:
             try:
@@ -163,11 +170,29 @@ class Proxy:
         if wrong:
             raise BenchmarkError(f"{self.name} does not do what the others do: {'; '.join(wrong)}\n{self._log_tail()}")
 
+    def _prove_echo(self) -> None:
+        assert self.process is not None
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect(("127.0.0.1", self.port))
+            sock.settimeout(0.2)
+            give_up = time.monotonic() + START_S
+            while time.monotonic() < give_up:
+                self.process.check()
+                try:
+                    sock.send(b"prove")
+                    if sock.recv(100) == b"prove":
+                        return
+                except TimeoutError:
+                    pass
+                except ConnectionRefusedError:
+                    time.sleep(0.1)
+        raise BenchmarkError(f"{self.name} does not bring a datagram there and back\n{self._log_tail()}")
+
     def fetch(self, path: str) -> Answer:
         """One GET, in the version that is measured. Raises OSError when there is no HTTP answer."""
         if self.setup.version_2 and self.process is not None:
             return fetch_2(self.port, path, "https" if self.setup.certificate is not None else "http")
-        if self.setup.certificate is not None and self.process is not None:
+        if self.setup.mode == "sni" or (self.setup.certificate is not None and self.process is not None):
             return fetch_tls(self.port, path)
         return fetch(self.port, path)
 

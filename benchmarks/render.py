@@ -23,9 +23,9 @@ END: Final = ".. benchmarks: end"
 #: The order of the docs; results with other names follow.
 ORDER: Final = (
     "http_keepalive", "http_keepalive_bare", "http_keepalive_64k", "http_newconn", "http2", "http2_tls", "http_bulk",
-    "https_keepalive", "tls_handshake", "tls_handshake_rsa", "tls_resumed", "tls_bulk",
+    "https_keepalive", "tls_handshake", "tls_handshake_rsa", "tls_resumed", "tls_bulk", "sni",
     "tcp_echo", "tcp_newconn", "tcp_bulk", "tcp_bulk_default_buffers", "open_loop", "open_loop_poisson",
-    "idle_http", "idle_tls", "idle_tcp", "soak", "probes",
+    "idle_http", "idle_tls", "idle_tcp", "sessions_udp", "sessions_tcp", "soak", "probes",
 )
 
 

@@ -118,9 +118,10 @@ def run() -> None:
     parser.add_argument("--sessions", type=int, default=0, help="measure the memory of so many sessions instead")
     options = parser.parse_args()
     guard()
-    figures: dict[str, list[float]] = {"voltgw": [], "nginx": []}
+    relays = {"voltgw": voltgw, "nginx": nginx}
+    figures: dict[str, list[float]] = {name: [] for name in relays}
     for _ in range(options.rounds):
-        for name, start in (("voltgw", voltgw), ("nginx", nginx)):
+        for name, start in relays.items():
             with work_directory(False) as folder:
                 port, origin = free_ports(2)
                 echo = subprocess.Popen([sys.executable, "-c", _ECHO, str(origin)])
@@ -145,7 +146,7 @@ def run() -> None:
                     echo.wait()
     unit = "KiB per session" if options.sessions else "us of CPU per round trip"
     for name, values in figures.items():
-        print(f"{name:8} {statistics.median(values):8.2f} {unit}   ({min(values):.2f} to {max(values):.2f})")
+        print(f"{name:10} {statistics.median(values):8.2f} {unit}   ({min(values):.2f} to {max(values):.2f})")
     print(f"voltgw / nginx: {statistics.median(figures['voltgw']) / statistics.median(figures['nginx']):.2f}")
 
 

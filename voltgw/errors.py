@@ -135,9 +135,10 @@ class NoCluster(ProxyError):
 
 
 class ConnectFailed(ProxyError):
-    """The endpoint refused, reset or timed out before anything was sent."""
+    """The endpoint refused, reset or timed out before anything was sent. `errno` is the kernel's word for it, 0 = none."""
 
     source, status, flag, retry, detail = Source.UPSTREAM, 502, "UF", Retry.ALWAYS, "connect_failure"
+    errno: int = 0
 
 
 class ConnectTimeout(ConnectFailed):

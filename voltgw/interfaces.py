@@ -91,6 +91,9 @@ class UpstreamCluster(Protocol):
     def subset(self, labels: Mapping[str, str], name: str = "", /) -> UpstreamCluster:
         """What serves a destination that asks for `labels`, or for a subset by its name; ValueError if that does not exist."""
 
+    def balanced_by(self, scheduler: str, /) -> UpstreamCluster:
+        """The same endpoints, picked from by ``round_robin``, ``least_request`` or ``random`` (a route may say so)."""
+
     def of_high_priority(self) -> UpstreamCluster:
         """The same for routes of high priority, with connections and limits of its own."""
 
@@ -113,12 +116,20 @@ class ListenerView(Protocol):
         """Whether the socket stands open."""
 
     @property
+    def network(self) -> str:
+        """The virtual_network in which it listens, ``namespace/name``; "" = the host as it is."""
+
+    @property
     def hosts(self) -> list[str]:
         """Names of the virtual hosts behind it, ``namespace/name``."""
 
     @property
     def certificates(self) -> list[dict[str, Any]]:
         """Those that it shows, JSON-ready: ``names``, ``ends`` (epoch seconds), ``fingerprint``, ``virtual_hosts``."""
+
+    @property
+    def certificates_pending(self) -> list[dict[str, str]]:
+        """Virtual hosts whose certificate was not fetched yet: ``virtual_host`` and ``reason``."""
 
 
 class GatewayView(Protocol):
@@ -149,6 +160,21 @@ class GatewayView(Protocol):
     def virtual_hosts(self) -> Iterable[dict[str, Any]]:
         """Every virtual host with its domains, listeners and routes; each made as it is asked for."""
 
+    def certificates(self) -> Iterable[dict[str, Any]]:
+        """Every certificate that is fetched: names, state, the last error, when the next try is due."""
+
+    def network_facts(self) -> Mapping[str, Any]:
+        """``networks`` (present or not, and why) and ``vips`` (addresses that are added to interfaces), JSON-ready lists."""
+
+    def key_facts(self) -> list[dict[str, Any]]:
+        """The keys of tokens that are fetched: url, keys, problem, fetches, failures, fetched_wall; JSON-ready."""
+
+    def names(self) -> Mapping[str, Any]:
+        """Names of virtual hosts: ``zones`` and ``listens`` of the DNS server, and ``names``, each with addresses and why."""
+
+    def dns_counters(self) -> Any:
+        """The `voltgw.dns.responder.DnsCounters`; None where there is no DNS server."""
+
     def effective_config(self) -> Mapping[str, Any]:
         """The configuration that runs, secrets replaced by ``***``; a value may be an iterator of many."""
 
@@ -169,6 +195,13 @@ class GatewayView(Protocol):
 
     def drain(self) -> None:
         """Stop taking new work; finish what is under way."""
+
+    def order(self, act: str, endpoint: str, cluster: str, value: str, /) -> dict[str, Any]:
+        """``drain``, ``undrain``, ``eject`` or ``weight`` for an endpoint (``address:port``) of a cluster ("" = of all).
+
+        `value` is the time of an ejection (``30s``, "" = the usual one) or the weight (a number, or ``reset``). The result
+        names the endpoints. Raises ValueError in words: there is no such endpoint, or the value is none.
+        """
 
     def explain(
         self, method: str, url: str, headers: Sequence[str], source: str, listener: str, /,
@@ -203,6 +236,13 @@ class IFactory(Interface):
 
     def options(raw: object, place: object) -> object:
         """Validate the options given in configuration; return an immutable value or raise `ConfigErrors`."""
+
+
+class IChallengeFactory(IFactory):
+    """A way to show a CA that a name is ours (RFC 8555 8); group ``voltgw.challenges``, name as the CA calls it."""
+
+    def build(options: object) -> object:
+        """A `voltgw.control.acme.challenges.kinds.Kind`, for options that `options` has returned."""
 
 
 class IFilterFactory(IFactory):

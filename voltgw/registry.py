@@ -21,21 +21,30 @@ SCHEDULERS: Final = "voltgw.schedulers"
 PROBES: Final = "voltgw.probes"
 DISCOVERY: Final = "voltgw.discovery"
 FILTERS: Final = "voltgw.filters"
+CHALLENGES: Final = "voltgw.challenges"
 
 #: Group -> name -> "module:attribute". A module is imported when its name is asked for.
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = {
+    CHALLENGES: {
+        "http-01": "voltgw.control.acme.challenges.http_01:FACTORY",
+        "tls-alpn-01": "voltgw.control.acme.challenges.tls_alpn_01:FACTORY",
+    },
     SCHEDULERS: {
         "lb_override": "voltgw.cluster.schedulers.lb_override:FACTORY",
         "least_request": "voltgw.cluster.schedulers.least_request:FACTORY",
         "maglev": "voltgw.cluster.schedulers.maglev:FACTORY",
+        "peak_ewma": "voltgw.cluster.schedulers.peak_ewma:FACTORY",
         "random": "voltgw.cluster.schedulers.random:FACTORY",
         "rendezvous": "voltgw.cluster.schedulers.rendezvous:FACTORY",
         "ring_hash": "voltgw.cluster.schedulers.ring_hash:FACTORY",
         "round_robin": "voltgw.cluster.schedulers.round_robin:FACTORY",
     },
     PROBES: {
+        "dns": "voltgw.control.probes.dns:FACTORY",
+        "grpc": "voltgw.control.probes.grpc:FACTORY",
         "http": "voltgw.control.probes.http:FACTORY",
         "tcp": "voltgw.control.probes.tcp:FACTORY",
+        "udp": "voltgw.control.probes.udp:FACTORY",
     },
     DISCOVERY: {
         "dns": "voltgw.control.discovery.dns:FACTORY",

@@ -67,6 +67,9 @@ class Options(usage.Options):
         ["config", "c", None, "The configuration file (required)."],
         ["workers", None, None, "Data-plane processes (0 = one process for everything)."],
     ]
+    optFlags = [  # noqa: RUF012  # likewise
+        ["no-touch-addresses", None, "Add no VIP to an interface, whatever the configuration says."],
+    ]
 
     def postOptions(self) -> None:
         """Called by Twisted. Raises UsageError."""
@@ -79,7 +82,9 @@ class Options(usage.Options):
 def makeService(options: Mapping[str, Any]) -> MultiService:
     """The service of one gateway. Ends the process with status 2 when the configuration has errors."""
     path = os.path.abspath(options["config"])       # twistd changes the working folder when it becomes a daemon
-    return Gateway(make_gateway(Loader(path, os.environ)))
+    gateway = make_gateway(Loader(path, os.environ))
+    gateway.touch_addresses = not options.get("no-touch-addresses")
+    return Gateway(gateway)
 
 
 class Gateway(MultiService):
@@ -152,12 +157,12 @@ def make_gateway(loader: Loader | TextLoader, process_log: ProcessLog | None = N
 
 def run(loader: Loader | TextLoader | Callable[[Any], TextLoader], *, access_log_to_stdout: bool = False,
         started: Callable[[GatewayService], None] | None = None,
-        children: Callable[[Any], list[Any]] | None = None, log_level: str = "info") -> int:
+        children: Callable[[Any], list[Any]] | None = None, log_level: str = "info", touch_addresses: bool = True) -> int:
     """Serve in the foreground until a signal ends it; the exit status.
 
     `loader` may be a function of the reactor. `started` is called once the gateway serves. `children(reactor)` gives services
     that live beside the gateway and end after it. With `access_log_to_stdout` requests are written to standard output where
-    the configuration does not say otherwise.
+    the configuration does not say otherwise. Without `touch_addresses` no VIP is added to an interface.
     """
     process_log = ProcessLog(2, "text", log_level)
     globalLogBeginner.beginLoggingTo([process_log], redirectStandardIO=False)
@@ -166,6 +171,7 @@ def run(loader: Loader | TextLoader | Callable[[Any], TextLoader], *, access_log
     made = loader if isinstance(loader, (Loader, TextLoader)) else loader(reactor)
     gateway = make_gateway(made, process_log)
     gateway.access_log_to_stdout = access_log_to_stdout
+    gateway.touch_addresses = touch_addresses
     process_log.set_level(gateway.runtime.config.gateway.log_level.value)
     parent = Gateway(gateway)
     for child in children(reactor) if children is not None else []:

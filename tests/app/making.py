@@ -21,7 +21,7 @@ INTERFACES: Final = {
 
 def makings() -> Makings:
     """Real pools and schedulers, a host that has `INTERFACES`."""
-    return Makings(lambda key: Pool(), Random(0), Registry(), lambda network: INTERFACES[network])
+    return Makings(lambda key: Pool(), Random(0), Registry(), lambda kind, network: INTERFACES[kind])
 
 
 def config(text: str) -> Config:

@@ -51,6 +51,27 @@ class CasesTests(SynchronousTestCase):
         assert isinstance(errors, ConfigErrors)
         return [problem.message for problem in errors.problems]
 
+    def test_who_refuses(self) -> None:
+        """A rule, a limit or a method by its name, of which the namespace and the end may be left out; or nobody."""
+        policy = ("- {kind: service_policy, metadata: {name: edge}, spec: {rule_list: {rules: [{metadata: {name: no-admin}, spec: "
+                  "{action: DENY, path: {prefix_values: [/admin]}}}, {metadata: {name: rest}, spec: {action: ALLOW}}]}}}\n")
+        text = TEXT.replace('domains: ["shop.example"]', "").replace(
+            "proxy: HTTP_PROXY,", "proxy: HTTP_PROXY, active_service_policies: {policies: [edge]},", 1) + policy
+        runtime = dry_runtime(config(text))
+
+        def wrong(target: str, expect: str) -> list[str]:
+            path = Path(self.mktemp())
+            path.write_text(f"cases:\n- {{request: GET {URL}{target}, expect: {{{expect}}}}}\n", encoding="utf-8")
+            result, = check_cases(runtime, read_cases(str(path)), "cases.yaml")
+            return result.wrong
+
+        for name in ("default/edge/no-admin", "edge/no-admin", "default/edge", "edge"):
+            self.assertEqual(wrong("/x/../admin", f"status: 403, refused_by: {name}"), [])
+        self.assertEqual(wrong("/x", "refused_by: nobody"), [])
+        self.assertEqual(wrong("/x", "refused_by: edge"), ["refused by: expected edge, got nobody"])
+        self.assertEqual(wrong("/admin", "refused_by: edge/rest"), ["refused by: expected edge/rest, got default/edge/no-admin"])
+        self.assertEqual(wrong("/admin", "refused_by: nobody"), ["refused by: expected nobody, got default/edge/no-admin"])
+
     def test_all_is_as_expected(self) -> None:
         """Every kind of expectation, met."""
         self.assertEqual(self.wrong(

@@ -281,6 +281,7 @@ FEATURES = objects(
         retry_policy: {retry_condition: [5xx, connect-failure], num_retries: 3, per_try_timeout: 500}
         mirror_policy: {cluster: [canary]}
         buffer_policy: {max_request_bytes: 1000}
+      voltgw: {retry_grpc: [unavailable]}
     - match: [{path: {prefix: /abort}}]
       route_destination: {destinations: [{cluster: [main]}]}
       voltgw: {fault: {abort: {status: 418}}}
@@ -338,7 +339,7 @@ class FeatureTests(ExplainCase):
         self.assertEqual((steps_of_get["5xx"], steps_of_get["connect-failure"]), ("3 more tries", "3 more tries"))
         self.assertIn(("each try", "500ms"), steps(self.step(explanation, "timeouts")))
         post = dict(steps(self.step(self.ask("POST", "http://shop.example:8080/retry", "Content-Length: 3"), "retries")))
-        self.assertEqual((post["5xx"], post["connect-failure"]), ("no", "3 more tries"))
+        self.assertEqual((post["5xx"], post["connect-failure"], post["unavailable"]), ("no", "3 more tries", "3 more tries"))
 
     def test_copies_bodies_and_upgrades(self) -> None:
         """What else is said of forwarding stands before what is sent."""

@@ -120,7 +120,7 @@ class ExplainLiveTests(LiveCase):
         """400 with the reason; without a URL with the way to ask."""
         self.start(balancer("shop", f"127.0.0.1:{self.port}", "127.0.0.1:1"))
         for query, words in (("", "/explain?url="), ("?url=nowhere", "is not a URL"), ("?url=http://x/&from=me", "IP address"),
-                             ("?url=dns://x:1", "not served yet")):
+                             ("?url=dns://x:1", "not a question of DNS")):
             status, body = await self.page(f"/explain{query}")
             self.assertEqual(status, 400)
             self.assertIn(words, json.loads(body)["error"])

@@ -15,6 +15,8 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.threads import deferToThread
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
+from zope.interface import implementer
 
 from tests.app.making import balancer, config
 from tests.app.running import GET, GatewayCase
@@ -250,6 +252,32 @@ class PassThroughTests(GatewayCase):
             output = await deferToThread(self.s_client, name)
             self.assertIn(f"subject=CN = {name}".encode(), output)
 
+    async def test_many_names_of_both_kinds(self) -> None:
+        """HTTPS hosts and names that pass through, twelve of each and in turns on one port: ``openssl s_client`` gets the right
+        certificate from the right one, and an alert for a name that nobody has.
+        """
+        origin = self.ok_origin()
+        balancers = []
+        for number in range(24):
+            name = f"n{number}.example"
+            if number % 2:
+                balancers.append(self.balancer(f"lb{number}", name, self.tls_server(name)))
+            else:
+                issued = server(name)
+                (self.folder / f"{name}.pem").write_bytes(issued.certificate)
+                (self.folder / f"{name}.key").write_bytes(issued.key)
+                balancers.append(balancer(
+                    f"lb{number}", f"127.0.0.1:{self.port}", f"127.0.0.1:{origin.port}", more=f", protocol: https, domains: [{name}], "
+                    f"tls: {{cert: {name}.pem, key: {name}.key}}"))
+        self.start(*balancers)
+        await self.warm()
+        for number in range(24):
+            output = await deferToThread(self.s_client, f"n{number}.example")
+            self.assertIn(f"subject=CN = n{number}.example".encode(), output)
+        self.assertNotIn(b"subject=", await deferToThread(self.s_client, "nobody.example"))
+        (listener,) = self.gateway.listeners()
+        self.assertEqual((listener.counters.tls_handshakes, listener.counters.tls_refused), (12, 1))
+
     def s_client(self, name: str) -> bytes:
         """What ``openssl s_client`` says of a connection by name."""
         return subprocess.run(
@@ -298,6 +326,18 @@ class ExplainTests(GatewayCase):
             found = explainer.explain(read_question("-", url))
             self.assertEqual((found.outcome, found.virtual_host), (outcome, host), url)
 
+    def test_what_a_udp_listener_does(self) -> None:
+        """What is asked of proxies before us, how sessions are told apart, and what endpoints are told."""
+        for extension, said in (("quic_connection_ids: true", "by their connection ids"),
+                                ("per_packet_load_balancing: true", "each datagram has its own choice"), ("", "")):
+            text = ListenerTests.POLICY.format(
+                options="proxy_protocol: {trusted: [10.0.0.0/8]}", address="127.0.0.1", proxy="UDP_PROXY", port=53, origin=53,
+                protocol="UDP").replace("proxy: UDP_PROXY", f"proxy: UDP_PROXY, voltgw: {{{extension}}}").replace(
+                    "endpoints: [e]", "endpoints: [e], proxy_protocol_v2: {}")
+            found = text_of(Explainer(dry_runtime(config(text))).explain(read_question("-", "udp://127.0.0.1:53")).plain()["decisions"])
+            for words in (said, "a PROXY header must come first, from a proxy in 10.0.0.0/8", "we tell ALPN AUTHORITY SSL"):
+                self.assertIn(words, found)
+
 
 class ListenerTests(GatewayCase):
     POLICY = """
@@ -340,6 +380,40 @@ objects:
             self.assertEqual([each.bound for each in gateway.listeners()], [True])
             gateway.abandon()
             gateway.stopService()
+
+    async def test_port_ranges(self) -> None:
+        """Every port of a policy is open, for both transports; what comes by any of them gets to the endpoint."""
+        ports = [self.port, free_port(), free_port()]
+        listed = '"' + ",".join(f"{port}-{port}" for port in ports) + '"'
+        origin = self.ok_origin()
+        gateway = self.lay_out("", origin=origin.port)
+        self.file.write_text(self.file.read_text().replace(f"port: {self.port},", f"port_ranges: {listed},"))
+        gateway = self.make()
+        gateway.privilegedStartService()
+        gateway.startService()
+        await self.warm()
+        for number, port in enumerate(ports, 1):
+            self.assertEqual(await self.ask(port), b"HTTP/1.1 200 OK")
+            self.assertEqual(len(origin.peers), number)
+        self.assertEqual(sorted(each.name for each in gateway.listeners()), sorted(f"127.0.0.1:{port}" for port in ports))
+        gateway.abandon()
+        await gateway.stopService()
+        far = Far(b"far")
+        core: Any = reactor
+        udp = core.listenUDP(0, far, "127.0.0.1")
+        self.addCleanup(udp.stopListening)
+        self.lay_out("", proxy="UDP_PROXY", origin=udp.getHost().port)
+        self.file.write_text(self.file.read_text().replace(f"port: {self.port},", f"port_ranges: {listed},"))
+        gateway = self.make()
+        gateway.privilegedStartService()
+        gateway.startService()
+        await self.warm()
+        for port in ports:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(5)
+                sock.connect(("127.0.0.1", port))
+                sock.send(b"ask")
+                self.assertTrue((await deferToThread(sock.recv, 100)).startswith(b"far"))
 
     async def test_one_interface(self) -> None:
         """A listener of the loopback interface is reached by it; an interface that does not exist is an error that says so."""
@@ -493,6 +567,58 @@ class UnixSocketTests(GatewayCase):
                 config(text.replace(old, new))
             self.assertEqual([problem.code for problem in caught.exception.problems], ["VG0106"])
 
+    async def test_the_mode_changes_with_a_reload(self) -> None:
+        """On the file that stands there, which is still the one where it listens."""
+        heard = self.behind(b"answer")
+        self.begin("TCP_PROXY")
+        await self.warm()
+        path = self.folder / "in.sock"
+        before = path.stat()
+        self.file.write_text(UNIX.replace("KIND", "TCP_PROXY").replace('"0600"', '"0666"'), encoding="utf-8")
+        await self.gateway.reload()
+        after = path.stat()
+        self.assertEqual((before.st_mode & 0o777, after.st_mode & 0o777, after.st_ino), (0o600, 0o666, before.st_ino))
+        self.assertEqual(await deferToThread(self.say, b"question"), b"answer")
+        self.assertEqual(heard, [b"question"])
+
+    async def probed(self, endpoint: Any, asked: list[bytes], ready: bool, number: int) -> None:
+        """Until so many probes were asked (of three), and the endpoint is, or is not, ready."""
+        def over() -> bool:
+            self.advance(1)
+            return endpoint.ready is ready and len(asked) >= min(number, 3)
+
+        await self.until(over)
+
+    async def test_health_checks(self) -> None:
+        """An endpoint on a Unix socket is probed there: it has no traffic when the answer is bad, or nobody is there."""
+        answers = [b"200 OK", b"503 Service Unavailable", b"200 OK"]
+        asked: list[bytes] = []
+
+        def serve() -> None:
+            for answer in answers:
+                with listening.accept()[0] as sock:
+                    asked.append(sock.recv(65536))
+                    sock.sendall(b"HTTP/1.1 " + answer + b"\r\nContent-Length: 0\r\n\r\n")
+            listening.close()
+
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(self.folder / "out.sock"))
+        listening.listen()
+        listening.settimeout(20)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.file.write_text(UNIX.replace("KIND", "HTTP_PROXY").replace("endpoints: [e]", "endpoints: [e], health_checks: [k]")
+                             + "- {kind: healthcheck, metadata: {name: k}, spec: {http_health_check: {path: /well}, interval: 60, "
+                             "timeout: 30, healthy_threshold: 1, unhealthy_threshold: 1, jitter_percent: 0}}\n", encoding="utf-8")
+        self.make().privilegedStartService()
+        self.gateway.startService()
+        await self.warm()
+        [endpoint] = self.gateway.runtime.clusters["default/c"].endpoints
+        for number, ready in enumerate((True, False, True, False), 1):          # the last time nobody is there
+            await self.probed(endpoint, asked, ready, number)
+        self.assertTrue(all(b"GET /well HTTP/1.1" in each for each in asked), asked)
+
     async def test_a_file_that_was_left_behind(self) -> None:
         """A gateway that was killed leaves its file: the next one replaces it, but never one where somebody listens, nor a
         file of another kind.
@@ -546,10 +672,40 @@ class TowardsEndpointsTests(GatewayCase):
         self.addCleanup(sock.close)
         return sock
 
+    def said(self) -> list[str]:
+        """The warnings of the log from now on, as they come."""
+        lines: list[str] = []
+
+        @implementer(ILogObserver)
+        def hear(event: Any) -> None:
+            if event["log_level"] is LogLevel.warn:
+                lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(hear)
+        self.addCleanup(globalLogPublisher.removeObserver, hear)
+        return lines
+
+    async def test_congestion_control(self) -> None:
+        """One that the host has is that of the connections, and nothing is said."""
+        said = self.said()
+        origin = self.begin("tcp: {congestion_control: reno}")
+        await self.warm()
+        self.talk()
+        await deferToThread(self.accept, origin)
+        [bound] = self.gateway.listening.bound.values()
+        relays: Any = bound.factory.connections
+        await self.until(lambda: any(hasattr(relay._server, "transport") for relay in relays))
+        [relay] = relays
+        algorithm = relay._server.transport._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+        self.assertEqual((algorithm.rstrip(b"\0"), said), (b"reno", []))
+
     async def test_tcp_options(self) -> None:
         """Connections to endpoints have them; one that the host does not know changes nothing, and the log says so."""
+        said = self.said()
         origin = self.begin("tcp: {congestion_control: nonsense, send_buffer: 65536, receive_buffer: 32768, user_timeout: 7, "
                             "keep_alive: 30}")
+        self.assertEqual([line for line in said if "does not take" in line],
+                         ["default/c: the host does not take a TCP congestion_control of nonsense: No such file or directory"])
         await self.warm()
         self.talk()
         await deferToThread(self.accept, origin)
@@ -563,6 +719,34 @@ class TowardsEndpointsTests(GatewayCase):
         self.assertEqual([sock.getsockopt(level, name) for level, name in (
             (socket.SOL_SOCKET, socket.SO_SNDBUF), (socket.SOL_SOCKET, socket.SO_RCVBUF), (tcp, 18), (tcp, socket.TCP_KEEPIDLE))],
             [131072, 65536, 7000, 30])
+
+    async def test_they_count_as_connections(self) -> None:
+        """With those that stand ready a cluster never has more than its `connection_limit`; a client comes before a spare one."""
+        origin = self.begin("pre_open: 4}, circuit_breaker: {connection_limit: 3")
+        await self.warm()
+        cluster, waiting = self.gateway.runtime.clusters["default/c"], self.gateway.plane.waiting
+        ready = [await deferToThread(self.accept, origin) for _ in range(3)]
+        origin.settimeout(0.2)
+        self.advance(5)                         # it is looked again and again
+        with self.assertRaises(TimeoutError):
+            await deferToThread(self.accept, origin)
+        origin.settimeout(20)
+        self.assertEqual((len(waiting), cluster.connections), (3, 0))
+        clients = [self.talk() for _ in range(3)]
+        for number, client in enumerate(clients):
+            client.sendall(b"question %d" % number)
+        heard = {await deferToThread(sock.recv, 100): sock for sock in ready}
+        self.assertEqual(sorted(heard), [b"question 0", b"question 1", b"question 2"])
+        self.advance(5)
+        self.assertEqual((len(waiting), cluster.connections), (0, 3))
+        fourth = self.talk()
+        fourth.sendall(b"question 3")
+        await self.until(lambda: cluster.pending == 1)          # it waits for its turn
+        clients[0].close()
+        heard[b"question 0"].close()
+        sock = await deferToThread(self.accept, origin)
+        self.assertEqual(await deferToThread(sock.recv, 100), b"question 3")
+        self.assertEqual(cluster.connections, 3)
 
     async def test_connections_that_stand_ready(self) -> None:
         """They are there before a client; a client gets one, with the greeting that its server has sent, and another takes its

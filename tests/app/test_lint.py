@@ -160,9 +160,7 @@ class StandByTests(SynchronousTestCase):
 
 class LostTests(SynchronousTestCase):
     def test_what_is_lost_with_the_process(self) -> None:
-        """Fetched certificates, and the last good objects of an include."""
-        fetched = ("- {kind: http_loadbalancer, metadata: {name: x}, spec: {domains: [x.example], https_auto_cert: {}, do_not_advertise: {}}}\n")
-        self.assertEqual([(one.code, one.place.line) for one in found(fetched)], [("VG0409", 7)])
+        """The last good objects of an include."""
         folder = Path(self.mktemp())
         folder.mkdir()
         (folder / "more.yaml").write_text("objects: []\n")
@@ -170,6 +168,25 @@ class LostTests(SynchronousTestCase):
         (problem,) = found(head=head)
         self.assertEqual((problem.code, problem.place.line), ("VG0409", 1))
         self.assertEqual(found(head=head.replace(", on_error: keep_last", "")), ())
+
+
+class FetchedTests(SynchronousTestCase):
+    def codes(self, listen: int, challenge: str, *more: str) -> list[str]:
+        """What is said of a host with a fetched certificate on this port."""
+        head = ("gateway: {data_dir: x, acme: {directory: 'https://ca.example/dir', agree_to_terms: true, challenge: "
+                f"{challenge}}}}}\nload_balancers:\n- {{name: s, protocol: https, listen: {listen}, domains: [s.example], "
+                "tls: {auto_cert: true}, origins: ['192.0.2.1:80']}\n")
+        return [one.code for one in found(*more, head=head)]
+
+    def test_where_the_ca_comes(self) -> None:
+        """Port 443 for tls-alpn-01, a plain listener on port 80 for http-01; other kinds are nobody's guess."""
+        self.assertEqual(self.codes(443, "tls-alpn-01"), [])
+        self.assertEqual(self.codes(8443, "tls-alpn-01"), ["VG0413"])
+        self.assertEqual(self.codes(443, "http-01"), ["VG0413"])
+        plain = ("- {kind: virtual_host, metadata: {name: p80}, spec: {domains: [p.example], advertise_policies: [p80], routes: [p80]}}\n"
+                 "- {kind: advertise_policy, metadata: {name: p80}, spec: {address: 127.0.0.1, port: 80}}\n"
+                 "- {kind: route, metadata: {name: p80}, spec: {routes: [{route_direct_response: {response_code: 200}}]}}\n")
+        self.assertEqual(self.codes(443, "http-01", plain), [])
 
 
 class CertificateTests(SynchronousTestCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.app.making import host, policy, route, runtime
 from tests.certificates import NOW, authority, client, inline, server, shown
 from voltgw.app.build import Runtime
 from voltgw.app.tls import Terms, certificate_sets
-from voltgw.config.issuing import Issued
+from voltgw.config.issuing import Issued, revoke
 from voltgw.errors import ConfigErrors
 from voltgw.values.tls import ClientAuth, ClientTls, KeyPair, SniSource, Version
 
@@ -56,7 +57,7 @@ class HostTests(SynchronousTestCase):
 
     def test_nothing_but_a_certificate(self) -> None:
         """TLS 1.2 and 1.3, no client certificate, HTTP/2 before HTTP/1.1."""
-        server_tls, admission, _ = self.terms(f"common_params: {{{shown(SHOP)}}}")
+        server_tls, admission, *_ = self.terms(f"common_params: {{{shown(SHOP)}}}")
         self.assertEqual((server_tls.minimum, server_tls.maximum, server_tls.client_auth, server_tls.alpn),
                          (Version.TLS_1_2, Version.TLS_1_3, ClientAuth.NONE, (b"h2", b"http/1.1")))
         self.assertEqual(server_tls.certificates, (KeyPair(SHOP.certificate, SHOP.key),))
@@ -141,6 +142,32 @@ class HostTests(SynchronousTestCase):
         self.assertEqual((names, another.certificates[0].chain), (("www.shop.example",), other.certificate))
         self.assertEqual((found.client_auth, found.peer.ca), (ClientAuth.OPTIONAL, authority().certificate))
 
+    def test_everything_by_reference(self) -> None:
+        """What is said beside the certificates means the same in both forms."""
+        digest = hashlib.sha256(b"key").hexdigest()
+        judged = (f"validation_params: {{trusted_ca_url: '{inline(authority().certificate)}', skip_hostname_verification: true, "
+                  f"verify_subject_alt_names: [alice], voltgw: {{spki_pins: ['{digest}'], certificate_hashes: ['{digest}'], "
+                  f"verify_depth: 1, crl: '{inline(revoke(Issued(authority().certificate, authority().key), [], None, NOW))}'}}}}")
+        rest = (f"minimum_protocol_version: TLSv1_2, maximum_protocol_version: TLSv1_2, "
+                f"cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256], {judged}")
+        certificate = ("- {kind: certificate, metadata: {name: a}, spec: {certificate_url: '" + inline(SHOP.certificate)
+                       + "', private_key: {clear_secret_info: {url: '" + inline(SHOP.key) + "'}}}}\n")
+        tells = "xfcc_header_elements: [XFCC_CERT], voltgw: {client_cert_header: CHAIN}"
+        for auth in ("require_client_certificate: true", "client_certificate_required: {}", "client_certificate_optional: {}"):
+            one = self.terms(f"{auth}, {tells}, common_params: {{{shown(SHOP)}, {rest}}}")
+            spec = f"{{certificates: [a], {auth}, {tells}, {rest}}}"
+            other = terms_of(runtime(
+                OBJECTS + host("h", domains="[shop.example]", proxy="HTTPS_PROXY", more=f", tls_cert_params: {spec}") + certificate))
+            self.assertEqual((one.server, one.admission), (other.server, other.admission))
+            self.assertEqual((one.server.minimum, one.server.maximum, one.server.suites),
+                             (Version.TLS_1_2, Version.TLS_1_2, ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",)))
+
+    def test_a_ca_in_the_old_spelling(self) -> None:
+        """Beside the certificates instead of in validation_params."""
+        found = self.terms(f"client_certificate_required: {{}}, common_params: {{{shown(SHOP)}, "
+                           f"trusted_ca_url: '{inline(authority().certificate)}'}}")
+        self.assertEqual(found.server.peer.ca, authority().certificate)
+
     def test_the_policy_wins(self) -> None:
         """As a whole: its certificate, and its client certificates (objects.md 22.14)."""
         other = server("shop.example", "eu.shop.example")
@@ -181,15 +208,15 @@ class HostTests(SynchronousTestCase):
 
 
 class ClusterTests(SynchronousTestCase):
-    def tls(self, params: str, more: str = "") -> ClientTls:
+    def tls(self, params: str, more: str = "", objects: str = "") -> ClientTls:
         """The TLS of a cluster with these ``tls_parameters``."""
         made = runtime("objects:\n- {kind: cluster, metadata: {name: c}, spec: {endpoints: [], tls_parameters: "
-                       f"{{{params}}}{more}}}}}\n")
+                       f"{{{params}}}{more}}}}}\n{objects}")
         cluster: Any = made.clusters["default/c"]
         found = made.plans["default/c"].tls
         assert found is not None
         self.assertEqual(cluster.tls.config, found)
-        self.assertIs(cluster.by_name, found.sni is SniSource.HOST)
+        self.assertIs(cluster.tied, found.sni is SniSource.HOST)
         return found
 
     def test_nothing_said(self) -> None:
@@ -219,6 +246,32 @@ class ClusterTests(SynchronousTestCase):
         """One, none, or as many as are said."""
         for said, count in (("", 1), ("default_session_key_caching: {}", 1), ("disable_session_key_caching: {}", 0), ("max_session_keys: 9", 9)):
             self.assertEqual(self.tls(said).sessions, count)
+
+    def test_versions_suites_and_judgement(self) -> None:
+        """All that is said of versions, suites and the endpoint's certificate, inline and by reference."""
+        digest = hashlib.sha256(b"key").digest()
+        revoked, ca = revoke(Issued(authority().certificate, authority().key), [], None, NOW), authority().certificate
+        judged = (f"verify_subject_alt_names: [b.example], voltgw: {{spki_pins: ['{digest.hex()}'], "
+                  f"certificate_hashes: ['{digest.hex()}'], verify_depth: 1, crl: '{inline(revoked)}'}}")
+        rest = ("minimum_protocol_version: TLSv1_2, maximum_protocol_version: TLSv1_2, "
+                "cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]")
+        found = self.tls(f"common_params: {{{rest}, validation_params: {{trusted_ca_url: '{inline(ca)}', {judged}}}}}")
+        self.assertEqual((found.minimum, found.maximum, found.suites),
+                         (Version.TLS_1_2, Version.TLS_1_2, ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",)))
+        rules = found.peer
+        self.assertEqual((rules.ca, rules.names, rules.spki_pins, rules.hash_pins, rules.depth, rules.crls),
+                         (ca, ("b.example",), (digest,), (digest,), 1, (revoked,)))
+        self.assertEqual(self.tls(f"common_params: {{trusted_ca_url: '{inline(ca)}'}}").peer.ca, ca)
+        self.assertIsNone(self.tls("common_params: {validation_params: {use_volterra_trusted_ca_url: true}}").peer.ca)
+        mine = client("gateway")
+        objects = (
+            f"- {{kind: certificate, metadata: {{name: a}}, spec: {{certificate_url: '{inline(mine.certificate)}', private_key: "
+            f"{{clear_secret_info: {{url: '{inline(mine.key)}'}}}}}}}}\n"
+            f"- {{kind: trusted_ca_list, metadata: {{name: t}}, spec: {{trusted_ca_url: '{inline(ca)}'}}}}\n")
+        by_reference = self.tls(
+            f"cert_params: {{certificates: [a], {rest}, validation_params: {{trusted_ca: {{trusted_ca_list: [t]}}, {judged}}}}}",
+            objects=objects)
+        self.assertEqual(by_reference, replace(found, certificate=KeyPair(mine.certificate, mine.key)))
 
     def test_http_2(self) -> None:
         """What is offered to endpoints; probes speak HTTP/1.1 and leave it out."""

@@ -57,7 +57,7 @@ class ExplainTests(SynchronousTestCase):
     def test_wrong_questions(self) -> None:
         """Status 2, and the reason on standard error."""
         for arguments, words in (
-            (["GET", "nowhere"], "is not a URL"), (["GET", "/x"], "virtual host of a path alone"), (["-", "dns://x:1"], "not served"),
+            (["GET", "nowhere"], "is not a URL"), (["GET", "/x"], "virtual host of a path alone"), (["-", "dns://x:1"], "not a question of DNS"),
             (["-", "tcp://x"], "names no port"), (["GET", URL, "-H", "x"], "is not a header field"),
             (["GET", URL, "--from", "me"], "is not an IP address"), (["GET", URL, "--listener", "x"], "is not a listener"),
             (["GET", URL, "--listener", "x:1"], "is not an IP address"), (["GET"], "FILE, METHOD and URL are needed"),
@@ -88,7 +88,7 @@ class DocumentationTests(SynchronousTestCase):
         """Each command of docs/explain.rst prints, in the checkout, what stands below it."""
         page = (ROOT / "docs" / "explain.rst").read_text(encoding="utf-8")
         blocks = [textwrap.dedent(block) for block in re.findall(r"\.\. code-block:: text\n\n((?:   .*\n|\n)+)", page)]
-        self.assertEqual(len(blocks), 3)
+        self.assertEqual(len(blocks), 4)
         before = os.getcwd()
         os.chdir(ROOT)
         self.addCleanup(os.chdir, before)

@@ -200,3 +200,21 @@ class OverrideTests(SynchronousTestCase):
         scheduler = lb_override.FACTORY.build(endpoints(1, 1, 1), Random(0))
         self.assertEqual(sorted(Counter(numbers([scheduler.pick(None) for _ in range(30)])).values()), [10, 10, 10])
         self.assertEqual(len(set(numbers([scheduler.pick(5) for _ in range(30)]))), 1)
+
+
+class RememberedTests(SynchronousTestCase):
+    def test_what_is_remembered_is_what_would_be_found(self) -> None:
+        """A second pick of a key gives the same, one that has become unready is not given again, and there is a bound."""
+        members = endpoints(*[1] * 20)
+        scheduler = rendezvous.FACTORY.build(members, Random(0))
+        keys = list(range(1, 500))
+        first = [scheduler.pick(key) for key in keys]
+        self.assertEqual([scheduler.pick(key) for key in keys], first)
+        members[0].ready = False
+        again = [scheduler.pick(key) for key in keys]
+        self.assertNotIn(members[0], again)
+        self.assertEqual([a for a, b in zip(again, first, strict=True) if b is not members[0]],
+                         [b for b in first if b is not members[0]])
+        for key in range(rendezvous.REMEMBERED + 10):
+            scheduler.pick(key)
+        self.assertLessEqual(len(scheduler._known), rendezvous.REMEMBERED)     # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from voltgw.cluster.health import HealthState, combined, in_panic, may_serve
+from voltgw.cluster.health import HealthState, combined, may_serve
 
 
 class HealthStateTests(SynchronousTestCase):
@@ -83,15 +83,6 @@ class MayServeTests(SynchronousTestCase):
         """An endpoint that was never probed may serve only while nobody is healthy."""
         self.assertTrue(may_serve("unknown", checked=True, any_healthy=False))
         self.assertFalse(may_serve("unknown", checked=True, any_healthy=True))
-
-    def test_panic(self) -> None:
-        """Strictly below the threshold, and never with a threshold of 0."""
-        self.assertTrue(in_panic(4, 10, 50))
-        self.assertFalse(in_panic(5, 10, 50))
-        self.assertTrue(in_panic(0, 10, 1))
-        self.assertTrue(in_panic(9, 10, 100))
-        self.assertFalse(in_panic(0, 10, 0))
-        self.assertFalse(in_panic(0, 0, 100))
 
     def test_no_panic(self) -> None:
         """An unhealthy endpoint never may, not even when all are."""

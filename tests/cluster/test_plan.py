@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from random import Random
 from typing import Any, Generic, TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cluster.making import FakePool
+from voltgw.cluster.affinity import AffinityRules
 from voltgw.cluster.cluster import DEFAULT_LIMITS, NO_LIMIT, Cluster, Limits
-from voltgw.cluster.plan import CheckPlan, ClusterPlan, MemberPlan, build_cluster, plan_cluster
+from voltgw.cluster.gradient import GradientRules
+from voltgw.cluster.outlier import OutlierRules
+from voltgw.cluster.plan import CheckPlan, ClusterPlan, MemberPlan, build_cluster, home_of, plan_check, plan_cluster
 from voltgw.cluster.schedulers.least_request import FullScan
 from voltgw.cluster.schedulers.random import Uniform
 from voltgw.cluster.schedulers.ring_hash import BoundedRing
+from voltgw.cluster.slowstart import SlowStart
 from voltgw.cluster.snapshot import EndpointKey, EndpointSet, EndpointState
+from voltgw.cluster.spread import ZONE_LABEL, Home, SpreadRules
 from voltgw.cluster.subset import SubsetRules
 from voltgw.config.objects.cluster import (
     CircuitBreaker,
     ClusterSpec,
+    EndpointSelectionPolicy,
     EndpointSubsetSelectorType,
     LoadbalancerAlgorithm,
+    OutlierDetectionType,
     SubsetFallbackPolicy,
 )
-from voltgw.config.objects.cluster_extension import ClusterExtension
+from voltgw.config.objects.cluster_extension import (
+    AffinityKind,
+    ClusterAffinityCookie,
+    ClusterConcurrency,
+    ClusterExtension,
+    ClusterRetryBudget,
+    ClusterSlowStart,
+)
+from voltgw.config.objects.cluster_outlier import OutlierExtension
 from voltgw.config.objects.endpoint import DnsNameAdvancedType, EndpointExtension, EndpointSpec
 from voltgw.config.objects.healthcheck import HealthcheckSpec, HttpHealthCheck, TcpHealthCheck
+from voltgw.config.objects.healthcheck_extension import (
+    DnsHealthCheck,
+    GrpcHealthCheck,
+    HealthcheckExtension,
+    UdpHealthCheck,
+)
 from voltgw.config.objects.route import RoutingPriority
-from voltgw.config.values import EMPTY, FrozenMap
+from voltgw.config.objects.secrets import ClearSecretInfoType, SecretType
+from voltgw.config.values import EMPTY, FrozenMap, Secret
 from voltgw.errors import ConfigErrors
 from voltgw.registry import SCHEDULERS, Registry, RegistryError
 from voltgw.values.defaults import CONNECT_TIMEOUT_S, DNS_REFRESH_S, UPSTREAM_IDLE_TIMEOUT_S
@@ -148,6 +170,29 @@ class PlanClusterTests(SynchronousTestCase):
         self.assertNotEqual(made(), made(path="/x"))
 
 
+class CheckTests(SynchronousTestCase):
+    def test_every_kind(self) -> None:
+        """A health check's field, of the object model or of ours, names the probe and gives its options."""
+        grpc, udp, dns = GrpcHealthCheck(service="a.B"), UdpHealthCheck(send_payload=b"x"), DnsHealthCheck(query_name="a.example")
+        cases: tuple[tuple[dict[str, Any], str, object], ...] = (
+            ({"http_health_check": HttpHealthCheck(path="/")}, "http", HttpHealthCheck(path="/")),
+            ({"tcp_health_check": TcpHealthCheck()}, "tcp", TcpHealthCheck()),
+            ({"udp_icmp_health_check": True}, "udp", UdpHealthCheck()),
+            ({"voltgw": HealthcheckExtension(grpc_health_check=grpc)}, "grpc", grpc),
+            ({"voltgw": HealthcheckExtension(udp_health_check=udp)}, "udp", udp),
+            ({"voltgw": HealthcheckExtension(dns_query_health_check=dns)}, "dns", dns),
+        )
+        for spec, kind, options in cases:
+            made = plan_check(healthcheck(**spec))
+            assert made is not None
+            self.assertEqual((made.kind, made.options, made.interval_s, made.fall), (kind, options, 5.0, 3))
+            self.assertEqual((made.edge_interval_s, made.unhealthy_interval_s), (0.0, 0.0))
+        made = plan_check(healthcheck(
+            tcp_health_check=TcpHealthCheck(), voltgw=HealthcheckExtension(edge_interval_s=0.5, unhealthy_interval_s=30.0)))
+        assert made is not None
+        self.assertEqual((made.kind, made.edge_interval_s, made.unhealthy_interval_s), ("tcp", 0.5, 30.0))
+
+
 class BuildClusterTests(SynchronousTestCase):
     def test_it_is_what_the_plan_says(self) -> None:
         """Name, times, limits and scheduler; `config` is the plan."""
@@ -202,3 +247,115 @@ class SnapshotTests(SynchronousTestCase):
         self.assertEqual(pickle.loads(pickle.dumps(made)), made)
         self.assertEqual(made.ready, states[1:])
         self.assertEqual([str(key) for key in keys], ["192.0.2.1:80", "[2001:db8::1]:80"])
+
+
+class JudgingTests(SynchronousTestCase):
+    """What becomes of outlier detection, slow start and weight labels."""
+
+    def plan(self, **values: Any) -> ClusterPlan:
+        """The plan of a cluster that says this."""
+        return plan_cluster(Object(ClusterSpec(**values)), [], [])
+
+    def test_no_outlier_detection(self) -> None:
+        """Nobody is ejected where nothing asks for it."""
+        self.assertIs(self.plan().outlier, None)
+
+    def test_the_object_s_fields(self) -> None:
+        """What is written counts, the rest are Envoy's defaults; a gateway failure limit that is written ejects."""
+        said = OutlierDetectionType(consecutive_5xx=3, interval_s=1.0, base_ejection_time_s=2.0, max_ejection_percent=50)
+        self.assertEqual(self.plan(outlier_detection=said).outlier, OutlierRules(
+            consecutive_5xx=3, interval_s=1.0, base_ejection_time_s=2.0, max_ejection_percent=50))
+        rules = self.plan(outlier_detection=OutlierDetectionType(consecutive_gateway_failure=2)).outlier
+        self.assertEqual(rules, OutlierRules(consecutive_gateway_failure=2, enforcing_consecutive_gateway_failure=100))
+        self.assertEqual(self.plan(outlier_detection=OutlierDetectionType()).outlier, OutlierRules())
+
+    def test_finer_rules(self) -> None:
+        """Those under `voltgw` go beside them."""
+        more = OutlierExtension(split_external_local_origin_errors=True, success_rate_minimum_hosts=3, time_only=True,
+                                enforcing_consecutive_gateway_failure=0, max_ejection_time_s=60.0)
+        rules = self.plan(outlier_detection=OutlierDetectionType(consecutive_gateway_failure=2),
+                          voltgw=ClusterExtension(outlier=more)).outlier
+        self.assertEqual(rules, OutlierRules(
+            consecutive_gateway_failure=2, split_external_local_origin_errors=True, success_rate_minimum_hosts=3,
+            successful_active_health_check_uneject_host=False, max_ejection_time_s=60.0))
+
+    def test_every_rule_can_be_set(self) -> None:
+        """Each field of the rules is one of the object's, one of the extension's, or `time_only`."""
+        named = {each.name for kind in (OutlierDetectionType, OutlierExtension) for each in fields(kind)}
+        self.assertEqual({each.name for each in fields(OutlierRules)} - named, {"successful_active_health_check_uneject_host"})
+
+    def test_slow_start_and_weight_label(self) -> None:
+        """As written, the rest Envoy's."""
+        plan = self.plan(voltgw=ClusterExtension(slow_start=ClusterSlowStart(window_s=60.0), weight_label="share"))
+        self.assertEqual((plan.slow_start, plan.weight_label), (SlowStart(60.0), "share"))
+        plan = self.plan(voltgw=ClusterExtension(
+            slow_start=ClusterSlowStart(window_s=5.0, aggression=2.0, min_weight_percent=1.0)))
+        self.assertEqual(plan.slow_start, SlowStart(5.0, 2.0, 1.0))
+
+    def test_the_cluster_has_them(self) -> None:
+        """The live cluster judges by the plan's rules, and that of high priority shares the judge."""
+        plan = self.plan(outlier_detection=OutlierDetectionType(), voltgw=ClusterExtension(
+            slow_start=ClusterSlowStart(window_s=60.0)))
+        made = build_cluster(plan, lambda key: FakePool(), Random(0), Registry())
+        assert made.outliers is not None
+        self.assertIs(made.of_high_priority().outliers, made.outliers)
+        self.assertEqual(made.slow_start, SlowStart(60.0))
+
+    def test_priorities_and_localities(self) -> None:
+        """From `endpoint_selection` and ours; where the gateway is comes from outside."""
+        self.assertEqual((self.plan().spread, self.plan().local_only), (SpreadRules(), False))
+        plan = self.plan(endpoint_selection=EndpointSelectionPolicy.LOCAL_PREFERRED, voltgw=ClusterExtension(
+            overprovisioning_percent=120, locality_weights=FrozenMap({"a": 3})))
+        self.assertEqual(plan.spread, SpreadRules(True, 120, FrozenMap({"a": 3})))
+        self.assertTrue(self.plan(endpoint_selection=EndpointSelectionPolicy.LOCAL_ONLY).local_only)
+        self.assertEqual(home_of("paris", {ZONE_LABEL: "a"}), Home("paris", "a"))
+        member = plan_cluster(Object(ClusterSpec()), [endpoint(ip="192.0.2.1", voltgw=EndpointExtension(priority=2, zone="b"))], [])
+        self.assertEqual((member.members[0].priority, member.members[0].zone), (2, "b"))
+
+    def test_adaptive_concurrency(self) -> None:
+        """What is not said is what Netflix has; the beginning is the least."""
+        self.assertIs(self.plan().gradient, None)
+        plan = self.plan(voltgw=ClusterExtension(adaptive_concurrency=ClusterConcurrency()))
+        self.assertEqual(plan.gradient, GradientRules(20, 20, 200, 1.5))
+        plan = self.plan(voltgw=ClusterExtension(adaptive_concurrency=ClusterConcurrency(
+            min_limit=300, max_limit=900, initial_limit=400, tolerance=2.0)))
+        self.assertEqual(plan.gradient, GradientRules(400, 300, 900, 2.0))
+        made = build_cluster(plan, lambda key: FakePool(), Random(0), Registry())
+        self.assertEqual(made.max_requests, 400)
+
+    def test_affinity(self) -> None:
+        """A cookie of a session, or what is said of it; without a key of its own it is signed with the process's."""
+        self.assertEqual((self.plan().affinity, self.plan(voltgw=ClusterExtension()).affinity), (None, None))
+        kind = AffinityKind.ENDPOINT_COOKIE
+        self.assertEqual(self.plan(voltgw=ClusterExtension(affinity=kind)).affinity, AffinityRules())
+        key = SecretType(clear_secret_info=ClearSecretInfoType(url=Secret(b"abc")))
+        plan = self.plan(voltgw=ClusterExtension(affinity=kind, affinity_cookie=ClusterAffinityCookie(
+            name="node", key=key, max_age_s=60.0, secure=True)))
+        self.assertEqual(plan.affinity, AffinityRules("node", b"abc", 60, True))
+        values = []
+        for made_key in (b"one", b"two"):
+            for each in (plan, self.plan(voltgw=ClusterExtension(affinity=kind))):
+                made = build_cluster(each, lambda key: FakePool(), Random(0), Registry(), made_key=made_key)
+                assert made.affinity is not None
+                values.append(made.affinity.value(EndpointKey("c", "TCP", "", "192.0.2.1", 80)))
+        self.assertEqual((values[0] == values[2], values[1] == values[3]), (True, False))
+
+    def test_retry_budget_and_age(self) -> None:
+        """As written; the usual ones are 20 % with a floor of 3, and no age."""
+        self.assertEqual((self.plan().retry_budget, self.plan().max_age_s), (None, 0.0))
+        plan = self.plan(voltgw=ClusterExtension(retry_budget=ClusterRetryBudget(percent=50.0, least=0), max_connection_age_s=600.0))
+        made = build_cluster(plan, lambda key: FakePool(), Random(0), Registry())
+        self.assertEqual((made.max_age_s, made.of_high_priority().max_age_s), (600.0, 600.0))
+        made.install(EndpointSet(1, tuple(EndpointState(EndpointKey("c", "TCP", "", "192.0.2.1", port)) for port in range(1, 21))))
+        self.assertFalse(made.may_retry())
+        made.active = 10
+        made.retries = 4
+        self.assertTrue(made.may_retry())
+        made.retries = 5
+        self.assertFalse(made.may_retry())
+        none = build_cluster(self.plan(voltgw=ClusterExtension(retry_budget=ClusterRetryBudget(percent=0.0, least=1))),
+                             lambda key: FakePool(), Random(0), Registry())
+        none.active = 1000
+        self.assertTrue(none.may_retry())
+        none.retries = 1
+        self.assertFalse(none.may_retry())

@@ -60,13 +60,13 @@ class Mistake(NamedTuple):
 class Estate:
     """A folder of files that are one configuration, without an error, copied to where it may be changed.
 
-    `pki` is a folder of certificates that is copied along.
+    What stands in `beside` (certificates, passwords) is copied along.
     """
 
-    def __init__(self, folder: Path, main: str, work: Path, pki: Path | None = None) -> None:
+    def __init__(self, folder: Path, main: str, work: Path, beside: Path | None = None) -> None:
         shutil.copytree(folder, work)
-        if pki is not None:
-            shutil.copytree(pki, work / "pki")
+        if beside is not None:
+            shutil.copytree(beside, work, dirs_exist_ok=True)
         self.main = work / main
         self.cache = Cache()
         found, good = self.judge()

@@ -35,7 +35,7 @@ class CatalogTests(SynchronousTestCase):
             ("JavascriptChallengeType.custom_page", "warned or refused"),   # kinds that hold it are treated differently
             ("service_policy.algo", "works"),
             ("service_policy.deny_list", "works"),
-            ("fleet.fleet_label", "warned"),
+            ("fleet.fleet_label", "works"),
             ("service_policy_set.policies", "works"),
         ):
             self.assertTrue(states[field].startswith(state), f"{field}: {states[field]}")

@@ -153,12 +153,9 @@ class StatesTests(SynchronousTestCase):
             if decl.state is State.REFUSES
         }
         self.assertEqual([field for field in (
-            "service_policy_rule.jwt_claims", "service_policy_rule.asn_list", "service_policy_rule.client_selector",
-            "service_policy_rule.rate_limiter", "SourceList.country_list", "forward_proxy_policy.deny_list",
-            "forward_proxy_policy.allow_list", "forward_proxy_policy.rule_list", "network_firewall.active_network_policies",
-            "virtual_host.rate_limiter", "virtual_host.authentication", "virtual_host.js_challenge", "WafType.app_firewall",
-            "http_loadbalancer.app_firewall", "http_loadbalancer.rate_limit", "http_loadbalancer.jwt_validation",
-            "http_loadbalancer.blocked_clients",
-            "tcp_loadbalancer.active_service_policies",
-            "udp_loadbalancer.active_service_policies",
+            "service_policy_rule.asn_list", "service_policy_rule.client_selector",
+            "service_policy_rule.rate_limiter", "SourceList.country_list", "ForwardProxyAdvancedRuleType.url_category_list",
+            "forward_proxy_policy.segment_policy", "network_firewall.active_network_policies",
+            "virtual_host.authentication", "virtual_host.js_challenge", "WafType.app_firewall",
+            "http_loadbalancer.app_firewall", "http_loadbalancer.api_rate_limit",
         ) if field not in refused], [])

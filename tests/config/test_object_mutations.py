@@ -13,6 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.config.mutations import SORTS, Estate, mistakes
 from tests.config.test_objects import estates
 from tests.docs.test_pages import ROOT
+from tests.security.credentials import ADA
+from tests.security.tokens import ec, jwks
 from voltgw.cli.pki import run
 
 #: Names of the certificates that the examples use: of servers, and of clients.
@@ -20,22 +22,27 @@ SERVERS: Final = ("shop.example.com", "api.example.com", "ledger.example.com", "
 CLIENTS: Final = ("gateway", "alice")
 
 
-def certificates(folder: Path) -> Path:
-    """A new folder with what the examples find in ``pki``, made as the how-to pages say."""
+def beside(folder: Path) -> Path:
+    """A folder with what the examples find in ``pki`` and ``authentication``, made as the how-to pages say."""
     pki = str(folder / "pki")
     orders = [["init", pki], *(["issue", pki, name] for name in SERVERS), *(["issue", pki, name, "--client"] for name in CLIENTS)]
     with contextlib.redirect_stdout(io.StringIO()):
         for order in orders:
             assert run(order) == 0, order
-    return Path(pki)
+    known = folder / "authentication"
+    known.mkdir()
+    known.joinpath("keys.json").write_bytes(jwks(ec()))
+    known.joinpath("users.htpasswd").write_text(ADA, encoding="utf-8")
+    known.joinpath("api-keys").write_text(f"robot:{'0' * 64}", encoding="utf-8")
+    return folder
 
 
 def all_estates(work: Path) -> list[Estate]:
     """Every folder of ``objects/`` without errors, and every file of ``etc/``, copied below `work`."""
     found = [Estate(folder, "main.yaml", work / folder.name) for folder in estates() if folder.name != "refused-2024"]
-    pki = certificates(work)
+    made = beside(work / "beside")
     for path in sorted((ROOT / "etc").rglob("*.yaml")):
-        found.append(Estate(path.parent, path.name, work / f"etc-{path.stem}", pki))
+        found.append(Estate(path.parent, path.name, work / f"etc-{path.stem}", made))
     return found
 
 

@@ -251,10 +251,10 @@ class DeclarationTests(SynchronousTestCase):
         alone = {f"{name}.{group}" for name, plan in acting.items() for group, members in plan.groups.items() if len(members) < 2}
         # Of these the vendor publishes one member so far.
         self.assertEqual(alone, {"TokenLocation.token_location", "CrlSpec.access_info_choice",
-                                 "UdpLoadbalancerSpec.loadbalancer_type"})
+                                 "UdpLoadbalancerSpec.loadbalancer_type", "DDoSMitigationRule.mitigation_choice"})
 
     def test_errors_name_the_fields_that_there_are(self) -> None:
         """When a message is small and nothing is near."""
         found = problems("kind: endpoint\nmetadata: {name: x}\nspec: {ip: 1.1.1.1, port: 1, voltgw: {zzz: 1}}\n")
         self.assertEqual(lines(found), ['3:39 VG0101 unknown field "zzz"'])
-        self.assertEqual(found[0].hint, "the fields here are weight, unix")
+        self.assertEqual(found[0].hint, "the fields here are weight, priority, zone, unix")

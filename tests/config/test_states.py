@@ -20,10 +20,10 @@ class StateTests(SynchronousTestCase):
                          ['W 4:24 VG0114 "add_location" of virtual_host is not acted on yet'])
 
     def test_an_error_where_ignoring_would_admit_someone(self) -> None:
-        """Firewalls, rate limits, logins, challenges, certificates."""
+        """Firewalls, logins, challenges, certificates."""
         for fields, name in (
             ("waf_type: {app_firewall: {app_firewall: [x]}}", "waf_type.app_firewall"), ("waf_type: {waf: {waf: [x]}}", "waf_type.waf"),
-            ("rate_limiter: [x]", "rate_limiter"), ("authentication: {auth_config: [x]}", "authentication"),
+            ("authentication: {auth_config: [x]}", "authentication"),
             ("js_challenge: {}", "js_challenge"), ("captcha_challenge: {}", "captcha_challenge"),
             ("api_spec: {}", "api_spec"),
         ):
@@ -79,9 +79,9 @@ class StateTests(SynchronousTestCase):
 
     def test_one_warning_for_ten_thousand_hosts(self) -> None:
         """With a count, at the first place."""
-        many = "".join(f"- {{kind: cluster, metadata: {{name: c{n}}}, spec: {{outlier_detection: {{interval: 1}}}}}}\n" for n in range(50))
+        many = "".join(f"- {{kind: cluster, metadata: {{name: c{n}}}, spec: {{enable_lb_source_ip_persistance: {{}}}}}}\n" for n in range(50))
         (found,) = problems(many)
-        self.assertEqual(found.message, '"outlier_detection" of cluster is not acted on yet (here and at 49 other places)')
+        self.assertEqual(found.message, '"enable_lb_source_ip_persistance" of cluster is not acted on yet (here and at 49 other places)')
         self.assertEqual(found.place.line, 1)
 
     def test_what_stands_inside_is_beside_the_point(self) -> None:
@@ -96,9 +96,9 @@ class TableTests(SynchronousTestCase):
         rows = {(row.field, row.value): row.state for row in table()}
         self.assertEqual(len(rows), len(list(table())))
         for key, state in {
-            ("cluster.outlier_detection", ""): State.WARNS,
+            ("cluster.enable_lb_source_ip_persistance", ""): State.WARNS,
             ("cluster.dns_lookup_family", "V4_ONLY"): State.WARNS, ("virtual_host.proxy", "DNS_PROXY"): State.UNSUPPORTED,
-            ("virtual_host.waf_type.app_firewall", ""): State.REFUSES, ("service_policy_rule.jwt_claims", ""): State.REFUSES,
+            ("virtual_host.waf_type.app_firewall", ""): State.REFUSES, ("virtual_host.js_challenge", ""): State.REFUSES,
             ("tunnel", ""): State.WARNS,
         }.items():
             self.assertIs(rows.get(key), state, key)

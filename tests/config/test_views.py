@@ -117,6 +117,8 @@ class LoweringTests(SynchronousTestCase):
         three = check("{interval: 1s}")
         self.assertIsNone(three.http_health_check)
         self.assertIsNotNone(three.tcp_health_check)
+        four = loaded(balancer("protocol: udp, listen: 5300, origins: ['a:53'], health_check: {}")).of("healthcheck")["default", "x"].spec
+        self.assertEqual((four.tcp_health_check, four.udp_icmp_health_check), (None, True))
 
     def test_tcp(self) -> None:
         """No domains, no paths; a port of its own."""

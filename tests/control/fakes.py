@@ -73,6 +73,12 @@ class FakeLoop:
                 pass
 
 
+class FakeTransport(StringTransport):
+    """Has a protocol that may be another one in mid-stream, as streams of ours have."""
+
+    protocol: Any = None
+
+
 class FakeDial:
     """One connection attempt: accept it, refuse it, or let it run into its timeout."""
 
@@ -86,11 +92,12 @@ class FakeDial:
         self.deadline_slot = 0
         self.failed = failed
         self.cancelled = False
-        self.transport = StringTransport()
+        self.transport = FakeTransport()
 
-    def accept(self) -> StringTransport:
+    def accept(self) -> FakeTransport:
         """The endpoint accepts; what the probe sends is in the result."""
         self.deadline = 0.0
+        self.transport.protocol = self.protocol
         self.protocol.makeConnection(self.transport)
         return self.transport
 
@@ -98,7 +105,7 @@ class FakeDial:
         """Connecting fails with this errno."""
         self.deadline = 0.0
         error = ConnectFailed(f"{self.address}:{self.port}: {os.strerror(number)}")
-        vars(error)["errno"] = number         # as `dial` does
+        error.errno = number
         self.failed(error)
 
     def answer(self, data: bytes) -> None:
@@ -128,8 +135,8 @@ class FakeNet:
         self.total = 0
 
     def dial(self, loop: Any, address: str, port: int, protocol: Any, timeout_s: float,
-             failed: Callable[[ConnectFailed], None]) -> FakeDial:
-        """Take the attempt."""
+             failed: Callable[[ConnectFailed], None], **more: Any) -> FakeDial:
+        """Take the attempt; `more` is what else was asked for."""
         self.total += 1
         made = FakeDial(address, port, protocol, timeout_s, loop.monotonic() + timeout_s, failed)
         loop.deadlines.schedule(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -66,6 +67,24 @@ class DnsFeedTests(SynchronousTestCase):
         self.loop.advance(6.1)
         self.resolver.one().answer(["192.0.2.2"])
         self.assertEqual(self.addresses(), [("192.0.2.1",), ("192.0.2.2",)])
+
+    def test_by_the_time_to_live(self) -> None:
+        """Where that is asked for and known, the name is looked up when it is over; else after the interval as ever."""
+        self.feed.stop()
+        for by_ttl, told, wait_s in ((True, 5, 5.0), (True, 0, 1.0), (True, None, 60.0), (False, 5, 60.0)):
+            feed = DnsFeed(replace(MEMBER, by_ttl=by_ttl), self.resolver, self.loop, Random(0))
+            self.resolver.asked.clear()
+            feed.start(self.updates.append)
+            self.addCleanup(feed.stop)
+            question = self.resolver.one()
+            if told is not None:
+                question.receiver.lives_for(told)
+            question.answer(["192.0.2.1"])
+            self.loop.advance(wait_s - 0.1)
+            self.assertEqual(self.resolver.asked, [], (by_ttl, told))
+            self.loop.advance(wait_s * 0.1 + 0.2)
+            self.assertEqual(len(self.resolver.asked), 1, (by_ttl, told))
+            feed.stop()
 
     def test_a_failure_keeps_what_was_there(self) -> None:
         """No address is a failure: nothing is reset, the state says so, and it is asked again sooner and sooner later."""

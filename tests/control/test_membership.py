@@ -12,9 +12,9 @@ from zope.interface import implementer
 
 from tests.cluster.making import FakePool, numbers
 from tests.control.fakes import FakeDial, FakeLoop, FakeNet
-from voltgw.cluster.cluster import Cluster
+from voltgw.cluster.cluster import Cluster, SchedulerFactory
 from voltgw.cluster.endpoint import Endpoint
-from voltgw.cluster.schedulers import round_robin
+from voltgw.cluster.schedulers import ring_hash, round_robin
 from voltgw.cluster.snapshot import EndpointKey
 from voltgw.control.connects import FAILURES, HOLD_S
 from voltgw.control.events import KEPT_EVENTS, LOGGED_EVENTS, Events
@@ -25,6 +25,7 @@ from voltgw.control.probes.http import HttpProbe
 from voltgw.control.probes.prober import Prober
 from voltgw.control.probes.target import Check
 from voltgw.control.probes.tcp import TcpProbe
+from voltgw.control.terms import Terms
 
 CLUSTER = "default/shop"
 HTTP = Check("default/http", HttpProbe(HttpOptions(b"/healthz")), 5.0, 2.0, 2, 3)
@@ -77,7 +78,7 @@ class MembershipTestCase(SynchronousTestCase):
         self.cluster = Cluster(CLUSTER, round_robin.FACTORY, lambda _: FakePool(), Random(0))
         self.membership = Membership(
             self.cluster, self.feeds, self.checks, self.prober, self.loop,
-            lambda address, port: "that is this gateway" if address == "127.0.0.1" else "", self.panic_threshold,
+            lambda address, port: "that is this gateway" if address == "127.0.0.1" else "", Terms(self.panic_threshold),
         )
         self.prober.startService()
         self.membership.startService()
@@ -609,3 +610,46 @@ class EventsTests(SynchronousTestCase):
         self.assertEqual(lines, ["healthy"] * LOGGED_EVENTS + ["down", str(10_000 - LOGGED_EVENTS), "serving again"])
         self.assertEqual(len(events.ring), KEPT_EVENTS)
         self.assertEqual(events.ring[-1].state, "serving again")
+
+
+class HugeTests(MembershipTestCase):
+    """Ten thousand endpoints."""
+
+    def fill(self, factory: SchedulerFactory) -> None:
+        """All there, and the scheduler's table complete."""
+        self.cluster.factory = factory
+        self.all = tuple(Found(f"10.0.{number >> 8}.{number & 255}", 80) for number in range(10_000))
+        self.say(Reset(self.all))
+        self.loop.advance(1.0)
+
+    def turns(self) -> int:
+        """How many turns of the reactor it takes until nothing is left to do."""
+        self.loop.clock.advance(1.0)        # a pass waits a moment behind the last one
+        count = 0
+        while self.loop.turn():
+            count += 1
+        return count
+
+    def test_one_leaves(self) -> None:
+        """It gets nothing from the same moment on; the rest is done in stages and steps, and there are not many."""
+        for factory, most in ((round_robin.FACTORY, 3), (ring_hash.FACTORY, 60)):
+            self.fill(factory)
+            gone = self.cluster.get(EndpointKey(CLUSTER, "TCP", "", "10.0.1.1", 80))
+            assert gone is not None
+            self.feeds[0].say(Remove((Found("10.0.1.1", 80),)))
+            self.assertFalse(gone.ready)
+            turns = self.turns()
+            self.assertGreaterEqual(turns, 3)
+            self.assertLessEqual(turns, most)
+            self.assertEqual(len(self.cluster.endpoints), 9_999)
+
+    def test_what_comes_between_two_stages(self) -> None:
+        """Nothing is lost: another pass follows."""
+        self.fill(round_robin.FACTORY)
+        self.feeds[0].say(Remove((Found("10.0.1.1", 80),)))
+        self.loop.clock.advance(1.0)
+        self.loop.turn()                    # the first stage
+        self.feeds[0].say(Remove((Found("10.0.2.2", 80),)))
+        self.loop.turn()
+        self.turns()
+        self.assertEqual(len(self.cluster.endpoints), 9_998)

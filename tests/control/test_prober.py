@@ -115,6 +115,27 @@ class TimesTests(ProberTestCase):
         self.assertLessEqual(max(gaps), 7.53)
         self.assertGreater(max(gaps) - min(gaps), 1.0)
 
+    def test_intervals_of_their_own(self) -> None:
+        """While results disagree with the health, and while an endpoint is out, probes come at other intervals if told so."""
+        check = Check("default/tcp", TcpProbe(b"", b""), 10.0, 1.0, 2, 3, 0, 1.0, 30.0)
+        target = Target(check, "", "192.0.2.1", 1, self, None)
+        self.prober.add(target)
+        gaps: list[int] = []
+        began = 0.0
+        for ok in (True, True, False, False, False, True, True, True):
+            while not self.net.dials:
+                self.loop.advance(0.010)
+            gaps.append(round(self.loop.monotonic() - began))
+            began = self.loop.monotonic()
+            dial = self.net.one()
+            if ok:
+                dial.accept()
+            else:
+                dial.refuse()
+        # after: the first result (anywhere), good, the first failure, the second, the third (out), the first success, back
+        self.assertEqual(gaps[2:], [10, 1, 1, 30, 1, 10])
+        self.assertIs(target.state.healthy, True)
+
     def test_ten_thousand_targets_cost_one_timer(self) -> None:
         """However many targets wait, one timer wakes the prober."""
         for port in range(10_000):

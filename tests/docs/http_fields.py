@@ -5,7 +5,7 @@ the rest. docs/http-fields.rst shows it.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -58,21 +58,25 @@ def _declared(plan: Plan, path: str) -> Iterator[tuple[str, Decl]]:
             yield from _declared(inner, name)
 
 
-def written() -> dict[str, tuple[str, str]]:
-    """What the file says of each field: its test and its remark. Raises ValueError for a field that stands in it twice."""
-    with FILE.open(encoding="utf-8", newline="") as file:
+def written(path: Path = FILE) -> dict[str, tuple[str, str]]:
+    """What a file says of each field: its test and its remark. Raises ValueError for a field that stands in it twice."""
+    with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     found = {line["field"]: (line["test"], line["remark"] or "") for line in lines}
     if len(found) != len(lines):
-        raise ValueError("a field stands twice in http-fields.csv")
+        raise ValueError(f"a field stands twice in {path.name}")
     return found
 
 
 def rows() -> list[Row]:
     """All of it."""
-    said = written()
+    return joined(declared(), written())
+
+
+def joined(fields: Mapping[str, Decl], said: Mapping[str, tuple[str, str]]) -> list[Row]:
+    """Declarations and what a file says of them."""
     made: list[Row] = []
-    for name, decl in declared().items():
+    for name, decl in fields.items():
         test, remark = said.get(name, ("", ""))
         if decl.state is not State.ACTS:
             test = _SHOWN[decl.state]
@@ -83,8 +87,13 @@ def rows() -> list[Row]:
 
 def render() -> str:
     """The table, as reStructuredText."""
+    return table(rows())
+
+
+def table(listed: Sequence[Row]) -> str:
+    """These rows, as reStructuredText."""
     lines = [".. list-table::", "   :header-rows: 1", "   :widths: 35 12 53", "", "   * - Field", "     - State", "     - Shown by"]
-    for row in rows():
+    for row in listed:
         shown = f"``{row.test}``" if row.test else ""
         lines += [f"   * - ``{row.field}``", f"     - {row.state}",
                   f"     - {'; '.join(part for part in (shown, row.remark) if part)}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from unittest import TestSuite
 
 from twisted.trial.runner import ErrorHolder, TestLoader
@@ -9,9 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.docs import features
 from tests.docs.features import NOT_YET, PARTLY, WORKS
+from voltgw.wire.h2limits import Budget, Limits
 
-#: How many cases each part of the page has: framing, target and Host, fields and identity, slow and large.
-CASES = {"A": 22, "B": 13, "C": 9, "D": 10}
+#: How many cases each part of the page has: framing, target and Host, fields and identity, slow and large, HTTP/2, TLS,
+#: credentials.
+CASES = {"A": 22, "B": 16, "C": 9, "D": 10, "E": 13, "F": 11, "G": 11}
 
 
 class AttacksTests(SynchronousTestCase):
@@ -37,3 +41,18 @@ class AttacksTests(SynchronousTestCase):
             one = list(found) if isinstance(found, TestSuite) else [found]
             self.assertEqual((len(one), name.startswith("tests.")), (1, True), name)
             self.assertFalse(isinstance(one[0], (ErrorHolder, TestSuite)), name)
+
+    def test_limits(self) -> None:
+        """Every limit of HTTP/2 stands in the page by its name, budgets with their values."""
+        text = features.ATTACKS.read_text(encoding="utf-8")
+        rows = re.findall(r"   \* - (``.*)\n     - (.*)\n     - (.*)", text)
+        limits = Limits()
+        for name in (each.name for each in fields(Limits)):
+            if name == "extended_connect":
+                continue                    # whether something is served, and no limit
+            found = [value for names, value, _ in rows if f"``{name}``" in names]
+            self.assertEqual(len(found), 1, name)
+            value = getattr(limits, name)
+            if isinstance(value, Budget):
+                self.assertEqual(found[0], f"{value.burst:,}, {value.per_s:g}/s", name)
+                self.assertIn(f'reason="{name}"', text)

@@ -15,6 +15,8 @@ from typing import Final
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.docs.test_pages import ROOT, pages
+from tests.security.credentials import ADA
+from tests.security.tokens import ec, jwks
 from voltgw.cli.pki import run
 from voltgw.config.check import check
 from voltgw.config.gateway import Gateway
@@ -59,6 +61,11 @@ class ExamplesTests(SynchronousTestCase):
                 self.assertEqual(run(["issue", pki, name]), 0)
             for name in ("gateway", "alice"):
                 self.assertEqual(run(["issue", pki, name, "--client"]), 0)
+        known = folder / "authentication"
+        known.mkdir()
+        known.joinpath("keys.json").write_bytes(jwks(ec()))
+        known.joinpath("users.htpasswd").write_text(ADA, encoding="utf-8")
+        known.joinpath("api-keys").write_text(f"robot:{'0' * 64}", encoding="utf-8")
         return folder
 
     def test_files(self) -> None:

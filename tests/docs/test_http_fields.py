@@ -31,7 +31,7 @@ class HttpFieldsTests(SynchronousTestCase):
         states = {row.field: row.state for row in http_fields.rows()}
         self.assertGreater(len(states), 150)
         for name, state in (("virtual_host.domains", WORKS), ("virtual_host.add_location", "warned"), ("route.routes.uuid", NOTHING),
-                            ("virtual_host.rate_limiter", "refused"), ("route.routes.match.path.prefix", WORKS)):
+                            ("virtual_host.js_challenge", "refused"), ("route.routes.match.path.prefix", WORKS)):
             self.assertEqual(states[name], state, name)
 
     def test_named_tests_exist(self) -> None:

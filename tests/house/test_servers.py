@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import urllib.request
 from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.servers import haproxy, in_ci, nginx, require
+from tests.integration.gateway import free_port
+from tests.servers import haproxy, in_ci, nginx, pebble, require
 
 
 def fetch(url: str) -> bytes:
@@ -70,3 +72,13 @@ class ServerTests(SynchronousTestCase):
         server = nginx(self, 'return 200 "four";')
         done = subprocess.run([curl, "-sS", f"http://127.0.0.1:{server.port}/"], capture_output=True, check=True)
         self.assertEqual(done.stdout, b"four")
+
+    def test_pebble_answers(self) -> None:
+        """A CA is there when the call is over, by the certificate that it is judged by."""
+        server = pebble(self, free_port(), free_port())
+        self.assertTrue(server.root().startswith(b"-----BEGIN CERTIFICATE-----"))
+        context = ssl.create_default_context(cafile=str(server.ca))
+        with urllib.request.urlopen(server.directory, context=context, timeout=10) as response:
+            self.assertIn(b"newOrder", response.read())
+        server.stop()
+        self.assertFalse(server.running)

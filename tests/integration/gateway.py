@@ -81,7 +81,11 @@ def ask(port: int, path: str = "/", method: str = "GET", headers: dict[str, str]
 class Gateway:
     """``twistd -n voltgw --config FILE`` (or another command line); the test that started it stops it."""
 
-    def __init__(self, test: SynchronousTestCase, config: str, *, command: list[str] | None = None) -> None:
+    def __init__(self, test: SynchronousTestCase, config: str, *, command: list[str] | None = None, netns: str = "",
+                 rights: str | None = None) -> None:
+        """`netns` is the network namespace that it runs in, "" = that of the tests; `rights` are the only capabilities that it
+        has, as setpriv(1) has them ("+net_admin,+net_raw"), None = those of the tests.
+        """
         folder = Path(test.mktemp()).absolute()
         folder.mkdir(parents=True)
         self.folder = folder
@@ -91,9 +95,12 @@ class Gateway:
         self._output = folder / "output"
         if command is None:
             command = ["-c", _TWISTD, "-n", "--pidfile=", "voltgw", "--config", "voltgw.yaml"]
+        there = ["ip", "netns", "exec", netns] if netns else []
+        if rights is not None:
+            there += ["setpriv", "--bounding-set", f"-all,{rights}".rstrip(","), "--"]
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, *command], cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                [*there, sys.executable, *command], cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"},
             )
         test.addCleanup(self.stop)

@@ -95,6 +95,7 @@ class DialTests(ConnectorCase):
         self.spin(lambda: self.errors)
         self.advance(10)
         self.assertEqual([str(e) for e in self.errors], [f"127.0.0.1:{port}: Connection refused"])
+        self.assertEqual([e.errno for e in self.errors], [errno.ECONNREFUSED])
         self.assertIs(type(self.errors[0]), ConnectFailed)
         self.assertEqual(protocol.events, [])
 
@@ -179,24 +180,23 @@ class DialTests(ConnectorCase):
         self.assertEqual(protocol.events, [])
 
     def test_no_room_in_the_set(self) -> None:
-        """A kernel that will not watch the socket, before or after the connection stands, is a failed dial."""
-        server = self.server()
-        for calls in (0, 1):
-            self.errors.clear()
-            real, left = self.loop.watch, [calls]
+        """A kernel that will not watch the socket is a failed dial; a stream then stays where its dial was."""
+        def watch(*args: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-            def watch(*args: Any, real: Any = real, left: list[int] = left) -> None:
-                if not left[0]:
-                    raise OSError(errno.ENOSPC, "No space left on device")
-                left[0] -= 1
-                real(*args)
-
-            patched = self.patch(self.loop, "watch", watch)
-            self.dial(server.getsockname()[1], Recorder(), self.errors.append)
-            self.spin(lambda: self.errors)
-            self.assertIn("No space left", str(self.errors[0]))
-            patched.restore()
-            self.assertEqual((self.loop.open, self.loop._owners()), (0, []))
+        port = self.server().getsockname()[1]
+        protocol = Recorder()
+        self.dial(port, protocol, self.errors.append)
+        patched = self.patch(self.loop, "watch", watch)
+        self.spin(lambda: protocol.events)
+        self.assertEqual((protocol.events[0], self.errors), ("made", []))
+        self.dial(port, Recorder(), self.errors.append)
+        self.spin(lambda: self.errors)
+        self.assertIn("No space left", str(self.errors[0]))
+        patched.restore()
+        protocol.transport.abortConnection()
+        self.turn()
+        self.assertEqual((self.loop.open, self.loop._owners()), (0, []))
 
     def test_a_protocol_that_raises(self) -> None:
         """A protocol that fails in `makeConnection` ends its own connection; `failed` is not called as well."""

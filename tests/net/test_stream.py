@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 from tests.net.streams import MIB, PLENTY, StreamCase
 from tests.support import Recorder
 from voltgw.net.outgoing import JOIN_BYTES
-from voltgw.net.stream import MAX_READ_BYTES, READ_BYTES
+from voltgw.net.stream import MAX_READ_BYTES, READ_BYTES, Stream
 
 
 class InterfaceTests(StreamCase):
@@ -72,6 +72,32 @@ class InterfaceTests(StreamCase):
         first.transport.loseConnection()
         self.spin(lambda: second.reason)
         self.assertEqual((first.events, second.events), (["made"], ["data", "lost"]))
+
+    def test_released(self) -> None:
+        """The socket goes to another stream; the protocol hears nothing of it, and nothing that was on the way is lost."""
+        first, sock = self.pair()
+        stream = first.transport
+        stream.pauseProducing()
+        sock.sendall(b"early")
+        released = stream.release()
+        self.assertEqual((first.events, self.loop.open), (["made"], 0))
+        second = Recorder()
+        Stream(self.loop, released, stream.peer, stream.local).open(second)
+        self.spin(lambda: second.data)
+        self.assertEqual((second.data, first.data), (b"early", b""))
+        second.transport.loseConnection()
+        self.spin(lambda: second.reason)
+        self.assertEqual((first.events, self.loop.open), (["made"], 0))
+
+    def test_what_cannot_be_released(self) -> None:
+        """A stream with bytes that wait for the kernel, and one that has ended."""
+        protocol, sock = self.pair()
+        stream = protocol.transport
+        stream.write(b"x" * PLENTY)
+        self.assertRaises(RuntimeError, stream.release)
+        stream.abortConnection()
+        self.spin(lambda: protocol.reason)
+        self.assertRaises(RuntimeError, stream.release)
 
 
 class WriteTests(StreamCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import subprocess
 from dataclasses import replace
@@ -361,6 +362,18 @@ class OtherProgramsTests(TlsCase):
                       "-curves", "P-521:P-256", words=b"made it\n")
         self.spin(lambda: factory.built and factory.built[0].data)
         self.assertEqual((factory.built[0].data, factory.built[0].transport.handshake.version), (b"made it\n", "TLSv1.3"))
+
+    def test_no_early_data(self) -> None:
+        """Tickets allow none (0-RTT), so that nothing can be sent twice by who has recorded it (RFC 8446 8)."""
+        def answer(recorder: Any, data: bytes) -> None:
+            recorder.transport.write(b"bye")
+            recorder.transport.loseConnection()
+
+        listener, _ = self.serve(factory=Recorders(lambda: Recorder(answer)))
+        said = self._program("openssl", "s_client", "-connect", f"127.0.0.1:{self.port_of(listener)}", "-servername", NAME,
+                             "-ign_eof", words=b"hello\n")
+        self.assertIn("Post-Handshake New Session Ticket arrived", said)
+        self.assertEqual(set(re.findall(r"Max Early Data: (\d+)", said)), {"0"})
 
     def test_what_is_off(self) -> None:
         """No compression, no renegotiation without its extension, no TLS 1.1."""

@@ -8,18 +8,24 @@ import os
 import random
 import shutil
 import socket
+import ssl
 import subprocess
 from functools import partial
 from hashlib import sha256
+from select import EPOLLOUT
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from tests.net.streams import MIB
 from tests.net.tls import NAME, TlsCase
-from tests.support import HalfCloser, Recorder, Recorders
+from tests.support import TIMEOUT_S, HalfCloser, Recorder, Recorders
+from voltgw.net.sockets import listening_socket
 from voltgw.net.tls import stdlib
-from voltgw.net.tls.engine import Engine
+from voltgw.net.tls.context import best_engine, server_context
+from voltgw.net.tls.engine import Engine, TlsBroken
+from voltgw.net.tls.handshakes import Shaking
+from voltgw.net.tls.stream import TlsStream
 from voltgw.values.tls import Version
 
 
@@ -203,6 +209,20 @@ class EndTests(TlsCase):
         for side in (server, client):
             self.assertIsInstance(side.reason.value, ConnectionDone)
 
+    def test_a_goodbye_behind_data_and_no_fin(self) -> None:
+        """Some peers keep the socket open behind their close_notify: the end is told all the same."""
+        listener, factory = self.serve()
+        stranger = self.stranger(listener)
+        self.until_done(stranger.do_handshake)
+        self.spin(lambda: factory.built)
+        stranger.send(b"question")
+        self.assertRaises(ssl.SSLWantReadError, stranger.unwrap)        # ours has not come yet
+        server = factory.built[0]
+        self.spin(lambda: server.reason)
+        self.assertEqual(server.data, b"question")
+        self.assertIsInstance(server.reason.value, ConnectionDone)
+        stranger.close()
+
     def test_a_fin_without_goodbye_is_a_loss(self) -> None:
         """Truncation: anybody on the way can send a FIN."""
         server, client = self._pair()
@@ -359,3 +379,43 @@ class StdlibPending(PendingTests):
     """The same on Python's ssl module."""
 
     engine: Engine | None = stdlib.Stdlib()
+
+
+class TakenOverTests(TlsCase):
+    """TLS on a connection from which somebody has read."""
+
+    def test_what_was_read_comes_first(self) -> None:
+        """The beginning of a hello, or all of it; what follows comes from the socket."""
+        context = server_context(self.server_tls(), None, best_engine())
+        listening = listening_socket("127.0.0.1", 0)
+        self._sockets.append(listening)
+        for wanted in (1, 5, 100, 5000):
+            sock = socket.create_connection(listening.getsockname(), TIMEOUT_S)
+            sock.setblocking(False)
+            stranger = self.stranger_context().wrap_socket(sock, server_hostname=NAME, do_handshake_on_connect=False)
+            self._sockets.append(stranger)
+            self.assertRaises(ssl.SSLWantReadError, stranger.do_handshake)
+            accepted = listening.accept()[0]
+            first = accepted.recv(wanted)
+            accepted.setblocking(False)
+            server = Recorder(lambda one, data: one.transport.write(data.upper()))
+            self.shake(context.accept(accepted, None, first), server)
+            self.until_done(stranger.do_handshake)
+            stranger.send(b"hello")
+            self.assertEqual(self.until_done(partial(stranger.recv, 10)), b"HELLO")
+            server.transport.loseConnection()
+            self.spin(partial(getattr, server, "reason"))
+
+    def test_a_library_that_cannot(self) -> None:
+        """Python's ssl module reads sockets alone."""
+        context = server_context(self.server_tls(), None, stdlib.Stdlib())
+        near, far = socket.socketpair()
+        self._sockets += [near, far]
+        self.assertRaises(TlsBroken, context.accept, near, None, b"\x16")
+
+    def shake(self, connection: Any, protocol: Any) -> None:
+        """Its handshake, and `protocol` on it."""
+        def done(connection: Any, handshake: Any) -> None:
+            TlsStream(self.loop, connection, handshake, ("127.0.0.1", 1)).inherit().open(protocol)
+
+        Shaking(self.loop, connection, self.loop.monotonic() + TIMEOUT_S, done, self.fail).start(EPOLLOUT)

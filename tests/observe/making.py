@@ -10,15 +10,22 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from voltgw.cluster.snapshot import EndpointKey
+from voltgw.security.authentication import Row
 from voltgw.values.counters import ClusterCounters, ListenerCounters, RouteCounters
 from voltgw.values.exchange import Exchange, HostLabels
 from voltgw.values.head import Field, RequestHead, ResponseHead
+from voltgw.values.proxyheader import ProxyHeader
 from voltgw.values.record import ConnectionRecord
 from voltgw.values.tls import ClientTls, Handshake
 
 #: 2022-03-28T23:09:53.748Z is so many seconds after the epoch; the monotonic clock of the tests is then at `START`.
 WALL = 1648508993.748
 START = 1000.0
+
+
+#: What a forward proxy counts; the values are these places, from 1.
+FORWARD = ("tunnels", "captured", "denied", "guarded", "disagreements", "unheard", "logins_refused", "spliced", "peeked", "opened",
+           "handshakes_failed", "minted", "lookup_failures", "lookups", "lookups_crowded", "origins")
 
 
 @dataclass(eq=False)
@@ -37,6 +44,20 @@ class Client:
     certified: bytes = b""
     connected_wall: float = WALL - 0.25
     listener: str = "127.0.0.1:8080"
+    announced: ProxyHeader | None = None
+    came_to: tuple[str, int] = ("127.0.0.1", 8080)
+
+
+class Store:
+    """Of a rate limit: so many users."""
+
+    evicted = 1
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
 
 
 @dataclass(eq=False)
@@ -48,6 +69,11 @@ class Host:
     app_type: str = "shop-app"
     proxy: str = "HTTP_PROXY"
     guard: Any = field(default_factory=lambda: SimpleNamespace(rows=lambda: [("default/edge", "no-admin", "DENY", 2)]))
+    egress: Any = field(default_factory=lambda: SimpleNamespace(rows=lambda: [("system/office", "good", "ALLOW", 5)]))
+    gates: Any = field(default_factory=lambda: (SimpleNamespace(
+        name="rate limits", verdicts=lambda: [("default/per-user", "refused", 3)], results=SimpleNamespace(rows=lambda: [
+            Row("jwt", "expired", 2)]),
+        all=(SimpleNamespace(name="default/per-user", store=Store(7)),)),))
 
 
 @dataclass(eq=False)
@@ -75,6 +101,7 @@ class Endpoint:
     connections: int = 0
     status: list[int] = field(default_factory=lambda: [0] * 6)
     pool: list[object] = field(default_factory=list)
+    watch: Any = None
 
     @property
     def key(self) -> EndpointKey:
@@ -94,6 +121,9 @@ class Cluster:
     connections: int = 0
     any_ready: bool = True
     tls: Any = field(default_factory=lambda: SimpleNamespace(config=ClientTls()))
+    outliers: Any = None
+    gradient: Any = None
+    max_requests: int = 1 << 30
 
 
 @dataclass(eq=False)
@@ -106,9 +136,11 @@ class Listener:
     bound: bool = True
     problem: str = ""
     counters: ListenerCounters = field(default_factory=ListenerCounters)
+    network: str = ""
     hosts: list[str] = field(default_factory=lambda: ["default/shop"])
     certificates: list[dict[str, Any]] = field(default_factory=lambda: [
         {"names": ["shop.example"], "ends": WALL + 86400, "fingerprint": "0f" * 32, "virtual_hosts": ["default/shop"]}])
+    certificates_pending: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -130,13 +162,15 @@ class View:
         "spliced_bytes": 5e6, "splice_pipes": 3.0, "splice_refused": 11.0, "pre_opened": 5.0, "pre_opened_used": 6.0, "open_streams": 4.0, "open_limit": 100.0,
         "config_wall": WALL, "probes": 8.0, "probe_failures": 2.0,
         "journal_records": 3.0, "journal_bytes": 4000.0, "journal_failures": 0.0,
+        **{f"forward_{name}": value for value, name in enumerate(FORWARD, 1)},
         "tunnels": 6.0, "tunnels_open": 2.0, "shadows": 9.0, "shadows_open": 1.0, "shadows_refused": 4.0, "shadows_too_large": 3.0,
         **{f"http2_{side}_{name}": number + at for side, number in (("downstream", 20.0), ("upstream", 40.0))
            for at, name in enumerate((
                "connections", "streams", "malformed", "refused_streams", "resets_received", "resets_sent", "goaways_received",
-               "goaways_sent", "fault_protocol", "fault_other", "fault_resets"))}, "grpc_0": 5.0, "grpc_14": 1.0})
+               "goaways_sent", "fault_protocol", "fault_other", "fault_resets"))}, "grpc_0": 5.0, "grpc_14": 1.0, "acme_orders_total_issued": 2.0, "acme_certificates_valid": 1.0})
     reloaded: Deferred[dict[str, Any]] = field(default_factory=lambda: succeed({"ok": True, "changed": ["route shop"]}))
     asked: list[str] = field(default_factory=list)
+    dns: Any = None
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether nothing is missing."""
@@ -163,9 +197,30 @@ class View:
         """The hosts for the page."""
         return [{"name": "default/<shop>", "domains": ["shop.example.com"]}]
 
+    def certificates(self) -> list[dict[str, Any]]:
+        """The certificates that are fetched."""
+        return [{"names": ["shop.example"], "state": "pending"}]
+
     def effective_config(self) -> Mapping[str, Any]:
         """The configuration."""
         return {"gateway": {"site": "paris"}}
+
+    def network_facts(self) -> dict[str, Any]:
+        """One network that is there, with a VIP that is not."""
+        return {"networks": [{"network": "system/inside", "present": True}], "losses": 4,
+                "vips": [{"address": "192.0.2.10", "network": "system/inside", "interface": "eth1", "present": False}]}
+
+    def key_facts(self) -> list[dict[str, Any]]:
+        """Keys that came twice in three fetches."""
+        return [{"url": "https://id.example/keys", "keys": 2, "problem": "gone", "fetches": 3, "failures": 1, "fetched_wall": 1e9}]
+
+    def names(self) -> dict[str, Any]:
+        """One name in one zone."""
+        return {"zones": [{"zone": "apps.example"}], "listens": [], "names": iter([{"name": "shop.apps.example"}])}
+
+    def dns_counters(self) -> Any:
+        """Those of a server that was asked once."""
+        return self.dns
 
     def process(self) -> dict[str, float]:
         """Numbers of the process."""
@@ -190,6 +245,13 @@ class View:
         if request_id != "f282":
             return None
         return {"request_id": request_id, "decisions": [{"about": "route", "outcome": "<shop>", "why": "because"}]}
+
+    def order(self, act: str, endpoint: str, cluster: str, value: str, /) -> dict[str, Any]:
+        """Note it; there is no endpoint called ``nobody``."""
+        if endpoint == "nobody":
+            raise ValueError("no cluster has an endpoint 'nobody'")
+        self.asked.append(f"{act} {endpoint} {cluster} {value}".strip())
+        return {"act": act, "endpoints": [{"cluster": cluster, "endpoint": endpoint}]}
 
     def drain(self) -> None:
         """Note that it was asked for."""

@@ -168,7 +168,8 @@ class QuestionTests(AdminCase):
         """JSON unless a browser asks; both without errors."""
         address = self.serve().addresses[0]
         for path, key in (("/", "version"), ("/ready", "ready"), ("/live", "live"), ("/clusters", "clusters"),
-                          ("/listeners", "listeners"), ("/virtual_hosts", "virtual_hosts"), ("/config", "gateway")):
+                          ("/listeners", "listeners"), ("/virtual_hosts", "virtual_hosts"),
+                          ("/certificates", "certificates"), ("/config", "gateway")):
             answer = await self.ask(address, path, Accept="*/*")
             self.assertEqual((answer.status, answer.headers["content-type"]), (200, "application/json"))
             self.assertIn(key, answer.json)
@@ -296,7 +297,7 @@ class ProtectionTests(AdminCase):
     async def test_acts_over_tcp(self) -> None:
         """Every user of the machine can connect, so nothing is done; the answer names the ways that there are."""
         address = self.serve().addresses[0]
-        for path in ("/reload", "/drain"):
+        for path in ("/reload", "/drain", "/endpoints/drain", "/endpoints/weight"):
             answer = await self.ask(address, path, "POST")
             self.assertEqual(answer.status, 403)
             self.assertIn("unix", answer.json["error"])
@@ -380,6 +381,18 @@ class UnixSocketTests(AdminCase):
             os.umask(old)
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
         self.assertEqual((await self.ask(path, "/live", host="anything")).status, 200)
+
+    async def test_orders_for_an_endpoint(self) -> None:
+        """Drain, undrain, eject and weight reach the gateway with what was asked; what it refuses is a 422 with its words."""
+        path = self.serve(Config(At(unix=self.socket_path()))).addresses[0]
+        for act, value in (("drain", ""), ("undrain", ""), ("eject", "30s"), ("weight", "7")):
+            asked = f"/endpoints/{act}?endpoint=10.0.0.5:80&cluster=shop&value={value}"
+            answer = await self.ask(path, asked, "POST")
+            self.assertEqual((answer.status, answer.json["endpoints"]), (200, [{"cluster": "shop", "endpoint": "10.0.0.5:80"}]))
+            self.assertEqual(self.view.asked[-1], f"{act} 10.0.0.5:80 shop {value}".strip())
+        answer = await self.ask(path, "/endpoints/drain?endpoint=nobody", "POST")
+        self.assertEqual((answer.status, answer.json), (422, {"error": "no cluster has an endpoint 'nobody'"}))
+        self.assertEqual((await self.ask(path, "/endpoints/drain", "POST")).status, 400)
 
     async def test_reload(self) -> None:
         """The answer is the result: 200, or 422 when the configuration was refused."""
@@ -496,7 +509,7 @@ class PlaceTests(AdminCase):
         address = service.addresses[0].replace("0.0.0.0", "127.0.0.1")
         for path in ("/ready", "/live", "/metrics"):
             self.assertEqual((await self.ask(address, path, host="gw.example.com")).status, 200)
-        for path in ("/", "/config", "/clusters", "/listeners", "/virtual_hosts"):
+        for path in ("/", "/config", "/clusters", "/listeners", "/virtual_hosts", "/certificates"):
             self.assertEqual((await self.ask(address, path)).status, 404)
         for path in ("/reload", "/drain"):
             self.assertEqual((await self.ask(address, path, "POST")).status, 404)

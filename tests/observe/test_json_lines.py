@@ -13,6 +13,7 @@ from voltgw.observe.json_lines import JsonLines, host_type, proxy_type
 from voltgw.observe.lines import MAX_LINE
 from voltgw.values.exchange import Exchange
 from voltgw.values.head import RequestHead
+from voltgw.values.proxyheader import ProxyHeader
 
 OFFSET = WALL - START
 
@@ -45,7 +46,7 @@ class JsonLinesTests(SynchronousTestCase):
             "req_path": "/cart", "original_path": "/./cart", "req_params": "page=2", "req_size": "717",
             "req_id": "f282cd42-4c86-4fd8-8d57-f90e43e1c9a5", "http_version": "HTTP/1.1", "x_forwarded_for": "",
             "user_agent": "curl/8.5.0", "rsp_code": "200", "rsp_code_class": "2xx", "rsp_code_details": "via_upstream",
-            "response_flags": "", "policy": "", "rsp_size": "223", "upstream_cluster": "default/shop", "dst": "S:10.0.0.5",
+            "response_flags": "", "auth": "", "auth_user": "", "policy": "", "rate_limit": "", "rsp_size": "223", "upstream_cluster": "default/shop", "dst": "S:10.0.0.5",
             "dst_ip": "10.0.0.5", "dst_port": "9001", "dst_site": "paris", "attempts": 1,
             "time_to_first_upstream_tx_byte": 0.000123, "time_to_last_upstream_tx_byte": 0.000123,
             "time_to_first_upstream_rx_byte": 0.001456, "time_to_last_upstream_rx_byte": 0.001456,
@@ -64,6 +65,23 @@ class JsonLinesTests(SynchronousTestCase):
         for record in (http, tcp):
             for name, value in record.items():
                 self.assertIsInstance(value, str if kinds[name] == "string" else (int, float), name)
+
+    def test_what_a_proxy_has_announced(self) -> None:
+        """TLVs are bounded text, whatever bytes they have; the two keys stand in such records alone."""
+        exchange, record = an_exchange(), a_connection()
+        header = ProxyHeader(100, ("203.0.113.10", 1), ("198.51.100.1", 443), (
+            (2, b"shop.example"), (3, b"\0\1\2\3"), (0xEA, b"\x01vpce"), (0x20, b"ascii"), (0xE0, b'"\xff' * 500), (5, b"x" * 500),
+            *((0xE1, b"") for _ in range(50))))
+        exchange.client.announced = record.client.announced = header            # type: ignore[misc]
+        for found in (self.read(exchange), json.loads(self.lines.connection(record, OFFSET))):
+            self.assertEqual(found["proxied_to"], "198.51.100.1:443")
+            self.assertEqual(found["proxy_tlvs"][:5], [
+                "AUTHORITY=shop.example", "AWS=0176706365", "SSL=6173636969", "0xe0=" + "22ff" * 32 + "...",
+                "UNIQUE_ID=" + "x" * 128 + "..."])
+            self.assertEqual(len(found["proxy_tlvs"]), 15)
+        lines = JsonLines("paris", "edge-1", "site-local-vn")
+        exchange.client.announced = ProxyHeader(28)                             # type: ignore[misc]
+        self.assertEqual(json.loads(lines.http(exchange, OFFSET))["proxied_to"], "")
 
     def test_a_relayed_connection(self) -> None:
         """A connection's record says when it ended and what passed."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from random import Random
+from types import SimpleNamespace
 
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -12,6 +14,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.observe.making import Cluster, Endpoint, Host, Listener, Route, View, an_exchange
+from voltgw.cluster.outlier import Ejection, OutlierDetector, OutlierRules
+from voltgw.dns.responder import DnsCounters
 from voltgw.observe.access import INTERVAL_S, AccessLog
 from voltgw.observe.metrics import PIECE, GatewayCollector, exposition
 from voltgw.observe.names import METRICS
@@ -26,7 +30,13 @@ def busy_view() -> View:
     one.status[2] = 3
     new = Endpoint(address="10.0.0.9", health="unknown", site="lyon")
     cluster = Cluster(endpoints=(one, two, new), active=2)
+    cluster.outliers = outliers = OutlierDetector(OutlierRules(), Random(0))
+    outliers.found_counts[Ejection.CONSECUTIVE_5XX], outliers.ejected_counts[Ejection.CONSECUTIVE_5XX] = 3, 1
+    outliers.overflow = 2
+    cluster.gradient, cluster.max_requests = object(), 42
+    one.watch = SimpleNamespace(ejected=True)
     cluster.counters.requests = 5
+    cluster.counters.probes["default/up"] = [4, 2]
     cluster.counters.status[5] = 1
     route = Route()
     route.counters.status[2] = 3
@@ -44,7 +54,10 @@ def busy_view() -> View:
     datagrams.counters.datagrams_in, datagrams.counters.datagrams_out = 8, 6
     datagrams.counters.datagrams_dropped = {"rate": 2}
     datagrams.counters.sessions_evicted = 1
-    return View(all_clusters=[cluster], all_routes=[route, Route("shop/1")], all_listeners=[listener, datagrams])
+    names = DnsCounters()
+    names.queries["udp", "A"], names.answers["NOERROR"], names.dropped["itself an answer"] = 5, 4, 1
+    names.truncated, names.limited, names.slipped = 3, 2, 1
+    return View(all_clusters=[cluster], all_routes=[route, Route("shop/1")], all_listeners=[listener, datagrams], dns=names)
 
 
 class CollectorTests(SynchronousTestCase):
@@ -70,6 +83,20 @@ class CollectorTests(SynchronousTestCase):
             ("datagrams", {"direction": "in"}), ("datagrams", {"direction": "out"}), ("datagrams_dropped", {"reason": "rate"}),
             ("sessions_evicted", {}))], [8, 6, 2, 1])
 
+    def test_forward_proxies(self) -> None:
+        """What policies have decided, and what was refused for which reason."""
+        decided = {"proxy": "default/shop", "policy": "system/office", "rule": "good", "action": "ALLOW"}
+        self.assertEqual(self.value("voltgw_forward_policy_decisions_total", decided), 5)
+        self.assertEqual([self.value("voltgw_forward_refused_total", {"reason": reason}) for reason in (
+            "policy", "address", "name", "silence", "login")], [3, 4, 5, 6, 7])
+        self.assertEqual([self.value("voltgw_forward_tls_total", {"action": action}) for action in (
+            "spliced", "peeked", "opened", "client_refused")], [8, 9, 10, 11])
+        self.assertEqual([self.value("voltgw_forward_lookups_total", {"outcome": outcome}) for outcome in (
+            "ok", "failed", "crowded")], [1, 13, 15])
+        self.assertEqual([self.value(name) for name in (
+            "voltgw_forward_tunnels_total", "voltgw_forward_captured_total", "voltgw_forward_certificates_total",
+            "voltgw_forward_origins")], [1, 2, 12, 16])
+
     def test_tunnels_and_copies(self) -> None:
         """What the data plane counts for itself; copies that were not sent with the reason."""
         self.assertEqual([self.value(name) for name in (
@@ -88,6 +115,8 @@ class CollectorTests(SynchronousTestCase):
             ("voltgw_request_bytes_total", shop, 100),
             ("voltgw_response_flags_total", {**shop, "flag": "UF"}, 1),
             ("voltgw_cluster_requests_total", {"cluster": "default/shop"}, 5),
+            ("voltgw_cluster_health_checks_total", {"cluster": "default/shop", "health_check": "default/up", "result": "passed"}, 4),
+            ("voltgw_cluster_health_checks_total", {"cluster": "default/shop", "health_check": "default/up", "result": "failed"}, 2),
             ("voltgw_cluster_responses_total", {"cluster": "default/shop", "code_class": "5xx"}, 1),
             ("voltgw_cluster_active_requests", {"cluster": "default/shop"}, 2),
             ("voltgw_cluster_endpoints", {"cluster": "default/shop", "state": "ready"}, 2),
@@ -100,9 +129,24 @@ class CollectorTests(SynchronousTestCase):
             ("voltgw_listener_connections_total", listener, 9),
             ("voltgw_listener_pauses_total", {**listener, "reason": "descriptors"}, 2),
             ("voltgw_listener_bound", {**listener, "kind": "HTTP_PROXY"}, 1),
+            ("voltgw_network_present", {"network": "system/inside"}, 1),
+            ("voltgw_network_losses_total", {}, 4),
+            ("voltgw_vip_present", {"address": "192.0.2.10", "network": "system/inside", "interface": "eth1"}, 0),
             ("voltgw_listener_tls_handshakes_total", {**listener, "version": "TLSv1.3"}, 5),
             ("voltgw_listener_tls_resumed_total", listener, 3),
             ("voltgw_listener_tls_failures_total", {**listener, "reason": "timeout"}, 1),
+            ("voltgw_http2_faults_total", {"side": "downstream", "reason": "resets"}, 30),
+            ("voltgw_http2_faults_total", {"side": "upstream", "reason": "protocol"}, 48),
+            ("voltgw_http2_refused_streams_total", {"side": "downstream"}, 23),
+            ("voltgw_security_verdicts_total", {"virtual_host": "default/shop", "gate": "rate limits",
+                                                "policy": "default/per-user", "verdict": "refused"}, 3),
+            ("voltgw_auth_requests_total", {"virtual_host": "default/shop", "method": "jwt", "result": "expired"}, 2),
+            ("voltgw_auth_keys", {"url": "https://id.example/keys"}, 2),
+            ("voltgw_auth_keys_fetched_timestamp_seconds", {"url": "https://id.example/keys"}, 1e9),
+            ("voltgw_auth_key_fetches_total", {"url": "https://id.example/keys", "outcome": "ok"}, 2),
+            ("voltgw_auth_key_fetches_total", {"url": "https://id.example/keys", "outcome": "failed"}, 1),
+            ("voltgw_rate_limit_users", {"virtual_host": "default/shop", "limiter": "default/per-user"}, 7),
+            ("voltgw_rate_limit_users_forgotten_total", {"virtual_host": "default/shop", "limiter": "default/per-user"}, 1),
             ("voltgw_config_generation", {}, 3), ("voltgw_config_reloads_total", {"outcome": "ok"}, 2),
             ("voltgw_config_reloads_total", {"outcome": "rejected"}, 2), ("voltgw_ready", {}, 1),
             ("voltgw_loop_slow_turns_total", {}, 1), ("voltgw_loop_longest_turn_seconds", {}, 0.5),
@@ -112,6 +156,20 @@ class CollectorTests(SynchronousTestCase):
         ):
             for accept in ("", OPENMETRICS, "text/plain;version=1.0.0"):
                 self.assertEqual(self.value(name, labels, accept), value, f"{name}{labels} {accept}")
+
+    def test_outliers(self) -> None:
+        """Who is ejected, how often and by what; without outlier detection there is nothing of it."""
+        self.assertNotIn("voltgw_endpoint_ejected", "".join(self.samples(GatewayCollector(View(all_clusters=[
+            Cluster(endpoints=(Endpoint(),))])))))
+        labels, key = {"cluster": "default/shop"}, {"cluster": "default/shop", "endpoint": "10.0.0.5:9001"}
+        for name, more, value in (
+            ("voltgw_cluster_outliers_total", {**labels, "reason": "consecutive_5xx"}, 3),
+            ("voltgw_cluster_ejections_total", {**labels, "reason": "consecutive_5xx"}, 1),
+            ("voltgw_cluster_ejections_total", {**labels, "reason": "success_rate"}, 0),
+            ("voltgw_cluster_ejections_overflow_total", labels, 2),
+            ("voltgw_endpoint_ejected", key, 1), ("voltgw_cluster_concurrency_limit", labels, 42),
+        ):
+            self.assertEqual(self.value(name, more), value, name)
 
     def test_the_histogram(self) -> None:
         """Buckets are cumulative, the last one and the count are all values, the bounds are seconds."""
@@ -164,6 +222,17 @@ class CollectorTests(SynchronousTestCase):
         self.assertEqual(found["voltgw_access_log_dropped_total[('reason', 'queue')]"].value, 1)
         self.assertEqual(found["voltgw_access_log_lines_total[]"].value, 1)
         self.assertEqual(found["voltgw_access_log_bytes_total[]"].value, log.sink.bytes)
+
+    def test_dns(self) -> None:
+        """Queries by transport and type, answers by RCODE, and what was not answered; nothing where there is no DNS server."""
+        for name, labels, value in (
+            ("voltgw_dns_queries_total", {"transport": "udp", "type": "A"}, 5), ("voltgw_dns_answers_total", {"rcode": "NOERROR"}, 4),
+            ("voltgw_dns_truncated_total", {}, 3), ("voltgw_dns_rate_limited_total", {"action": "dropped"}, 2),
+            ("voltgw_dns_rate_limited_total", {"action": "truncated"}, 1),
+            ("voltgw_dns_unanswered_total", {"reason": "itself an answer"}, 1),
+        ):
+            self.assertEqual(self.value(name, labels), value)
+        self.assertFalse([name for name in self.samples(GatewayCollector(View())) if "dns" in name])
 
     def test_draining(self) -> None:
         """A gateway that drains is not ready."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 from typing import Any, Final
 
 from tests.config.making import loaded
 from tests.proxy.sockets import SocketCase
+from voltgw.cluster.ewma import PeakEwma
+from voltgw.cluster.outlier import ALL_ANSWERS, OutlierDetector, OutlierRules
 from voltgw.routing.hosts import HostTable
 from voltgw.routing.table import VirtualHost, build_host
 from voltgw.values.exchange import Exchange
@@ -108,6 +111,19 @@ class CallCountTests(CountCase):
         self.assertEqual(len(self.records.exchanges), 4)
         self.assertLessEqual(len(calls), MOST, calls)
         self.assertGreaterEqual(len(calls), LEAST, calls)
+
+    def test_outlier_detection_adds_none(self) -> None:
+        """An endpoint that is watched and answers well costs no call; one that is picked by latency costs three."""
+        for _ in range(3):
+            self.serve()
+        plain = len(self.calls_of_a_request())
+        (endpoint,) = self.cluster.endpoints
+        OutlierDetector(OutlierRules(), Random(0)).watch(endpoint)
+        self.assertEqual(len(self.calls_of_a_request()), plain)
+        endpoint.latency = PeakEwma()
+        endpoint.heed(ALL_ANSWERS)
+        self.assertEqual(Counter(name.rpartition(".")[2] for name in self.calls_of_a_request())["observe"], 1)
+        self.assertLessEqual(len(self.calls_of_a_request()), plain + 4)     # and outlier detection's `answered`
 
     def test_what_configured_features_add(self) -> None:
         """Where nothing comes of it in this request, hardly a call: no pause, no timer, no copy of anything."""

@@ -12,7 +12,7 @@ from twisted.internet.address import IPv4Address
 from tests.proxy.rig import EMPTY, Wire, requests
 from tests.proxy.rig2 import ASK, Peer2, Proxy2Case, frames
 from voltgw.cluster.cluster import Limits
-from voltgw.values.retry import MirrorPlan, RetryPlan
+from voltgw.values.retry import GRPC_CONDITIONS, MirrorPlan, RetryPlan
 
 POST = ((b":method", b"POST"), *ASK[1:])
 CONNECT = ((b":method", b"CONNECT"), (b":protocol", b"websocket"), *ASK[1:], (b"sec-websocket-version", b"13"))
@@ -198,6 +198,30 @@ class ToVersion2Tests(Proxy2Case):
         second.answer(1, 200, [(b"content-type", b"application/grpc"), (b"grpc-status", b"5")])
         self.settle(client)
         self.assertEqual((client.seen[stream].status, client.seen[stream].get(b"grpc-status")), (200, b"5"))
+
+    def test_codes_of_grpc_that_are_named(self) -> None:
+        """Each name asks for another try after its code, POST or not, where nothing but the code was answered; others do not."""
+        fields = [*POST, (b"content-type", b"application/grpc"), (b"te", b"trailers")]
+        kind = (b"content-type", b"application/grpc")
+        for code, name in ((1, "cancelled"), (4, "deadline-exceeded"), (8, "resource-exhausted"), (13, "internal"), (14, "unavailable")):
+            for conditions, again in ((frozenset((name,)), True), (frozenset(GRPC_CONDITIONS.values()) - {name}, False)):
+                self.route.retry = RetryPlan(conditions, 1, base_s=0.0, max_s=0.0, grpc=True)
+                client = self.client2()
+                stream = client.ask(fields)
+                first = self.accept2()
+                first.answer(first.requests[-1], 200, [kind, (b"grpc-status", b"%d" % code)])
+                self.turn()
+                if again:
+                    second = self.accept2()
+                    second.answer(second.requests[-1], 200, [kind], b"hello", ended=False)
+                    second.trailers(second.requests[-1], [(b"grpc-status", b"%d" % code)])
+                self.settle(client)
+                seen = client.seen[stream]
+                self.assertEqual((seen.body, seen.ended, self.records[-1].attempts), (b"hello" if again else b"", True, 1 + again), name)
+                for dial in (first, *([second] if again else [])):
+                    dial.wire.reset()
+                client.wire.reset()
+                self.turn()
 
     def test_a_refused_stream(self) -> None:
         """Nothing was done: the other endpoint is asked, whatever the method, as long as the body is still here."""

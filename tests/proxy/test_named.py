@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from voltgw.proxy.named import bring, server_name
+from voltgw.proxy.named import server_name
 from voltgw.values.tls import ClientTls, SniSource
 
 
@@ -33,10 +33,3 @@ class NamedTests(SynchronousTestCase):
         """It is nothing that a certificate could hold, so verification fails rather than the gateway."""
         for authority in (b"a b", b"\xff\xfe", b"-", b"a/b", b"x" * 300):
             self.assertEqual(self.name(ClientTls(sni=SniSource.HOST), authority), "", authority)
-
-    def test_idle_connections_of_a_name(self) -> None:
-        """The newest one of that name comes last; those of other names are not used."""
-        idle: list[Any] = [SimpleNamespace(server_name=name, number=n) for n, name in enumerate("abab")]
-        self.assertTrue(bring(idle, "a"))
-        self.assertEqual((idle[-1].server_name, idle[-1].number, len(idle)), ("a", 2, 4))
-        self.assertFalse(bring(idle, "c"))

@@ -116,6 +116,33 @@ class UdpCase(SteppedLoopCase):
         return self.factory.counters.datagrams_dropped
 
 
+class PerPacketTests(UdpCase):
+    def test_each_datagram_chooses(self) -> None:
+        """They take turns; the client hears every endpoint, and has one session with each of them."""
+        self.factory.per_packet = True
+        client = self.client()
+        for number in range(6):
+            self.say(client, b"%d" % number)
+            self.assertEqual(self.answer(self.endpoints[number % 2], b"to %d" % number)[0], b"%d" % number)
+            self.assertEqual(client.recv(100), b"to %d" % number)
+        self.assertEqual(self.sessions(), 2)
+
+    def test_one_that_is_not_ready(self) -> None:
+        """It has no more datagrams, whatever sessions there are."""
+        self.factory.per_packet = True
+        client = self.client()
+        for _ in range(2):
+            self.say(client)
+        for server in self.endpoints:
+            server.recv(100)
+        self.members(self.endpoints[0])
+        for _ in range(4):
+            self.say(client, b"more")
+        self.assertEqual([self.endpoints[0].recv(100) for _ in range(4)], [b"more"] * 4)
+        self.endpoints[1].setblocking(False)
+        self.assertRaises(BlockingIOError, self.endpoints[1].recv, 100)
+
+
 class SessionTests(UdpCase):
     def test_there_and_back(self) -> None:
         """Bytes as they are, also none and as many as a datagram can hold."""

@@ -15,6 +15,7 @@ from voltgw.routing.table import VirtualHost, build_host
 from voltgw.values.counters import ClusterCounters
 from voltgw.values.exchange import Exchange
 from voltgw.values.head import Field, RequestHead, ResponseHead
+from voltgw.values.proxyheader import ProxyHeader
 from voltgw.values.tls import Handshake
 from voltgw.wire.http1 import parse_request
 
@@ -48,6 +49,8 @@ class Client:
         self.tls_cipher = ""
         self.handshake: Handshake | None = None
         self.certified = b""
+        self.announced: ProxyHeader | None = None
+        self.came_to = ("192.0.2.1", PORT)
         self.connected_wall = 0.0
         self.listener = f"192.0.2.1:{PORT}"
         self.wall = lambda: 1_800_000_000.25        # 2027-01-15T08:00:00.250Z
@@ -93,6 +96,10 @@ class Cluster:
         if self.high is None:
             self.high = Cluster(f"{self.name} (high)", self.any_ready)
         return self.high
+
+    def balanced_by(self, scheduler: str, /) -> Cluster:
+        """It has no endpoints."""
+        return self
 
     def subset(self, labels: Mapping[str, str], name: str = "", /) -> Cluster:
         """It has none."""

@@ -25,7 +25,7 @@ from voltgw.config.objects.virtual_host import HttpProtocolOptions, HttpV1Option
 from voltgw.config.values import Ref
 from voltgw.routing.problems import BuildErrors
 from voltgw.routing.route import Route
-from voltgw.values.retry import RetryPlan
+from voltgw.values.retry import SAFE_CONDITIONS, RetryPlan
 
 
 def route(host: Mapping[str, object] | None = None, rule_: Mapping[str, object] | None = None, **fields: object) -> Route:
@@ -115,6 +115,19 @@ class RetryTests(SynchronousTestCase):
         plan = build(*spec.routes, object_=spec).routes[0].retry
         assert plan is not None
         self.assertTrue(plan.non_idempotent)
+
+
+class GrpcTests(SynchronousTestCase):
+    """Codes of gRPC that ask for another try."""
+
+    def test_the_nearest_one_says_which(self) -> None:
+        """A rule's codes take the place of its host's; they stand beside the conditions of a policy, or alone beside the safe ones."""
+        made = route({"voltgw": HostExtension(retry_grpc=("internal",))})
+        self.assertEqual(made.retry, RetryPlan(SAFE_CONDITIONS | {"internal"}, grpc=True))
+        made = route({"voltgw": HostExtension(retry_grpc=("internal",))}, {"voltgw": RouteExtension(retry_grpc=("unavailable",))},
+                     retry_policy=RetryPolicyType(retry_condition=("reset",), num_retries=3))
+        assert made.retry is not None
+        self.assertEqual((made.retry.conditions, made.retry.retries, made.retry.grpc), ({"reset", "unavailable"}, 3, True))
 
 
 class MirrorTests(SynchronousTestCase):

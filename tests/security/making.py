@@ -18,14 +18,16 @@ from voltgw.wire.http1 import parse_request
 REST = policy("p", "address: 127.0.0.1, port: 8080"), route("r"), cluster(), endpoint()
 
 
-def service_policy(name: str, spec: dict[str, Any], kind: str = "service_policy") -> str:
+def service_policy(
+    name: str, spec: dict[str, Any], kind: str = "service_policy", labels: dict[str, str] | None = None,
+) -> str:
     """An object of a file; JSON is YAML."""
-    return f"- {json.dumps({'kind': kind, 'metadata': {'name': name}, 'spec': spec})}\n"
+    return f"- {json.dumps({'kind': kind, 'metadata': {'name': name, 'labels': labels or {}}, 'spec': spec})}\n"
 
 
-def host(name: str = "h", **spec: Any) -> str:
+def host(name: str = "h", labels: dict[str, str] | None = None, **spec: Any) -> str:
     """A virtual host with what `spec` adds."""
-    return service_policy(name, {"domains": ["*"], "advertise_policies": ["p"], "routes": ["r"], **spec}, "virtual_host")
+    return service_policy(name, {"domains": ["*"], "advertise_policies": ["p"], "routes": ["r"], **spec}, "virtual_host", labels)
 
 
 def serving(*parts: str, previous: Runtime | None = None, gateway: str = "") -> Runtime:

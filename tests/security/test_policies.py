@@ -191,14 +191,33 @@ class ListTests(SynchronousTestCase):
         self.assertEqual((first.request_filters, first.guarded), ((), False))
         self.assertEqual((second.request_filters, second.guarded), ((chain_of(made).judge,), True))
 
-    def test_a_relay_is_refused(self) -> None:
-        """Policies do not judge connections yet, so a host that relays them may not be under any."""
-        error = self.assertRaises(ConfigErrors, serving, host(proxy="TCP_PROXY", active_service_policies={"policies": []}))
-        self.assertIn("VG0115", {problem.code for problem in error.problems})
+    def test_a_relay(self) -> None:
+        """Its connections are judged: by the set of its namespace, too, unless it says otherwise."""
         judging = service_policy("s", {"policies": []}, "service_policy_set")
-        error = self.assertRaises(ConfigErrors, serving, host(proxy="TCP_PROXY"), judging)
-        self.assertIn("VG0115", {problem.code for problem in error.problems})
-        self.assertIsNone(host_of(serving(host(proxy="TCP_PROXY", no_service_policies={}), judging)).guard)
+        cases: list[tuple[dict[str, Any], bool]] = [({}, True), ({"no_service_policies": {}}, False)]
+        for spec, guarded in cases:
+            made = serving(host(proxy="TCP_PROXY", **spec), judging)
+            self.assertEqual((host_of(made).guard is not None, bool(host_of(made).routes[0].gates)), (guarded, guarded))
+
+    def test_what_a_connection_does_not_have(self) -> None:
+        """A rule that refuses by something of a request is an error for a relay; one that allows by it never matches."""
+        for spec, field in (({"path": {"prefix_values": ["/a"]}}, "path"), ({"http_method": {"methods": ["GET"]}}, "http_method"),
+                            ({"domain_matcher": {"exact_values": ["x"]}}, "domain_matcher"),
+                            ({"headers": [{"name": "a", "check_present": {}}]}, "headers")):
+            for action in ("DENY", "NEXT_POLICY"):
+                error = self.assertRaises(ConfigErrors, chain, rules({"action": action, **spec}, REST), proxy="TCP_PROXY")
+                self.assertIn(f"{field} asks for something of a request", error.problems[0].message)
+                self.assertIn("no_service_policies", error.problems[0].hint)
+            inverted = {**spec, "http_method": {"methods": ["GET"], "invert_matcher": True}}
+            made = chain(rules({"action": "ALLOW", **inverted}), proxy="TCP_PROXY")
+            self.assertEqual(verdict(made, asks()), "deny")
+
+    def test_how_a_connection_speaks(self) -> None:
+        """TCP, or TLS, which is TCP as well."""
+        for scheme, proxy, said in (("TCP", "TCP_PROXY", "allow"), ("TLS", "TCP_PROXY", "deny"), ("HTTP", "TCP_PROXY", "deny"),
+                                    ("ANY", "TCP_PROXY", "allow")):
+            made = chain(rules({"action": "ALLOW", "scheme": [scheme]}), proxy=proxy)
+            self.assertEqual(verdict(made, asks()), said, (scheme, proxy))
 
     def test_a_set_of_another_kind_or_a_second_one(self) -> None:
         """Nobody is admitted by a guess: what such sets would refuse is not known."""
@@ -255,3 +274,46 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(verdict(made, asks("/99/19/x", "GET", "x-a: 1")), "allow")
         self.assertEqual(asked, [])
         self.assertEqual([row.hits for row in made.rows()], [1])
+
+
+class BlockingTests(SynchronousTestCase):
+    def test_whom_they_do_not_refuse(self) -> None:
+        """Policies that only refuse come before everything, hold for every route, and leave all else to the others."""
+        made = serving(
+            host(voltgw={"blocking_policies": ["them"]}, active_service_policies={"policies": ["p0"]}, routes=["own"]),
+            service_policy("them", {"deny_list": {"prefix_list": {"prefixes": ["192.0.2.0/24"]}}}),
+            service_policy("p0", rules(NO_ADMIN, REST)),
+            service_policy("own", {"routes": [
+                {"match": [{"path": {"path": "/health"}}], "service_policy": {"disable": True},
+                 "route_direct_response": {"response_code": 200}},
+                {"route_direct_response": {"response_code": 200}}]}, "route"))
+
+        def said(exchange: Exchange) -> str:
+            route = host_of(made).choose(exchange.request, 8080)
+            assert route is not None
+            for gate in route.gates:
+                reply: Any = gate.judge(exchange)
+                if reply is not None:
+                    return str(reply.detail)
+            return "pass"
+
+        for target, address, detail in (
+            ("/", "192.0.2.1", "service_policy: default/them/deny_list"), ("/health", "192.0.2.1", "service_policy: default/them/deny_list"),
+            ("/", "198.51.100.1", "pass"), ("/admin", "198.51.100.1", "service_policy: default/p0/r0"), ("/health", "198.51.100.1", "pass"),
+        ):
+            self.assertEqual(said(asks(target, address=address)), detail, target)
+        names = [[gate.name for gate in route.gates] for route in host_of(made).routes]
+        self.assertEqual(names, [["blocking policies"], ["blocking policies", "service policies"]])
+        blocking = host_of(made).gates[0]
+        self.assertEqual(list(blocking.verdicts()), [("default/them", "refused", 2)])
+        reply, reason = blocking.rehearse(asks(address="198.51.100.1"))
+        self.assertEqual((reply, reason.outcome), (None, "let pass"))
+
+    def test_without_other_policies(self) -> None:
+        """Nobody else is refused."""
+        made = serving(host(voltgw={"blocking_policies": ["them"]}),
+                       service_policy("them", {"deny_list": {"prefix_list": {"prefixes": ["192.0.2.0/24"]}}}))
+        (gate,) = host_of(made).gates
+        self.assertIsNone(host_of(made).guard)
+        self.assertIsNotNone(gate.judge(asks()))
+        self.assertIsNone(gate.judge(asks(address="198.51.100.1")))

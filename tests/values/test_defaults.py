@@ -11,7 +11,8 @@ from voltgw.values import defaults
 
 #: The units that a number may have, as the end of its name; everything else is a count, an address or a port.
 UNITS = ("_S", "_BYTES")
-COUNTS = ("MAX_", "HEALTHY_THRESHOLD", "UNHEALTHY_THRESHOLD", "CONNECT_RETRIES", "RETRIES", "RETRY_", "RESERVED_FDS", "ADMIN_PORT", "CIRCUIT_BREAKER_")
+COUNTS = ("MAX_", "HEALTHY_THRESHOLD", "UNHEALTHY_THRESHOLD", "CONNECT_RETRIES", "RETRIES", "RETRY_", "RESERVED_FDS", "ADMIN_PORT",
+          "CAPTURE_PORT", "CIRCUIT_BREAKER_", "DNS_RESPONSES_", "DNS_SLIP")
 
 
 class DefaultsTests(SynchronousTestCase):

@@ -515,3 +515,28 @@ class PieceTests(SynchronousTestCase):
         followed = parse_request(data + b"\r\n\r\nGET", len(data) - 4)
         for name in ("method", "forward", "fields", "length", "host"):
             self.assertEqual(getattr(plain, name), getattr(followed, name))
+
+
+class TunnelTests(SynchronousTestCase):
+    """CONNECT, where the parser's owner makes tunnels."""
+
+    def parse(self, head: bytes) -> RequestHead:
+        return RequestParser(tunnels=True).parse(head, head.index(ENDS))
+
+    def test_the_target_is_the_authority(self) -> None:
+        """A name or an address with a port; Host says nothing that counts."""
+        for target in (b"a.test:443", b"[2001:db8::1]:8443", b"192.0.2.1:1"):
+            head = self.parse(b"CONNECT " + target + b" HTTP/1.1\r\nHost: " + target + b"\r\n\r\n")
+            self.assertEqual((head.method, head.authority, head.path, head.query), (b"CONNECT", target, b"", None))
+
+    def test_what_is_no_authority_is_refused(self) -> None:
+        """Without a port, a URL, a path, with a user."""
+        for target in (b"a.test", b"a.test:", b"a.test:0", b"a.test:65536", b"http://a.test:80/", b"/", b"*", b"u@a.test:443", b":443",
+                       b"a.test:443/", b"a.test:+443", b"a.test:443,b.test:443"):
+            error = self.assertRaises(BadRequest, self.parse, b"CONNECT " + target + b" HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            self.assertEqual(error.answer, 400, target)
+
+    def test_other_methods_are_as_ever(self) -> None:
+        """Whole URLs are; a bare authority is for CONNECT alone."""
+        self.assertEqual(self.parse(b"GET http://a.test/x HTTP/1.1\r\nHost: a.test\r\n\r\n").path, b"/x")
+        self.assertRaises(BadRequest, self.parse, b"GET a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n")

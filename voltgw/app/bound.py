@@ -18,11 +18,11 @@ class BoundSocket:
     protocol: str
     _log = Logger()
 
-    def __init__(self, plan: ListenerPlan) -> None:
+    def __init__(self, plan: ListenerPlan, counters: ListenerCounters | None = None) -> None:
         self.plan = plan
         self.name = str(plan.key)
         self.kind = plan.kind.value
-        self.counters = ListenerCounters()
+        self.counters = ListenerCounters() if counters is None else counters
         self.serving = False
         self.problem = ""                   # why nothing can come in
 
@@ -32,9 +32,20 @@ class BoundSocket:
         return not self.problem
 
     @property
+    def network(self) -> str:
+        """What the network is called in which it listens, "" = the host as it is."""
+        return self.plan.network.name
+
+    @property
     def hosts(self) -> list[str]:
         """Names of the virtual hosts behind it."""
         return [f"{host.namespace}/{host.name}" for host in self.plan.hosts]
+
+    @property
+    def certificates_pending(self) -> list[dict[str, str]]:
+        """Virtual hosts that refuse all handshakes, since their certificate was not fetched yet, and why."""
+        return [{"virtual_host": f"{host.namespace}/{host.name}", "reason": door.pending()}
+                for host, door in self.plan.doors.items() if door.pending is not None]
 
     def start(self) -> None:
         """Take in what comes from now on; until then it waits in the kernel."""

@@ -7,36 +7,45 @@ host among ten thousand costs one host. `building` does the same in small steps 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
+from secrets import token_bytes
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from voltgw.app.guards import chain_of, guarding
-from voltgw.app.sites import InterfaceAddress, vip
+from voltgw.app.authenticating import Surroundings
+from voltgw.app.fetched import Fetched, Names
+from voltgw.app.gates import gate_objects, gates_of
+from voltgw.app.lists import reading_lists
+from voltgw.app.sites import InterfaceAddress, Spot, can_be_added, spots
 from voltgw.app.standing import Standing
-from voltgw.app.tls import REFUSED, Admission, Group, Terms, cluster_tls, host_terms
-from voltgw.cluster.plan import build_cluster, plan_cluster
+from voltgw.app.tls import NOTHING, REFUSED, Admission, Group, Terms, cluster_tls, host_terms
+from voltgw.cluster.plan import build_cluster, home_of, plan_cluster
+from voltgw.config.acme import DEFAULT_CHALLENGE
+from voltgw.config.networks import Networks
 from voltgw.config.objects.virtual_host import ProxyType
 from voltgw.config.watch import Touched, Watch, Watching, touched
 from voltgw.errors import ConfigError, ConfigErrors, TlsRefused
 from voltgw.net.sockets import UNIX_MODE
 from voltgw.net.tuning import SocketOption, tcp_options
-from voltgw.registry import RegistryError
+from voltgw.registry import CHALLENGES, RegistryError
 from voltgw.routing.hosts import HostTable
 from voltgw.routing.problems import NO_EXTENSION, BuildErrors
 from voltgw.routing.route import VirtualHost
 from voltgw.routing.table import build_host
-from voltgw.security.policies import Chain
 from voltgw.values.address import where
 from voltgw.values.counters import RouteCounters
 from voltgw.values.defaults import KEEP_ALIVE_TIMEOUT_S, MAX_REQUEST_HEAD_BYTES, REQUEST_HEAD_TIMEOUT_S
+from voltgw.values.network import HOST, Network
 from voltgw.values.preserve_case import preserve_case
 
 if TYPE_CHECKING:
     from random import Random
 
+    from voltgw.app.forward import Forward
+    from voltgw.app.zones import Delegations
     from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.plan import ClusterPlan
     from voltgw.cluster.snapshot import EndpointKey
@@ -48,8 +57,12 @@ if TYPE_CHECKING:
     from voltgw.config.objects.virtual_host import VirtualHostSpec
     from voltgw.config.values import Ref
     from voltgw.interfaces import PoolLike
+    from voltgw.net.capture import Capture
     from voltgw.net.tls.engine import ClientContext, ServerContext
+    from voltgw.proxy.forward.outside import Outside
+    from voltgw.proxy.forward.settings import Egress
     from voltgw.registry import Registry
+    from voltgw.security.addresses import Prefixes
     from voltgw.values.tls import ClientTls, ServerTls
 
 #: Clusters or virtual hosts in one step that are taken over without a look into them; each of the others has its own step.
@@ -63,10 +76,16 @@ class ListenerKey(NamedTuple):
     port: int
     transport: str = "TCP"
     device: str = ""                        # the network interface that it is bound to, "" = any
+    netns: str = ""                         # the network namespace in which it is made, "" = the gateway's own
 
     def __str__(self) -> str:
         transport = "" if self.transport == "TCP" else f"/{self.transport.lower()}"
-        return where(self.address, self.port) + transport + (f"%{self.device}" if self.device else "")
+        return where(self.address, self.port) + transport + self.place
+
+    @property
+    def place(self) -> str:
+        """The interface and the namespace that it is in, as its text shows them."""
+        return (f"%{self.device}" if self.device else "") + (f"@{self.netns}" if self.netns else "")
 
 
 class SocketTerms(NamedTuple):
@@ -77,6 +96,7 @@ class SocketTerms(NamedTuple):
     max_connections: int | None = None      # None = what the process may hold
     options: tuple[SocketOption, ...] = ()  # set on the listening socket, from which accepted ones have them
     unix_mode: int = UNIX_MODE              # permissions of a Unix socket's file
+    first_datagram_only: bool = False       # UDP: proxies send a header with the first datagram of a session alone
 
 
 class Door(NamedTuple):
@@ -86,6 +106,7 @@ class Door(NamedTuple):
     group: Group
     others: Mapping[str, ServerContext] = MappingProxyType({})      # for some names, where it has several certificates
     certificates: tuple[Shown, ...] = ()
+    pending: Callable[[], str] | None = None        # its certificate was not fetched yet: why, in a sentence
 
 
 @dataclass(slots=True)
@@ -102,6 +123,11 @@ class ListenerPlan:
     default: VirtualHost | None = None      # takes TLS connections without or with an unknown server name
     skip_xff_append: bool = False
     terms: SocketTerms = field(default_factory=SocketTerms)
+    network: Network = HOST                 # in which it listens
+    vip: bool = False                       # the address is ours to add to the interface, if the host does not have it
+    capture: Capture | None = None          # packet rules bring it connections that are meant for others
+    forward: Forward | None = None          # it is a forward proxy's
+    forward_tls: ServerContext | None = None    # between its clients and us; None = plain text
     max_head_bytes: int = MAX_REQUEST_HEAD_BYTES
     head_timeout_s: float = REQUEST_HEAD_TIMEOUT_S
     keep_alive_timeout_s: float = KEEP_ALIVE_TIMEOUT_S
@@ -142,6 +168,10 @@ class HostSource(NamedTuple):
     offers: tuple[tuple[Object[AdvertisePolicySpec], int], ...]     # where it is offered at this site: policies, their ports
     terms: tuple[Terms | None, ...] = ()    # its TLS, for each of these
 
+    def fetches(self) -> Iterator[Terms]:
+        """Those of which the certificate is fetched."""
+        return (terms for terms in self.terms if terms is not None and terms.names)
+
 
 @dataclass(slots=True)
 class Runtime:
@@ -155,8 +185,35 @@ class Runtime:
     sources: dict[str, HostSource] = field(default_factory=dict)    # of the hosts
     listeners: dict[ListenerKey, ListenerPlan] = field(default_factory=dict)
     certificates: dict[bytes, Shown] = field(default_factory=dict)     # by their PEM
+    lists: dict[bytes, Prefixes] = field(default_factory=dict)         # of addresses, by the file's contents
     contexts: dict[ServerTls, ServerContext] = field(default_factory=dict)  # of all listeners
     moved: list[tuple[Standing[Any], Object[Any]]] = field(default_factory=list)   # see `settle`
+    delegations: Delegations | None = None      # zones of DNS; None = there is none
+    forwards: dict[str, Forward] = field(default_factory=dict)      # forward proxies, by what they are called
+    dynamic: dict[str, Egress] = field(default_factory=dict)        # what virtual hosts without a cluster may reach, by these
+
+    def fetched(self) -> dict[Names, tuple[str, ...]]:
+        """The certificates that are to be fetched, by their names, and the virtual hosts that show each."""
+        found: dict[Names, dict[str, None]] = {}
+        for name, source in self.sources.items():
+            for terms in source.fetches():
+                found.setdefault(terms.names, {})[name] = None
+        return {names: tuple(hosts) for names, hosts in found.items()}
+
+    def networks(self) -> set[Network]:
+        """The networks that listeners and endpoints are in."""
+        found = {plan.network for plan in self.listeners.values()}
+        found.update(member.network for plan in self.plans.values() for member in plan.members)
+        found.update(forward.egress.network for forward in self.forwards.values())
+        found.update(egress.network for egress in self.dynamic.values())
+        found.discard(HOST)
+        return found
+
+    def lead_out(self, outside: Outside | None) -> None:
+        """Have the virtual hosts that resolve their endpoint from the request do so by the rules of this configuration."""
+        for name, egress in self.dynamic.items():
+            ways: Any = self.hosts[name].egress
+            ways.egress, ways.outside = egress, outside
 
     def settle(self) -> None:
         """This serves from now on: the virtual hosts that were taken over stand where the files of today have them."""
@@ -201,6 +258,9 @@ class Makings:
     server_context: Callable[[ServerTls], ServerContext] = server_context
     client_context: Callable[[ClientTls], ClientContext] = client_context
     wall: Callable[[], float] = lambda: 0.0     # seconds since the epoch, for rules that expire
+    affinity_key: bytes = field(default_factory=lambda: token_bytes(32))    # of clusters that say none: good for this process
+    fetched: Fetched = NOTHING
+    surroundings: Surroundings = field(default_factory=Surroundings)     # what gates need that ask for credentials
 
 
 def build(config: Config, previous: Runtime | None, makings: Makings) -> Runtime:
@@ -219,12 +279,28 @@ def build(config: Config, previous: Runtime | None, makings: Makings) -> Runtime
 
 def building(config: Config, previous: Runtime | None, makings: Makings) -> Generator[None, None, Runtime]:
     """`build`, a few objects at a time; run it to its end, whose value is the `Runtime`. `previous` does not change."""
+    _look_at_challenge(config, makings.registry)
     changed = None if previous is None else (yield from touched(previous.config, config))
     work = _Building(Watching.over(config), Runtime(config), previous or Runtime(config), makings)
     changed = yield from work.build_clusters(changed)
+    work.made.lists = yield from reading_lists(config, work.before.lists)
     yield from work.build_hosts(changed)
     yield from work.build_listeners()
+    if config.of("network_connector"):
+        work.build_forwards()
+    work.build_dynamic()
+    if any(one.spec.voltgw is not None for one in config.of("discovery").values()):
+        delegations = import_module("voltgw.app.zones").delegations
+        work.made.delegations = yield from delegations(
+            work.made, makings.interface_address, makings.random.random, int(makings.wall()))
     return work.made
+
+
+def _look_at_challenge(config: Config, registry: Registry) -> None:
+    """Whether the challenge by which certificates are fetched is one. Raises RegistryError and `ConfigErrors`."""
+    acme = config.gateway.acme
+    if acme is not None:
+        registry.find(CHALLENGES, acme.challenge or DEFAULT_CHALLENGE).options(acme.challenge_options, config.gateway_place)
 
 
 @dataclass(slots=True)
@@ -235,7 +311,14 @@ class _Building:
     made: Runtime
     before: Runtime
     makings: Makings
+    networks: Networks = field(init=False)
+    owns: bool = field(init=False)          # VIPs are added to interfaces
     fresh: int = 0                          # TLS contexts that were made anew, which takes a while each
+
+    def __post_init__(self) -> None:
+        self.networks = Networks(self.config)
+        site = self.config.site
+        self.owns = (site is not None and site.spec.voltgw is not None and site.spec.voltgw.manage_addresses)
 
     # -- clusters ------------------------------------------------------------------------------------------------------
 
@@ -259,7 +342,8 @@ class _Building:
                     gone.append(id(kept))
                     # Places inside an object are looked up in its text, which is read again for that.
                     place = cluster.place(*(("voltgw", "scheduler_options") if plan.scheduler_options else ()))
-                    kept = build_cluster(plan, self.makings.new_pool, self.makings.random, self.makings.registry, place)
+                    kept = build_cluster(plan, self.makings.new_pool, self.makings.random, self.makings.registry, place,
+                                         self.makings.affinity_key)
                     kept.pre_open = plan.pre_open
                     if plan.tcp is not None:
                         kept.options = tcp_options(
@@ -268,7 +352,8 @@ class _Building:
                             keep_alive_s=plan.tcp.keep_alive_s)
                     if plan.tls is not None:
                         secure = self.makings.client_context
-                        version_2 = any(getattr(check.options, "use_http2", False) for check in plan.checks)
+                        version_2 = any(
+                            check.kind == "grpc" or getattr(check.options, "use_http2", False) for check in plan.checks)
                         kept.secure(
                             secure(plan.tls), secure(replace(plan.tls, alpn=())) if plan.tls.alpn else None,
                             secure(replace(plan.tls, alpn=(b"h2",))) if version_2 else None)
@@ -298,8 +383,11 @@ class _Building:
         endpoints = [config.find("endpoint", ref, namespace) for ref in cluster.spec.endpoints]
         here = [each for each in endpoints if each is not None and config.here(each.spec.where, each.namespace)]
         checks = [config.find("healthcheck", ref, namespace) for ref in cluster.spec.health_checks]
+        networks = [self.networks.of(each.spec.where, each.namespace, each.spec.ip) for each in here]
+        site = config.site
+        home = home_of(config.gateway.site or "", site.metadata.labels if site is not None else {})
         return plan_cluster(
-            cluster, here, [check for check in checks if check is not None], cluster_tls(config, cluster))
+            cluster, here, [check for check in checks if check is not None], cluster_tls(config, cluster), networks, home)
 
     # -- virtual hosts -------------------------------------------------------------------------------------------------
 
@@ -312,7 +400,7 @@ class _Building:
         for count, ((namespace, short), host) in enumerate(self.config.of("virtual_host").items()):
             name = f"{namespace}/{short}"
             source = before.sources.get(name)
-            if changed is not None and source is not None and source.watch.holds(changed):
+            if changed is not None and source is not None and source.watch.holds(changed) and self.same_fetched(source):
                 made.hosts[name], made.sources[name] = before.hosts[name], source
                 if count % SAME == 0:
                     yield
@@ -331,13 +419,13 @@ class _Building:
     ) -> tuple[VirtualHost, HostSource]:
         """A virtual host: the same if all that it was built from says what it said, else a new one. Raises `BuildErrors`."""
         found = (self.config.find("route", ref, host.namespace) for ref in host.spec.routes)
-        routes = (route for route in found if route is not None)
-        objects: tuple[Object[Any], ...] = (host, *routes, *guarding(self.config, host))
+        routes = [route for route in found if route is not None]
+        objects: tuple[Object[Any], ...] = (host, *routes, *gate_objects(self.config, host, routes))
         offers = tuple(self.offers(host))
         terms: dict[int, Terms | None] = {}
         for policy, _ in offers:
             if id(policy) not in terms:
-                terms[id(policy)] = host_terms(self.config, host, policy)
+                terms[id(policy)] = host_terms(self.config, host, policy, self.makings.fetched)
         if before is not None and source is not None and self.says_the_same(source, objects):
             standing, clusters = source.objects, source.clusters
             self.made.moved += zip(standing, objects, strict=True)
@@ -347,6 +435,12 @@ class _Building:
         return before, HostSource(
             self.config.watch(*objects, *(cluster for _, _, cluster in clusters)), standing, clusters, offers,
             tuple(terms[id(policy)] for policy, _ in offers))
+
+    def same_fetched(self, source: HostSource) -> bool:
+        """Whether the certificates that are fetched for a host are those with which it was built."""
+        folder = self.config.gateway.data_dir or ""
+        return all((self.makings.fetched.pair(folder, terms.names),) == (terms.server.certificates or (None,))
+                   for terms in source.fetches())
 
     def says_the_same(self, source: HostSource, objects: tuple[Object[Any], ...]) -> bool:
         """Whether building a host from `objects` would give what `source` gave."""
@@ -374,12 +468,12 @@ class _Building:
         host: Standing[VirtualHostSpec] = objects[0]
         routes: tuple[Standing[RouteSpec], ...] = tuple(each for each in objects[1:] if each.object.kind == "route")
         standing = {id(each.object): each for each in objects}
-        judged = before.guard if before is not None else None
-        guard = chain_of(self.config, host.object, lambda one: standing[id(one)].place,
-                         judged.hits if isinstance(judged, Chain) else {}, self.makings.wall)
+        guard, gates = gates_of(
+            self.config, host.object, [each.object for each in routes], lambda one: standing[id(one)].place, before,
+            self.makings.wall, find, self.makings.surroundings, self.made.lists)
         made = build_host(
             host.name, host.spec, routes, find, namespace=host.namespace, labels=host.object.metadata.labels, place=host.place,
-            counters=counters, registry=self.makings.registry, guard=guard)
+            counters=counters, registry=self.makings.registry, guard=guard, gates=gates, outward=_outward(host.object))
         return made, tuple(led)
 
     def cluster(self, ref: Ref, namespace: str) -> Cluster | None:
@@ -400,15 +494,12 @@ class _Building:
     def build_listeners(self) -> Generator[None, None, None]:
         """Who listens where; raises `ConfigErrors` for what cannot share."""
         plans = self.made.listeners
-        keys: dict[tuple[int, int, str], ListenerKey] = {}      # by the policy's id, port and transport
+        keys: dict[tuple[int, int, str], tuple[tuple[ListenerKey, Spot], ...]] = {}    # by the policy's id, port, transport
         problems: list[ConfigError] = []
         for count, (name, made) in enumerate(self.made.hosts.items()):
             source = self.made.sources[name]
             transport = source.objects[0].object.spec.proxy.transport
-            for (policy, port), terms in zip(source.offers, source.terms, strict=True):
-                key = keys.get((id(policy), port, transport))
-                if key is None:
-                    key = keys[id(policy), port, transport] = self.key(policy.spec, port, transport)
+            for policy, port, terms, key, spot in self.entrances(source, transport, keys):
                 plan = plans.get(key)
                 if plan is not None and plan.hosts[-1] is made:     # by another policy with the same address and port
                     plan.skip_xff_append = plan.skip_xff_append or policy.spec.skip_xff_append
@@ -419,7 +510,9 @@ class _Building:
                     problems.append(problem)
                     continue
                 if plan is None:
-                    plan = plans[key] = ListenerPlan(key, host.spec.proxy, port, terms=_terms(policy.spec))
+                    vip = self.owns and spot.vip and spot.address is not None and can_be_added(spot.address)
+                    plan = plans[key] = ListenerPlan(
+                        key, host.spec.proxy, port, terms=_terms(policy.spec), network=spot.network, vip=vip)
                 elif plan.terms != _terms(policy.spec):
                     first = plan.hosts[0]
                     problems.append(ConfigError(
@@ -455,6 +548,65 @@ class _Building:
         if problems:
             raise ConfigErrors(tuple(problems))
 
+    def build_forwards(self) -> None:
+        """The forward proxies and their listeners; raises `ConfigErrors`."""
+        made, config = self.made, self.config
+        rules: Any = import_module("voltgw.app.forward")
+        opens = import_module("voltgw.app.interception").opening(config, self.makings)
+        for forward in rules.forwards(config, self.networks, self.before.forwards, opens):
+            made.forwards[forward.name] = forward
+            plan = self.door_of(forward)
+            if plan is None:
+                continue
+            present = made.listeners.get(plan.key)
+            if present is not None:
+                other = present.hosts[0]
+                raise ConfigErrors((ConfigError(
+                    "VG0201", forward.connector.place("voltgw"), f"{forward.connector.title} wants {plan.key} for its forward "
+                    f"proxy, which {other.namespace}/{other.name} ({other.proxy}) has; the two cannot share it",
+                    related=(("the other one", other.place),)),))
+            made.listeners[plan.key] = plan
+
+    def build_dynamic(self) -> None:
+        """What virtual hosts that resolve their endpoint from the request may reach; raises `ConfigErrors`."""
+        problems: list[ConfigError] = []
+        for name, made in self.made.hosts.items():
+            if made.egress is None:
+                continue
+            host: Object[VirtualHostSpec] = self.made.sources[name].objects[0].object
+            try:
+                self.made.dynamic[name] = import_module("voltgw.app.forward").dynamic_egress(
+                    self.config, self.networks, host, self.before.dynamic.get(name))
+            except BuildErrors as errors:
+                problems += errors.problems
+        if problems:
+            raise ConfigErrors(tuple(problems))
+
+    def door_of(self, forward: Forward) -> ListenerPlan | None:
+        """The listener of a forward proxy; None where this host shall not capture. Raises `ConfigErrors`."""
+        listens, inside, bound_port = forward.listens, self.networks.inside, self.config.gateway.bound_port
+        captures: Capture | None = None
+        if listens is None:
+            captures = import_module("voltgw.app.packet_rules").capture_of(
+                forward.connector.spec.voltgw, self.networks, bound_port)
+            if captures is None:
+                return None
+            port, key = captures.port, ListenerKey(None, captures.port, "TCP", inside.device, inside.netns)
+        else:
+            port = listens.port
+            key = ListenerKey(listens.address, bound_port(port), "TCP", inside.device, inside.netns)
+        plan = ListenerPlan(key, ProxyType.HTTP_PROXY, port, network=inside, forward=forward, capture=captures)
+        plan.add(forward.host)
+        plan.table = HostTable([(forward.host.domains, forward.host)])
+        if forward.tls is not None:
+            try:
+                plan.forward_tls = self.context(forward.tls)
+            except TlsRefused as error:
+                raise ConfigErrors((ConfigError(
+                    REFUSED, forward.connector.place("voltgw", "explicit_proxy"),
+                    f"TLS of {forward.connector.title}: {error}"),)) from error
+        return plan
+
     def open_door(self, plan: ListenerPlan, host: Object[VirtualHostSpec], made: VirtualHost, terms: Terms | None) -> None:
         """How TLS leads to a host of a listener. Raises `TlsRefused` and `ConfigErrors`."""
         if not plan.tls:
@@ -462,8 +614,12 @@ class _Building:
         context: ServerContext | None = None
         admission = Admission()
         others: dict[str, ServerContext] = {}
+        pending: Callable[[], str] | None = None
         if terms is not None:
-            context = self.context(terms.server)
+            if terms.server.certificates:
+                context = self.context(terms.server)
+            else:
+                pending = partial(self.makings.fetched.reason, terms.names)
             admission = terms.admission
             for names, tls in terms.others:
                 others.update(dict.fromkeys(names, self.context(tls)))
@@ -474,8 +630,8 @@ class _Building:
                     f"{plan.key}, which {plan.default.namespace}/{plan.default.name} does already",
                     related=(("the other virtual host", plan.default.place),)),))
             plan.default = made
-        group = Group(admission, "" if host.spec.proxy.http else host.full_name, context is None)
-        plan.doors[made] = Door(context, group, others, self.shown(terms))
+        group = Group(admission, "" if host.spec.proxy.http else host.full_name, context is None and pending is None)
+        plan.doors[made] = Door(context, group, others, self.shown(terms), pending)
         plan.groups.setdefault(group, []).append(made)
 
     def context(self, tls: ServerTls) -> ServerContext:
@@ -501,13 +657,34 @@ class _Building:
                 found.append(known)
         return tuple(found)
 
-    def key(self, policy: AdvertisePolicySpec, port: int, transport: str) -> ListenerKey:
-        """The address and port that a policy means for hosts of a transport."""
+    def entrances(
+        self, source: HostSource, transport: str, known: dict[tuple[int, int, str], tuple[tuple[ListenerKey, Spot], ...]],
+    ) -> Generator[tuple[Object[AdvertisePolicySpec], int, Terms | None, ListenerKey, Spot], None, None]:
+        """Each socket by which a host is entered, with the policy that asks for it; `known` are those of policies so far."""
+        for (policy, port), terms in zip(source.offers, source.terms, strict=True):
+            keys = known.get((id(policy), port, transport))
+            if keys is None:
+                keys = known[id(policy), port, transport] = tuple(
+                    (self.key(spot, policy.spec, port, transport), spot) for spot in spots(
+                        policy.spec, policy.namespace, self.config, self.networks, self.makings.interface_address))
+            for key, spot in keys:
+                yield policy, port, terms, key, spot
+
+    def key(self, spot: Spot, policy: AdvertisePolicySpec, port: int, transport: str) -> ListenerKey:
+        """What a socket of a policy is bound to, on one of its addresses."""
         if policy.unix is not None:
             return ListenerKey(policy.unix, 0, transport)
-        address = (None if policy.any_address
-                   else policy.address or vip(policy.where, self.config, self.makings.interface_address))
-        return ListenerKey(address, self.config.gateway.bound_port(port), transport, policy.device)
+        network = spot.network
+        return ListenerKey(
+            spot.address, self.config.gateway.bound_port(port), transport, policy.device or network.device, network.netns)
+
+
+def _outward(host: Object[VirtualHostSpec]) -> Any:
+    """What finds the endpoint of a virtual host's requests in the requests themselves; None: clusters have them."""
+    asked = host.spec.dynamic_reverse_proxy
+    if asked is None or not asked.resolve_endpoint_dynamically or not host.spec.proxy.http:
+        return None
+    return import_module("voltgw.proxy.forward.dynamic").Dynamic()
 
 
 def _terms(policy: AdvertisePolicySpec) -> SocketTerms:
@@ -520,7 +697,8 @@ def _terms(policy: AdvertisePolicySpec) -> SocketTerms:
         receive_buffer_bytes=tcp.receive_buffer_bytes, user_timeout_s=tcp.user_timeout_s, keep_alive_s=tcp.keep_alive_s,
         fast_open=tcp.fast_open)
     mode = UNIX_MODE if extension.unix_mode is None else int(extension.unix_mode, 8)
-    return SocketTerms(policy.proxies, extension.freebind, extension.max_connections, options, mode)
+    return SocketTerms(
+        policy.proxies, extension.freebind, extension.max_connections, options, mode, policy.first_datagram_only)
 
 
 def _cannot_serve(host: Object[VirtualHostSpec], made: VirtualHost) -> ConfigError | None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: How far a share may be from the one that is expected: half of the last digit of ``33.3%``.
 _SHARE_ERROR: Final = 0.0005001
+#: Who refuses a request that passes.
+NOBODY: Final = "nobody"
 
 
 @message
@@ -42,6 +44,9 @@ class Expected:
         MapOf(Text(least=1), Text(least=1)), "The share of each cluster.", example="{v1: 95%, v2: 5%}")
     status: int | None = field(Number(100, 599), "Status of the gateway's own answer; such a request is not forwarded.")
     flag: str | None = field(Text(), "Response flag of the gateway's own answer.", example="NR")
+    refused_by: str | None = field(
+        Text(least=1), "The rule, limit or method that refuses it, or ``nobody``. The namespace or the rule may be left out.",
+        example="edge/no-admin")
     target: str | None = field(Text(least=1), "Path and query as the endpoint gets them.")
     headers: FrozenMap[str, str] = field(MapOf(Text(least=1), Text()), "Fields that the endpoint gets, with their values.")
     no_headers: tuple[str, ...] = field(ListOf(Text(least=1)), "Fields that the endpoint does not get.")
@@ -180,6 +185,14 @@ def _case(explainer: Explainer, case: Case, path: str) -> Callable[[], Result]:
     return check
 
 
+def _refuses(label: str, expected: str) -> bool:
+    """Whether ``default/edge/no-admin`` is meant by ``edge/no-admin``, ``default/edge`` or ``edge``, or is it."""
+    if expected == NOBODY or not label:
+        return expected == (label or NOBODY)
+    parts, wanted = label.split("/"), expected.split("/")
+    return any(parts[start:start + len(wanted)] == wanted for start in (0, 1))
+
+
 def _wrong(expected: Expected, got: Explanation) -> Iterable[str]:
     """What is not as expected."""
     if expected.listener is not None and got.listener != expected.listener:
@@ -198,6 +211,8 @@ def _wrong(expected: Expected, got: Explanation) -> Iterable[str]:
         yield _differs("status", str(expected.status), str(got.status) if got.status is not None else f"it is {got.outcome}")
     if expected.flag is not None and got.flag != expected.flag:
         yield _differs("flag", expected.flag or "none", got.flag or "none")
+    if expected.refused_by is not None and not _refuses(got.refused_by, expected.refused_by):
+        yield _differs("refused by", expected.refused_by, got.refused_by or NOBODY)
     if expected.target is not None and got.target != expected.target:
         yield _differs("target", expected.target, got.target or f"it is {got.outcome}")
     yield from _wrong_fields("header", expected.headers, expected.no_headers, got.sent, got.outcome)

@@ -13,11 +13,13 @@ from voltgw.config.show import arranged
 from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.proxy.pool import Pool
 from voltgw.registry import Registry, RegistryError
+from voltgw.values.network import HOST
 
 if TYPE_CHECKING:
     from voltgw.cluster.plan import ClusterPlan
     from voltgw.config.model import Config
     from voltgw.config.objects.where import VirtualNetworkType
+    from voltgw.values.network import Network
 
 #: What stands as the reason of an endpoint that was not asked.
 NOT_ASKED = "its health is unknown, nobody was asked"
@@ -52,8 +54,8 @@ def assumed(plan: ClusterPlan) -> tuple[EndpointState, ...]:
     """The members of a cluster as they are known before anybody was asked; a name stands where its address would."""
     return tuple(
         EndpointState(
-            EndpointKey(plan.name, member.protocol, "", member.address, member.port), member.weight, member.labels,
-            "" if member.kind == "static" else member.address, member.health_port, True, UNKNOWN, NOT_ASKED)
+            EndpointKey(plan.name, member.protocol, "", member.address, member.port, member.network), member.weight,
+            member.labels, "" if member.kind == "static" else member.address, member.health_port, True, UNKNOWN, NOT_ASKED)
         for member in plan.members)
 
 
@@ -62,6 +64,6 @@ def _today() -> float:
     return datetime.now(UTC).timestamp()
 
 
-def _interface_address(network: VirtualNetworkType) -> str:
+def _interface_address(kind: VirtualNetworkType, network: Network) -> str:
     """Stands for the address of an interface."""
-    return f"<{network.value}>"
+    return f"<{kind.value if network is HOST else network}>"

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from ipaddress import ip_address
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.app.find import find_listener, of_host
 from voltgw.app.policies import of_forwarding, retries, timeouts
-from voltgw.app.rehearsal import Head, Performance, Ran, rehearse
+from voltgw.app.rehearsal import Head, Performance, Ran, refused_by, rehearse
 from voltgw.app.tls_explain import entrance, misdirected, towards
 from voltgw.cluster.plan import build_cluster
 from voltgw.cluster.snapshot import EndpointSet
@@ -26,12 +27,14 @@ from voltgw.control.view import why
 from voltgw.errors import BadRequest
 from voltgw.observe.decisions import plain_reason
 from voltgw.observe.redact import HIDDEN, secret_name
+from voltgw.proxy.judged import Seen, arrival
 from voltgw.proxy.pool import Pool
 from voltgw.proxy.replies import DETAILS
 from voltgw.registry import Registry
 from voltgw.routing.admitted import stand_in
 from voltgw.routing.explain import explain_route
 from voltgw.routing.split import shares
+from voltgw.values.proxyheader import ALL_TLVS, tlv_name
 from voltgw.values.reason import Reason
 from voltgw.wire.http1 import parse_request
 
@@ -53,9 +56,10 @@ MOST_ENDPOINTS: Final = 50
 class Explanation:
     """What becomes of one request: the decisions in their order, and what came out in single values.
 
-    `outcome` is ``forwarded``, ``answered`` (by the gateway), ``relayed``, ``refused`` (no TLS) or ``no listener``. `shares`
-    says which part of such requests each cluster gets. `status` is the gateway's own answer's; `sent` what the endpoint gets
-    and `told` what the client gets (for a plain 200 of the endpoint's, if it is not an own answer).
+    `outcome` is ``forwarded``, ``answered`` (by the gateway), ``relayed``, ``refused`` (no TLS, or a client that may not
+    connect) or ``no listener``. `refused_by` is the rule, limit or method that refuses, "" = nobody does. `shares` says which
+    part of such requests each cluster gets. `status` is the gateway's own answer's; `sent` what the endpoint gets and `told`
+    what the client gets (for a plain 200 of the endpoint's, if it is not an own answer).
     """
 
     outcome: str
@@ -66,6 +70,7 @@ class Explanation:
     shares: dict[str, float] = field(default_factory=dict)
     status: int | None = None
     flag: str = ""
+    refused_by: str = ""
     sent: Head | None = None
     told: Head | None = None
     body: bytes = b""
@@ -86,7 +91,7 @@ class Explanation:
             "outcome": self.outcome, "listener": self.listener or None, "virtual_host": self.virtual_host or None,
             "route": self.route or None, "cluster": self.cluster or None,
             "shares": {name: round(share, 6) for name, share in self.shares.items()}, "status": self.status,
-            "flag": self.flag or None, "target": self.target,
+            "flag": self.flag or None, "refused_by": self.refused_by or None, "target": self.target,
             "sent": None if self.sent is None else _plain_head(self.sent),
             "told": None if self.told is None else _plain_head(self.told),
             "decisions": [plain_reason(reason) for reason in self.decisions],
@@ -109,7 +114,11 @@ class Explainer:
         self._wall = wall
 
     def explain(self, question: Question) -> Explanation:
-        """What becomes of `question`."""
+        """What becomes of `question`. Raises `QuestionError` where only the zones tell that it is none."""
+        if question.scheme == "dns":
+            return Explanation(*import_module("voltgw.app.explain_dns").of_name(self.runtime, question))
+        if question.scheme == "connect":
+            return _forwarded(import_module("voltgw.app.explain_forward").explain_connect(self.runtime, question), "relayed")
         head: RequestHead | None = None
         refused: BadRequest | None = None
         if question.head:
@@ -120,6 +129,9 @@ class Explainer:
         plan, of_listener = find_listener(self.runtime, question, head)
         if plan is None:
             return Explanation("no listener", [of_listener])
+        if plan.forward is not None and head is not None:
+            return _forwarded(import_module("voltgw.app.explain_forward").explain_request(plan, question, head, of_listener),
+                              "forwarded")
         result = Explanation("answered", [of_listener], str(plan.key))
         if not question.head:
             self._connection(result, question, plan)
@@ -199,8 +211,7 @@ class Explainer:
             if route.filters:
                 steps = tuple(Reason(each.name, "", each.text, each.place) for each in route.filters)
                 result.decisions.append(Reason("filters", str(len(steps)), "what the route and its host ask for", None, steps))
-            if seen.judged is not None:
-                result.decisions.append(seen.judged)
+            result.decisions += seen.judged
             result.decisions += _filters("request filters", seen.request_filters, "before the request goes on")
         if seen.problem:
             result.decisions.append(Reason("outcome", "unknown", seen.problem))
@@ -220,6 +231,7 @@ class Explainer:
             if seen.own:
                 result.status = seen.status
                 result.flag = exchange.flag if exchange is not None else ""
+                result.refused_by = seen.refused_by
                 detail = exchange.detail.replace("_", " ") if exchange is not None else ""
                 detail = f"flag {result.flag}: {DETAILS.get(result.flag, detail)}" if result.flag else detail
                 result.decisions.append(_head_reason("answer", seen.told, detail))
@@ -261,6 +273,13 @@ class Explainer:
         flows = "sessions" if plan.key.transport == "UDP" else "connections"
         result.decisions += [
             chosen_by, Reason("route", route.name, f"{flows} go by the first rule, whatever its conditions are", route.place)]
+        arrived = arrival(Seen((question.source, 50000), plan.port, _server_name(question) if plan.tls else "", None), 0.0)
+        for gate in route.gates:
+            reply, reason = gate.rehearse(arrived)
+            result.decisions.append(reason)
+            if reply is not None:
+                result.outcome, result.flag, result.refused_by = "refused", reply.flag, refused_by(reply)
+                return
         steps = tuple(_share(destination, share) for destination, share in shares(route.destinations, route.retract))
         action = Reason("action", "relay", "", route.place, steps)
         result.decisions.append(self._with_endpoints(action, route))
@@ -291,7 +310,7 @@ class Explainer:
 
     def _endpoints(self, cluster: Cluster | Subset) -> list[Reason]:
         """Who may be picked, with which probability, and why the others may not."""
-        total = sum(each.weight for each in cluster.endpoints if each.ready)
+        shares = cluster.shares()
         spoken = []
         if isinstance(cluster, Subset):
             spoken.append(Reason("subset", str(cluster.wanted), cluster.how))
@@ -299,7 +318,18 @@ class Explainer:
             how = ("by ALPN, or HTTP/1.1 where an endpoint chooses that" if cluster.by_alpn
                    else "HTTP/2 options of the cluster; what an endpoint gets is told as in HTTP/1.1")
             spoken.append(Reason("protocol", "HTTP/2", how))
-        listed = spoken + [self._endpoint(each, total) for each in cluster.endpoints[:MOST_ENDPOINTS]]
+        out = cluster.proxy_protocol
+        if out is not None:
+            told = "" if out.version == 1 else f"; we tell {_types(out.tell)}, and pass on {_types(out.pass_on)}"
+            spoken.append(Reason("proxy header", f"version {out.version}",
+                                 f"connections begin with it, and serve one client alone{told}"))
+        elif cluster.unshared:
+            spoken.append(Reason("connections", "not shared", "disable_conn_pool_reuse: each serves one client alone"))
+        if cluster.affinity is not None:
+            spoken.append(Reason("affinity", f"cookie {cluster.affinity.cookie}",
+                                 "a client that brings it stays at its endpoint while that is ready; the shares are "
+                                 "those of others"))
+        listed = spoken + [self._endpoint(each, shares.get(each, 0.0)) for each in cluster.endpoints[:MOST_ENDPOINTS]]
         left = len(cluster.endpoints) - len(listed) + len(spoken)
         if left:
             listed.append(Reason("endpoints", f"{left} more", "not listed here"))
@@ -308,14 +338,14 @@ class Explainer:
             listed.append(Reason("endpoints", "none", f"{whose} has no member"))
         return listed
 
-    def _endpoint(self, endpoint: Endpoint, total: int) -> Reason:
-        share = endpoint.weight / total if endpoint.ready and total else 0.0
-        said = why(endpoint) if self._live else endpoint.reason
+    def _endpoint(self, endpoint: Endpoint, share: float) -> Reason:
+        said = why(endpoint, share) if self._live else endpoint.reason
         if endpoint.weight <= 0 and not self._live:
             said = "its weight is 0"
         weight = f"weight {endpoint.weight}, " if endpoint.weight > 1 else ""
         name = f" ({endpoint.hostname})" if self._live and endpoint.hostname else ""
-        return Reason(f"endpoint {endpoint.key}{name}", f"{share:.1%}", f"{weight}{said}")
+        place = f"; it is reached in network {endpoint.network}" if endpoint.network.apart else ""
+        return Reason(f"endpoint {endpoint.key}{name}", f"{share:.1%}", f"{weight}{said}{place}")
 
     def _stand_in(self, name: str, serves: UpstreamCluster) -> Cluster | Subset:
         """A cluster like the one of this name, with endpoints that only look like its own; or its subset."""
@@ -325,7 +355,7 @@ class Explainer:
             dataclasses.replace(each.state, ready=each.ready, reason=each.reason) for each in real.endpoints)))
         other.http2 = other.by_alpn = False     # what it would get is told in the words of HTTP/1.1
         if isinstance(serves, Subset):
-            same = other.subset(dict(serves.wanted.labels), serves.wanted.name)
+            same = other.part(serves.wanted)
             assert isinstance(same, Subset)     # its rules are the same
             return same
         return other
@@ -379,6 +409,13 @@ def _value(name: str, value: str) -> str:
     return "(now)" if name == "date" else value
 
 
+def _types(types: frozenset[int]) -> str:
+    """Types of TLVs, in words."""
+    if types == ALL_TLVS:
+        return "everything that the proxy before us has told"
+    return " ".join(map(tlv_name, sorted(types))) or "nothing"
+
+
 def _server_name(question: Question) -> str:
     """What a client of the question's URL puts into its hello: an address is no name."""
     try:
@@ -394,3 +431,10 @@ def _plain_head(head: Head) -> Mapping[str, Any]:
 
 def _text(data: bytes) -> str:
     return data.decode("latin-1")
+
+
+def _forwarded(found: Any, outcome: str) -> Explanation:
+    """What a forward proxy does; `outcome` is what it is called where nobody refuses."""
+    return Explanation(
+        "answered" if found.status else outcome, found.decisions, found.listener, found.host, status=found.status or None,
+        flag=found.flag, refused_by=found.refused_by)

@@ -74,7 +74,8 @@ def _speaks(plan: ListenerPlan, question: Question) -> bool:
 
 
 def _is_at(plan: ListenerPlan, at: At) -> bool:
-    return at.port in (plan.key.port, plan.port) and (at.address is None or _same(plan.key.address, at.address))
+    return (at.port in (plan.key.port, plan.port) and at.place in ("", plan.key.place)
+            and (at.address is None or _same(plan.key.address, at.address)))
 
 
 def _has_address(plan: ListenerPlan, host: str) -> bool:
@@ -103,6 +104,12 @@ def _of_listener(runtime: Runtime, plan: ListenerPlan, why: str, steps: tuple[Re
         why += f"; gateway.port_map binds {plan.key.port} for {plan.port}"
     if plan.terms.proxies is not None:
         why += f"; a PROXY header must come first, from a proxy in {', '.join(plan.terms.proxies)}"
+    if plan.key.transport == "UDP" and plan.hosts[0].quic:
+        why += "; QUIC connections keep their session by their connection ids when a client's address changes"
+    if plan.key.transport == "UDP" and plan.hosts[0].per_packet:
+        why += "; each datagram has its own choice of an endpoint"
+    if plan.network.apart:
+        why += f"; it listens in network {plan.network}"
     return Reason("listener", str(plan.key), f"{plan.kind.value}: {why}", _policy_place(runtime, plan), steps)
 
 

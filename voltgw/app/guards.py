@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from voltgw.app.lists import Lists, prefixes_of
 from voltgw.config.values import Ref
 from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.routing.problems import Collector, ProblemError, at
@@ -18,13 +19,13 @@ from voltgw.security.policies import ALLOW, DENY, LOG, NEXT, Chain, Hits, Policy
 
 if TYPE_CHECKING:
     from voltgw.config.model import Config, Object
-    from voltgw.config.objects.ip_prefix_set import IpPrefixSetSpec
     from voltgw.config.objects.service_policy import ServicePolicySpec
     from voltgw.config.objects.service_policy_rule import ServicePolicyRuleSpec
     from voltgw.config.objects.service_policy_set import ServicePolicySetSpec
     from voltgw.config.objects.virtual_host import VirtualHostSpec
     from voltgw.errors import Place
     from voltgw.routing.problems import Placer
+    from voltgw.security.addresses import Prefixes
 
 
 #: The policies that are built in, by what they do with every request.
@@ -55,21 +56,19 @@ def policy_refs(config: Config, host: Object[VirtualHostSpec]) -> tuple[Object[A
                 "VG0115", sets[0].place("type"), f"{sets[0].title} is for {sets[0].spec.type}, which is not acted on; it "
                 f"exists to refuse requests of {host.title}, which ignoring it would admit"),))
         found = sets[0], sets[0].spec.policies, "policies"
-    if not spec.proxy.http:
-        raise ConfigErrors((ConfigError(
-            "VG0115", found[0].place(found[2]), f"{host.title} ({spec.proxy.value}) would be judged by service policies, "
-            "which judge only HTTP so far; whom they refuse would be admitted",
-            "say `no_service_policies: {}` in it if anybody may connect"),))
     return found
 
 
 def guarding(config: Config, host: Object[VirtualHostSpec]) -> list[Object[Any]]:
     """Every object that the chain of a host is made of. Raises `ConfigErrors`."""
     listed = policy_refs(config, host)
-    if listed is None:
+    blocking = blocking_refs(host)
+    if listed is None and not blocking:
         return []
-    holder, refs, _ = listed
-    found: list[Object[Any]] = [] if holder is host else [holder]
+    found: list[Object[Any]] = [] if listed is None or listed[0] is host else [listed[0]]
+    named: list[tuple[Object[Any], Ref]] = [(host, ref) for ref in blocking]
+    if listed is not None:
+        named += [(listed[0], ref) for ref in listed[1]]
 
     def sets(refs: Sequence[Ref], namespace: str) -> None:
         found.extend(one for ref in refs if (one := config.find("ip_prefix_set", ref, namespace)) is not None)
@@ -78,7 +77,7 @@ def guarding(config: Config, host: Object[VirtualHostSpec]) -> list[Object[Any]]
         if spec is not None and spec.ip_matcher is not None:
             sets(spec.ip_matcher.prefix_sets, namespace)
 
-    for ref in refs:
+    for holder, ref in named:
         policy = config.find("service_policy", ref, holder.namespace)
         if policy is None:
             continue
@@ -97,9 +96,35 @@ def guarding(config: Config, host: Object[VirtualHostSpec]) -> list[Object[Any]]
     return found
 
 
+def blocking_refs(host: Object[VirtualHostSpec]) -> Sequence[Ref]:
+    """The policies of a host that only refuse."""
+    return host.spec.voltgw.blocking_policies if host.spec.voltgw is not None else ()
+
+
+def blocking_of(
+    config: Config, host: Object[VirtualHostSpec], place_of: Callable[[Object[Any]], Placer], known: Mapping[str, Hits],
+    wall: Callable[[], float], lists: Lists,
+) -> Chain | None:
+    """The chain of those, None when there are none. Raises `BuildErrors` with all that is wrong."""
+    refs = blocking_refs(host)
+    if not refs:
+        return None
+    found = Collector()
+    work = _Chaining(config, host, place_of, wall, found, lists)
+    policies: list[Policy] = []
+    for number, ref in enumerate(refs):
+        path = ("voltgw", "blocking_policies", number)
+        with found.at(place_of(host), *path):
+            policy = work.policy(host, ref, partial(place_of(host), *path))
+            if policy is not None:
+                policies.append(policy)
+    found.finish()
+    return Chain(policies, known, only_refuses=True)
+
+
 def chain_of(
     config: Config, host: Object[VirtualHostSpec], place_of: Callable[[Object[Any]], Placer], known: Mapping[str, Hits],
-    wall: Callable[[], float],
+    wall: Callable[[], float], lists: Lists,
 ) -> Chain | None:
     """The chain of a host, None when nobody judges its requests. Raises `BuildErrors` with all that is wrong."""
     listed = policy_refs(config, host)
@@ -107,7 +132,7 @@ def chain_of(
         return None
     holder, refs, field = listed
     found = Collector()
-    work = _Chaining(config, host, place_of, wall, found)
+    work = _Chaining(config, host, place_of, wall, found, lists)
     policies: list[Policy] = []
     for number, ref in enumerate(refs):
         path = (field, number) if field == "policies" else (field, "policies", number)
@@ -124,13 +149,14 @@ class _Chaining:
 
     def __init__(
         self, config: Config, host: Object[VirtualHostSpec], place_of: Callable[[Object[Any]], Placer],
-        wall: Callable[[], float], found: Collector,
+        wall: Callable[[], float], found: Collector, lists: Lists,
     ) -> None:
         self.config = config
         self.host = host
         self.place_of = place_of
         self.wall = wall
         self.found = found
+        self.lists = lists
 
     def policy(self, holder: Object[Any], ref: Ref, find_place: Callable[[], Place]) -> Policy | None:
         """The policy that `ref` means, None when it is out of service. Raises ValueError when there is none."""
@@ -154,15 +180,12 @@ class _Chaining:
     def around(self, holder: Object[Any]) -> Surroundings:
         """What conditions in an object may ask for."""
 
-        def prefixes(ref: Ref) -> Sequence[str]:
-            found = self.config.find("ip_prefix_set", ref, holder.namespace)
-            if found is None:
-                raise ProblemError(f'there is no ip_prefix_set "{ref.name}" in service, so whom it lists is not known')
-            spec: IpPrefixSetSpec = found.spec
-            return (*spec.prefix, *(one.ipv4_prefix for one in spec.ipv4_prefixes if one.ipv4_prefix is not None),
-                    *(one.ipv6_prefix for one in spec.ipv6_prefixes if one.ipv6_prefix is not None))
+        def prefixes(ref: Ref) -> Prefixes:
+            return prefixes_of(self.config, ref, holder.namespace, self.lists)
 
-        return Surroundings(self.host.name, self.host.metadata.labels, prefixes, self.wall)
+        proxy = self.host.spec.proxy
+        relays = "" if proxy.http else "UDP" if proxy.transport == "UDP" else "TLS" if proxy.tls or proxy.named else "TCP"
+        return Surroundings(self.host.name, self.host.metadata.labels, prefixes, self.wall, relays)
 
     def rules(self, policy: Object[ServicePolicySpec]) -> Iterator[PolicyRule]:
         """The rules of a policy, as they were written. Raises ValueError."""

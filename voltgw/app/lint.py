@@ -11,13 +11,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from voltgw.config.gateway import Gateway
+from voltgw.config.acme import DEFAULT_CHALLENGE
 from voltgw.config.model import Object
 from voltgw.config.objects.route import HttpMethod
 from voltgw.config.objects.tls import TlsProtocol
 from voltgw.config.objects.virtual_host import ProxyType
-from voltgw.config.reader import State
-from voltgw.config.schema import state_of
 from voltgw.config.show import arranged
 from voltgw.errors import ConfigError, ConfigErrors, Place, Severity
 from voltgw.routing.lint import lint_domains, lint_rules
@@ -36,13 +34,10 @@ if TYPE_CHECKING:
 NOT_IDEMPOTENT: Final = frozenset((HttpMethod.POST, HttpMethod.PATCH))
 #: What follows from a certificate that cannot be used.
 _CONSEQUENCE: Final = "VG0410"
+#: Where a CA comes to look at a challenge (RFC 8555 8.3, RFC 8737 3).
+_CHALLENGE_PORTS: Final = {"http-01": 80, "tls-alpn-01": 443}
 #: Kinds of proxy that show a certificate to their clients.
 _TERMINATING: Final = (ProxyType.HTTPS_PROXY, ProxyType.TLS_TCP_PROXY, ProxyType.TLS_TCP_PROXY_WITH_SNI)
-#: Fields of views whose work would be lost with the process: what they are, and what is lost.
-_FETCHED: Final = (
-    ("http_loadbalancer", "https_auto_cert", "the certificate that is fetched"),
-    ("tcp_loadbalancer", "tls_tcp_auto_cert", "the certificate that is fetched"),
-)
 
 
 def lint(config: Config, runtime: Runtime, now: datetime) -> tuple[ConfigError, ...]:
@@ -57,6 +52,7 @@ def lint(config: Config, runtime: Runtime, now: datetime) -> tuple[ConfigError, 
     found += _lost_with_the_process(config)
     found += _weak_tls(config)
     found += _certificates(config, now)
+    found += _nobody_there(config, runtime)
     return arranged(list(dict.fromkeys(found)), list(config.files), config.line)
 
 
@@ -160,20 +156,33 @@ def _has_share(one: RouteDestination, forward: RouteDestinationList) -> bool:
 
 # -- what would be lost -----------------------------------------------------------------------------------------------
 def _lost_with_the_process(config: Config) -> Iterator[ConfigError]:
-    """Features that keep something, without a folder to keep it in."""
-    kept = state_of(Gateway, "data_dir") is State.ACTS
-    if config.gateway.data_dir is not None and kept:
-        return
-    hint = "give it a folder: `gateway: {data_dir: /var/lib/voltgw}`" if kept else "nothing is kept over a restart yet"
-    for kind, field, what in _FETCHED:
-        for one in config.of(kind).values():
-            if getattr(one.spec, field) is not None:
-                yield _warning("VG0409", one.place(field), f"{what} is lost when the gateway stops", hint)
+    """Features that keep something only as long as the process lives."""
+    hint = "objects are not kept over a restart yet"
     for place in config.keep_last:
         yield _warning("VG0409", place, "`on_error: keep_last` keeps the last good objects only until the gateway stops", hint)
 
 
 # -- TLS ---------------------------------------------------------------------------------------------------------------
+def _nobody_there(config: Config, runtime: Runtime) -> Iterator[ConfigError]:
+    """Certificates that are to be fetched, and no listener where the CA looks whether the names are ours; told once."""
+    acme = config.gateway.acme
+    fetched = runtime.fetched()
+    if acme is None or not fetched:
+        return
+    challenge = acme.challenge or DEFAULT_CHALLENGE
+    port = _CHALLENGE_PORTS.get(challenge)
+    there = [plan for plan in runtime.listeners.values() if plan.port == port and plan.forward is None]
+    if port is None or any(plan.table is not None and not plan.tls if challenge == "http-01" else plan.tls for plan in there):
+        return
+    first = next(iter(fetched.values()))[0]
+    host = runtime.hosts[first]
+    what = "a plain HTTP listener" if challenge == "http-01" else "a TLS listener"
+    yield _warning(
+        "VG0413", host.place, f"the certificate of {first} is fetched by {challenge}, for which the CA comes to port {port}, "
+        "where there is no listener that could answer",
+        f"have {what} on port {port}; `gateway.port_map` may bind another in its place")
+
+
 def _weak_tls(config: Config) -> Iterator[ConfigError]:
     """Endpoints that nobody verifies, and versions of TLS that are no longer standards."""
     for cluster in config.of("cluster").values():

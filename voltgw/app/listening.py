@@ -6,17 +6,21 @@ import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
+from voltgw.app.absent import Absent
 from voltgw.app.bound import BoundSocket
 from voltgw.app.build import ListenerKey, ListenerPlan
+from voltgw.app.forward_door import OneDoor, forward_factory, serve_forward
 from voltgw.app.tls_table import TlsTable
 from voltgw.app.udp import UdpBound
 from voltgw.net.datagrams import datagram_socket
 from voltgw.net.listener import Listener
+from voltgw.net.namespaces import identity
 from voltgw.net.sockets import LOCAL_CLIENT, CannotListen, adopt, listening_socket, remove_socket
 from voltgw.net.tuning import tune
 from voltgw.proxy.factory import HttpFactory
@@ -26,9 +30,13 @@ from voltgw.proxy.tcp import TcpFactory
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
+    from voltgw.app.challenges import Challenges
+    from voltgw.app.vips import Vip
     from voltgw.net.loop import Loop
     from voltgw.proxy.plane import Plane
     from voltgw.routing.hosts import HostTable
+    from voltgw.values.counters import ListenerCounters
+    from voltgw.values.network import Network
 
 __all__ = ["Bound", "Listening"]
 
@@ -43,13 +51,17 @@ class Bound(BoundSocket):
 
     protocol = "TCP"
 
-    def __init__(self, plan: ListenerPlan, sock: socket.socket, plane: Plane, loop: Loop) -> None:
-        super().__init__(plan)
+    def __init__(
+        self, plan: ListenerPlan, sock: socket.socket, plane: Plane, loop: Loop, counters: ListenerCounters | None = None,
+    ) -> None:
+        super().__init__(plan, counters)
         path = plan.key.address if sock.family == socket.AF_UNIX else None
         address = LOCAL_CLIENT[0] if path else plan.key.address or ("::" if sock.family == socket.AF_INET6 else "0.0.0.0")
         self.factory: HttpFactory | TcpFactory | TlsTable
-        sniffer: TlsTable | None = None
-        if plan.tls:
+        sniffer: TlsTable | OneDoor | None = None
+        if plan.forward is not None:
+            self.factory, sniffer = forward_factory(plan, plane, self.name, address, self.counters)
+        elif plan.tls:
             self.factory = sniffer = TlsTable(plane, self.name, address, self.counters, serve_http)
         elif plan.table is not None:
             self.factory = HttpFactory(plane, self.name, address, plan.port, plan.table, self.counters)
@@ -90,6 +102,8 @@ class Bound(BoundSocket):
         if isinstance(factory, TlsTable):
             factory.serve(plan)
             return
+        if plan.forward is not None:
+            serve_forward(factory, self.listener.sniffer, plan)
         factory.local_port = plan.port      # `gateway.port_map` may lead another port here now
         if isinstance(factory, HttpFactory):
             assert plan.table is not None       # the kind is the same
@@ -107,6 +121,9 @@ class Bound(BoundSocket):
 
 def same_shape(one: ListenerPlan, other: ListenerPlan) -> bool:
     """Whether what serves by one plan can go on by the other."""
+    if one.forward is not None or other.forward is not None:
+        return (one.forward is not None and other.forward is not None and one.forward.name == other.forward.name
+                and (one.forward_tls is None) is (other.forward_tls is None))
     return one.tls and other.tls or one.kind is other.kind
 
 
@@ -124,7 +141,7 @@ def serve_http(factory: HttpFactory, plan: ListenerPlan, table: HostTable) -> No
 
 
 #: A socket of the gateway.
-AnyBound = Bound | UdpBound
+AnyBound = Bound | UdpBound | Absent
 
 
 class Listening:
@@ -136,14 +153,16 @@ class Listening:
         self._plane = plane
         self._loop = loop
         self._sessions = SessionRoom(loop)
+        self.challenges: Challenges | None = None       # where certificates are fetched
         self.bound: dict[ListenerKey, AnyBound] = {}
         self.leaving: dict[AnyBound, IDelayedCall] = {}     # what was given up, with the timer that closes it
 
     def open_new(self, plans: Mapping[ListenerKey, ListenerPlan]) -> dict[ListenerKey, AnyBound]:
         """Bind what `plans` needs and is not there yet; nothing is accepted yet.
 
-        A key that is there but served another kind of proxy gets a new factory on a socket that shares the port. Raises
-        `CannotListen`, and then everything that was opened here is closed again.
+        A key that is there but served another kind of proxy gets a new factory on a socket that shares the port. One whose
+        network is not there is `Absent` until that is back. Raises `CannotListen`, and then everything that was opened here
+        is closed again.
         """
         opened: dict[ListenerKey, AnyBound] = {}
         try:
@@ -151,18 +170,77 @@ class Listening:
                 present = self.bound.get(key)
                 if present is not None and same_shape(present.plan, plan):
                     continue
-                sock = self._socket(key, plans) if present is None else _second(present)
                 try:
-                    opened[key] = (
-                        UdpBound(plan, sock, self._plane, self._loop, self._sessions) if key.transport == "UDP"
-                        else Bound(plan, sock, self._plane, self._loop))
-                except BaseException:
-                    sock.close()
-                    raise
+                    sock = self._socket(key, plans) if present is None or isinstance(present, Absent) else _second(present)
+                except CannotListen:
+                    problem = identity(plan.network).problem if plan.network.apart else ""
+                    if not problem:
+                        raise
+                    opened[key] = Absent(plan, problem)
+                    continue
+                opened[key] = self._bind(plan, sock)
         except BaseException:
             self.close_unused(opened)
             raise
         return opened
+
+    def _bind(self, plan: ListenerPlan, sock: socket.socket, counters: ListenerCounters | None = None) -> Bound | UdpBound:
+        """What serves `plan` on `sock`, which it owns from now on."""
+        try:
+            if plan.key.transport == "UDP":
+                return UdpBound(plan, sock, self._plane, self._loop, self._sessions, counters)
+            return Bound(plan, sock, self._plane, self._loop, counters)
+        except BaseException:
+            sock.close()
+            raise
+
+    def lose(self, network: Network, problem: str, drain_timeout_s: float) -> list[str]:
+        """`network` is gone, or another one by now: close what listens in it; the names of that.
+
+        Connections may stay for `drain_timeout_s`. The listeners are there still, `Absent`, and say `problem`.
+        """
+        lost: list[str] = []
+        for key, bound in list(self.bound.items()):
+            if _is_in(bound, network):
+                if isinstance(bound, Absent):
+                    bound.problem = problem
+                    continue
+                absent = self.bound[key] = Absent(bound.plan, problem, bound.counters)
+                absent.serving = bound.serving
+                bound.stop()
+                lost.append(bound.name)
+                if bound.factory.connections:
+                    self.leaving[bound] = self._loop.clock.callLater(
+                        drain_timeout_s, self._time_is_up, bound, drain_timeout_s)
+        return lost
+
+    def regain(self, network: Network) -> list[str]:
+        """`network` is there: listen in it again; the names of what does. What cannot says why and stays `Absent`."""
+        back: list[str] = []
+        plans = {key: bound.plan for key, bound in self.bound.items()}
+        for key, absent in list(self.bound.items()):
+            if isinstance(absent, Absent) and _is_in(absent, network):
+                try:
+                    bound = self._bind(absent.plan, self._socket(key, plans), absent.counters)
+                except CannotListen as error:
+                    absent.problem = str(error)
+                    continue
+                self.bound[key] = bound
+                back.append(bound.name)
+                if absent.serving:
+                    bound.start()
+        if back and self.challenges is not None:
+            self.challenges.show()
+        return back
+
+    def try_again(self) -> list[str]:
+        """`regain` for what is absent although its network is there: its address may have come later than its interface."""
+        networks = {bound.plan.network for bound in self.bound.values() if isinstance(bound, Absent)}
+        return [name for network in networks if not identity(network).problem for name in self.regain(network)]
+
+    def holds(self, vip: Vip) -> bool:
+        """Whether there are still connections of a former listener on `vip`."""
+        return any((bound.plan.key.address, bound.plan.network) == vip for bound in self.leaving)
 
     def close_unused(self, opened: Mapping[ListenerKey, AnyBound]) -> None:
         """Close what `open_new` opened: the swap will not come."""
@@ -177,24 +255,28 @@ class Listening:
         on its way out, both are told to share (SO_REUSEPORT) while the new one is bound: so a port can move from an address to
         all of them without standing closed.
         """
-        freebind = plans[key].terms.freebind
+        freebind, network = plans[key].terms.freebind or plans[key].vip, plans[key].network
         if key.address is not None and key.address.startswith("/"):
             return listening_socket(key.address, 0, unix_mode=plans[key].terms.unix_mode)
-        make = datagram_socket if key.transport == "UDP" else listening_socket
+        capture = plans[key].capture
+        make = (datagram_socket if key.transport == "UDP" else listening_socket if capture is None
+                else partial(listening_socket, transparent=capture.mode))
         if key.transport == "UDP":          # a former listener keeps its socket until its sessions have ended
             for left in list(self.leaving):
                 if left.plan.key == key or _overlap(left.plan.key, key):
                     left.factory.close()
         try:
-            return make(key.address, key.port, freebind=freebind, device=key.device)
+            return make(key.address, key.port, freebind=freebind, device=key.device, network=network)
         except CannotListen as error:
-            outgoing = [bound.listener for other, bound in self.bound.items() if other not in plans and _overlap(other, key)]
+            outgoing = [bound.listener for other, bound in self.bound.items()
+                        if other not in plans and not isinstance(bound, Absent) and _overlap(other, key)]
             if error.errno != errno.EADDRINUSE or not outgoing:
                 raise
         for listener in outgoing:
             _share(listener.fileno(), True)
         try:
-            sock = make(key.address, key.port, freebind=freebind, device=key.device, reuse_port=True)
+            sock = make(
+                key.address, key.port, freebind=freebind, device=key.device, reuse_port=True, network=network)
             _share(sock.fileno(), False)
             return sock
         finally:
@@ -222,6 +304,8 @@ class Listening:
                 self.bound[key].serve(plan)
             else:
                 self.bound[key] = new
+        if self.challenges is not None:
+            self.challenges.show()
         self._plane.waiting.serve(_relayed(plans.values()))
         self._let_go()
         for bound in gone:
@@ -289,7 +373,12 @@ def remove_file(bound: AnyBound) -> None:
         remove_socket(path)
 
 
-def _second(present: AnyBound) -> socket.socket:
+def _is_in(bound: AnyBound, network: Network) -> bool:
+    own = bound.plan.network
+    return (own.netns, own.device) == (network.netns, network.device)
+
+
+def _second(present: Bound | UdpBound) -> socket.socket:
     """Another descriptor of a socket that listens: the port is never given up while its kind of proxy changes.
 
     Raises `CannotListen` when there is no descriptor left.
@@ -304,7 +393,7 @@ def _second(present: AnyBound) -> socket.socket:
 
 def _overlap(one: ListenerKey, other: ListenerKey) -> bool:
     """Whether two listeners of one port are in each other's way because one of them takes every address."""
-    return one.port == other.port and one.transport == other.transport and (
+    return one.port == other.port and one.transport == other.transport and one.netns == other.netns and (
         one.address == other.address and one.device != other.device or one.address in _EVERY or other.address in _EVERY)
 
 

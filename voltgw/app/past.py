@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from voltgw.app.find import of_host
 from voltgw.routing.explain import explain_route
-from voltgw.security.policies import FLAG
+from voltgw.security.authentication import Authentication
+from voltgw.security.egress import FLAG as REFUSED_WAY
+from voltgw.security.egress import LOGIN_FLAG
+from voltgw.security.limiting import FLAG as LIMITED
+from voltgw.security.limiting import Limits
+from voltgw.security.policies import FLAG, Chain
+from voltgw.security.proofs import FLAG as UNPROVEN
 from voltgw.values.reason import Reason
 
 if TYPE_CHECKING:
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
     from voltgw.routing.route import Route, VirtualHost
     from voltgw.values.exchange import Exchange
     from voltgw.values.head import RequestHead
+    from voltgw.values.identity import Proof
 
 #: With more rules than this in the host, they are not gone through one by one.
 MOST_RULES: Final = 64
@@ -37,8 +44,12 @@ class Past:
             host = route.host
             name = f"{host.namespace}/{host.name}"
             said = [Reason("virtual host", name, "", host.place), _of_route(host, route, head, port)]
+            if exchange.proof is not None:
+                said.append(_of_authentication(route, exchange.proof, exchange))
+            if hasattr(exchange, "limit"):
+                said.append(_of_limits(route, exchange))
             if exchange.policy:
-                said.append(_of_policies(route, exchange))
+                said.append(_of_policies(route, exchange) if host.egress is None else _of_egress(host.egress, exchange))
             return said
         listener = exchange.client.listener
         table = next((plan.table for plan in self._plans() if str(plan.key) == listener), None)
@@ -50,12 +61,41 @@ class Past:
         return [reason, _of_route(found, None, head, port)]
 
 
+def _of_authentication(route: Route, proof: Proof, exchange: Exchange) -> Reason:
+    """What a credential has proven, or why it has not; it is gone by now, so nothing is asked again."""
+    gate = next((gate for gate in route.gates if isinstance(gate, Authentication)), None)
+    refused = proof.user is None and exchange.flag in (UNPROVEN, LOGIN_FLAG)
+    why = proof.said if proof.user is None else f"{proof.said} proves {proof.user.name!r}"
+    text = "" if gate is None else f": the gate {gate.text}"
+    return Reason("authentication", "refused" if refused else "let pass", why + (text if refused else ""),
+                  None if gate is None else gate.place)
+
+
+def _of_limits(route: Route, exchange: Exchange) -> Reason:
+    """Which rate limit has spoken, and where it stands; what it would say now is another matter."""
+    limiter = next((limiter for gate in route.gates if isinstance(gate, Limits) for limiter in gate.limiters
+                    if exchange.limit.partition(" ")[0] == limiter.name), None)
+    outcome = "refused" if exchange.flag == LIMITED else "let pass"
+    why = exchange.limit if limiter is None else f"rate_limiter {exchange.limit}: {limiter.text}"
+    return Reason("rate limits", outcome, why, None if limiter is None else limiter.find_place())
+
+
 def _of_policies(route: Route, exchange: Exchange) -> Reason:
     """What the service policies said; asked again only where no filter has changed the request since."""
-    guard = route.host.guard
-    if exchange.flag == FLAG and guard is not None and route.guarded:
-        return guard.rehearse(exchange)[1]
+    chains = [gate for gate in route.gates if isinstance(gate, Chain)]
+    if exchange.flag == FLAG:
+        for chain in chains:
+            if chain.has(exchange.policy):
+                return chain.rehearse(exchange)[1]
     return Reason("service policies", "let pass", exchange.policy)
+
+
+def _of_egress(ways: Any, exchange: Exchange) -> Reason:
+    """What the policies of a forward proxy said, or of a virtual host that resolves its endpoint from the request."""
+    policies: Any = ways if not hasattr(ways, "egress") else ways.egress and ways.egress.policies
+    place = None if policies is None else policies.place_of(exchange.policy)
+    return Reason("forward proxy policies", "refused" if exchange.flag == REFUSED_WAY else "let through",
+                  f"rule {exchange.policy}", place)
 
 
 def _of_route(host: VirtualHost, route: Route | None, head: RequestHead, port: int) -> Reason:

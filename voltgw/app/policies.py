@@ -8,6 +8,7 @@ from voltgw.cluster.attempts import IDEMPOTENT
 from voltgw.config.units import show_seconds
 from voltgw.values.defaults import BODY_IDLE_TIMEOUT_S, CONNECT_RETRIES, RESPONSE_HEAD_TIMEOUT_S, TUNNEL_IDLE_TIMEOUT_S
 from voltgw.values.reason import Reason
+from voltgw.values.retry import GRPC_CONDITIONS
 
 if TYPE_CHECKING:
     from voltgw.cluster.cluster import Cluster
@@ -101,6 +102,8 @@ def _by_plan(plan: RetryPlan, method: str, idempotent: bool, elsewhere: str) -> 
         said = elsewhere
         if condition == "retriable-status-codes":
             said = f"{', '.join(map(str, sorted(plan.statuses))) or 'no status is named'}; {elsewhere}"
+        elif condition in GRPC_CONDITIONS.values():
+            said = f"an answer of gRPC that is nothing but this code; {elsewhere}"
         steps.append(Reason(condition, times, said))
     steps.append(Reason("pause", f"up to {show_seconds(plan.base_s)}",
                         f"doubled for each try, at most {show_seconds(plan.max_s)}"))

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from voltgw.routing.match import Clause
     from voltgw.routing.route import Route, VirtualHost
     from voltgw.values.head import RequestHead
+    from voltgw.values.proxyheader import ProxyHeader
     from voltgw.values.tls import Handshake
 
 #: Words and bytes that no configuration is expected to name.
@@ -353,6 +354,8 @@ class _SomeClient:
     certified = b""
     connected_wall = 0.0
     listener = ""
+    announced: ProxyHeader | None = None
+    came_to = ("192.0.2.2", 80)
 
 
 def _takes_port(spec: PortMatcherType, port: int) -> bool:

@@ -12,8 +12,6 @@ from urllib.parse import SplitResult, urlsplit
 SOMEBODY: Final = "192.0.2.1"
 #: The schemes of HTTP URLs and the ports that they mean where none is written.
 HTTP_PORTS: Final = {"http": 80, "https": 443}
-#: Kinds of question that there will be an answer for when their listeners are served.
-_LATER: Final = ("dns",)
 #: Schemes of connections, TLS by its server name, and of datagrams.
 _RELAYED: Final = ("tcp", "tls", "udp")
 
@@ -24,19 +22,25 @@ class QuestionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """A listener as somebody names it; `address` None = any address."""
+    """A listener as somebody names it; `address` None = any address.
+
+    `place` is the interface and the network namespace that it listens in, as listeners show them (``%eth1@inside``), "" = any.
+    """
 
     address: str | None
     port: int
+    place: str = ""
 
     def __str__(self) -> str:
         host = self.address
-        return str(self.port) if host is None else f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        said = str(self.port) if host is None else f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        return said + self.place
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request or connection. `scheme` is ``http``, ``https``, ``tcp``, ``tls`` or ``udp``; `port` the URL's, None = none.
+    """One request or connection. `scheme` is ``http``, ``https``, ``tcp``, ``tls``, ``udp`` or ``connect``; `port` is the
+    URL's, None = none.
 
     `head` is the request's head as it goes over the wire, b"" for connections. `source` is the client's address.
     """
@@ -56,7 +60,8 @@ def read_question(
 ) -> Question:
     """The question that these words ask; `headers` are ``name: value``. Raises `QuestionError`.
 
-    A `method` of ``-`` asks for a connection (``tcp://address:port``, ``tls://name:port``) or datagrams (``udp://...``).
+    A `method` of ``-`` asks for a connection (``tcp://address:port``, ``tls://name:port``), datagrams (``udp://...``) or a name
+    of DNS (``dns:name/type``, which is then the `host`).
     Nothing is put right on the way: what a client would be refused for is what the answer then says.
     """
     at = None if not listener else read_listener(listener)
@@ -66,16 +71,18 @@ def read_question(
         except ValueError:
             raise QuestionError(f"{source!r} is not an IP address, and a client has one") from None
     source = source or SOMEBODY
+    if method == "CONNECT":
+        return _tunnel(url, headers, source, at)
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise QuestionError(f"{url!r} is not a URL: {error}") from None
     scheme = parts.scheme.lower()
+    if scheme == "dns":
+        return _name(method, url, parts, headers, source, at)
     if method == "-" or scheme in _RELAYED:
         return _connection(method, url, parts, port, headers, source, at)
-    if scheme in _LATER:
-        raise QuestionError(f"{scheme} listeners are not served yet; http://, https://, tcp://, tls:// and udp:// are")
     if url.startswith("/") or url == "*":
         scheme, target, host = "http", url.partition("#")[0], ""
     elif scheme in HTTP_PORTS and parts.netloc:
@@ -94,16 +101,33 @@ def read_question(
     return Question(method, url, scheme, parts.hostname or "", port, head.encode("utf-8", "surrogateescape"), source, at)
 
 
+def _tunnel(target: str, headers: Sequence[str], source: str, at: At | None) -> Question:
+    """``CONNECT host:port``, which a client asks of a forward proxy. Raises `QuestionError`."""
+    host, colon, port = target.rpartition(":")
+    if not colon or not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise QuestionError(f"{target!r} is not a host with a port, as CONNECT wants it: example.com:443")
+    if headers:
+        raise QuestionError("no header field of a CONNECT is looked at, but for its login")
+    return Question("CONNECT", target, "connect", host.removeprefix("[").removesuffix("]"), int(port), b"", source, at)
+
+
 def read_listener(text: str) -> At:
-    """``127.0.0.1:8080``, ``[::1]:8080``, ``*:8080`` or ``8080``. Raises `QuestionError`."""
+    """``127.0.0.1:8080``, ``[::1]:8080``, ``*:8080`` or ``8080``, perhaps with ``%eth1`` or ``@inside`` behind it.
+
+    Raises `QuestionError`.
+    """
     address, colon, port = text.rpartition(":")
+    digits = len(port) - len(port.lstrip("0123456789"))
+    port, place = port[:digits], port[digits:]
+    if place and place[0] not in "%@":
+        port = ""
     address = address.removeprefix("[").removesuffix("]")
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise QuestionError(f"{text!r} is not a listener such as 127.0.0.1:8080, or a port")
     if address in ("", "*"):
-        return At(None, int(port))
+        return At(None, int(port), place)
     try:
-        return At(str(ip_address(address)), int(port))
+        return At(str(ip_address(address)), int(port), place)
     except ValueError:
         raise QuestionError(f"{address!r} in {text!r} is not an IP address") from None
 
@@ -112,15 +136,22 @@ def _connection(
     method: str, url: str, parts: SplitResult, port: int | None, headers: Sequence[str], source: str, at: At | None,
 ) -> Question:
     scheme = parts.scheme.lower()
-    if scheme in _LATER:
-        raise QuestionError(f"{scheme} listeners are not served yet; tcp://, tls:// and udp:// are")
     if method != "-" or scheme not in _RELAYED:
-        raise QuestionError("a connection is asked for as: - tcp://ADDRESS:PORT, - tls://NAME:PORT or - udp://ADDRESS:PORT")
+        raise QuestionError("a connection is asked for as: - tcp://ADDRESS:PORT, - tls://NAME:PORT or - udp://ADDRESS:PORT; "
+                            "a name as: - dns:NAME/TYPE")
     if port is None:
         raise QuestionError(f"{url!r} names no port")
     if headers:
         raise QuestionError("a relayed connection has no header fields that the gateway would look at")
     return Question(method, url, scheme, parts.hostname or "", port, b"", source, at)
+
+
+def _name(
+    method: str, url: str, parts: SplitResult, headers: Sequence[str], source: str, at: At | None,
+) -> Question:
+    if method != "-" or parts.netloc or not parts.path.strip("/") or headers:
+        raise QuestionError(f"{url!r} is not a question of DNS; one is asked as: - dns:shop.apps.example.com/A")
+    return Question(method, url, "dns", parts.path, None, b"", source, at)
 
 
 def _fields(headers: Sequence[str]) -> tuple[list[str], str | None]:

@@ -94,7 +94,8 @@ class Performance:
     exchange: Exchange | None = None
     request_filters: list[Ran] = field(default_factory=list)
     response_filters: list[Ran] = field(default_factory=list)
-    judged: Reason | None = None            # what the guard of the virtual host said
+    judged: list[Reason] = field(default_factory=list)      # what the gates of the route said
+    refused_by: str = ""                    # the rule, limit or method of theirs that refused
     waited_s: float = 0.0
     problem: str = ""                       # why it did not come to an end
 
@@ -298,13 +299,9 @@ def _route_for(
     other = copy.copy(route)
     other.host = host
     other.counters = RouteCounters()
-    own = route.request_filters
-    guard = route.host.guard
-    if route.guarded and guard is not None:
-        own = own[1:]
-    other.request_filters = tuple(_watched_request(each, performance.request_filters) for each in own)
-    if route.guarded and guard is not None:
-        other.request_filters = (_rehearsed(guard, performance), *other.request_filters)
+    other.request_filters = (
+        *(_rehearsed(gate, performance) for gate in route.gates),
+        *(_watched_request(each, performance.request_filters) for each in route.request_filters[len(route.gates):]))
     other.response_filters = tuple(_watched_response(each, performance.response_filters) for each in route.response_filters)
     if destination is not None:
         there = copy.copy(destination)
@@ -317,11 +314,19 @@ def _route_for(
     return other
 
 
+def refused_by(reply: Reply) -> str:
+    """The rule, limit or method whose answer this is, without its kind."""
+    return reply.detail.partition(": ")[2] or reply.detail
+
+
 def _rehearsed(guard: Guard, performance: Performance) -> Callable[[Exchange], Any]:
     """A guard that counts nothing and says why."""
 
     def judge(exchange: Exchange) -> Reply | None:
-        reply, performance.judged = guard.rehearse(exchange)
+        reply, reason = guard.rehearse(exchange)
+        performance.judged.append(reason)
+        if reply is not None:
+            performance.refused_by = refused_by(reply)
         return reply
 
     return judge

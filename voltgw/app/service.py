@@ -7,21 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from ipaddress import ip_address
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from voltgw import __version__
 from voltgw.app import view
+from voltgw.app.acme import Acme
 from voltgw.app.build import ListenerKey, Makings, Runtime, build, building
+from voltgw.app.challenges import Challenges
+from voltgw.app.dns import DnsSide
 from voltgw.app.explain import Explainer
 from voltgw.app.journal import Journal
 from voltgw.app.limits import LOOPBACK, SOURCE_SHARE, most_clients, raise_open_files
 from voltgw.app.listening import AnyBound, Listening
+from voltgw.app.network_watch import NetworkWatch
+from voltgw.app.packet_rules import PacketRules, rules_of
 from voltgw.app.past import Past
 from voltgw.app.question import read_question
 from voltgw.app.reload import Plan, plan_reload
@@ -29,11 +36,19 @@ from voltgw.app.settings import AdminConfig, StartError, drain_timeout_s, open_a
 from voltgw.app.sites import Addresses, default_interface_address
 from voltgw.app.slices import Slices
 from voltgw.app.tls_watch import FileWatch
+from voltgw.app.verifying import Verifying
+from voltgw.app.vips import Vip, Vips
+from voltgw.app.zones import Delegations
+from voltgw.config.gateway import Addresses as AddressRule
+from voltgw.config.gateway import PacketRules as PacketRuleChoice
 from voltgw.control.build import build_membership
 from voltgw.control.discovery.sources import Sources
+from voltgw.control.orders import Orders, ordered
 from voltgw.control.probes.prober import Prober
 from voltgw.errors import ConfigErrors, Severity
+from voltgw.net.capture import CannotCapture
 from voltgw.net.loop import Loop
+from voltgw.net.resolver import NetworkResolver
 from voltgw.net.sockets import CannotListen
 from voltgw.net.tls.context import server_context
 from voltgw.net.tls.tickets import TicketKeys
@@ -51,11 +66,16 @@ if TYPE_CHECKING:
     from voltgw.app.build import ListenerPlan
     from voltgw.app.deps import Deps
     from voltgw.app.load import Loader, TextLoader
+    from voltgw.config.gateway import DnsAddress
     from voltgw.config.model import Config
     from voltgw.control.membership import Membership
+    from voltgw.dns.responder import DnsCounters
+    from voltgw.dns.server import DnsBound
     from voltgw.interfaces import AccessSink, ListenerView
+    from voltgw.net.namespaces import Identity
     from voltgw.observe.access import AccessLog
     from voltgw.observe.log import ProcessLog
+    from voltgw.values.network import Network
 
 #: How often it is looked whether an interface that listeners stand for has another address.
 _ADDRESS_LOOK_S: Final = 3.0
@@ -78,6 +98,7 @@ class _Ahead:
 
     def __init__(self) -> None:
         self.opened: dict[ListenerKey, AnyBound] = {}
+        self.names: dict[DnsAddress, DnsBound] = {}
         self.access_log: AccessLog | None = None
         self.fresh: dict[str, Membership] = {}
 
@@ -112,6 +133,7 @@ class GatewayService(Service):
         self.last_reload_error = ""
         self.config_wall = deps.wall()      # when the configuration that runs was taken over
         self.draining = False
+        self.touch_addresses = True         # False: no VIP is added to an interface, whatever the configuration says
         self.access_log_to_stdout = False   # where the configuration names no access log
         self.drain_timeout_s = drain_timeout_s(config)
         self.on_warm: Callable[[], None] | None = None
@@ -122,9 +144,14 @@ class GatewayService(Service):
         self._registry = Registry()
         self._addresses = Addresses(default_interface_address)
         self._look_again = 0.0              # when a move that failed may be tried again
+        self.acme = Acme(deps, self._registry, self._fetched)
+        self._fetched_more = False          # since the runtime was built
+        self.verifying = Verifying(deps)
         self._makings = Makings(lambda key: Pool(), deps.random, self._registry, self._addresses,
-                                partial(server_context, keys=TicketKeys(deps.monotonic)), wall=deps.wall)
+                                partial(server_context, keys=TicketKeys(deps.monotonic)), wall=deps.wall, fetched=self.acme,
+                                surroundings=self.verifying.surroundings)
         self.runtime: Runtime = build(config, None, self._makings)
+        self.acme.follow(self.runtime)
         self._past = Past(self._plans)
         self.journal = Journal(deps.wall, deps.monotonic, explain=self._past)
         self._bound_already = False
@@ -163,17 +190,33 @@ class GatewayService(Service):
         self.access_log = self._open_access_log(runtime.config)
         self.plane = Plane(loop, self._sink(), deps.wall, deps.random.random)
         self.listening = Listening(self.plane, loop)
+        self.listening.challenges = Challenges(self._makings.server_context, self._bound)
         self.prober = Prober(loop, deps.random)
-        self._sources = Sources(loop, deps.random, deps.resolver)
+        self._resolvers: dict[Network, NetworkResolver] = {}
+        self._sources = Sources(loop, deps.random, deps.resolver, self.resolver_of)
+        self.networks = NetworkWatch(loop.clock, self._network_changed)
+        self.vips = Vips(loop.clock, self.listening.holds)
+        self.rules = PacketRules(loop.clock)
+        self.orders = Orders(loop)
         self.memberships: dict[str, Membership] = {name: self._membership(name, runtime) for name in runtime.clusters}
+        self.dns = DnsSide(deps, self._is_warm)
         self.admin = self._new_admin(runtime.config)
+        self._lead_out(runtime)
+        runtime.lead_out(self.plane.outside)
+        self._check_rules(runtime)
+        self.networks.note(runtime.networks())
         opened = self.listening.open_new(runtime.listeners)
+        names: dict[DnsAddress, DnsBound] = {}
         try:
+            names = self.dns.open_new(runtime.config)
             self.admin.bind()
         except BaseException:
+            self.dns.close_unused(names)
             self.listening.close_unused(opened)
             raise
+        self.dns.install(runtime.config, runtime.delegations or Delegations(), names)
         self.listening.install(runtime.listeners, opened, self.drain_timeout_s)
+        self._follow_networks(runtime)
         self._try_options(runtime, None)
 
     def startService(self) -> None:
@@ -185,9 +228,11 @@ class GatewayService(Service):
             self.access_log.start()
         self._feed.start()
         self.loop.start()
+        self.verifying.start(self.plane, self.runtime)
         self._files.start()
         self.prober.startService()
         self.admin.startService()
+        self.dns.start(self.loop)
         self.loop.clock.callLater(_ADDRESS_LOOK_S, self._look_at_addresses)
         self._warming = Deferred.fromCoroutine(self._warm_up(list(self.memberships.values())))
         self._warming.addErrback(self._not_warmed)
@@ -220,6 +265,8 @@ class GatewayService(Service):
     def _accept(self) -> None:
         if not self.draining:
             self.listening.start()
+            self._join_networks()
+            self.acme.start(self.loop, self.listening.challenges)
 
     def stopService(self) -> Deferred[Any]:
         """Drain, then stop everything; the Deferred fires when nothing of ours is left."""
@@ -248,18 +295,26 @@ class GatewayService(Service):
         for _ in self._rest or ():
             pass
         self._files.stop()
+        self.verifying.stop()
+        self.networks.stop()
+        self.vips.stop()
+        self.rules.stop()
+        self.dns.stop()
         for membership in self.memberships.values():
             membership.stopService()
         self.prober.stopService()
+        self.orders.stop()
         for cluster in self.runtime.clusters.values():
             cluster.retire()
+        if self.plane.outside is not None:
+            self.plane.outside.close()
         stopped = self.admin.stopService()
         self._feed.close()
         self.loop.stop()
         if self.access_log is not None:
             self.access_log.close()
         self._log.info("stopped")
-        return DeferredList([stopped])
+        return DeferredList([stopped, self._given_up])
 
     def drain(self) -> None:
         """Accept nothing new; finish what is under way; `/ready` says no from now on."""
@@ -267,6 +322,7 @@ class GatewayService(Service):
             return
         self.draining = True
         self._log.info("draining: {connections} connections are open", connections=self.listening.connections)
+        self._given_up = self.acme.stop()
         self.listening.drain()
         if self._ahead is not None:
             self._ahead.stop()              # a reload that waits for its new clusters gives up
@@ -316,12 +372,32 @@ class GatewayService(Service):
             outcome.callback(result)
         if self._waiting:
             self._next_reload()
+        elif self._fetched_more:
+            self._fetched()
+
+    def _fetched(self) -> None:
+        """There is another certificate: what runs is built anew with it, which touches nothing else."""
+        self._fetched_more = True
+        if self._reloading or self.draining:
+            return                          # whatever is under way looks again when it is over
+        self._fetched_more = False
+        self._reloading = True
+        result = Deferred.fromCoroutine(self._reload(moving=True))
+        result.addErrback(self._reload_crashed)
+        result.addCallback(self._taken)
+
+    def _taken(self, result: dict[str, Any]) -> None:
+        if not result["ok"] and not self.draining:
+            self.loop.clock.callLater(_MOVE_RETRY_S, self._fetched)
+        self._reloaded(result, [])
 
     def _look_at_addresses(self) -> None:
         """Have listeners follow the address of their interface, where the configuration names none."""
         if self.draining:
             return
         self.loop.clock.callLater(_ADDRESS_LOOK_S, self._look_at_addresses)
+        for name in self.listening.try_again():
+            self._log.info("{name} listens again", name=name)
         if self._reloading or self.deps.monotonic() < self._look_again:
             return
         changes = self._addresses.changes()
@@ -354,6 +430,7 @@ class GatewayService(Service):
             self.access_log.reopen()        # SIGHUP is also how log rotation asks for a new file, whatever becomes of the rest
         try:
             config = await self._slices.run(self._loader.steps(), self._go_on)
+            self.acme.hurry()
             if config.digest == self.runtime.config.digest:
                 self._log.info("reload: nothing has changed")
                 self.last_reload_error = ""
@@ -402,7 +479,11 @@ class GatewayService(Service):
 
         Raises `CannotListen`, StartError or RegistryError. Whatever happens, what `ahead` has by then is to be used or undone.
         """
+        self._lead_out(runtime)
+        self._check_rules(runtime)
+        self.networks.note(runtime.networks())
         ahead.opened = self.listening.open_new(runtime.listeners)
+        ahead.names = self.dns.open_new(runtime.config)
         if other_access_log(self.runtime.config, runtime.config):
             ahead.access_log = self._open_access_log(runtime.config)
         await self._slices.run(self._begin(runtime, plan, ahead), self._go_on)
@@ -425,6 +506,7 @@ class GatewayService(Service):
         for membership in ahead.fresh.values():
             membership.cluster.retire()
         self.listening.close_unused(ahead.opened)
+        self.dns.close_unused(ahead.names)
         if ahead.access_log is not None:
             ahead.access_log.close()
 
@@ -435,6 +517,9 @@ class GatewayService(Service):
         """
         old, self.runtime = self.runtime, runtime
         runtime.settle()
+        runtime.lead_out(self.plane.outside)
+        self.acme.follow(runtime)
+        self.verifying.follow(runtime)
         self.generation += 1
         self.journal.generation = self.generation
         self.config_wall = self.deps.wall()
@@ -445,7 +530,9 @@ class GatewayService(Service):
         self.memberships = {name: self.memberships[name] for name in runtime.clusters}
         self._follow_gateway(old.config, runtime.config, ahead.access_log)
         self.listening.install(runtime.listeners, ahead.opened, self.drain_timeout_s if stay_s is None else stay_s)
+        self._follow_networks(runtime)
         self.listening.start()
+        self.dns.install(runtime.config, runtime.delegations or Delegations(), ahead.names)
         self._log.info("generation {generation} serves: {changes}", generation=self.generation,
                        changes="; ".join(plan.describe()) or "only values changed")
         for warning in runtime.config.warnings[:_MOST_LOGGED]:
@@ -510,12 +597,82 @@ class GatewayService(Service):
 
     def _membership(self, name: str, runtime: Runtime) -> Membership:
         return build_membership(runtime.clusters[name], runtime.plans[name], self.prober, self._sources, self._registry,
-                                self._refused_endpoint)
+                                self._refused_endpoint, self.orders)
+
+    def _lead_out(self, runtime: Runtime) -> None:
+        """Have what forward proxies share, where there is one."""
+        if self.plane.outside is None and (runtime.forwards or runtime.dynamic):
+            reactor = self.deps.reactor
+            outside = import_module("voltgw.proxy.forward.outside").Outside(
+                self.plane, self.deps.random, self.resolver_of,
+                lambda call, *args: deferToThreadPool(reactor, reactor.getThreadPool(), call, *args),
+                self._makings.client_context)
+            outside.refuses = self._refused_endpoint
+            self.plane.outside = outside
+
+    def resolver_of(self, network: Network) -> Any:
+        """What looks names up in `network`, an `IHostnameResolver`: the network's own servers, else the host's resolver."""
+        if not network.dns_servers:
+            return self.deps.resolver
+        resolver = self._resolvers.get(network)
+        if resolver is None:
+            resolver = self._resolvers[network] = NetworkResolver(self.loop, network)
+        return resolver
+
+    def _follow_networks(self, runtime: Runtime) -> None:
+        """Notice from now on when a network that is in use goes or comes."""
+        used = runtime.networks()
+        self._resolvers = {network: made for network, made in self._resolvers.items() if network in used}
+        self.networks.follow(used)
+        if self.running:                    # else nobody is served yet
+            self._join_networks()
+
+    def _check_rules(self, runtime: Runtime) -> None:
+        """Raises StartError where the kernel would not take the packet rules that listeners need."""
+        try:
+            self.rules.check(self._wanted_rules(runtime))
+        except CannotCapture as error:
+            raise StartError(str(error)) from error
+
+    def _wanted_rules(self, runtime: Runtime) -> dict[str, Any]:
+        """The packet rules that listeners need, unless we may not install any."""
+        if runtime.config.gateway.packet_rules is PacketRuleChoice.UNTOUCHED:
+            return {}
+        return dict(rules_of(runtime.listeners))
+
+    def _join_networks(self) -> None:
+        """Have the VIPs that are served exist, and connections captured that are to be, unless that is forbidden."""
+        self.rules.follow(self._wanted_rules(self.runtime))
+        touched = self.touch_addresses and self.runtime.config.gateway.addresses is AddressRule.BY_SITE
+        plans = self.runtime.listeners.values() if touched else ()
+        self.vips.follow(Vip(plan.key.address, plan.network) for plan in plans if plan.vip and plan.key.address is not None)
+
+    def _network_changed(self, network: Network, now: Identity) -> None:
+        """A network has gone, has come, or is another one of the same name: sockets of before are of no use."""
+        if self.draining:
+            return
+        problem = now.problem or f"network {network} is another one now"
+        lost = self.listening.lose(network, problem, self.drain_timeout_s)
+        for cluster in self.cluster_objects():
+            for endpoint in cluster.endpoints:
+                if endpoint.network == network:
+                    endpoint.pool.flush()
+        back = [] if now.problem else self.listening.regain(network)
+        self.vips.look()
+        self.rules.look()
+        if now.problem:
+            self._log.error("network {network} is gone: {problem}; closed: {lost}", network=str(network), problem=now.problem,
+                            lost=", ".join(view.some(lost, "listeners")) or "nothing")
+        else:
+            self._log.info("network {network} is there: {back} listen again", network=str(network),
+                           back=", ".join(view.some(back, "listeners")) or "no listeners")
 
     def _refused_endpoint(self, address: str, port: int) -> str:
         """Endpoints may not be the gateway's own admin interface (DECISIONS: Process)."""
         if address.startswith("/"):
             return "it is this gateway's own admin socket" if address in self.admin.addresses else ""
+        if not any(each.endswith(f":{port}") for each in self.admin.addresses):
+            return ""                       # almost every endpoint
         to = ip_address(address)
         to = getattr(to, "ipv4_mapped", None) or to     # the kernel takes ::ffff:127.0.0.1 for 127.0.0.1…
         names = ("127.0.0.1", "::1") if to.is_unspecified else (str(to),)   # …and all zeros for this host
@@ -528,6 +685,9 @@ class GatewayService(Service):
 
     def _plans(self) -> Iterable[ListenerPlan]:
         return self.runtime.listeners.values()
+
+    def _bound(self) -> Iterable[AnyBound]:
+        return self.listening.bound.values()
 
     def _sink(self) -> AccessSink:
         """Where records go; the loop sees to it that never many of them wait."""
@@ -548,6 +708,8 @@ class GatewayService(Service):
         missing += [f"cluster {name}: {self.memberships[name].missing()}" for name in islice(cold, view.MOST)]
         if len(cold) > view.MOST:
             missing.append(f"{len(cold) - view.MOST} more clusters")
+        missing += self.vips.problems
+        missing += self.rules.problems
         if self.draining:
             missing.append("it drains")
         if not self.running:
@@ -565,6 +727,12 @@ class GatewayService(Service):
         """Every cluster with every endpoint and its reasons."""
         return view.clusters(list(self.memberships.values()))
 
+    def order(self, act: str, endpoint: str, cluster: str, value: str) -> dict[str, Any]:
+        """Drain, undrain, eject or weigh an endpoint; see `voltgw.interfaces.GatewayView`."""
+        result = ordered(self.orders, self.memberships.values(), act, endpoint, cluster, value)
+        self._log.info("an operator has said: {act} {endpoint} {value}", act=act, endpoint=endpoint, value=value)
+        return result
+
     def listeners(self) -> list[ListenerView]:
         """Every listener."""
         return list(self.listening.bound.values())
@@ -573,9 +741,34 @@ class GatewayService(Service):
         """Every live route."""
         return view.routes(self.runtime)
 
+    def _is_warm(self, cluster: str) -> bool:
+        membership = self.memberships.get(cluster)
+        return membership is not None and membership.warm
+
+    def key_facts(self) -> list[dict[str, Any]]:
+        """The keys of tokens that are fetched."""
+        return self.verifying.facts()
+
+    def network_facts(self) -> Mapping[str, Any]:
+        """The networks that are in use, and the VIPs that are added to interfaces."""
+        return {"networks": self.networks.view(), "losses": self.networks.losses, "vips": self.vips.view(),
+                "rules": self.rules.view()}
+
+    def names(self) -> Mapping[str, Any]:
+        """Where names of virtual hosts are answered and published, and with what."""
+        return {"zones": self.dns.status(), "listens": self.dns.listens(), "names": self.dns.names()}
+
+    def dns_counters(self) -> DnsCounters | None:
+        """What the DNS server has done; None where there is none."""
+        return self.dns.counters if self.dns.bound else None
+
     def virtual_hosts(self) -> Iterable[dict[str, Any]]:
         """Every virtual host with its domains, listeners and routes."""
         return view.virtual_hosts(self.runtime, list(self.listening.bound.values()))
+
+    def certificates(self) -> Iterable[dict[str, Any]]:
+        """Every certificate that is fetched."""
+        return self.acme.view()
 
     def effective_config(self) -> Mapping[str, Any]:
         """The configuration that runs, secrets replaced by ``***``."""
@@ -603,6 +796,8 @@ class GatewayService(Service):
             "failures": loop.failures, "open_streams": loop.open, "open_limit": loop.open_limit,
             "config_wall": self.config_wall, "probes": self.prober.probes, "probe_failures": self.prober.failures,
             **self.journal.numbers(), **self.plane.counters.numbers(),
+            **({} if self.plane.outside is None else self.plane.outside.numbers()),
+            **self.acme.numbers(),
         }
 
 

@@ -4,31 +4,71 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from voltgw.config.networks import Networks, role
 from voltgw.config.objects.where import VirtualNetworkType
+from voltgw.net.interfaces import interface_address
+from voltgw.values.network import HOST, Network
 
 if TYPE_CHECKING:
     from voltgw.config.model import Config
-    from voltgw.config.objects.where import NetworkSiteRefSelector
+    from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
 
 #: What stands for an interface where there is no route.
 NO_ROUTE: Final = "127.0.0.1"
-#: The address of this host's interface that stands for a network of the site.
-InterfaceAddress = Callable[[VirtualNetworkType], str]
+#: The address of this host's interface that stands for a network of the site: of a role where the network is the host as it is.
+InterfaceAddress = Callable[[VirtualNetworkType, Network], str]
 
 
-def vip(where: NetworkSiteRefSelector | None, config: Config, interface_address: InterfaceAddress) -> str:
-    """The VIP for a policy that names none (objects.md 22.15): the site's, else the interface's own address."""
-    network = VirtualNetworkType.SITE_LOCAL
-    if where is not None and where.site is not None:
-        network = where.site.network_type
+class Spot(NamedTuple):
+    """One address on which a policy offers its hosts; None = every one. `vip` tells that configuration names it."""
+
+    address: str | None
+    network: Network
+    vip: bool = False
+
+
+def spots(
+    policy: AdvertisePolicySpec, namespace: str, config: Config, networks: Networks, look_up: InterfaceAddress,
+) -> tuple[Spot, ...]:
+    """Where a policy of `namespace` offers: one spot, or one inside and one outside if it is for both networks."""
+    if policy.unix is not None:
+        return (Spot(policy.unix, HOST),)
+    kind = role(policy.where)
+    if kind is VirtualNetworkType.SITE_LOCAL_INSIDE_OUTSIDE:
+        both = ((VirtualNetworkType.SITE_LOCAL, networks.outside), (VirtualNetworkType.SITE_LOCAL_INSIDE, networks.inside))
+        return tuple(dict.fromkeys(_spot(policy, config, kind, network, look_up) for kind, network in both))
+    network = networks.of(policy.where, namespace)
+    if kind is None:                        # a network by its name: the VIPs of the site are for its roles
+        kind = VirtualNetworkType.PER_SITE
+        if network is not HOST:
+            kind = (VirtualNetworkType.SITE_LOCAL if network == networks.outside else
+                    VirtualNetworkType.SITE_LOCAL_INSIDE if network == networks.inside else kind)
+    return (_spot(policy, config, kind, network, look_up),)
+
+
+def _spot(
+    policy: AdvertisePolicySpec, config: Config, kind: VirtualNetworkType, network: Network, look_up: InterfaceAddress,
+) -> Spot:
+    """The VIP (objects.md 22.15): the policy's, else the site's, else the interface's own address."""
+    if policy.any_address:
+        return Spot(None, network)
+    if policy.address is not None:
+        return Spot(policy.address, network, True)
     site = config.site
-    if site is not None:
-        configured = site.spec.inside_vip if network is VirtualNetworkType.SITE_LOCAL_INSIDE else site.spec.outside_vip
+    if site is not None and kind is not VirtualNetworkType.PER_SITE:
+        configured = site.spec.inside_vip if kind is VirtualNetworkType.SITE_LOCAL_INSIDE else site.spec.outside_vip
         if configured is not None:
-            return configured
-    return interface_address(network)
+            return Spot(configured, network, True)
+    return Spot(look_up(kind, network), network)
+
+
+def can_be_added(address: str) -> bool:
+    """Whether an address is one that an interface could be given as a VIP."""
+    one = ip_address(address)
+    return not (one.is_loopback or one.is_unspecified or one.is_multicast or one.is_link_local)
 
 
 def default_interface_address(network: VirtualNetworkType) -> str:
@@ -48,21 +88,26 @@ def default_interface_address(network: VirtualNetworkType) -> str:
 class Addresses:
     """Looks interface addresses up and remembers what it has said, so that one can ask whether that is still true."""
 
-    def __init__(self, look_up: InterfaceAddress) -> None:
-        self._look_up = look_up
-        self._said: dict[VirtualNetworkType, str] = {}
+    def __init__(self, look_up: Callable[[VirtualNetworkType], str]) -> None:
+        self._of_host = look_up
+        self._said: dict[tuple[VirtualNetworkType, Network], str] = {}
 
-    def __call__(self, network: VirtualNetworkType) -> str:
+    def __call__(self, kind: VirtualNetworkType, network: Network) -> str:
         """The address for a network, as of now."""
-        address = self._said[network] = self._look_up(network)
+        address = self._said[kind, network] = self._look_up(kind, network)
         return address
 
+    def _look_up(self, kind: VirtualNetworkType, network: Network) -> str:
+        if network.netns or network.device:
+            return interface_address(network) or NO_ROUTE
+        return self._of_host(kind)
+
     @property
-    def in_use(self) -> dict[VirtualNetworkType, str]:
+    def in_use(self) -> dict[tuple[VirtualNetworkType, Network], str]:
         """What was said last, by network."""
         return dict(self._said)
 
-    def put_back(self, said: Mapping[VirtualNetworkType, str]) -> None:
+    def put_back(self, said: Mapping[tuple[VirtualNetworkType, Network], str]) -> None:
         """What was said since has not come into use."""
         self._said = dict(said)
 
@@ -71,5 +116,5 @@ class Addresses:
 
         A host that has lost its route is not followed to loopback: its sockets serve on as soon as the address is back.
         """
-        return [f"{old} is {new} now" for network, old in self._said.items()
-                if (new := self._look_up(network)) != old and new != NO_ROUTE]
+        return [f"{old} is {new} now" for (kind, network), old in self._said.items()
+                if (new := self._look_up(kind, network)) != old and new != NO_ROUTE]

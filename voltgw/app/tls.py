@@ -11,12 +11,13 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from voltgw.app.fetched import CannotFetch, Fetched, Names, NothingFetched, names_to_fetch
 from voltgw.config.objects.tls import ClientCertHeader, TlsProtocol, XfccElement
 from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.values.tls import ClientAuth, ClientTls, KeyPair, PeerRules, ServerTls, SniSource, Tells, Version
 
 if TYPE_CHECKING:
-    from voltgw.config.model import Object
+    from voltgw.config.model import Config, Object
     from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
     from voltgw.config.objects.cluster import ClusterSpec
     from voltgw.config.objects.secrets import SecretType
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from voltgw.config.values import Ref
     from voltgw.config.watch import Watching
 
+NOTHING: Final = NothingFetched()
 #: What stands in no configuration: TLS of which nothing serves.
 REFUSED: Final = "VG0410"
 _VERSIONS: Final = {TlsProtocol.V1_0: Version.TLS_1_0, TlsProtocol.V1_1: Version.TLS_1_1, TlsProtocol.V1_2: Version.TLS_1_2,
@@ -62,9 +64,10 @@ class Group(NamedTuple):
 class Terms(NamedTuple):
     """What a virtual host asks of TLS on one listener."""
 
-    server: ServerTls                       # for names that no other certificate of it holds
+    server: ServerTls                       # for names that no other certificate of it holds; without any if none is there yet
     admission: Admission
     others: tuple[tuple[tuple[str, ...], ServerTls], ...] = ()     # for these names, with other certificates
+    names: Names = ()                       # its certificate is fetched for these
 
     @property
     def all(self) -> tuple[ServerTls, ...]:
@@ -73,7 +76,7 @@ class Terms(NamedTuple):
 
 
 def host_terms(
-    config: Watching, host: Object[VirtualHostSpec], policy: Object[AdvertisePolicySpec],
+    config: Watching, host: Object[VirtualHostSpec], policy: Object[AdvertisePolicySpec], fetched: Fetched = NOTHING,
 ) -> Terms | None:
     """The TLS of a virtual host where `policy` offers it; None for one that does not end TLS.
 
@@ -100,7 +103,12 @@ def host_terms(
                            "give it `tls_parameters` or `tls_cert_params`")
         pairs = reader.referred(asked.certificates)
         validation, old_ca = asked.validation_params, None
-    if not pairs:
+    names: Names = ()
+    if asked.voltgw is not None and asked.voltgw.auto_cert:
+        names = reader.names_to_fetch(spec.domains)
+        pair = fetched.pair(config.gateway.data_dir or "", names)
+        pairs = [] if pair is None else [pair]
+    elif not pairs:
         raise reader.refused("there is no certificate to show", "give it `common_params: {tls_certificates: [...]}`")
     auth = _auth(asked)
     peer, lists = PeerRules(), ()
@@ -118,7 +126,7 @@ def host_terms(
             "a trusted CA is named, but no client is asked for a certificate",
             "say `client_certificate_required: {}` (or `client_certificate_optional`), or leave the CA out")
     minimum, maximum = reader.versions(common)
-    sets = certificate_sets(pairs)
+    sets = certificate_sets(pairs) if pairs else [((), ())]
     server = ServerTls(
         certificates=sets[0][1], minimum=minimum, maximum=maximum,
         suites=common.cipher_suites if common is not None else (), alpn=alpn(spec) if spec.proxy.http else (),
@@ -132,8 +140,39 @@ def host_terms(
         "" if header is ClientCertHeader.NONE else header.value)
     if tells and auth is ClientAuth.NONE:
         tells = Tells()                     # there is nothing to tell
-    return Terms(server, Admission(auth, replace(peer, crls=()), tuple(lists), tells, strict),
-                 tuple((names, replace(server, certificates=some)) for names, some in sets[1:]))
+    admission = Admission(auth, replace(peer, crls=()), tuple(lists), tells, strict)
+    others = tuple((held, replace(server, certificates=some)) for held, some in sets[1:])
+    return Terms(server, admission, others, names)
+
+
+def parameters(config: Config, one: Object[Any], params: Any, inside: str) -> ServerTls:
+    """The TLS that a listener of `one` offers by parameters in its ``voltgw:`` part, in the field `inside`.
+
+    Raises `ConfigErrors`.
+    """
+    reader = _Reader(config, one, "voltgw")
+    common = params.common_params
+    pairs = reader.inline(common.tls_certificates, inside) if common is not None else ()
+    if not pairs:
+        raise reader.refused("there is no certificate to show", "give it `common_params: {tls_certificates: [...]}`", inside)
+    auth = _auth(params)
+    peer = PeerRules()
+    if auth is not ClientAuth.NONE:
+        peer = reader.peer(common.validation_params, common.trusted_ca_url, system=False)
+        crls = reader.crls(params.crl)
+        peer = replace(peer, crls=(*peer.crls, *(crl for _, crl in crls)))
+        if peer.ca is None and not peer.spki_pins and not peer.hash_pins:
+            raise reader.refused(
+                "client certificates are asked for, but nothing says which are good",
+                "give it `validation_params: {trusted_ca_url: ...}` with the CA of the clients", inside)
+    minimum, maximum = reader.versions(common)
+    return ServerTls(certificates=tuple(pairs), minimum=minimum, maximum=maximum, suites=common.cipher_suites, alpn=_HTTP_1,
+                     client_auth=auth, peer=peer)
+
+
+def private_key(config: Config, one: Object[Any], secret: SecretType, path: _Path) -> bytes:
+    """The private key in the field at `path` of `one`, or what stands in for a sealed one. Raises `ConfigErrors`."""
+    return _Reader(config, one, str(path[0])).key(one, secret, 0, *path[1:], "private_key")
 
 
 def certificate_sets(pairs: Sequence[KeyPair]) -> list[tuple[tuple[str, ...], tuple[KeyPair, ...]]]:
@@ -219,7 +258,7 @@ def _auth(asked: Any) -> ClientAuth:
 class _Reader:
     """Reads the parameters in one field of an object; what is wrong is said of that object."""
 
-    def __init__(self, config: Watching, one: Object[Any], field: str) -> None:
+    def __init__(self, config: Config, one: Object[Any], field: str) -> None:
         self.config = config
         self.one = one
         self.field = field
@@ -239,6 +278,13 @@ class _Reader:
         return minimum, maximum
 
     # -- certificates --------------------------------------------------------------------------------------------------
+
+    def names_to_fetch(self, domains: Sequence[str]) -> Names:
+        """The names for which a certificate is fetched."""
+        try:
+            return names_to_fetch(domains, self.config.gateway)
+        except CannotFetch as error:
+            raise self.refused(str(error), error.hint) from error
 
     def inline(self, certificates: Sequence[Any], inside: str) -> list[KeyPair]:
         """Certificates that stand in the parameters."""

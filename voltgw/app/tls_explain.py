@@ -49,6 +49,8 @@ def misdirected(plan: ListenerPlan, entered: VirtualHost, asked: VirtualHost) ->
 
 def _asks(door: Door) -> list[Reason]:
     """What the host asks of its clients."""
+    if door.pending is not None:
+        return [Reason("certificate", "pending", f"{door.pending()}; until then the handshake fails (internal_error)")]
     if door.context is None:
         return [Reason("passed through", "", "TLS is not ended here")]
     tls: ServerTls = door.context.config

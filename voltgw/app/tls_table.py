@@ -6,7 +6,7 @@ factory of its own, so that what has let a client in is known wherever its conne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from voltgw.net.sniff import Pass, Refuse, Terminate
 from voltgw.proxy.factory import HttpFactory
+from voltgw.proxy.judged import ACCESS_DENIED, Seen, arrival, refusal, verdict_of
 from voltgw.proxy.relay import Relay
 from voltgw.proxy.tcp import TcpFactory
 from voltgw.routing.admitted import AdmittedTable
@@ -40,6 +41,10 @@ UNRECOGNIZED_NAME: Final = 112
 TURNED_FLAG: Final = "TLS"
 #: Alert for what is no hello (RFC 8446 6.2); whoever speaks no TLS will not understand it.
 UNEXPECTED_MESSAGE: Final = 10
+#: Alert for a host that has no certificate yet (RFC 8446 6.2): it is ours to have one, and another try may find it.
+INTERNAL_ERROR: Final = 80
+#: What a CA offers, and nothing else, when it looks at a challenge (RFC 8737 4).
+CHALLENGED: Final = (b"acme-tls/1",)
 Factory = HttpFactory | TcpFactory
 
 
@@ -52,11 +57,23 @@ class _Turned:
     certified = b""
 
     def __init__(self, turned: Turned, listener: str, plane: Plane) -> None:
+        self.announced = turned.announced
+        self.came_to = turned.local
         self.peer_address, self.peer_port = turned.peer
         self.local_address, self.local_port = turned.local
         self.sni = turned.sni
         self.connected_wall = plane.wall() - (turned.ended - turned.began)
         self.listener = listener
+
+
+def record_of(turned: Turned, listener: str, plane: Plane) -> ConnectionRecord:
+    """What the access log says of a connection that came to nothing before it had a protocol."""
+    record = ConnectionRecord(_Turned(turned, listener, plane), None, turned.began)
+    record.bytes_in, record.bytes_out, record.t_end = turned.bytes_in, turned.bytes_out, turned.ended
+    record.flag, record.detail = TURNED_FLAG, f"{turned.detail}: {turned.reason}"
+    if turned.flag:                         # a gate does not want this client, see `TlsTable._passing`
+        record.flag, record.detail, record.policy = turned.flag, turned.detail, turned.policy
+    return record
 
 
 @implementer(IProtocolFactory)
@@ -76,6 +93,7 @@ class TlsTable:
         self._address = address
         self._counters = counters
         self._configure = configure
+        self.challenges: Mapping[str, Terminate] = {}       # by server name, while a CA looks whether it is ours (RFC 8737)
         self.revoked = 0                    # connections that ended because a new list names their client
         self._lists: dict[Group, tuple[bytes, ...]] = {}
         self._plan: ListenerPlan | None = None
@@ -119,18 +137,38 @@ class TlsTable:
         """Who serves a client that begins with `hello`."""
         if hello is None:
             return Refuse(UNEXPECTED_MESSAGE, "the client does not speak TLS")
+        if self.challenges and hello.alpn == CHALLENGED:
+            answer = self.challenges.get(hello.sni)
+            if answer is not None:
+                return answer
         host = self.host_for(hello)
         if host is None:
             return Refuse(UNRECOGNIZED_NAME, f"nobody here is called {hello.sni}" if hello.sni
                           else "the client names nobody, and no virtual host takes that")
         door, factory = self._ways[host]
         if door.context is None:
-            return Pass(factory, hello)
+            if door.pending is not None:
+                return Refuse(INTERNAL_ERROR, door.pending())
+            return self._passing(host, hello, peer) or Pass(factory, hello)
         if door.others:
             name = hello.sni
             return Terminate(
                 door.others.get(name) or door.others.get(f"*.{name.partition('.')[2]}") or door.context, factory)
         return Terminate(door.context, factory)
+
+    def _passing(self, host: VirtualHost, hello: ClientHello, peer: tuple[str, int]) -> Refuse | None:
+        """Whether a client may not come to a host that its TLS passes through to."""
+        route = host.routes[0]
+        if not route.gates:
+            return None
+        assert self._plan is not None       # it has led to the host
+        exchange = arrival(Seen(peer, self._plan.port, hello.sni, hello), self._plane.monotonic())
+        reply = refusal(route, exchange)
+        if reply is None:
+            return None
+        counters = route.counters
+        counters.local_replies[reply.flag] = counters.local_replies.get(reply.flag, 0) + 1
+        return Refuse(ACCESS_DENIED, "it may not connect", reply.flag, reply.detail, verdict_of(exchange, reply))
 
     def host_for(self, hello: ClientHello) -> VirtualHost | None:
         """The virtual host that a hello leads to (objects.md 22.1 and 22.2): by name, or the one that takes what has none."""
@@ -145,10 +183,7 @@ class TlsTable:
 
     def turned(self, turned: Turned) -> None:
         """Write down a connection that came to nothing before it had a protocol."""
-        record = ConnectionRecord(_Turned(turned, self._name, self._plane), None, turned.began)
-        record.bytes_in, record.bytes_out, record.t_end = turned.bytes_in, turned.bytes_out, turned.ended
-        record.flag, record.detail = TURNED_FLAG, f"{turned.detail}: {turned.reason}"
-        self._plane.access.connection(record)
+        self._plane.access.connection(record_of(turned, self._name, self._plane))
 
     # -- following a plan ----------------------------------------------------------------------------------------------
 

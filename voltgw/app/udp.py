@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from voltgw.app.bound import BoundSocket
 from voltgw.net.datagrams import DatagramPort
+from voltgw.proxy.announced_udp import Announcements
+from voltgw.proxy.quic import ConnectionIds
 from voltgw.proxy.udp import UdpFactory
 
 if TYPE_CHECKING:
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from voltgw.net.loop import Loop
     from voltgw.proxy.plane import Plane
     from voltgw.proxy.sessions import SessionRoom
+    from voltgw.values.counters import ListenerCounters
 
 
 class UdpBound(BoundSocket):
@@ -21,11 +25,13 @@ class UdpBound(BoundSocket):
 
     protocol = "UDP"
 
-    def __init__(self, plan: ListenerPlan, sock: socket.socket, plane: Plane, loop: Loop, room: SessionRoom) -> None:
-        super().__init__(plan)
+    def __init__(self, plan: ListenerPlan, sock: socket.socket, plane: Plane, loop: Loop, room: SessionRoom,
+                 counters: ListenerCounters | None = None) -> None:
+        super().__init__(plan, counters)
         self.certificates: list[dict[str, Any]] = []
         address = plan.key.address or ("::" if sock.family == socket.AF_INET6 else "0.0.0.0")
         self.factory = UdpFactory(plane, room, self.name, address, plan.port, plan.hosts[0].routes[0], self.counters)
+        self.factory.netns = plan.key.netns
         self.listener = DatagramPort(loop, sock, self.factory.received, self.factory.batch)
         self.serve(plan)
 
@@ -42,6 +48,12 @@ class UdpBound(BoundSocket):
         factory.local_port = plan.port      # `gateway.port_map` may lead another port here now
         factory.route = host.routes[0]
         factory.set_idle_timeout(host.idle_timeout_s)
+        factory.per_packet = host.per_packet
+        if host.quic is not (factory.quic is not None):
+            factory.quic = ConnectionIds() if host.quic else None       # for sessions that begin from now on
+        terms = plan.terms
+        factory.announcements = None if terms.proxies is None else Announcements(
+            tuple(map(ip_network, terms.proxies)), terms.first_datagram_only)
 
     def stop(self) -> None:
         """Begin no more sessions; those that there are go on, and the socket closes with the last one."""

@@ -30,7 +30,7 @@ def virtual_hosts(runtime: Runtime, bound: Iterable[AnyBound]) -> Iterator[dict[
     for each in bound:
         for host in each.plan.hosts:
             listeners.setdefault(id(host), []).append(each.name)
-    for host in runtime.hosts.values():
+    for host in (*runtime.hosts.values(), *(forward.host for forward in runtime.forwards.values())):
         yield {
             "name": host.name, "namespace": host.namespace, "proxy": host.proxy, "domains": list(host.domains),
             "place": str(host.place), "listeners": listeners.get(id(host), []),
@@ -51,6 +51,8 @@ def routes(runtime: Runtime) -> Iterator[Route]:
     """Every live route."""
     for host in runtime.hosts.values():
         yield from host.routes
+    for forward in runtime.forwards.values():
+        yield from forward.host.routes
 
 
 def effective(config: Config) -> dict[str, Any]:

@@ -15,5 +15,7 @@ def run(arguments: list[str]) -> int:
         prog="voltgw run", description="Serve a configuration in the foreground; Ctrl-C drains and stops, twice stops at once.",
         epilog="SIGHUP reads the file again. Exit status: 0; 1 when it cannot start; 2 with configuration errors.")
     parser.add_argument("file", metavar="FILE", help="the configuration")
+    parser.add_argument("--no-touch-addresses", action="store_true",
+                        help="add no VIP to an interface, whatever the configuration says")
     options = parser.parse_args(arguments)
-    return serve(Loader(options.file, os.environ), access_log_to_stdout=True)
+    return serve(Loader(options.file, os.environ), access_log_to_stdout=True, touch_addresses=not options.no_touch_addresses)

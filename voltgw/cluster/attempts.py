@@ -46,6 +46,7 @@ FEW_ENDPOINTS: Final = 64
 _NO_ANSWER: Final = frozenset(("5xx", "gateway-error", "reset"))
 _CONNECT_FAILURE: Final = _NO_ANSWER | {"connect-failure"}
 _REFUSED: Final = _NO_ANSWER | {"refused-stream"}
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 def conditions_of(error: ProxyError) -> frozenset[str]:
@@ -123,13 +124,19 @@ class Attempts:
             return self._give_up(self._why_not(error, reused, replayable))
         return self._another(conditions_of(error), untouched, replayable, 0.0)
 
-    def after_answer(self, status: int, endpoint: Endpoint, replayable: bool, hint_s: float = 0.0) -> float | None:
-        """The same for an answer of `endpoint`; `hint_s` is what its Retry-After asks for (0.0 = nothing)."""
+    def after_answer(
+        self, status: int, endpoint: Endpoint, replayable: bool, hint_s: float = 0.0, grpc: frozenset[str] = _NONE,
+    ) -> float | None:
+        """The same for an answer of `endpoint`; `hint_s` is what its Retry-After asks for (0.0 = nothing).
+
+        `grpc` is the condition that its code of gRPC meets.
+        """
         self._note(endpoint)
         plan = self._plan
         if plan is None:
             return self._give_up("there is no retry policy")
-        return self._another(conditions_of_status(status, plan.statuses), False, replayable, hint_s)
+        asked = not plan.conditions.isdisjoint(grpc)
+        return self._another(conditions_of_status(status, plan.statuses) | grpc, False, replayable, hint_s, asked)
 
     def next(self) -> Endpoint | None:
         """Where the try goes that was decided on: an endpoint that was not tried yet, if there is one."""
@@ -149,7 +156,11 @@ class Attempts:
         Not by the scheduler, whose turn it would take: of two endpoints in a round, the next request would begin at the same
         one again, and if that is the bad one, so would every request.
         """
-        others = [each for each in self._cluster.endpoints if each.ready and each.weight > 0 and each not in self.tried]
+        others: list[Endpoint] = []
+        for among in (self._cluster.in_use, self._cluster.endpoints):   # of a lower priority only if nobody else is left
+            others = [each for each in among if each.ready and each.weight > 0 and each not in self.tried]
+            if others:
+                break
         left = self._random() * sum(endpoint.weight for endpoint in others)
         for endpoint in others:
             left -= endpoint.weight
@@ -191,12 +202,15 @@ class Attempts:
         self._count()
         return 0.0
 
-    def _another(self, met: frozenset[str], untouched: bool, replayable: bool, hint_s: float) -> float | None:
+    def _another(
+        self, met: frozenset[str], untouched: bool, replayable: bool, hint_s: float, asked: bool = False,
+    ) -> float | None:
+        """`asked`: the policy names what has happened as something after which any method may be sent twice."""
         plan = self._plan
         retries = self._retries
         if (SAFE_CONDITIONS if plan is None else plan.conditions).isdisjoint(met):
             return self._give_up("no condition of the retry policy is met")
-        if not untouched and not self._idempotent and not (plan is not None and plan.non_idempotent):
+        if not untouched and not asked and not self._idempotent and not (plan is not None and plan.non_idempotent):
             return self._give_up("the method is not idempotent")
         if not untouched and not replayable:
             return self._give_up("the body cannot be sent again")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from voltgw.cluster.affinity import PINNED, Affinity, Pinned
 from voltgw.cluster.schedulers.building import StepwiseFactory
 from voltgw.cluster.schedulers.random import Uniform
+from voltgw.cluster.spread import Part, Spread, SpreadRules, parts_of
 
 if TYPE_CHECKING:
     from random import Random
@@ -32,15 +34,24 @@ class Chooser:
     With `soon`, a table that takes long is built one step a turn. Meanwhile the old scheduler serves, which passes over those
     who left; where it has nobody left, chance picks. Sets that arrive while a table is built wait until it is complete, and
     only the last of them counts, so that members who come and go all the time cannot keep a table from ever being complete.
+
+    Where members are of several priorities or localities (`spread`), each part of them has a chooser of its own.
     """
 
-    __slots__ = ("_among", "_next", "_steps", "endpoints", "factory", "pick", "pick_next", "random", "scheduler", "soon")
+    __slots__ = ("_among", "_next", "_parts", "_steps", "affinity", "endpoints", "factory", "in_use", "pick", "pick_next",
+                 "random", "scheduler", "soon", "spread")
 
-    def __init__(self, factory: SchedulerFactory, random: Random, soon: Soon | None = None) -> None:
+    def __init__(
+        self, factory: SchedulerFactory, random: Random, soon: Soon | None = None, spread: SpreadRules | None = None,
+    ) -> None:
         self.factory = factory
         self.random = random
         self.soon = soon
         self.endpoints: tuple[Endpoint, ...] = ()
+        self.in_use: tuple[Endpoint, ...] = ()          # those that get traffic, as far as they are ready
+        self.spread = spread
+        self.affinity: Affinity | None = None           # whose cookies pin clients to endpoints
+        self._parts: dict[tuple[int, str], Chooser] = {}
         self._among: Sequence[Endpoint] = ()            # for whom the last build was begun
         self._steps: Generator[None, None, Scheduler] | None = None
         self._next: Sequence[Endpoint] | None = None
@@ -52,7 +63,47 @@ class Chooser:
     @property
     def building(self) -> bool:
         """Whether a table is being built."""
-        return self._steps is not None
+        return self._steps is not None or any(part.building for part in self._parts.values())
+
+    def choose(self, members: Sequence[Endpoint]) -> None:
+        """Pick from those of `members` that are ready and have a weight, by priorities and localities."""
+        spread = self.spread
+        if spread is None or not spread.apply_to(members):
+            self._parts = {}
+            ready = [endpoint for endpoint in members if endpoint.ready and endpoint.weight > 0]
+            self.in_use = tuple(ready)
+            self.choose_among(ready)
+            return
+        parts = parts_of(members, spread)
+        before, self._parts = self._parts, {}
+        choosers = []
+        for part in parts:
+            key = part.priority, part.zone
+            chooser = before.get(key) or Chooser(self.factory, self.random, self.soon)
+            chooser.factory, chooser.soon = self.factory, self.soon
+            chooser.endpoints = part.members
+            chooser.choose_among(part.members)
+            self._parts[key] = chooser
+            choosers.append(chooser)
+        self.in_use = tuple(endpoint for part in parts for endpoint in part.members)
+        self._steps = self._next = None
+        self._among = self.in_use
+        self._use(Spread(parts, choosers, self.random.random) if parts else self.factory.build((), self.random))
+
+    def shares(self) -> dict[Endpoint, float]:
+        """What part of the requests without a key each endpoint gets, as far as that does not depend on what they do.
+
+        It goes by priorities, localities, weights and slow start; who is not in it gets nothing.
+        """
+        parts: Sequence[Part] = (
+            self.scheduler.parts if isinstance(self.scheduler, Spread) else (Part(0, "", 100.0, self.in_use),))
+        found: dict[Endpoint, float] = {}
+        for part in parts:
+            ready = [endpoint for endpoint in part.members if endpoint.ready]
+            total = sum(endpoint.weight * endpoint.pace for endpoint in ready)
+            for endpoint in ready:
+                found[endpoint] = part.load / 100 * endpoint.weight * endpoint.pace / total
+        return found
 
     def choose_among(self, ready: Sequence[Endpoint]) -> None:
         """Pick from these from now on, or from soon on."""
@@ -79,6 +130,8 @@ class Chooser:
     def pick_other(self, tried: Collection[Endpoint], hash_key: int | None) -> Endpoint | None:
         """A ready endpoint that is not among `tried`, or None; asked only after a failure."""
         pick_next = self.pick_next
+        if hash_key is not None and hash_key >= PINNED:
+            hash_key = None                 # the one that it names has failed
         if hash_key is not None and pick_next is not None:
             for attempt in range(1, 2 * len(tried) + 2):
                 endpoint = pick_next(hash_key, attempt)
@@ -86,12 +139,13 @@ class Chooser:
                     return endpoint
         else:
             for _ in range(len(tried) + 1):     # in a round, so many picks in a row pass every tried one at least once
-                endpoint = self.pick(hash_key)
+                endpoint = self.scheduler.pick(hash_key)
                 if endpoint is None or endpoint not in tried:
                     return endpoint
-        for endpoint in self.endpoints:     # weights or chance gave the tried ones again
-            if endpoint.ready and endpoint.weight > 0 and endpoint not in tried:
-                return endpoint
+        for among in (self.in_use, self.endpoints):     # weights or chance gave the tried ones again
+            for endpoint in among:
+                if endpoint.ready and endpoint.weight > 0 and endpoint not in tried:
+                    return endpoint
         return None
 
     def holds(self, endpoint: Endpoint) -> bool:
@@ -130,5 +184,7 @@ class Chooser:
 
     def _use(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
-        self.pick = scheduler.pick
+        self.pick = scheduler.pick if self.affinity is None else Pinned(scheduler, self.endpoints).pick
         self.pick_next = getattr(scheduler, "pick_next", None)
+        if isinstance(scheduler, Spread) and all(part.pick_next is None for part in self._parts.values()):
+            self.pick_next = None

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
+from voltgw.cluster.affinity import Affinity
 from voltgw.cluster.chooser import Chooser
 from voltgw.cluster.endpoint import Endpoint
+from voltgw.cluster.outlier import ALL_ANSWERS
 from voltgw.cluster.subset import Subset, Wanted
 from voltgw.values.counters import ClusterCounters
 from voltgw.values.defaults import CONNECT_TIMEOUT_S, MAX_PENDING_REQUESTS, UPSTREAM_IDLE_TIMEOUT_S
@@ -17,9 +19,14 @@ if TYPE_CHECKING:
     from random import Random
 
     from voltgw.cluster.chooser import Soon
+    from voltgw.cluster.gradient import Gradient
+    from voltgw.cluster.outlier import OutlierDetector
+    from voltgw.cluster.slowstart import SlowStart
     from voltgw.cluster.snapshot import EndpointKey, EndpointSet
+    from voltgw.cluster.spread import SpreadRules
     from voltgw.cluster.subset import SubsetRules
     from voltgw.interfaces import PoolLike, UpstreamCluster
+    from voltgw.values.proxyheader import ProxyOut
     from voltgw.values.tls import ClientTls
 
 #: A limit that is none: larger than any count of descriptors.
@@ -30,6 +37,11 @@ RETRY_BUDGET_FLOOR: Final = 3
 #: The budget is never below so many times one endpoint's share: what one endpoint drops when it dies, the others take
 #: over without a client noticing, also in a cluster of three. From ten endpoints on, the 20 % rule alone decides.
 RETRY_BUDGET_SHARES: Final = 2
+
+
+def _no_time() -> float:
+    """Until somebody says what the time is."""
+    return 0.0
 
 
 class Scheduler(Protocol):
@@ -73,11 +85,12 @@ class Cluster(Chooser):
     """
 
     __slots__ = (
-        "_by_key", "_installed", "_new_pool", "_subsets", "active", "any_ready", "by_alpn", "by_name", "config",
-        "connect_timeout_s", "connections", "counters", "header_case", "high", "high_limits", "http2", "idle_timeout_s",
-        "max_connections", "max_pending", "max_requests", "max_requests_per_connection", "max_retries", "name",
-        "on_connect_failed", "options", "pending", "pre_open", "probe_tls", "probe_tls_2", "proxy_protocol", "retries",
-        "subsets", "tls", "version",
+        "_by_key", "_installed", "_most_requests", "_new_pool", "_subsets", "active", "any_ready", "by_alpn", "config",
+        "connect_timeout_s", "connections", "counters", "gradient", "header_case", "high", "high_limits", "http2",
+        "idle_timeout_s", "max_age_s", "max_connections", "max_pending", "max_requests", "max_requests_per_connection",
+        "max_retries", "monotonic", "name", "on_connect_failed", "options", "outliers", "pending", "pre_open", "probe_tls",
+        "probe_tls_2", "proxy_protocol", "retries", "retry_floor", "retry_share", "slow_start", "slow_starters", "subsets",
+        "tied", "tls", "unshared", "version",
     )
 
     def __init__(
@@ -85,9 +98,13 @@ class Cluster(Chooser):
         connect_timeout_s: float = CONNECT_TIMEOUT_S, idle_timeout_s: float = UPSTREAM_IDLE_TIMEOUT_S,
         limits: Limits = DEFAULT_LIMITS, max_requests_per_connection: int = NO_LIMIT, config: Any = None,
         header_case: Callable[[bytes], bytes] | None = None, http2: bool = False, by_alpn: bool = False,
-        proxy_protocol: int = 0, high_limits: Limits = DEFAULT_LIMITS, subsets: SubsetRules | None = None,
+        proxy_protocol: ProxyOut | None = None, unshared: bool = False, high_limits: Limits = DEFAULT_LIMITS,
+        subsets: SubsetRules | None = None,
+        outliers: OutlierDetector | None = None, slow_start: SlowStart | None = None,
+        spread: SpreadRules | None = None, gradient: Gradient | None = None, affinity: Affinity | None = None,
     ) -> None:
-        super().__init__(factory, random)
+        super().__init__(factory, random, spread=spread)
+        self.affinity = affinity
         self.name = name                    # "namespace/name"
         self.config = config
         self.connect_timeout_s = connect_timeout_s
@@ -98,13 +115,14 @@ class Cluster(Chooser):
         self.max_retries = limits.retries
         self.max_requests_per_connection = max_requests_per_connection
         self.header_case = header_case      # how its endpoints want the names of request fields; None = lower case
-        self.proxy_protocol = proxy_protocol    # version of the header that tells endpoints of relayed clients, 0 = none
+        self.proxy_protocol = proxy_protocol    # the header that tells endpoints of clients, None = none
+        self.unshared = unshared            # no two clients share a connection to an endpoint
+        self.tied = unshared or proxy_protocol is not None  # a connection serves only requests of its own `proxy.ties.Tie`
         self.http2 = http2                  # its endpoints speak HTTP/2,
         self.by_alpn = by_alpn              # or HTTP/1.1 if they choose that when TLS begins (RFC 7301)
         self.tls: ClientContextLike | None = None       # how its endpoints are reached; None = in plain text
         self.probe_tls: ClientContextLike | None = None
         self.probe_tls_2: ClientContextLike | None = None       # of probes in HTTP/2
-        self.by_name = False                # a connection serves only requests for the Host that its handshake named
         self.options: tuple[tuple[int, int, int | bytes], ...] = ()     # of sockets to its endpoints; set before `install`
         self.pre_open = 0                   # connections that stand ready at each endpoint, for relays
         self.counters = ClusterCounters()
@@ -116,6 +134,16 @@ class Cluster(Chooser):
         self.any_ready = False
         self.subsets = subsets              # None: destinations get the whole cluster whatever labels they ask for
         self.on_connect_failed: Callable[[Endpoint], None] | None = None    # membership's, if it judges by this
+        self.outliers = outliers            # None: nobody is ejected for its answers
+        self.monotonic: Callable[[], float] = _no_time
+        self.max_age_s = 0.0                # of a connection to an endpoint, 0.0 = it may become as old as it likes
+        self.retry_share, self.retry_floor = 1.0 / RETRY_BUDGET_DIVISOR, RETRY_BUDGET_FLOOR
+        self.slow_start = slow_start        # None: whoever comes has its whole share at once
+        self.slow_starters: set[Endpoint] = set()
+        self.gradient = gradient            # None: the limit of requests under way stands
+        self._most_requests = self.max_requests
+        if gradient is not None:
+            self.max_requests = min(self.max_requests, int(gradient.limit))
         self.high: Cluster | None = None    # see `of_high_priority`
         self.high_limits = high_limits
         self._installed: EndpointSet | None = None
@@ -138,7 +166,7 @@ class Cluster(Chooser):
         self.tls = context
         self.probe_tls = for_probes or context
         self.probe_tls_2 = for_probes_2 or context
-        self.by_name = context.config.sni is SniSource.HOST
+        self.tied = self.unshared or self.proxy_protocol is not None or context.config.sni is SniSource.HOST
         if self.high is not None:
             self.high.secure(context, for_probes, for_probes_2)
 
@@ -157,11 +185,13 @@ class Cluster(Chooser):
                 f"{self.name} (high)", self.factory, self._new_pool, self.random, connect_timeout_s=self.connect_timeout_s,
                 idle_timeout_s=self.idle_timeout_s, limits=self.high_limits,
                 max_requests_per_connection=self.max_requests_per_connection, config=self.config, header_case=self.header_case,
-                http2=self.http2, by_alpn=self.by_alpn, proxy_protocol=self.proxy_protocol,
-                subsets=self.subsets)
-            high.soon = self.soon
+                http2=self.http2, by_alpn=self.by_alpn, proxy_protocol=self.proxy_protocol, unshared=self.unshared,
+                subsets=self.subsets, outliers=self.outliers, slow_start=self.slow_start, spread=self.spread,
+                affinity=self.affinity)
+            high.soon, high.monotonic = self.soon, self.monotonic
             high.options, high.pre_open = self.options, self.pre_open
-            high.tls, high.probe_tls, high.by_name = self.tls, self.probe_tls, self.by_name
+            high.max_age_s, high.retry_share, high.retry_floor = self.max_age_s, self.retry_share, self.retry_floor
+            high.tls, high.probe_tls, high.tied = self.tls, self.probe_tls, self.tied
             high.on_connect_failed = self._high_connect_failed
             if self._installed is not None:
                 high.install(self._installed)
@@ -186,7 +216,17 @@ class Cluster(Chooser):
         wanted = Wanted((), name) if name else Wanted(tuple(sorted(labels.items())))
         if name and (rules is None or name not in rules.expressions):
             raise ValueError(f"cluster {self.name} has no subset {name!r} among its subset_expressions")
-        if rules is None or not rules.apply_to(wanted):
+        return self.part(wanted)
+
+    def balanced_by(self, scheduler: str) -> UpstreamCluster:
+        """The same members, picked from by ``round_robin``, ``least_request`` or ``random``."""
+        return self.part(Wanted(scheduler=scheduler))
+
+    def part(self, wanted: Wanted) -> UpstreamCluster:
+        """The members that are wanted, or all of them, and by the scheduler that is wanted."""
+        if wanted.scheduler == getattr(self.factory, "name", ""):
+            wanted = wanted._replace(scheduler="")
+        if not wanted.scheduler and (self.subsets is None or not self.subsets.apply_to(wanted)):
             return self
         subset = self._subsets.get(wanted)
         if subset is None:
@@ -208,6 +248,52 @@ class Cluster(Chooser):
         if self.high is not None:
             self.high.take_turns(soon)
 
+    def keep_time(self, monotonic: Callable[[], float]) -> None:
+        """What the time is (seconds), for schedulers that go by it."""
+        self.monotonic = monotonic
+        timed = getattr(self.factory, "timed", None)
+        if timed is not None:
+            self.factory = timed(monotonic)
+            for subset in self.subsets_in_use:
+                if not subset.wanted.scheduler:
+                    subset.factory = self.factory
+            if self._installed is not None:
+                self._choose_anew()
+        if self.high is not None:
+            self.high.keep_time(monotonic)
+
+    def keep_pace(self) -> bool:
+        """Give those who start slowly what they are due now; whether there is still somebody to do it for."""
+        if self.high is not None:
+            self.high.keep_pace()
+        before = len(self.slow_starters)
+        self._set_pace()
+        if len(self.slow_starters) < before:
+            self._choose_anew()             # those who have arrived may serve in a cheaper way
+        else:
+            for chooser in (self, *self.subsets_in_use):
+                again = getattr(chooser.scheduler, "keep_pace", None)
+                if again is not None:
+                    again()
+        return bool(self.slow_starters)
+
+    def _set_pace(self) -> None:
+        rules = self.slow_start
+        if rules is None:
+            return
+        now = self.monotonic()
+        for endpoint in list(self.slow_starters):
+            age_s = now - endpoint.state.since
+            endpoint.pace = rules.factor(age_s)
+            if age_s >= rules.window_s or not endpoint.ready or endpoint.gone:
+                endpoint.pace = 1.0
+                self.slow_starters.discard(endpoint)
+
+    def _choose_anew(self) -> None:
+        self.choose(self.endpoints)
+        for subset in self.subsets_in_use:
+            subset.install()
+
     def install(self, endpoints: EndpointSet) -> None:
         """Make `endpoints` the members: keep those we have, make the new ones, retire the rest.
 
@@ -226,6 +312,13 @@ class Cluster(Chooser):
             if endpoint is None:
                 endpoint = Endpoint(state, self._new_pool(key))
                 endpoint.options = self.options
+                if self.affinity is not None:
+                    endpoint.token = self.affinity.value(key)
+                if self.gradient is not None:
+                    endpoint.adapts = self._adapt
+                    endpoint.heed(ALL_ANSWERS)
+                if self.outliers is not None:
+                    self.outliers.watch(endpoint)
             elif endpoint.state is not state or endpoint.ready is not state.ready:
                 endpoint.update(state)
             after[key] = endpoint
@@ -234,10 +327,12 @@ class Cluster(Chooser):
         self.version = endpoints.version
         for key, endpoint in before.items():
             if key not in after:
-                endpoint.retire("it is no longer a member of the cluster")
-        ready = [endpoint for endpoint in self.endpoints if endpoint.ready and endpoint.weight > 0]
-        self.any_ready = bool(ready)
-        self.choose_among(ready)
+                self._retire(endpoint, "it is no longer a member of the cluster")
+        if self.slow_start is not None:
+            self.slow_starters = {endpoint for endpoint in self.endpoints if endpoint.ready and endpoint.state.since}
+            self._set_pace()
+        self.choose(self.endpoints)
+        self.any_ready = bool(self.in_use)
         for subset in self.subsets_in_use:
             subset.install()
         self._installed = endpoints
@@ -259,15 +354,25 @@ class Cluster(Chooser):
     def retire(self) -> None:
         """The cluster is no longer configured: every endpoint leaves; what is under way may finish."""
         for endpoint in self.endpoints:
-            endpoint.retire("its cluster is no longer configured")
+            self._retire(endpoint, "its cluster is no longer configured")
         self._by_key = {}
         self.endpoints = ()
         self.any_ready = False
-        self.choose_among(())
+        self.choose(())
         for subset in self.subsets_in_use:
             subset.install()
         if self.high is not None:
             self.high.retire()
+
+    def _adapt(self, took_s: float) -> None:
+        """An answer took so long: the limit may be another one."""
+        assert self.gradient is not None    # else nobody calls this
+        self.max_requests = min(self._most_requests, self.gradient.observe(took_s, self.active))
+
+    def _retire(self, endpoint: Endpoint, why: str) -> None:
+        if self.outliers is not None:
+            self.outliers.forget(endpoint)
+        endpoint.retire(why)
 
     # -- the data plane's side -------------------------------------------------------------------------------------
 
@@ -280,6 +385,7 @@ class Cluster(Chooser):
         self.counters.connect_failures += 1
         endpoint.connect_failures += 1
         endpoint.failed_in_a_row += 1
+        endpoint.silent("did not accept a connection", self.monotonic())
         if self.on_connect_failed is not None:
             self.on_connect_failed(endpoint)
 
@@ -289,5 +395,5 @@ class Cluster(Chooser):
         if limit is None:
             under_way = self.active + self.pending
             share = RETRY_BUDGET_SHARES * under_way // max(len(self.endpoints), RETRY_BUDGET_SHARES)
-            limit = max(RETRY_BUDGET_FLOOR, under_way // RETRY_BUDGET_DIVISOR, share)
+            limit = max(self.retry_floor, int(under_way * self.retry_share), share if self.retry_share else 0)
         return self.retries < limit

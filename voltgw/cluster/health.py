@@ -52,17 +52,8 @@ def may_serve(health: Health, *, checked: bool, any_healthy: bool) -> bool:
 
     In a cluster without checks everyone may. With checks the healthy ones may; one that was never probed only while
     nobody is healthy, so that a start without any result yet still serves, and a new endpoint waits for its first probe
-    otherwise. Unhealthy ones never may, unless the cluster is `in_panic`.
+    otherwise. Unhealthy ones never may, unless the cluster panics (`voltgw.cluster.priorities`).
     """
     if not checked or health == HEALTHY:
         return True
     return health == UNKNOWN and not any_healthy
-
-
-def in_panic(serving: int, judged: int, threshold: int) -> bool:
-    """Whether so few of the members whose health is known may serve that it is ignored and all of them are used.
-
-    That is the case below `threshold` percent (objects.md 6.1, as Envoy's ``healthy_panic_threshold``); 0 = never. If most of a
-    cluster is down, the few that are left would break under the load of all, or the checks are what is wrong.
-    """
-    return serving * 100 < threshold * judged

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from voltgw.values.address import where
+from voltgw.values.network import HOST, Network
 
 Health = Literal["healthy", "unhealthy", "unknown"]
 
@@ -27,9 +28,10 @@ class EndpointKey(NamedTuple):
     site: str
     address: str
     port: int
+    network: Network = HOST                 # where the address means it: in another one it is somebody else's
 
     def __str__(self) -> str:
-        return where(self.address, self.port)
+        return where(self.address, self.port) + (f"@{self.network}" if self.network.apart else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,9 @@ class EndpointState:
 
     `ready` is the decision (may it get traffic), `health` what the probes say, `reason` one sentence that explains the
     decision. `hostname` is the DNS name that led to the address, "" if none did. `health_port` is where probes go.
+    `since` is when it came or came back (monotonic seconds), 0.0 = before anybody looked: such a one needs no slow start.
+    `priority` 0 is the highest; `zone` "" = unknown; `local` tells that it is where the gateway is; `panic` that it may be used
+    although it is not well.
     """
 
     key: EndpointKey
@@ -48,6 +53,11 @@ class EndpointState:
     ready: bool = True
     health: Health = UNKNOWN
     reason: str = ""
+    since: float = 0.0
+    priority: int = 0
+    zone: str = ""
+    local: bool = True
+    panic: bool = False
 
 
 @dataclass(frozen=True, slots=True)

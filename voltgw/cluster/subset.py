@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from voltgw.cluster.chooser import Chooser
+from voltgw.cluster.schedulers import least_request, random, round_robin
 from voltgw.config.labels import selector
 from voltgw.config.objects.cluster import SubsetFallbackPolicy
 from voltgw.config.values import EMPTY
 
 if TYPE_CHECKING:
-    from voltgw.cluster.cluster import Cluster
+    from voltgw.cluster.cluster import Cluster, SchedulerFactory
     from voltgw.cluster.endpoint import Endpoint
 
 
@@ -28,6 +29,7 @@ class Wanted(NamedTuple):
 
     labels: tuple[tuple[str, str], ...] = ()    # sorted
     name: str = ""
+    scheduler: str = ""                         # by which it is balanced, "" = as the cluster
 
     def labels_on(self, labels: Mapping[str, str]) -> bool:
         """Whether somebody with `labels` carries all that is asked for."""
@@ -75,6 +77,11 @@ class SubsetRules:
         return (), f"{why}, and there is no fallback"
 
 
+#: By what the destinations of a route may be balanced instead of the cluster's own algorithm.
+_FACTORIES: Final[Mapping[str, SchedulerFactory]] = {
+    each.name: each for each in (least_request.FACTORY, random.FACTORY, round_robin.FACTORY)}
+
+
 def _of_the_cluster(name: str) -> Any:
     """An attribute that is the cluster's own."""
 
@@ -94,13 +101,13 @@ class Subset(Chooser):
 
     active = _of_the_cluster("active")
     by_alpn = _of_the_cluster("by_alpn")
-    by_name = _of_the_cluster("by_name")
     config = _of_the_cluster("config")
     connect_timeout_s = _of_the_cluster("connect_timeout_s")
     connections = _of_the_cluster("connections")
     header_case = _of_the_cluster("header_case")
     http2 = _of_the_cluster("http2")
     idle_timeout_s = _of_the_cluster("idle_timeout_s")
+    max_age_s = _of_the_cluster("max_age_s")
     max_connections = _of_the_cluster("max_connections")
     max_pending = _of_the_cluster("max_pending")
     max_requests = _of_the_cluster("max_requests")
@@ -112,11 +119,15 @@ class Subset(Chooser):
     probe_tls = _of_the_cluster("probe_tls")
     proxy_protocol = _of_the_cluster("proxy_protocol")
     retries = _of_the_cluster("retries")
+    tied = _of_the_cluster("tied")
     tls = _of_the_cluster("tls")
+    unshared = _of_the_cluster("unshared")
     version = _of_the_cluster("version")
 
     def __init__(self, cluster: Cluster, wanted: Wanted) -> None:
-        super().__init__(cluster.factory, cluster.random, cluster.soon)
+        own = _FACTORIES.get(wanted.scheduler)
+        super().__init__(cluster.factory if own is None else own, cluster.random, cluster.soon, cluster.spread)
+        self.affinity = cluster.affinity
         self.cluster = cluster
         self.wanted = wanted
         self.name = cluster.name
@@ -131,11 +142,12 @@ class Subset(Chooser):
     def install(self) -> None:
         """The members of the cluster are others now."""
         cluster = self.cluster
-        assert cluster.subsets is not None  # else there would be no subset
-        self.endpoints, self.how = cluster.subsets.members(cluster.endpoints, self.wanted)
-        ready = [endpoint for endpoint in self.endpoints if endpoint.ready and endpoint.weight > 0]
-        self.any_ready = bool(ready)
-        self.choose_among(ready)
+        if cluster.subsets is None or not cluster.subsets.apply_to(self.wanted):
+            self.endpoints, self.how = cluster.endpoints, f"all members, balanced by {self.wanted.scheduler}"
+        else:
+            self.endpoints, self.how = cluster.subsets.members(cluster.endpoints, self.wanted)
+        self.choose(self.endpoints)
+        self.any_ready = bool(self.in_use)
 
     def notice(self) -> None:
         """A member is no longer ready, and no new set has been installed yet."""
@@ -147,7 +159,11 @@ class Subset(Chooser):
 
     def of_high_priority(self) -> Any:
         """The same subset for routes of high priority."""
-        return self.cluster.of_high_priority().subset(dict(self.wanted.labels), self.wanted.name)
+        return self.cluster.of_high_priority().part(self.wanted)
+
+    def balanced_by(self, scheduler: str) -> Any:
+        """The same members, picked from in another way."""
+        return self.cluster.part(self.wanted._replace(scheduler=scheduler))
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else the cluster has; what is read for each request stands above."""

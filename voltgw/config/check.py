@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.config.model import Config, Object
+from voltgw.config.networks import check_capture, check_names, check_networks
 from voltgw.config.objects.virtual_host import ProxyType
 from voltgw.config.references import Names, check_references
 from voltgw.config.sharing import check_inside, check_network, check_offered, check_sharing, shares_alike
@@ -105,13 +106,17 @@ def _host(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError
     yield from check_offered(config, host)
     spec = host.spec
     if spec.proxy.http:
-        if not spec.routes:
+        if not spec.routes and not (spec.dynamic_reverse_proxy and spec.dynamic_reverse_proxy.resolve_endpoint_dynamically):
             yield _warning("VG0211", host, ("routes",), f"{host.title} has no routes, so every request is answered 404")
-        yield from _unannounced(config, host)
         return
+    if spec.dynamic_reverse_proxy is not None and spec.dynamic_reverse_proxy.resolve_endpoint_dynamically:
+        yield ConfigError("VG0116", host.place("dynamic_reverse_proxy"),
+                          f"dynamic_reverse_proxy of a {spec.proxy.value} is not supported yet; of HTTP_PROXY and "
+                          "HTTPS_PROXY it is")
     if spec.proxy not in _RELAYS:
         return
     yield from _other_transport(config, host)
+    yield from _unannounced(config, host)
     if spec.proxy is ProxyType.SMA_PROXY:
         yield from check_inside(config, host)
     if not spec.routes:
@@ -181,12 +186,6 @@ def _unsafe(rule: RouteType) -> Iterator[tuple[int, str]]:
             yield number, prefix
 
 
-def _announces(cluster: Object[ClusterSpec]) -> str:
-    """The field by which a cluster asks for PROXY headers, "" if it does not."""
-    spec = cluster.spec
-    return "proxy_protocol_v1" if spec.proxy_protocol_v1 else "proxy_protocol_v2" if spec.proxy_protocol_v2 else ""
-
-
 def _reached(config: Config, host: Object[VirtualHostSpec]) -> Iterator[Object[ClusterSpec]]:
     """The clusters to which the routes of a host lead, each as often as they do."""
     for ref in host.spec.routes:
@@ -200,11 +199,11 @@ def _reached(config: Config, host: Object[VirtualHostSpec]) -> Iterator[Object[C
 
 
 def _unannounced(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError]:
-    """Clusters of an HTTP host that ask for PROXY headers."""
-    for cluster in _reached(config, host):
-        if _announces(cluster):
-            yield _warning("VG0216", cluster, (_announces(cluster),),
-                           f"{host.title} is an {host.spec.proxy.value}; no PROXY header is sent for it")
+    """Clusters of a UDP host that ask for PROXY headers which know nothing of UDP."""
+    for cluster in _reached(config, host) if host.spec.proxy.transport == "UDP" else ():
+        if cluster.spec.proxy_protocol_v1:
+            yield _warning("VG0216", cluster, ("proxy_protocol_v1",),
+                           f"{host.title} is a {host.spec.proxy.value}; version 1 has no header for datagrams, so none is sent")
 
 
 def _other_transport(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError]:
@@ -251,4 +250,5 @@ def _healthcheck(config: Config, healthcheck: Object[HealthcheckSpec]) -> Iterat
 #: it is given, and in no other way.
 _RULES: Final[Mapping[str, Callable[[Config, Object[Any]], Iterator[ConfigError]]]] = {
     "advertise_policy": check_network, "virtual_host": _host, "route": _route, "cluster": _cluster, "healthcheck": _healthcheck,
+    "virtual_network": check_networks, "endpoint": check_names, "network_connector": check_capture,
 }

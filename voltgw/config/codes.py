@@ -241,9 +241,8 @@ CODES: Final[dict[str, Code]] = {
     ),
     "VG0216": Code(
         "PROXY header is not sent",
-        "The cluster asks for PROXY headers, which relayed connections (TCP_PROXY and its like) begin with, before TLS if "
-        "there is any. Requests of many clients share the connections of an HTTP host, which tells of the client in "
-        "X-Forwarded-For.",
+        "The cluster asks for PROXY headers of version 1 and a UDP_PROXY leads to it, but version 1 knows only TCP: endpoints "
+        "are told nothing of UDP clients. Version 2 (`proxy_protocol_v2`) has a header for datagrams.",
     ),
     "VG0217": Code(
         "Labels that choose nobody",
@@ -254,6 +253,30 @@ CODES: Final[dict[str, Code]] = {
         "Endpoint of the other transport",
         "A relay speaks to its endpoints what it speaks to clients, TCP or UDP. The endpoint's `protocol` names the other one, "
         "so the port is probably not the one that was meant.",
+    ),
+    "VG0219": Code(
+        "Two networks in one role",
+        "A site has one outside and one inside network. Several virtual_network objects say that they are it and what it is on "
+        "this host, and neither the site nor its fleet chooses: guessing could open a listener on the wrong side.",
+    ),
+    "VG0220": Code(
+        "Address on the public network",
+        "The public network's addresses are the operator's, who gives one out by himself. A policy for it names none; one that "
+        "names an address is for the site's outside or inside network.",
+    ),
+    "VG0221": Code(
+        "Names looked up in another network",
+        "The endpoint stands in a network namespace for which no DNS server is known, so its name is looked up by the host's "
+        "own resolver, in the host's own network. That may know the name by another address, or not at all.",
+    ),
+    "VG0222": Code(
+        "Nothing is captured",
+        "Connections of inside hosts are captured by rules for the interface, or in the network namespace, of the inside "
+        "network. No virtual_network says what that is on this host.",
+    ),
+    "VG0230": Code(
+        "Zone cannot be answered",
+        "A delegated zone is declared twice, or its static records contradict each other, stand outside it or cannot be read.",
     ),
     # -- building ----------------------------------------------------------------------------------------------------
     "VG0301": Code(
@@ -325,8 +348,8 @@ CODES: Final[dict[str, Code]] = {
     ),
     "VG0409": Code(
         "Lost with the process",
-        "The feature keeps something for later, such as the last good objects of a file, but has no folder to keep it in: "
-        "after a restart it is gone. `gateway.data_dir` names the folder for such state.",
+        "The feature keeps something for later, such as the last good objects of a file, but only in memory: after a restart "
+        "it is gone.",
     ),
     "VG0410": Code(
         "TLS cannot be set up",
@@ -343,5 +366,11 @@ CODES: Final[dict[str, Code]] = {
         "Old versions of TLS",
         "TLS 1.0 and 1.1 have known weaknesses and are no longer part of the standards (RFC 8996). Browsers since 2020 and "
         "every current library speak TLS 1.2 or later.",
+    ),
+    "VG0413": Code(
+        "Nobody there when the CA comes",
+        "Before it issues a certificate, a CA comes to its names and looks whether they are ours: to port 443 for the "
+        "challenge `tls-alpn-01`, to port 80 for `http-01`. Ports count as policies name them; `gateway.port_map` may bind "
+        "others in their place, and something in front of the gateway may lead there.",
     ),
 }

@@ -15,6 +15,7 @@ from typing import Final
 
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")        # RFC 9110 5.6.2
+_URL: Final = re.compile(r"https?://([^/?#@\s]+)(?:[/?][!-~]*)?")
 _PATH: Final = re.compile(r"/[!-~]*")
 _OBJECT_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -143,6 +144,24 @@ def _field_text(text: str) -> str:
     return text.strip(" \t")
 
 
+def _url(text: str) -> str:
+    found = _URL.fullmatch(text)
+    if found is None:
+        raise ValueError("this is not a URL that begins with https:// or http://")     # it may hold a password
+    try:
+        _host(split_port(found[1])[0])
+    except ValueError as error:
+        raise ValueError(f"of this URL, {error}") from None
+    return text
+
+
+def _key_digest(text: str) -> str:
+    try:
+        return _sha256(text)
+    except ValueError:                      # its message shows the text, which may be the key itself
+        raise ValueError("this is not the SHA-256 of a key: 64 hexadecimal digits, or 44 characters of base64") from None
+
+
 def _object_name(text: str) -> str:
     if len(text) > 253 or not _OBJECT_NAME.fullmatch(text):
         raise ValueError(f"{text!r} is not a name: letters, digits and inside it . _ - (at most 253)")
@@ -178,6 +197,8 @@ HOSTNAME: Final = Format("host name", _hostname)
 HOST: Final = Format("host name or address", _host)
 HOSTPORT: Final = Format("host or host:port", _hostport)
 SHA256: Final = Format("SHA-256 digest in base64 or hexadecimal", _sha256)
+KEY_DIGEST: Final = Format("SHA-256 of a key", _key_digest)
+URL: Final = Format("URL", _url)
 DOMAIN: Final = Format("domain: host, *.host or *, with an optional :port", _domain)
 HTTP_PATH: Final = Format("path that begins with /", _http_path, pattern="^/[!-~]*$")
 HEADER_NAME: Final = Format("header name", _header_name, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
+from voltgw.config.acme import Acme
 from voltgw.config.compound import ListOf, MapOf
 from voltgw.config.contents import SecretContent
 from voltgw.config.formats import HOST, IP, OBJECT_NAME, PREFIX
@@ -44,6 +45,20 @@ class OnDangling(Enum):
     SERVE_503 = "serve_503"
 
 
+class Addresses(Enum):
+    """Whether VIPs may be added to interfaces."""
+
+    BY_SITE = "by_site"
+    UNTOUCHED = "untouched"
+
+
+class PacketRules(Enum):
+    """Whether packet rules of ours may be installed."""
+
+    INSTALLED = "installed"
+    UNTOUCHED = "untouched"
+
+
 @message
 class AdminAddress:
     """Where the admin interface listens."""
@@ -65,6 +80,20 @@ class Address:
 
     address: str = field(Text(IP), "Address.", required=True)
     port: int = field(Number(0, 65535), "Port; 0 lets the kernel choose.", required=True)
+
+
+@message
+class DnsAddress:
+    """Where delegated zones are answered, by UDP and TCP."""
+
+    address: str = field(Text(IP), "Address.", required=True)
+    port: int = field(Number(0, 65535), "Port; 0 lets the kernel choose.", required=True)
+    responses_per_second: int | None = field(
+        Number(0, 1_000_000), "Answers by UDP to one network of clients (/24, /56) that show no cookie; 0 = any number.",
+        absent=str(defaults.DNS_RESPONSES_PER_SECOND))
+    slip: int | None = field(
+        Number(0, 10), "Every so many answers beyond that say \"ask by TCP\", the others are not sent; 0 = none is.",
+        absent=str(defaults.DNS_SLIP))
 
 
 @message
@@ -93,10 +122,14 @@ class Gateway:
         state=WARNS)
     admin: AdminAddress | None = field(Nested(AdminAddress), "Where the admin interface listens.")
     data_dir: str | None = field(
-        FilePath(), "State that outlives a restart.", absent="none is kept", state=WARNS)
+        FilePath(), "Folder for state that outlives a restart: certificates that are fetched, and the account for that.",
+        absent="none is kept")
+    acme: Acme | None = field(
+        Nested(Acme), "From whom certificates are fetched, for load balancers that ask for that.",
+        absent="none are fetched")
     access_log: AccessLog | None = field(
         Nested(AccessLog, scalar="path"), "Where the line of each request and connection goes.")
-    dns: tuple[Address, ...] = field(ListOf(Nested(Address)), "Where delegated zones are answered.", state=WARNS)
+    dns: tuple[DnsAddress, ...] = field(ListOf(Nested(DnsAddress), most=64), "Where delegated zones are answered.")
     log_level: LogLevel = field(Choice(LogLevel, numbers=False), "From which level on the process log is written.")
     monitor: Address | None = field(
         Nested(Address), "A second address for /ready, /live and /metrics alone, which may be public.")
@@ -119,6 +152,12 @@ class Gateway:
         Number(1), "Most client connections; then accepting pauses.",
         absent=f"(open-file limit - {defaults.RESERVED_FDS}) / 2")
 
+    addresses: Addresses = field(
+        Choice(Addresses, numbers=False), "Whether VIPs are added to interfaces as the site says (`voltgw: {manage_addresses: "
+        "true}`), or no address of the host is ever touched; then VIPs are bound whether the host has them or not.")
+    packet_rules: PacketRules = field(
+        Choice(PacketRules, numbers=False), "Whether the rules are installed that bring connections of inside hosts to a "
+        "forward proxy; else install what `voltgw rules FILE` prints.")
     trusted_sources: tuple[str, ...] = field(
         ListOf(Text(PREFIX)),
         "Prefixes of load balancers and the like; any other client address may hold a quarter of `max_connections`.",

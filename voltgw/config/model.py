@@ -14,6 +14,7 @@ from voltgw.config.compound import MapOf
 from voltgw.config.formats import OBJECT_NAME
 from voltgw.config.gateway import Gateway
 from voltgw.config.kinds import KINDS, kind_of, plan_named, spec_class
+from voltgw.config.networks import present
 from voltgw.config.origin import Source, Unreadable, documents, is_null
 from voltgw.config.places import File, Origin
 from voltgw.config.schema import (
@@ -493,19 +494,8 @@ class Config:
         return self.find("site", Ref(None, self.gateway.site_name), DEFAULT_NAMESPACE)
 
     def here(self, where: Any, namespace: str) -> bool:
-        """Whether a ``where`` (None = the own site) of an object of `namespace` names this gateway's own site.
-
-        Virtual sites and networks are not acted on yet (a warning says so): such a ``where`` is not here. The one that is
-        built in, all regional edges, is known: the own site is one unless its object says otherwise.
-        """
-        if where is None or (where.site is None and where.virtual_site is None and where.virtual_network is None):
-            return True
-        if where.virtual_site is not None and all(
-                ref.built_in and ref.name == "ves-io-all-res" for ref in where.virtual_site.ref):
-            return self.site is None or self.site.spec.site_type.value in ("REGIONAL_EDGE", "INVALID")
-        if where.site is None:
-            return False
-        return all(ref.name == self.gateway.site_name for ref in where.site.ref)
+        """Whether a ``where`` of an object of `namespace` names this gateway's site (`voltgw.config.networks.present`)."""
+        return present(self, where, namespace)
 
     def line(self, place: Place) -> str:
         """The line of the file at `place`, "" if the file cannot be read any more."""

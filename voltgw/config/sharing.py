@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from voltgw.config.model import Config, Object
+from voltgw.config.networks import Networks, role
 from voltgw.config.objects.virtual_host import ProxyType
 from voltgw.config.objects.where import VirtualNetworkType
 from voltgw.config.values import Ref
 from voltgw.errors import ConfigError, Severity
 from voltgw.values import defaults
+from voltgw.values.network import HOST, Network
 
 if TYPE_CHECKING:
     from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
@@ -44,6 +46,7 @@ class Offer(NamedTuple):
     host: Object[VirtualHostSpec]
     policy: Object[AdvertisePolicySpec]
     ref: Ref                                # the host's reference to the policy
+    network: Network = HOST                 # in which other networks the same address is another one
 
     @property
     def where(self) -> str:
@@ -59,15 +62,17 @@ class Offer(NamedTuple):
 
 def offers(config: Config) -> Iterator[Offer]:
     """Everything that this gateway listens on."""
+    networks = Networks(config)
     for host in config.of("virtual_host").values():
         for ref in host.spec.advertise_policies:
             policy = config.find("advertise_policy", ref, host.namespace)
             if policy is None or not config.here(policy.spec.where, policy.namespace):
                 continue
+            network = HOST if policy.spec.unix is not None else networks.of(policy.spec.where, policy.namespace)
             address = _address(config, policy.spec)
             for port in policy.spec.ports:
                 bound = 0 if policy.spec.unix is not None else config.gateway.bound_port(port)
-                yield Offer(host.spec.proxy.transport, address, bound, host, policy, ref)
+                yield Offer(host.spec.proxy.transport, address, bound, host, policy, ref, network)
 
 
 def _address(config: Config, policy: AdvertisePolicySpec) -> str:
@@ -78,9 +83,9 @@ def _address(config: Config, policy: AdvertisePolicySpec) -> str:
         return ANY
     if policy.address is not None:
         return policy.address
-    network = VirtualNetworkType.SITE_LOCAL
-    if policy.where is not None and policy.where.site is not None:
-        network = policy.where.site.network_type
+    network = role(policy.where)
+    if network is None:
+        return f"interface:{policy.where.virtual_network.ref[0].name}"      # type: ignore[union-attr]  # it names one
     inside = network is VirtualNetworkType.SITE_LOCAL_INSIDE
     site = config.site
     vip = None if site is None else site.spec.inside_vip if inside else site.spec.outside_vip
@@ -108,14 +113,22 @@ def check_offered(config: Config, host: Object[VirtualHostSpec]) -> Iterator[Con
 def check_network(config: Config, policy: Object[AdvertisePolicySpec]) -> Iterator[ConfigError]:
     """Whether a policy without an address names a network that this site does not have: outside, strangers would be let in."""
     spec, where = policy.spec, policy.spec.where
-    if where is None or spec.any_address or spec.unix is not None or spec.address is not None:
+    if where is None or spec.any_address or spec.unix is not None:
+        return
+    if spec.address is not None:
+        if role(where) is VirtualNetworkType.PUBLIC:
+            yield ConfigError(
+                "VG0220", policy.place("address"), f"{policy.title} names an address for the public network, whose addresses "
+                "are not given out here", "leave `address` out, or name the outside network")
         return
     if not config.here(where, policy.namespace):
         return
-    field, place = ("site", where.site) if where.site is not None else ("virtual_site", where.virtual_site)
-    network = VirtualNetworkType.SITE_LOCAL if place is None else place.network_type
-    at = policy.place("where", field, "network_type")
+    network = role(where)
+    at = policy.place("where", "site" if where.site is not None else "virtual_site", "network_type")
     if network is VirtualNetworkType.SITE_LOCAL_INSIDE_OUTSIDE:
+        site = config.site
+        if Networks(config).inside is not HOST or site is not None and site.spec.inside_vip is not None:
+            return
         yield ConfigError("VG0214", at, f"{policy.title} is for both networks, of which only the outside one is opened",
                           "write one policy for each network", Severity.WARNING)
     elif network is not None and network not in _NETWORKS:
@@ -142,8 +155,8 @@ def check_inside(config: Config, host: Object[VirtualHostSpec]) -> Iterator[Conf
 
 def check_sharing(config: Config) -> Iterator[ConfigError | None]:
     """Problems of virtual hosts that meet on an address and port; None after each that was looked at."""
-    by_port: dict[tuple[str, int], dict[str, list[Offer]]] = {}
-    seen: set[tuple[int, str, int]] = set()         # hosts on an address and port, by two policies perhaps
+    by_port: dict[tuple[str, int, str, str], dict[str, list[Offer]]] = {}
+    seen: set[tuple[int, str, int, Network]] = set()         # hosts on an address and port, by two policies perhaps
     for offer in offers(config):
         yield None
         if offer.policy.spec.protocol.value != offer.transport:
@@ -151,16 +164,22 @@ def check_sharing(config: Config) -> Iterator[ConfigError | None]:
                 "VG0201", offer.ref.place, f"{offer.host.title} is a {offer.host.spec.proxy.value} and speaks "
                 f"{offer.transport}, but {offer.policy.title} offers {offer.policy.spec.protocol.value}",
                 related=(("the policy", offer.policy.place("protocol")),))
-        once = (id(offer.host), offer.address, offer.port)
+        once = (id(offer.host), offer.address, offer.port, offer.network)
         if once not in seen:
             seen.add(once)
-            by_port.setdefault((offer.transport, offer.port), {}).setdefault(offer.address, []).append(offer)
+            at = by_port.setdefault((offer.transport, offer.port, *_world(offer.network)), {})
+            at.setdefault(offer.address, []).append(offer)
     for addresses in by_port.values():
         yield from _overlaps(addresses)
         for sharing in addresses.values():
             yield from _kinds(sharing)
             yield from _domains(sharing)
     yield from _admin(config, by_port)
+
+
+def _world(network: Network) -> tuple[str, str]:
+    """Where an address is the same address: sockets of other namespaces or devices do not meet."""
+    return network.netns, network.device
 
 
 def shares_alike(changed: Touched) -> bool:
@@ -234,7 +253,7 @@ def _domains(sharing: list[Offer]) -> Iterator[ConfigError | None]:
                                   f'{offer.host.title} may not have the domain "*", since it shares {offer.where}')
 
 
-def _admin(config: Config, by_port: dict[tuple[str, int], dict[str, list[Offer]]]) -> Iterator[ConfigError | None]:
+def _admin(config: Config, by_port: dict[tuple[str, int, str, str], dict[str, list[Offer]]]) -> Iterator[ConfigError | None]:
     """Traffic must reach neither the admin interface's port nor, through an endpoint, the interface itself."""
     gateway = config.gateway
     if gateway.monitor is not None and gateway.monitor.port:
@@ -261,9 +280,12 @@ def _admin(config: Config, by_port: dict[tuple[str, int], dict[str, list[Offer]]
                 "clients must not reach it through a cluster")
 
 
-def _taken(by_port: dict[tuple[str, int], dict[str, list[Offer]]], name: str, address: str, port: int) -> Iterator[ConfigError]:
+def _taken(
+    by_port: dict[tuple[str, int, str, str], dict[str, list[Offer]]], name: str, address: str, port: int,
+) -> Iterator[ConfigError]:
     """Virtual hosts that want the address and port of one of our own interfaces."""
-    for other, sharing in by_port.get(("TCP", port), {}).items():
+    here = [pair for key, found in by_port.items() if key[:3] == ("TCP", port, "") for pair in found.items()]
+    for other, sharing in here:
         if other == address or _covers(other, address) or _covers(address, other):
             offer = sharing[0]
             yield ConfigError(

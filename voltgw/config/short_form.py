@@ -16,7 +16,7 @@ from voltgw.config.quantities import Duration
 from voltgw.config.ranges import Between
 from voltgw.config.reader import MISSING, Missing, Reader
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Choice, Number, Schema, Text, Type
+from voltgw.config.types import Choice, Flag, Number, Schema, Text, Type
 from voltgw.config.units import show_seconds
 from voltgw.config.values import FrozenMap, Range, Ref, Secret
 from voltgw.errors import Severity
@@ -137,11 +137,11 @@ class ShortOrigin:
 
 @message
 class ShortHealthCheck:
-    """How the origins are probed: by HTTP where there is a path, else by connecting."""
+    """How the origins are probed: by HTTP where there is a path, else by connecting, or for udp by a datagram."""
 
     path: str | None = field(
         Text(HTTP_PATH, least=1, most=2048), "Path of a GET that must be answered 200.", since="voltgw",
-        absent="connecting is enough")
+        absent="connecting is enough; for udp, that nobody says that the origin is unreachable")
     interval_s: float | None = field(
         Duration("s", 1, 600), "Between two probes.", since="voltgw", absent=show_seconds(defaults.HEALTH_INTERVAL_S))
     timeout_s: float | None = field(
@@ -161,11 +161,24 @@ class ShortHealthCheck:
 class ShortTls:
     """The certificate of an https load balancer."""
 
-    cert: bytes = field(PemFile(131072), "PEM file, leaf first.", since="voltgw", required=True, example="shop.crt")
-    key: Secret = field(SecretPemFile(131072), "PEM file of its key.", since="voltgw", required=True, example="shop.key")
+    cert: bytes | None = field(
+        PemFile(131072), "PEM file, leaf first.", since="voltgw", absent="that of `auto_cert`", example="shop.crt")
+    key: Secret | None = field(
+        SecretPemFile(131072), "PEM file of its key.", since="voltgw", absent="that of `auto_cert`", example="shop.key")
+    auto_cert: bool = field(
+        Flag(), "Have a certificate fetched and renewed, as ``gateway.acme`` says.", since="voltgw")
     client_ca: bytes | None = field(
         PemFile(131072), "PEM file of the CA whose clients are let in.", since="voltgw", absent="clients show no certificate",
         example="ca.crt")
+
+    def rules(self) -> Iterable[Rule]:
+        """A certificate with its key, or one that is fetched."""
+        if self.auto_cert:
+            if self.cert is not None or self.key is not None:
+                yield Rule("auto_cert", "VG0106", "a certificate is given, so none is fetched")
+        elif self.cert is None or self.key is None:
+            missing = "cert" if self.cert is None else "key"
+            yield Rule("", "VG0105", f'"{missing}" is missing here', "or have a certificate fetched: `auto_cert: true`")
 
 
 @message

@@ -29,6 +29,7 @@ from voltgw.config.objects.route import (
 )
 from voltgw.config.objects.secrets import ClearSecretInfoType, SecretType
 from voltgw.config.objects.tls import (
+    DownstreamTlsExtension,
     DownstreamTlsParamsType,
     TlsCertificateType,
     TlsParamsType,
@@ -110,7 +111,8 @@ def lower(form: ShortLoadBalancer, places: Places) -> list[Object[Any]]:
             objects.append(made("endpoint", _endpoint(form, origin), ref.place, {}, metadata=Metadata(
                 name=ref.name, namespace=DEFAULT_NAMESPACE, labels=origin.labels)))
         if form.health_check is not None:
-            objects.append(made("healthcheck", _check(form.health_check), places.of("health_check"), {}, built_in=[
+            check = _check(form.health_check, form.protocol is ShortProtocol.UDP)
+            objects.append(made("healthcheck", check, places.of("health_check"), {}, built_in=[
                 name for name in ("interval", "timeout", "healthy_threshold", "unhealthy_threshold")
                 if not getattr(form.health_check, name if "threshold" in name else f"{name}_s")]))
     return objects
@@ -150,12 +152,15 @@ def _usual(form: ShortLoadBalancer) -> Listen:
 def _towards_clients(tls: ShortTls | None) -> DownstreamTlsParamsType | None:
     if tls is None:
         return None
-    certificate = TlsCertificateType(
-        certificate_url=tls.cert, private_key=SecretType(clear_secret_info=ClearSecretInfoType(url=tls.key)))
+    certificates: tuple[TlsCertificateType, ...] = ()
+    if tls.cert is not None and tls.key is not None:
+        certificates = (TlsCertificateType(
+            certificate_url=tls.cert, private_key=SecretType(clear_secret_info=ClearSecretInfoType(url=tls.key))),)
     trust = TlsValidationParamsType(trusted_ca_url=tls.client_ca) if tls.client_ca is not None else None
     return DownstreamTlsParamsType(
-        common_params=TlsParamsType(tls_certificates=(certificate,), validation_params=trust),
-        client_certificate_required=trust is not None)
+        common_params=TlsParamsType(tls_certificates=certificates, validation_params=trust),
+        client_certificate_required=trust is not None,
+        voltgw=DownstreamTlsExtension(auto_cert=True) if tls.auto_cert else None)
 
 
 def _to_origins(form: ShortLoadBalancer) -> UpstreamTlsParamsType | None:
@@ -206,14 +211,15 @@ def _endpoint(form: ShortLoadBalancer, origin: ShortOrigin) -> EndpointSpec:
         return EndpointSpec(dns_name=address.host, port=port, protocol=transport, voltgw=extension)
 
 
-def _check(form: ShortHealthCheck) -> HealthcheckSpec:
+def _check(form: ShortHealthCheck, datagrams: bool) -> HealthcheckSpec:
     http = None
     if form.path is not None:
         http = HttpHealthCheck(path=form.path, host_header=form.host_header, use_origin_server_name=form.host_header is None,
                                expected_status_codes=form.expected_status_codes)
     interval_s = form.interval_s or defaults.HEALTH_INTERVAL_S
     return HealthcheckSpec(
-        http_health_check=http, tcp_health_check=TcpHealthCheck() if http is None else None, interval_s=interval_s,
+        http_health_check=http, tcp_health_check=TcpHealthCheck() if http is None and not datagrams else None,
+        udp_icmp_health_check=http is None and datagrams, interval_s=interval_s,
         timeout_s=form.timeout_s or min(defaults.HEALTH_TIMEOUT_S, interval_s),     # one probe at a time
         healthy_threshold=form.healthy_threshold or defaults.HEALTHY_THRESHOLD,
         unhealthy_threshold=form.unhealthy_threshold or defaults.UNHEALTHY_THRESHOLD,

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from typing import Any, Final, NamedTuple
 
 from voltgw.config.model import Config, Key, Object
+from voltgw.config.networks import KINDS
 from voltgw.config.values import Ref
 
 #: Objects that are looked at in one step, which is some 0.1 ms.
@@ -51,9 +52,9 @@ class Watch(NamedTuple):
 def touched(before: Config, after: Config) -> Generator[None, None, Touched | None]:
     """What is other in `after`, in steps; None where it has to be taken for all.
 
-    That is so when the gateway's own part is another, or the sites: everything may depend on those.
+    That is so when the gateway's own part is another, or the sites, or their networks: everything may depend on those.
     """
-    if before.gateway != after.gateway or before.objects.get("site") != after.objects.get("site"):
+    if before.gateway != after.gateway or any(before.objects.get(kind) != after.objects.get(kind) for kind in KINDS):
         return None
     pairs: list[tuple[Object[Any] | None, Object[Any] | None]] = []
     names: list[Name] = []

@@ -8,10 +8,14 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from voltgw.config.values import EMPTY
+from voltgw.values.network import HOST, Network
 
 
 class Found(NamedTuple):
-    """One endpoint as a feed found it. `health_port` 0 = the same port; `hostname` "" = no name led to the address."""
+    """One endpoint as a feed found it.
+
+    `health_port` 0 = the same port; `hostname` "" = no name led to the address; `zone` "" = its labels may know.
+    """
 
     address: str
     port: int
@@ -21,6 +25,9 @@ class Found(NamedTuple):
     weight: int = 1
     health_port: int = 0
     labels: Mapping[str, str] = EMPTY
+    network: Network = HOST
+    priority: int = 0
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

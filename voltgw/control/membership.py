@@ -6,26 +6,33 @@ That an endpoint left or fails is told to the cluster at once, before the pass. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
 from twisted.logger import LogLevel
 
-from voltgw.cluster.health import combined, in_panic, may_serve
+from voltgw.cluster.health import combined, may_serve
+from voltgw.cluster.priorities import panicking
 from voltgw.cluster.snapshot import HEALTHY, UNHEALTHY, UNKNOWN, EndpointKey, EndpointSet, EndpointState, Health
 from voltgw.control.connects import FAILURES, HOLD_S, ConnectJudge
+from voltgw.control.ejections import Ejections
 from voltgw.control.events import Events
 from voltgw.control.feed import Add, Failed, Feed, Found, Gone, Remove, Reset, Update
+from voltgw.control.orders import Orders
 from voltgw.control.probes.target import Target
+from voltgw.control.terms import Standing, Terms
 from voltgw.control.view import cluster_view, endpoint_view
 from voltgw.control.warmup import WarmUp
+from voltgw.wire.proxyproto import own_header
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from voltgw.cluster.cluster import Cluster
+    from voltgw.cluster.outlier import Watch
     from voltgw.control.probes.prober import Prober
     from voltgw.control.probes.target import Check
     from voltgw.control.seams import ControlLoop, Timer
@@ -37,16 +44,19 @@ WARM_MARGIN_S: Final = 1.0
 PASS_REST: Final = 20
 #: …but never longer than this.
 PASS_REST_MOST_S: Final = 0.5
+#: A pass over more members is done in stages, each in a turn of its own.
+ONE_TURN: Final = 2_000
 
 
 class Member:
     """One endpoint of the cluster, as membership keeps it."""
 
-    __slots__ = ("dirty", "found", "health", "key", "state", "targets")
+    __slots__ = ("dirty", "found", "health", "key", "standing", "state", "targets")
 
-    def __init__(self, key: EndpointKey, found: Found) -> None:
+    def __init__(self, key: EndpointKey, found: Found, standing: Standing) -> None:
         self.key = key
         self.found = found
+        self.standing = standing
         self.health: Health = UNKNOWN
         self.targets: tuple[Target, ...] = ()
         self.state: EndpointState | None = None     # as installed; None: not yet
@@ -57,40 +67,54 @@ class Membership(Service):
     """Keeps the endpoints of one cluster.
 
     `refused(address, port)` names endpoints that may not be (the gateway's own admin address), "" = none of them.
-    `panic_threshold` is in percent, see `voltgw.cluster.health.in_panic`.
+    `panicking` are the priorities whose health is ignored now.
     """
 
     def __init__(
         self, cluster: Cluster, feeds: Sequence[Feed], checks: Sequence[Check], prober: Prober, loop: ControlLoop,
-        refused: Callable[[str, int], str] = lambda address, port: "", panic_threshold: int = 0,
+        refused: Callable[[str, int], str] = lambda address, port: "", terms: Terms | None = None,
+        orders: Orders | None = None,
     ) -> None:
-        self.panic = False                  # too few are healthy, so that health is ignored
+        self.panicking: frozenset[int] = frozenset()
         self.cluster = cluster
         self.feeds = tuple(feeds)
         self.checks = tuple(checks)
+        for check in self.checks:
+            cluster.counters.probes.setdefault(check.name, [0, 0])
         self.members: dict[EndpointKey, Member] = {}
         self.events = Events(cluster.name)
         self._prober = prober
         self._loop = loop
         self._refused = refused
-        self._panic_threshold = panic_threshold     # percent, 0 = never
+        self._terms = terms or Terms()
+        self._orders = orders if orders is not None else Orders(loop)
         self._judge = ConnectJudge(cluster, loop)
+        self._ejections = None if cluster.outliers is None else Ejections(cluster.outliers, loop, self._ejected)
         self._known: list[dict[EndpointKey, Found]] = [{} for _ in self.feeds]
         self._turned_away: set[EndpointKey] = set()
         self._unanswered = set(range(len(self.feeds)))
         self._failing: set[int] = set()
         self._feeds_changed = False
+        self._announced: set[EndpointKey] = set()   # whose change has had its event before the pass
         self._marked = False                # the cluster was told of somebody unready ahead of its set
         self._down = False
         self._any_healthy = False
         self._pending = False
+        self._again = False                 # one more pass behind the one that is under way
+        self._stages: Generator[None, None, None] | None = None
         self._not_before = 0.0
         self._pass_timer: Timer | None = None
         self._warm_timer: Timer | None = None
+        self._pace_timer: Timer | None = None
         self._warm = WarmUp(loop.clock)
 
     def __repr__(self) -> str:
         return f"<Membership {self.cluster.name} {len(self.members)} members>"
+
+    @property
+    def panic(self) -> bool:
+        """Whether too few are healthy somewhere, so that health is ignored there."""
+        return bool(self.panicking)
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -103,7 +127,11 @@ class Membership(Service):
         """Ask the feeds, probe what they find."""
         super().startService()
         self.cluster.take_turns(self._loop.soon)
-        if not self.checks:
+        self.cluster.keep_time(self._loop.monotonic)
+        self._orders.follow(self.cluster.name, self._ordered)
+        if self._ejections is not None:
+            self._ejections.start()
+        elif not self.checks:
             self._judge.start(self._judged)
             self.cluster.on_connect_failed = self._judge.failed
         if not self.warm:
@@ -115,6 +143,7 @@ class Membership(Service):
     def stopService(self) -> None:
         """Ask and probe no more. The cluster keeps the endpoints that it has."""
         super().stopService()
+        self._orders.leave(self.cluster.name, self._ordered)
         for feed in self.feeds:
             feed.stop()
         for member in self.members.values():
@@ -124,10 +153,12 @@ class Membership(Service):
         self.cluster.on_connect_failed = None
         self.cluster.take_turns(None)
         self._judge.stop()
-        for timer in (self._pass_timer, self._warm_timer):
+        if self._ejections is not None:
+            self._ejections.stop()
+        for timer in (self._pass_timer, self._warm_timer, self._pace_timer):
             if timer is not None and timer.active():
                 timer.cancel()
-        self._pass_timer = self._warm_timer = None
+        self._pass_timer = self._warm_timer = self._pace_timer = self._stages = None
         self._warm.let_go()
 
     # -- warm-up ---------------------------------------------------------------------------------------------------
@@ -154,9 +185,10 @@ class Membership(Service):
     def view(self) -> list[dict[str, Any]]:
         """Every endpoint, JSON-ready, with a sentence why it does or does not receive traffic."""
         now = self._loop.monotonic()
-        members = self.members
+        members, shares = self.members, self.cluster.shares()
         return [
-            endpoint_view(endpoint, members[endpoint.key].targets if endpoint.key in members else (), now)
+            endpoint_view(endpoint, members[endpoint.key].targets if endpoint.key in members else (), now,
+                          shares.get(endpoint, 0.0), self._orders.view(endpoint.key))
             for endpoint in self.cluster.endpoints
         ]
 
@@ -203,6 +235,8 @@ class Membership(Service):
     def probed(self, target: Target, changed: bool) -> None:
         """The prober has a result."""
         member: Member = target.member
+        passed = target.passed
+        self.cluster.counters.probes[target.check.name][not passed] += 1
         if changed:
             before = member.health
             member.health = combined([each.state.healthy for each in member.targets])
@@ -210,6 +244,55 @@ class Membership(Service):
             if member.health == UNHEALTHY and before != UNHEALTHY:
                 self._mark(member.key, self._reason(member, False))
             self._touch()
+        outliers = self.cluster.outliers
+        if outliers is not None and outliers.out and member.health == HEALTHY and passed:
+            watch = outliers.ejected(member.key)
+            if watch is not None and outliers.passed(member.key):
+                self._ejected(watch)
+
+    def _ejected(self, watch: Watch) -> None:
+        """Outlier detection has taken one out, or let it back."""
+        member = self.members.get(watch.key)
+        if member is None:
+            return
+        if watch.ejected:
+            reason = self._ejection(watch)
+            self._note(str(watch.key), "ejected", reason, LogLevel.warn)
+            self._mark(watch.key, reason)
+        else:
+            now = self._loop.monotonic()
+            how = "its time is over" if now >= watch.until else "a health check passes"
+            self._note(str(watch.key), "returned", f"{how}, after {now - watch.ejected_at:.3g} s")
+        self._announced.add(watch.key)
+        member.dirty = True
+        self._touch()
+
+    def _ordered(self, key: EndpointKey) -> None:
+        """An operator has said something of one."""
+        member = self.members.get(key)
+        if member is None:
+            return
+        why, order = self._orders.keeps_out(key), self._orders.of(key)
+        weight = f", weight {order.weight}" if order is not None and order.weight is not None else ""
+        self._note(str(key), "ordered", (why or "nothing keeps it out") + weight)
+        self._announced.add(key)
+        if why:
+            self._mark(key, why)
+        member.dirty = True
+        self._not_before = 0.0              # somebody waits for it
+        if self._pass_timer is not None and self._pass_timer.active():
+            self._pass_timer.cancel()
+            self._pending = False
+        self._touch()
+
+    @staticmethod
+    def _ejection(watch: Watch) -> str:
+        return f"it is ejected for {watch.out_s:g} s: {watch.why}"
+
+    def _out(self, member: Member) -> Watch | None:
+        """Whether outlier detection keeps it out."""
+        outliers = self.cluster.outliers
+        return outliers.ejected(member.key) if outliers is not None and outliers.out else None
 
     def _judged(self, key: EndpointKey) -> None:
         """The judge has taken one out or brings it back."""
@@ -235,6 +318,9 @@ class Membership(Service):
 
     def _touch(self) -> None:
         """Have a pass soon; many calls lead to one."""
+        if self._stages is not None:        # what is under way may have looked already
+            self._again = True
+            return
         if self._pending or not self.running:
             return
         self._pending = True
@@ -246,36 +332,61 @@ class Membership(Service):
 
     def _pass(self) -> None:
         self._pending = False
-        if not self.running:
+        if self.running and self._stages is None:
+            self._stages = self._passing()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """The next stage of the pass; each has a turn of its own where there are many members."""
+        if self._stages is None:            # stopped meanwhile
             return
+        if next(self._stages, self) is self:
+            self._stages = None
+            if self._again:
+                self._again = False
+                self._touch()
+        else:
+            self._loop.soon(self._go_on)
+
+    def _passing(self) -> Generator[None, None, None]:
+        spent = 0.0
         began = self._loop.monotonic()
         changed, self._marked = self._marked, False
         if self._feeds_changed:
             self._feeds_changed = False
             changed = self._merge() or changed
+            if len(self.members) > ONE_TURN:
+                spent += self._loop.monotonic() - began
+                yield
+                began = self._loop.monotonic()
         changed = self._decide() or changed
+        self._announced.clear()
         if changed:
+            if len(self.members) > ONE_TURN:
+                spent += self._loop.monotonic() - began
+                yield
+                began = self._loop.monotonic()
             self._install()
         self.events.flush()
         if not self.warm and not self.missing():
             self._warm_up()
         now = self._loop.monotonic()
-        self._not_before = now + min((now - began) * PASS_REST, PASS_REST_MOST_S)
+        self._not_before = now + min((spent + now - began) * PASS_REST, PASS_REST_MOST_S)
 
     def _merge(self) -> bool:
         """Take over what the feeds say; True when members came or left. Of two with one key, the first feed's stays."""
+        before = self.members
         wanted: dict[EndpointKey, Found] = {}
         for known in self._known:
             for key, found in known.items():
-                if key not in wanted and not self._turns_away(key):
+                if key not in wanted and (key in before or not self._turns_away(key)):
                     wanted[key] = found
-        before = self.members
         after: dict[EndpointKey, Member] = {}
         for key, found in wanted.items():
             member = before.get(key)
             if member is None:
                 member = self._new_member(key, found)
-            elif member.found != found:
+            elif member.found is not found and member.found != found:
                 self._changed_member(member, found)
             after[key] = member
         self.members = after
@@ -288,17 +399,12 @@ class Membership(Service):
     def _decide(self) -> bool:
         """Who may serve; True when that or its reason is another than before for anybody."""
         members = self.members.values()
-        any_healthy = any(member.health == HEALTHY for member in members)
+        any_healthy = bool(self.checks) and any(
+            member.health == HEALTHY and self._out(member) is None for member in members)
         panic = self._panics(any_healthy)
-        all_of_them = any_healthy is not self._any_healthy or panic is not self.panic
+        all_of_them = any_healthy is not self._any_healthy or panic != self.panicking
         self._any_healthy = any_healthy
-        if panic is not self.panic:
-            self.panic = panic
-            if panic:
-                why = f"fewer than {self._panic_threshold} % are healthy: health is ignored and all endpoints are used"
-                self._note("", "panic", why, LogLevel.error)
-            else:
-                self._note("", "no panic", "enough endpoints are healthy: health decides again")
+        self._tell_of_panic(panic)
         changed = False
         for member in members:
             if not member.dirty and not all_of_them:
@@ -311,20 +417,51 @@ class Membership(Service):
                 changed = True
         return changed
 
-    def _panics(self, any_healthy: bool) -> bool:
-        """Whether health is to be ignored now."""
-        if not self._panic_threshold:
-            return False
-        serving = sum(
-            may_serve(member.health, checked=bool(self.checks) or member.health == UNHEALTHY, any_healthy=any_healthy)
-            for member in self.members.values())
-        unhealthy = sum(member.health == UNHEALTHY for member in self.members.values())
-        return in_panic(serving, serving + unhealthy, self._panic_threshold)
+    def _panics(self, any_healthy: bool) -> frozenset[int]:
+        """The priorities whose health is to be ignored now."""
+        threshold = self._terms.panic_threshold
+        if not threshold:
+            return self.panicking
+        serving: dict[int, int] = {}
+        judged: dict[int, int] = {}
+        for member in self.members.values():
+            priority = member.found.priority
+            serves = self._out(member) is None and self._may_serve(member, any_healthy)
+            if serves or member.health == UNHEALTHY or self._out(member) is not None:
+                judged[priority] = judged.get(priority, 0) + 1
+                serving[priority] = serving.get(priority, 0) + serves
+        return panicking(serving, judged, threshold)
+
+    def _tell_of_panic(self, panic: frozenset[int]) -> None:
+        before, self.panicking = self.panicking, panic
+        if panic == before:
+            return
+        several = len({member.found.priority for member in self.members.values()}) > 1
+        which = f"of priority {', '.join(map(str, sorted(panic)))} " if several else ""
+        if panic:
+            why = (f"fewer than {self._terms.panic_threshold} % of the endpoints {which}are healthy: "
+                   "health is ignored and all of them are used")
+            self._note("", "panic", why, LogLevel.error)
+        else:
+            self._note("", "no panic", "enough endpoints are healthy: health decides again")
 
     def _install(self) -> None:
         states = tuple(member.state for member in self.members.values() if member.state is not None)
         self.cluster.install(EndpointSet(self.cluster.version + 1, states))
         self._notice_down()
+        if self._pace_timer is None:
+            self._wait_for_pace()
+
+    def _wait_for_pace(self) -> None:
+        """While somebody starts slowly its share grows."""
+        rules = self.cluster.slow_start
+        if rules is not None and self.cluster.slow_starters:
+            self._pace_timer = self._loop.clock.callLater(rules.step_s, self._keep_pace)
+
+    def _keep_pace(self) -> None:
+        self._pace_timer = None
+        self.cluster.keep_pace()
+        self._wait_for_pace()
 
     def _notice_down(self) -> None:
         """Say loudly that nobody may serve, and that somebody may again."""
@@ -334,20 +471,42 @@ class Membership(Service):
             self._down = False
         elif not self._down and (self.warm or self.members):
             self._down = True
-            why = "every endpoint is unhealthy" if self.members else "it has no endpoints"
+            why = "every endpoint is unhealthy or ejected" if self.members else "it has no endpoints"
             self._note("", "down", f"{why}: requests to it are refused", LogLevel.error)
 
     def _state_of(self, member: Member, any_healthy: bool) -> EndpointState:
-        found = member.found
-        checked = bool(self.checks) or member.health == UNHEALTHY
+        found, before, standing = member.found, member.state, member.standing
+        panic = found.priority in self.panicking
+        well = self._out(member) is None and self._may_serve(member, any_healthy)
+        order = self._orders.of(member.key)
+        weight = standing.weight if order is None or order.weight is None else order.weight
+        ready = ((panic or well) and (standing.local or not self._terms.local_only)
+                 and not (order is not None and self._orders.keeps_out(member.key)))
+        since = 0.0
+        if ready and before is not None and before.ready:
+            since = before.since
+        elif ready and self.warm and not panic and self.cluster.slow_start is not None:
+            since = self._loop.monotonic()
         return EndpointState(
-            member.key, found.weight, found.labels, found.hostname, found.health_port or found.port,
-            self.panic or may_serve(member.health, checked=checked, any_healthy=any_healthy), member.health,
-            ("panic, health is ignored: " if self.panic else "") + self._reason(member, any_healthy),
+            member.key, weight, found.labels, found.hostname, found.health_port or found.port, ready, member.health,
+            ("panic, health is ignored: " if panic and ready else "") + self._reason(member, any_healthy), since,
+            found.priority, standing.zone, standing.local, panic and not well,
         )
+
+    def _may_serve(self, member: Member, any_healthy: bool) -> bool:
+        checked = bool(self.checks) or member.health == UNHEALTHY
+        return may_serve(member.health, checked=checked, any_healthy=any_healthy)
 
     def _reason(self, member: Member, any_healthy: bool) -> str:
         """Why the member is (not) given traffic; it follows "receives (no) traffic:"."""
+        ordered = self._orders.keeps_out(member.key)
+        if ordered:
+            return ordered
+        if self._terms.local_only and not member.standing.local:
+            return "endpoint_selection is LOCAL_ONLY, and it is not local"
+        watch = self._out(member)
+        if watch is not None:
+            return self._ejection(watch)
         targets = member.targets
         if not targets:
             if member.health == UNHEALTHY:
@@ -367,13 +526,18 @@ class Membership(Service):
     # -- members ---------------------------------------------------------------------------------------------------
 
     def _key(self, found: Found) -> EndpointKey:
-        return EndpointKey(self.cluster.name, found.protocol, found.site, found.address, found.port)
+        return EndpointKey(self.cluster.name, found.protocol, found.site, found.address, found.port, found.network)
 
     def _new_member(self, key: EndpointKey, found: Found) -> Member:
-        member = Member(key, found)
+        member = Member(key, found, self._standing(key, found))
         port = found.health_port or found.port
+        # an endpoint that wants PROXY headers wants them of us, too; what listens on another port for checks alone does not
+        out = self.cluster.proxy_protocol
+        known = out is not None and port == found.port and (out.version == 2 or found.protocol != "UDP")
+        first = own_header(out.version) if out is not None and known else b""
         member.targets = tuple(
-            Target(check, found.hostname, found.address, port, self, member, self.cluster.tls_of(check.probe))
+            Target(check, found.hostname, found.address, port, self, member, self.cluster.tls_of(check.probe), found.network,
+                   first)
             for check in self.checks
         )
         for target in member.targets:
@@ -384,7 +548,11 @@ class Membership(Service):
         for target in member.targets:
             target.prepare(found.hostname, found.address, found.health_port or found.port)
         member.found = found
+        member.standing = self._standing(member.key, found)
         member.dirty = True
+
+    def _standing(self, key: EndpointKey, found: Found) -> Standing:
+        return self._terms.standing(found, lambda why: self._note(str(key), "weight refused", why, LogLevel.warn))
 
     def _forget(self, member: Member) -> None:
         self._judge.forget(member.key)
@@ -392,6 +560,10 @@ class Membership(Service):
             self._prober.remove(target)
 
     def _turns_away(self, key: EndpointKey) -> bool:
+        if key.network.netns:
+            address = ip_address(key.address)
+            if address.is_loopback or address.is_unspecified:
+                return False                # another namespace's loopback is not ours
         why = self._refused(key.address, key.port)
         if why and key not in self._turned_away:
             self._turned_away.add(key)
@@ -405,7 +577,7 @@ class Membership(Service):
             self._note(where, "added", f"receives {'' if after.ready else 'no '}traffic: {after.reason}")
         elif before.health != after.health:
             self._note(where, after.health, after.reason, LogLevel.warn if after.health == UNHEALTHY else LogLevel.info)
-        elif before.ready is not after.ready:
+        elif before.ready is not after.ready and after.key not in self._announced:
             self._note(where, "ready" if after.ready else "not ready", after.reason)
 
     def _note(self, endpoint: str, state: str, reason: str, level: Any = LogLevel.info) -> None:

@@ -11,6 +11,7 @@ from voltgw.cluster.cluster import NO_LIMIT
 if TYPE_CHECKING:
     from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
+    from voltgw.cluster.outlier import Watch
     from voltgw.cluster.subset import Subset
     from voltgw.control.events import Event
     from voltgw.control.feed import Feed
@@ -18,27 +19,46 @@ if TYPE_CHECKING:
     from voltgw.control.probes.target import Target
 
 
-def why(endpoint: Endpoint) -> str:
-    """One sentence: whether the endpoint receives traffic, and for what reason."""
+def why(endpoint: Endpoint, share: float | None = None) -> str:
+    """One sentence: whether the endpoint receives traffic, and for what reason; `share` of the picks, None = unknown."""
     if endpoint.ready and endpoint.weight <= 0:
         return "receives no traffic: its weight is 0"
-    return f"receives {'' if endpoint.ready else 'no '}traffic: {endpoint.reason}"
+    if endpoint.ready and share is not None and share <= 0.0:
+        if not endpoint.state.local:
+            return "receives no traffic: local endpoints are preferred, and one is ready"
+        if endpoint.state.priority:
+            return f"receives no traffic: those of a higher priority than its {endpoint.state.priority} take everything"
+        return "receives no traffic: its locality has no weight"
+    slowly = f", {endpoint.pace:.0%} of its share, as it starts slowly" if endpoint.ready and endpoint.pace < 1.0 else ""
+    return f"receives {'' if endpoint.ready else 'no '}traffic: {endpoint.reason}{slowly}"
 
 
-def endpoint_view(endpoint: Endpoint, targets: Iterable[Target], now: float) -> dict[str, Any]:
-    """One endpoint with its counts and its checks; ages are seconds before `now`."""
+def endpoint_view(
+    endpoint: Endpoint, targets: Iterable[Target], now: float, share: float | None = None, order: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One endpoint with its counts and its checks; ages are seconds before `now`, `order` is what an operator has said."""
+    latency = endpoint.latency
     return {
         "endpoint": str(endpoint.key),
         "address": endpoint.address,
         "port": endpoint.port,
         "protocol": endpoint.key.protocol,
         "site": endpoint.site,
+        "network": endpoint.network.name,
         "hostname": endpoint.hostname,
         "weight": endpoint.weight,
+        "slow_start_factor": round(endpoint.pace, 3),
+        "share_percent": None if share is None else round(share * 100, 2),   # of picks without a key, by weights
+        "priority": endpoint.state.priority,
+        "zone": endpoint.state.zone,
+        "local": endpoint.state.local,
+        "order": order,
+        "latency_ms": None if latency is None or not latency.samples else round(latency.latency_s(now) * 1000, 3),
         "labels": dict(endpoint.labels),
         "health": endpoint.health,
+        "ejection": None if endpoint.watch is None else ejection_view(endpoint.watch, now),
         "ready": endpoint.ready,
-        "why": why(endpoint),
+        "why": why(endpoint, share),
         "active": endpoint.active,
         "connections": endpoint.connections,
         "idle_connections": len(endpoint.pool),
@@ -46,6 +66,21 @@ def endpoint_view(endpoint: Endpoint, targets: Iterable[Target], now: float) -> 
         "status": {f"{number}xx": count for number, count in enumerate(endpoint.status) if number},
         "connect_failures": endpoint.connect_failures,
         "checks": [target_view(target, now) for target in targets],
+    }
+
+
+def ejection_view(watch: Watch, now: float) -> dict[str, Any]:
+    """What outlier detection knows of an endpoint."""
+    return {
+        "ejected": watch.ejected,
+        "for_another_s": round(max(watch.until - now, 0.0), 3) if watch.ejected else None,
+        "why": watch.why,                   # of the last ejection, "" = there was none
+        "times": watch.ejections,
+        "back_off": watch.backoff,          # the next ejection is longer by so many base times
+        "failures_in_a_row": watch.in_a_row,
+        "unanswered_in_a_row": watch.local_in_a_row,
+        "last_failure": watch.last,
+        "success_percent": None if watch.success_rate < 0 else round(watch.success_rate, 2),   # in the last interval
     }
 
 
@@ -92,7 +127,8 @@ def cluster_view(membership: Membership, now: float) -> dict[str, Any]:
         "warm": membership.warm,
         "missing": membership.missing(),
         "any_ready": cluster.any_ready,
-        "panic": membership.panic,
+        "panic": bool(membership.panicking),
+        "panicking_priorities": sorted(membership.panicking),
         "scheduler": getattr(cluster.factory, "name", ""),
         "building_table": cluster.building,
         "subsets": sorted((subset_view(subset) for subset in cluster.subsets_in_use), key=itemgetter("subset")),
@@ -105,6 +141,8 @@ def cluster_view(membership: Membership, now: float) -> dict[str, Any]:
         "connections": cluster.connections,
         "retries_under_way": cluster.retries,
         "limits": _limits(cluster),
+        "adaptive_concurrency": None if cluster.gradient is None else {
+            "limit": cluster.max_requests, "long_run_ms": round(cluster.gradient.long_s * 1000, 3)},
         "high_priority": None if cluster.high is None else {
             "active": cluster.high.active,
             "pending": cluster.high.pending,
@@ -123,6 +161,12 @@ def cluster_view(membership: Membership, now: float) -> dict[str, Any]:
             "timeouts": counters.timeouts,
             "overflow": counters.overflow,
             "no_endpoint": counters.no_endpoint,
+        },
+        "outlier_detection": None if cluster.outliers is None else {
+            "ejected": cluster.outliers.out,
+            "found": {kind.value: count for kind, count in cluster.outliers.found_counts.items() if count},
+            "ejections": {kind.value: count for kind, count in cluster.outliers.ejected_counts.items() if count},
+            "overflow": cluster.outliers.overflow,
         },
         "checks": [check.name for check in membership.checks],
         "feeds": [feed_view(feed, now) for feed in membership.feeds],

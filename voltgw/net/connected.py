@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 from twisted.internet.address import IPv4Address, IPv6Address
 
+from voltgw.net.original import original_destination
 from voltgw.net.sockets import address_of, plain_address
+
+if TYPE_CHECKING:
+    from voltgw.values.proxyheader import ProxyHeader
 
 
 class ConnectedSocket:
     """The addresses and options of `sock`, as `ITCPTransport` wants them."""
 
-    __slots__ = ("_local", "_sock", "peer")
+    __slots__ = ("_local", "_sock", "announced", "peer")
 
     def __init__(self, sock: socket.socket, peer: tuple[str, int], local: tuple[str, int] | None) -> None:
         self.peer = peer
+        self.announced: ProxyHeader | None = None       # the PROXY header with which it began
         self._sock = sock
         self._local = local                 # our address, once somebody has asked
 
@@ -30,6 +36,11 @@ class ConnectedSocket:
                 return "", 0
             self._local = local
         return local
+
+    @property
+    def meant(self) -> tuple[str, int] | None:
+        """Where the client of a captured connection wanted to go (`voltgw.net.original`); None: the host does not say."""
+        return original_destination(self._sock)
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """The other side's address; a `UNIXAddress` where it is reached by a Unix socket."""

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Iterable
-from select import EPOLLOUT
+from select import EPOLLIN, EPOLLOUT
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail
@@ -21,6 +21,7 @@ from voltgw.net.stream import Stream
 from voltgw.net.tls.handshakes import Shaking
 from voltgw.net.tls.stream import TlsStream
 from voltgw.values.defaults import TLS_HANDSHAKE_TIMEOUT_S
+from voltgw.values.network import HOST, Network
 
 if TYPE_CHECKING:
     from voltgw.net.loop import Loop
@@ -34,12 +35,14 @@ Failed = Callable[[ConnectFailed], None]
 def dial(
     loop: Loop, address: str, port: int, protocol: Any, timeout_s: float, failed: Failed,
     source: tuple[str, int] | None = None, tls: tuple[ClientContext, str] | None = None,
-    options: Iterable[SocketOption] = (), first: bytes = b"",
+    options: Iterable[SocketOption] = (), first: bytes = b"", network: Network = HOST,
 ) -> Dial:
     """Connect `protocol` to an IP address; `protocol.makeConnection` or `failed(error)` is called later, exactly once.
 
     `source` is a local (address, port) to bind first; port 0 leaves the choice to the kernel. `Dial.cancel()` ends it
     without either call. `timeout_s` is kept to the next edge of the loop's sweep (`voltgw.net.deadlines.TICK_S`).
+
+    The connection is made in `network`, and from its source address where `source` is not given.
 
     `address` may also be the path of a Unix socket. `options` are set before the SYN, see `connecting_socket`.
 
@@ -49,14 +52,15 @@ def dial(
     `TlsStream`; for it there are `TLS_HANDSHAKE_TIMEOUT_S` more. `failed` hears of a handshake that failed by `TlsFailed`.
     """
     started = Dial(loop, address, port, protocol, timeout_s, failed, tls, first)
-    started.start(source, options)
+    started.start(source, options, network)
     return started
 
 
 class Dial:
     """One connection attempt under way."""
 
-    __slots__ = ("_address", "_error", "_failed", "_first", "_local", "_loop", "_port", "_protocol", "_shaking", "_sock",
+    __slots__ = ("_address", "_error", "_failed", "_first", "_local", "_loop", "_port", "_protocol", "_said",
+                 "_shaking", "_sock",
                  "_timeout_s", "_tls", "deadline", "deadline_slot")
 
     def __init__(
@@ -74,6 +78,7 @@ class Dial:
         self._tls = tls
         self._local: tuple[str, int] | None = None
         self._shaking: Shaking | None = None
+        self._said = ""                     # what is said of it, "" = what is said of any
         self._error = 0                     # why it could not even be begun (errno)
         self.deadline = 0.0
         self.deadline_slot = NO_SLOT
@@ -81,18 +86,22 @@ class Dial:
     def __repr__(self) -> str:
         return f"<Dial {where(self._address, self._port)}>"
 
-    def start(self, source: tuple[str, int] | None, options: Iterable[SocketOption] = ()) -> None:
+    def start(
+        self, source: tuple[str, int] | None, options: Iterable[SocketOption] = (), network: Network = HOST,
+    ) -> None:
         """Send the SYN."""
         loop = self._loop
         if loop.stopped:
             self._fail_soon(errno.ECANCELED)
             return
         try:
-            sock, status = connecting_socket(self._address, self._port, source, options)
+            sock, status = connecting_socket(self._address, self._port, source, options, network)
         except ValueError:
             self._fail_soon(errno.EINVAL)
             return
         except OSError as error:
+            if network.apart:
+                self._said = f"{where(self._address, self._port)}: network {network}: {error.strerror}"
             self._fail_soon(error.errno or errno.EIO)
             return
         if status not in (0, errno.EINPROGRESS):
@@ -154,19 +163,16 @@ class Dial:
             if sent != len(self._first):    # an empty send buffer takes more than any header
                 self._fail(_refused(self._address, self._port, errno.ENOBUFS))
                 return
-        self._loop.forget(sock.fileno())
         self._sock = None
         self.deadline = 0.0
         self._loop.deadlines.forget(self)
         if self._tls is not None:
+            self._loop.forget(sock.fileno())
             self._shake(sock, local, self._tls)
             return
-        failed, self._failed = self._failed, None
-        try:
-            Stream(self._loop, sock, peer, local).open(self._protocol)
-        except OSError as refusal:          # the kernel has no room in the epoll set
-            if failed is not None:
-                failed(_refused(self._address, self._port, refusal.errno or errno.EIO))
+        self._failed = None
+        self._loop.change(sock.fileno(), EPOLLIN)       # the stream stays where we were: one word to the kernel instead of two
+        Stream(self._loop, sock, peer, local).inherit().open(self._protocol)
 
     # -- TLS -------------------------------------------------------------------------------------------------------
 
@@ -203,7 +209,10 @@ class Dial:
         self._loop.soon(self._fail_now)
 
     def _fail_now(self) -> None:
-        self._fail(_refused(self._address, self._port, self._error))
+        error = _refused(self._address, self._port, self._error)
+        if self._said:
+            error.args = (self._said,)
+        self._fail(error)
 
     def _fail(self, error: ConnectFailed) -> None:
         failed = self._failed
@@ -213,7 +222,9 @@ class Dial:
 
 
 def _refused(address: str, port: int, status: int) -> ConnectFailed:
-    return ConnectFailed(f"{where(address, port)}: {os.strerror(status)}")
+    error = ConnectFailed(f"{where(address, port)}: {os.strerror(status)}")
+    error.errno = status
+    return error
 
 
 @implementer(IStreamClientEndpoint)

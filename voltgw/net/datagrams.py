@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, succeed
 
+from voltgw.net.namespaces import inside, make_socket
 from voltgw.net.sockets import CannotListen, datagram_hint, plain_address, sockaddr_of, where
+from voltgw.values.network import HOST, Network
 
 if TYPE_CHECKING:
     from voltgw.net.loop import Loop
@@ -46,30 +48,35 @@ Received = Callable[[memoryview, Any, Local], None]
 
 def datagram_socket(
     address: str | None, port: int, *, freebind: bool = False, reuse_port: bool = False, device: str = "",
+    network: Network = HOST,
 ) -> socket.socket:
     """A bound, non-blocking UDP socket; arguments as for `sockets.listening_socket`. Raises `CannotListen`."""
     try:
         if address is None:
             try:
-                return _bind(socket.AF_INET6, ("::", port), True, freebind, reuse_port, device)
+                return _bind(socket.AF_INET6, ("::", port), True, freebind, reuse_port, device, network)
             except OSError as error:
                 if error.errno not in _NO_IPV6:
                     raise
-                return _bind(socket.AF_INET, ("0.0.0.0", port), False, freebind, reuse_port, device)
-        family, sockaddr = sockaddr_of(address, port)
-        return _bind(family, sockaddr, False, freebind, reuse_port, device)
+                return _bind(socket.AF_INET, ("0.0.0.0", port), False, freebind, reuse_port, device, network)
+        family, sockaddr = sockaddr_of(address, port, network)
+        return _bind(family, sockaddr, False, freebind, reuse_port, device, network)
     except ValueError as error:
-        raise CannotListen(errno.EINVAL, f"{where(address, port)} (UDP)", str(error)) from error
+        raise CannotListen(errno.EINVAL, _place(address, port, network), str(error)) from error
     except OSError as error:
         number = error.errno or errno.EIO
-        raise CannotListen(number, f"{where(address, port)} (UDP)", datagram_hint(number, address, port)) from error
+        raise CannotListen(number, _place(address, port, network), datagram_hint(number, address, port, network)) from error
+
+
+def _place(address: str | None, port: int, network: Network) -> str:
+    return f"{where(address, port)} (UDP)" + (f" in network {network}" if network.apart else "")
 
 
 def _bind(
     family: socket.AddressFamily, sockaddr: tuple[Any, ...], dual: bool, freebind: bool, reuse_port: bool,
-    device: str,
+    device: str, network: Network,
 ) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    sock = make_socket(family, socket.SOCK_DGRAM, network)
     try:
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -77,7 +84,7 @@ def _bind(
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
         if freebind:
             sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-        if device:
+        if device and device != network.device:      # binding it once takes no right, binding it again does
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         if sockaddr[0] == "::":
@@ -210,11 +217,17 @@ def local_text(local: Local) -> str:
     return plain_address((socket.inet_ntop(socket.AF_INET6, local), 0))[0]
 
 
-def connected_datagram_socket(address: str, port: int) -> socket.socket:
-    """A non-blocking UDP socket that hears `address` alone. Raises OSError, and ValueError if it is no IP address."""
-    family, sockaddr = sockaddr_of(address, port)
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+def connected_datagram_socket(address: str, port: int, network: Network = HOST) -> socket.socket:
+    """A non-blocking UDP socket in `network` that hears `address` alone, from the network's source address.
+
+    Raises OSError, and ValueError if it is no IP address.
+    """
+    family, sockaddr = sockaddr_of(address, port, network)
+    sock = make_socket(family, socket.SOCK_DGRAM, network)
     try:
+        own = network.source(address)
+        if own:
+            sock.bind(sockaddr_of(own, 0, network)[1])
         sock.connect(sockaddr)
     except BaseException:
         sock.close()
@@ -222,12 +235,16 @@ def connected_datagram_socket(address: str, port: int) -> socket.socket:
     return sock
 
 
-def is_own_address(host: str) -> bool:
-    """Whether an interface of this host has the address `host` (an IP literal); asks the kernel, sends nothing."""
+def is_own_address(host: str, netns: str = "") -> bool:
+    """Whether an interface of this host, in a network namespace ("" = our own), has the address `host` (an IP literal).
+
+    It asks the kernel, and sends nothing.
+    """
     try:
-        family, sockaddr = sockaddr_of(host, 0)
-        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
-            probe.bind(sockaddr)
+        with inside(netns):
+            family, sockaddr = sockaddr_of(host, 0)
+            with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+                probe.bind(sockaddr)
     except (OSError, ValueError):
         return False
     return True

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from voltgw.net.loop import Loop
     from voltgw.net.sniff import Sniffer, Turned
-    from voltgw.wire.proxyproto import ProxyHeader
+    from voltgw.values.proxyheader import ProxyHeader
 
 #: Connections accepted in one turn; the rest wait in the backlog while others get their turn.
 ACCEPTS_PER_TURN: Final = 64
@@ -215,7 +215,7 @@ class Listener:
                     counters.refused_source += 1
                     loop.bury(sock)
                 else:
-                    self._begin(sock, client)
+                    self._begin(sock, client, header)
             else:
                 counters.proxy_refused += 1
             if loop.waiting_listeners:
@@ -231,14 +231,16 @@ class Listener:
             sock.close()
             raise
 
-    def _begin(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+    def _begin(self, sock: socket.socket, peer: tuple[str, int], announced: ProxyHeader | None = None) -> None:
         """Serve a connection of `peer`, who is counted."""
         if self.sniffer is not None:
-            self._greet(sock, peer)
+            self._greet(sock, peer, announced)
             return
         counters, loop = self.counters, self._loop
         sources = loop.sources
         stream = Stream(loop, sock, peer, self._local)
+        if announced is not None:
+            stream.announced = announced
         try:
             protocol = _protocol(self.factory, stream)
         except BaseException:
@@ -260,7 +262,7 @@ class Listener:
             sources.leave(peer[0])
             raise
 
-    def _greet(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+    def _greet(self, sock: socket.socket, peer: tuple[str, int], announced: ProxyHeader | None) -> None:
         """Hear what a client says before anybody is chosen for it."""
         loop = self._loop
         self.counters.open += 1
@@ -270,7 +272,7 @@ class Listener:
             slowest = next((greeting for greeting in under_way if greeting.waits_for_peer), None)
             if slowest is not None:
                 slowest.crowded_out()
-        greeting = Greeting(loop, self, sock, peer)
+        greeting = Greeting(loop, self, sock, peer, announced)
         try:
             greeting.start()
         except OSError:                                         # the kernel has no room in the epoll set

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from voltgw.net.listener import Listener
     from voltgw.net.loop import Loop
     from voltgw.net.tls.engine import ServerContext, TlsConnection
+    from voltgw.values.proxyheader import ProxyHeader
     from voltgw.values.tls import Handshake
 
 #: One look sees a hello of the usual limit in records of the usual size.
@@ -58,10 +59,16 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Nobody here: answer with a fatal alert (RFC 8446 6.2; 112 is unrecognized_name) and close."""
+    """Nobody here: answer with a fatal alert (RFC 8446 6.2; 112 is unrecognized_name) and close.
+
+    Where somebody is here who does not want this client, `flag`, `detail` and `policy` say who has said so, for the log.
+    """
 
     alert: int
     reason: str
+    flag: str = ""
+    detail: str = "tls_hello_refused"
+    policy: str = ""
 
 
 class Sniffer(Protocol):
@@ -84,6 +91,9 @@ class Turned:
     ended: float
     bytes_in: int = 0                       # on the wire
     bytes_out: int = 0
+    announced: ProxyHeader | None = None    # the header with which it began
+    flag: str = ""                          # of a client that is not wanted, as the next
+    policy: str = ""
 
 
 class Greeting:
@@ -92,10 +102,13 @@ class Greeting:
     It stands in its listener's line of those under way, and leaves it exactly once: with a protocol, or by `_end`.
     """
 
-    __slots__ = ("_began", "_fd", "_listener", "_loop", "_peer", "_quiet", "_seen", "_shaking", "_sock", "_terminate",
-                 "deadline", "deadline_slot", "hello")
+    __slots__ = ("_announced", "_began", "_fd", "_listener", "_loop", "_peer", "_quiet", "_seen", "_shaking", "_sock",
+                 "_terminate", "_unwanted", "deadline", "deadline_slot", "hello")
 
-    def __init__(self, loop: Loop, listener: Listener, sock: socket.socket, peer: tuple[str, int]) -> None:
+    def __init__(
+        self, loop: Loop, listener: Listener, sock: socket.socket, peer: tuple[str, int], announced: ProxyHeader | None = None,
+    ) -> None:
+        self._announced = announced
         self._loop = loop
         self._listener = listener
         self._sock = sock
@@ -105,6 +118,7 @@ class Greeting:
         self._quiet = False                 # SO_RCVLOWAT is set
         self._shaking: Shaking | None = None
         self._terminate: Terminate | None = None
+        self._unwanted: Refuse | None = None
         self._began = loop.monotonic()
         self.hello: ClientHello | None = None
         self.deadline = self._began + TLS_HELLO_TIMEOUT_S
@@ -192,6 +206,7 @@ class Greeting:
 
     def _decide(self, chosen: Terminate | Pass | Refuse) -> None:
         if isinstance(chosen, Refuse):
+            self._unwanted = chosen
             self._refuse(chosen.reason, alert(chosen.alert))
             return
         if self._quiet:
@@ -201,6 +216,7 @@ class Greeting:
             self._forget()
             stream = Stream(self._loop, self._sock, self._peer, self._listener.local).inherit()
             stream.hello = chosen.hello
+            stream.announced = self._announced
             self._listener.hand_over(self, stream, chosen.factory)
             return
         self._terminate = chosen
@@ -226,6 +242,7 @@ class Greeting:
         counters.tls_versions[handshake.version] = counters.tls_versions.get(handshake.version, 0) + 1
         stream = TlsStream(self._loop, connection, handshake, self._peer, self._listener.local).inherit()
         stream.hello = self.hello
+        stream.announced = self._announced
         self._listener.hand_over(self, stream, chosen.by_alpn.get(handshake.alpn, chosen.factory))
 
     def _failed(self, error: OSError) -> None:
@@ -245,7 +262,8 @@ class Greeting:
 
     def _refuse(self, reason: str, answer: bytes = b"") -> None:
         self._listener.counters.tls_refused += 1
-        self._drop(reason, "tls_hello_refused", answer)
+        unwanted = self._unwanted
+        self._drop(reason, "tls_hello_refused" if unwanted is None else unwanted.detail, answer)
 
     def _drop(self, reason: str, detail: str, answer: bytes = b"", reset: bool = False) -> None:
         """Close, after a last word if there is one."""
@@ -280,7 +298,8 @@ class Greeting:
     def _end(self, reason: str, detail: str, bytes_out: int = 0) -> None:
         self._listener.turned(self, Turned(
             self._peer, self._listener.local or ("", 0), self.hello.sni if self.hello is not None else "", reason, detail,
-            self._began, self._loop.monotonic(), self._seen, bytes_out))
+            self._began, self._loop.monotonic(), self._seen, bytes_out, self._announced,
+            *(("", "") if self._unwanted is None else (self._unwanted.flag, self._unwanted.policy))))
 
 
 def alert(description: int) -> bytes:

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
+from voltgw.net.namespaces import inside, make_socket
 from voltgw.values.address import where as where
+from voltgw.values.network import HOST, Network
 
 #: Connections that may wait in the kernel for `accept`; the kernel caps it at net.core.somaxconn.
 BACKLOG: Final = 4096
@@ -25,6 +27,7 @@ LOCAL_CLIENT: Final = ("127.0.0.1", 0)
 _NO_IPV6: Final = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL))
 # ip(7) and ipv6(7); Python has no names for them
 _IP_FREEBIND: Final = 15
+_IP_TRANSPARENT: Final = 19
 _IP_BIND_ADDRESS_NO_PORT: Final = 24
 _UNPRIVILEGED: Final = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
@@ -64,15 +67,17 @@ def plain_address(sockaddr: tuple[Any, ...] | str | bytes) -> tuple[str, int]:
 
 def listening_socket(
     address: str | None, port: int, *, backlog: int = BACKLOG, freebind: bool = False, reuse_port: bool = False,
-    device: str = "", unix_mode: int = UNIX_MODE,
+    device: str = "", unix_mode: int = UNIX_MODE, network: Network = HOST, transparent: str | None = None,
 ) -> socket.socket:
     """A bound, listening, non-blocking TCP socket; or a Unix socket, when `address` is a path (it begins with a slash).
 
     `address` None means every address, IPv4 and IPv6 on one dual-stack socket (IPv4 alone where the host has no IPv6);
     ``::`` means IPv6 alone. `freebind` allows an address that the host does not have yet, `reuse_port` several sockets
-    (of one user) on one address, among which the kernel spreads the connections. `device` names the
-    one network interface by which connections may come, "" = any. TCP_NODELAY and SO_KEEPALIVE are set
-    here because Linux hands them on to every accepted socket. Raises `CannotListen`.
+    (of one user) on one address, among which the kernel spreads the connections. The socket is made in `network`; `device`
+    names the one network interface by which connections may come, "" = that of the network. `transparent` is how packet rules
+    bring it connections that are meant for others (see `voltgw.net.original`): for ``tproxy`` it takes those to any address
+    (which takes CAP_NET_ADMIN), for ``redirect`` it is as any other. TCP_NODELAY and SO_KEEPALIVE are set here because Linux
+    hands them on to every accepted socket. Raises `CannotListen`.
 
     A Unix socket's file has `unix_mode` before anybody can connect; one that was left behind by a process that has ended is
     replaced, one where somebody listens is not, and neither is a file of another kind. Whoever closes it removes it.
@@ -82,18 +87,23 @@ def listening_socket(
             return _listen_unix(address, backlog, unix_mode)
         if address is None:
             try:
-                return _listen(socket.AF_INET6, ("::", port), backlog, True, freebind, reuse_port, device)
+                return _listen(
+                    socket.AF_INET6, ("::", port), backlog, True, freebind, reuse_port, device, network, transparent)
             except OSError as error:
                 if error.errno not in _NO_IPV6:
                     raise
-                return _listen(socket.AF_INET, ("0.0.0.0", port), backlog, False, freebind, reuse_port, device)
-        family, sockaddr = sockaddr_of(address, port)
-        return _listen(family, sockaddr, backlog, False, freebind, reuse_port, device)
+                return _listen(
+                    socket.AF_INET, ("0.0.0.0", port), backlog, False, freebind, reuse_port, device, network, transparent)
+        family, sockaddr = sockaddr_of(address, port, network)
+        return _listen(family, sockaddr, backlog, False, freebind, reuse_port, device, network, transparent)
     except ValueError as error:
-        raise CannotListen(errno.EINVAL, where(address, port), str(error)) from error
+        raise CannotListen(errno.EINVAL, _place(address, port, network), str(error)) from error
     except OSError as error:
         number = error.errno or errno.EIO
-        raise CannotListen(number, where(address, port), _hint(number, address, port)) from error
+        hint = _hint(number, address, port, network)
+        if number == errno.EPERM and transparent == "tproxy":
+            hint = "connections that are meant for others (TPROXY) take CAP_NET_ADMIN"
+        raise CannotListen(number, _place(address, port, network), hint) from error
 
 
 def adopt(fd: int) -> socket.socket:
@@ -127,6 +137,7 @@ def adopt(fd: int) -> socket.socket:
 
 def connecting_socket(
     address: str, port: int, source: tuple[str, int] | None = None, options: Iterable[tuple[int, int, int | bytes]] = (),
+    network: Network = HOST,
 ) -> tuple[socket.socket, int]:
     """A non-blocking TCP socket on its way to `address` (an IP literal); the errno of `connect` comes beside it.
 
@@ -134,6 +145,7 @@ def connecting_socket(
     and ValueError when `address` is no IP address (a name is never looked up: that would block). An `address` that begins
     with a slash is the path of a Unix socket, which accepts or refuses at once (EAGAIN: its backlog is full).
     `options` (of `voltgw.net.tuning`) are for TCP; what the host refuses of them is left as it is.
+    The socket is made in `network`, and bound to its source address where `source` is not given.
     """
     if address.startswith("/"):
         local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -142,8 +154,10 @@ def connecting_socket(
         except BaseException:               # a path that is too long
             local.close()
             raise
-    family, sockaddr = sockaddr_of(address, port)
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    family, sockaddr = sockaddr_of(address, port, network)
+    sock = make_socket(family, socket.SOCK_STREAM, network)
+    if source is None and network.sources and (own := network.source(address)):
+        source = (own, 0)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -162,9 +176,9 @@ def connecting_socket(
 
 def _listen(
     family: socket.AddressFamily, sockaddr: tuple[Any, ...], backlog: int, dual: bool, freebind: bool, reuse_port: bool,
-    device: str,
+    device: str, network: Network = HOST, transparent: str | None = None,
 ) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    sock = make_socket(family, socket.SOCK_STREAM, network)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
@@ -173,8 +187,10 @@ def _listen(
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
         if freebind:
             sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)     # Linux heeds it for IPv6, too
-        if device:
+        if device and device != network.device:      # binding it once takes no right, binding it again does
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        if transparent == "tproxy":
+            sock.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)      # one flag of the socket, whatever its family
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.bind(sockaddr)
@@ -223,8 +239,11 @@ def remove_socket(path: str) -> None:
             pass                            # the directory is not ours any more; the next start replaces it
 
 
-def sockaddr_of(address: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
-    """What the kernel wants for an IP literal. ValueError if it is none: Python would ask the resolver, and block."""
+def sockaddr_of(address: str, port: int, network: Network = HOST) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    """What the kernel wants for an IP literal. ValueError if it is none: Python would ask the resolver, and block.
+
+    The zone of an IPv6 address is an interface of `network`; OSError where there is no such interface.
+    """
     if not 0 <= port <= 65535:
         raise ValueError(f"{port} is no port")
     if ":" not in address:
@@ -236,7 +255,8 @@ def sockaddr_of(address: str, port: int) -> tuple[socket.AddressFamily, tuple[An
         raise ValueError(f"{address!r} is no IP address")
     if not zone:
         return socket.AF_INET6, (address, port)
-    return socket.AF_INET6, (host, port, 0, int(zone) if zone.isdigit() else socket.if_nametoindex(zone))
+    with inside("" if zone.isdigit() else network.netns):
+        return socket.AF_INET6, (host, port, 0, int(zone) if zone.isdigit() else socket.if_nametoindex(zone))
 
 
 def _literal(family: socket.AddressFamily, address: str) -> bool:
@@ -247,8 +267,17 @@ def _literal(family: socket.AddressFamily, address: str) -> bool:
     return True
 
 
-def _hint(number: int, address: str | None, port: int) -> str:
+def _place(address: str | None, port: int, network: Network) -> str:
+    return where(address, port) + (f" in network {network}" if network.apart else "")
+
+
+def _hint(number: int, address: str | None, port: int, network: Network = HOST) -> str:
     """What an operator can do about a listening socket that was refused, "" if we cannot say."""
+    if network.netns:
+        if number in (errno.ENOENT, errno.EINVAL):
+            return f"there is no network namespace {network.netns}: `ip netns` shows which there are"
+        if number == errno.EPERM:
+            return f"entering the network namespace {network.netns} needs CAP_SYS_ADMIN"
     if address is not None and address.startswith("/"):
         return {errno.EADDRINUSE: "a program listens there already, or the file is no socket: `ss -lxp` shows it",
                 errno.ENOENT: "its directory does not exist",
@@ -269,9 +298,9 @@ def _hint(number: int, address: str | None, port: int) -> str:
     return ""
 
 
-def datagram_hint(number: int, address: str | None, port: int) -> str:
+def datagram_hint(number: int, address: str | None, port: int, network: Network = HOST) -> str:
     """The same for a UDP socket."""
-    return _hint(number, address, port).replace("socket listens", "socket is bound").replace("ss -ltnp", "ss -lunp")
+    return _hint(number, address, port, network).replace("socket listens", "socket is bound").replace("ss -ltnp", "ss -lunp")
 
 
 def _first_unprivileged_port() -> int:

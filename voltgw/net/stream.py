@@ -129,6 +129,24 @@ class Stream(Outgoing):
         self._mask = EPOLLIN
         return self
 
+    def release(self) -> socket.socket:
+        """Give the socket up as it is, for another stream on it; the protocol hears nothing of that. `on_lost` stays here.
+
+        Nothing may wait to be sent, and nothing that was read be needed.
+        """
+        if self._out_bytes or self._gone:
+            raise RuntimeError(f"{self!r} cannot be released: something waits to be sent, or it has ended")
+        self._gone = self._blocked = True
+        self._reading = False
+        if self._mask:
+            self._mask = 0
+            self._loop.forget(self._fd)
+        else:
+            self._loop.parked.discard(self)
+        self._loop.closed()
+        self._protocol = self._deliver = self._splice = None
+        return self._sock
+
     def discard(self) -> None:
         """Close a stream that was never opened."""
         self._gone = self._blocked = True

@@ -10,6 +10,12 @@ from typing import Final
 SocketOption = tuple[int, int, int | bytes]
 
 _TCP_USER_TIMEOUT: Final = 18               # tcp(7); milliseconds
+#: How options are called in the configuration.
+_NAMES: Final = {
+    (socket.IPPROTO_TCP, socket.TCP_CONGESTION): "congestion_control", (socket.SOL_SOCKET, socket.SO_SNDBUF): "send_buffer",
+    (socket.SOL_SOCKET, socket.SO_RCVBUF): "receive_buffer", (socket.IPPROTO_TCP, _TCP_USER_TIMEOUT): "user_timeout",
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): "keep_alive", (socket.IPPROTO_TCP, socket.TCP_FASTOPEN): "fast_open",
+}
 _PROBES: Final = 3
 #: The shortest pause between two keep-alive probes; a third of the silence before the first one, if that is longer.
 _PROBE_INTERVAL_S: Final = 5
@@ -57,5 +63,6 @@ def tune(fd: int, options: Iterable[SocketOption]) -> list[str]:
             try:
                 sock.setsockopt(level, name, value)
             except OSError as error:
-                refused.append(f"option {name} = {value!r}: {error.strerror}")
+                said = value.decode("ascii") if isinstance(value, bytes) else value
+                refused.append(f"{_NAMES.get((level, name), f'option {name}')} of {said}: {error.strerror}")
     return refused

@@ -52,9 +52,13 @@ class Pages:
         self.all: Mapping[bytes, Page] = {
             **self.monitor,
             b"/": Page(self._overview), b"/clusters": Page(self._clusters), b"/listeners": Page(self._listeners),
-            b"/virtual_hosts": Page(self._virtual_hosts), b"/config": Page(self._config),
+            b"/virtual_hosts": Page(self._virtual_hosts), b"/names": Page(self._names),
+            b"/networks": Page(self._networks),
+            b"/certificates": Page(self._certificates),
+            b"/config": Page(self._config),
             b"/explain": Page(self._explain), b"/why": Page(self._why),
             b"/reload": Page(self._reload, act=True), b"/drain": Page(self._drain, act=True),
+            **{b"/endpoints/" + act: Page(self._order, act=True) for act in (b"drain", b"undrain", b"eject", b"weight")},
         }
 
     # -- questions -------------------------------------------------------------------------------------------------
@@ -97,6 +101,17 @@ class Pages:
 
     def _virtual_hosts(self, request: Request) -> Answer:
         return _things(request, "virtual_hosts", self._view.virtual_hosts())
+
+    def _networks(self, request: Request) -> Answer:
+        return _facts(request, "networks", dict(self._view.network_facts()))
+
+    def _names(self, request: Request) -> Answer:
+        facts = self._view.names()
+        return _facts(request, "names", {**facts, "names": list(facts["names"])})
+
+    def _certificates(self, request: Request) -> Answer:
+        """Those that are fetched; the others stand with their listeners."""
+        return _things(request, "certificates", self._view.certificates())
 
     def _config(self, request: Request) -> Answer:
         config = self._view.effective_config()
@@ -142,6 +157,18 @@ class Pages:
         self._log.info("draining was asked for through the admin interface")
         self._view.drain()
         return json_answer({"draining": True}, 202)
+
+    def _order(self, request: Request) -> Answer:
+        """``?endpoint=`` with ``cluster=`` and ``value=``."""
+        act = request.path.rpartition(b"/")[2].decode("ascii")
+        endpoint = _argument(request, b"endpoint")
+        if not endpoint:
+            return refuse(request, 400, f"ask /endpoints/{act}?endpoint=10.0.0.5:8080; cluster=shop and value= may stand "
+                          "beside it")
+        try:
+            return json_answer(self._view.order(act, endpoint, _argument(request, b"cluster"), _argument(request, b"value")))
+        except ValueError as error:
+            return refuse(request, 422, str(error))
 
     def _is_ready(self) -> tuple[bool, list[str]]:
         ready, missing = self._view.ready()
@@ -196,8 +223,9 @@ def _listener(listener: ListenerView) -> dict[str, Any]:
     counters = listener.counters
     return {
         "name": listener.name, "protocol": listener.protocol, "kind": listener.kind, "bound": listener.bound,
-        "problem": listener.problem, "virtual_hosts": listener.hosts,
+        "network": listener.network, "problem": listener.problem, "virtual_hosts": listener.hosts,
         "certificates": [{**one, "ends": _utc(one["ends"])} for one in listener.certificates],
+        "certificates_pending": listener.certificates_pending,
         "counters": {name: getattr(counters, name) for name in type(counters).__slots__},
     }
 

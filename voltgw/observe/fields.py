@@ -10,7 +10,8 @@ Kind = Literal["string", "number", "list"]
 class AccessField(NamedTuple):
     """One key of a record: `http` and `tcp` say in which records it stands, `ours` that the object model has it not.
 
-    `always` False: only in the records of a sample, or (`tls`) where the client came by TLS.
+    `always` False: only in the records of a sample, or where the client came by TLS (`tls`) or behind a PROXY header
+    (`proxied`).
     """
 
     name: str
@@ -22,11 +23,14 @@ class AccessField(NamedTuple):
     ours: bool = False
     always: bool = True
     tls: bool = False
+    proxied: bool = False
 
     @property
     def records(self) -> str:
         """In which records it stands, in words."""
         records = "HTTP, TCP" if self.http and self.tcp else "HTTP" if self.http else "TCP"
+        if self.proxied:
+            return f"{records}, with a PROXY header"
         return f"{records}, by TLS" if self.tls else records if self.always else f"{records}, a sample"
 
 
@@ -55,6 +59,11 @@ ACCESS_FIELDS: Final = (
                 ours=True, always=False, tls=True),
     AccessField("client_certificate_names", _S, "Its alternative names.", "URI:spiffe://lab/alice,DNS:alice.example", ours=True,
                 always=False, tls=True),
+    AccessField("proxied_to", _S, "Where the client connected to, as the PROXY header of the proxy before us says; empty where "
+                "it says nothing.", "198.51.100.1:443", ours=True, always=False, proxied=True),
+    AccessField("proxy_tlvs", "list", "What else that header says: type and value of up to 16 TLVs, of each value at most 128 "
+                "characters.", '["AUTHORITY=shop.example", "UNIQUE_ID=id-17", "AWS=0176706365"]', ours=True, always=False,
+                proxied=True),
     AccessField("terminated_time", _S, "When the connection ended.", "2022-03-28T23:09:53.435620Z", http=False),
     AccessField("connection_state", _S, "Always ``CLOSED``.", "CLOSED", http=False),
     AccessField("src_ip", _S, "The client's address, after ``trusted_hops``.", "203.0.113.10"),
@@ -89,8 +98,14 @@ ACCESS_FIELDS: Final = (
     AccessField("rsp_code_details", _S, "Why it was this one, in a word; ``via_upstream`` = the endpoint's.",
                 "via_upstream"),
     AccessField("response_flags", _S, "What went wrong, in Envoy's letters; empty = nothing.", "UF"),
+    AccessField("auth", _S, "What came of asking for credentials: the kind that was good, or the kind and why it was not; "
+                "empty = nobody asked.", "jwt", tcp=False, ours=True),
+    AccessField("auth_user", _S, "Who was proven by it.", "ada", tcp=False, ours=True),
     AccessField("policy", _S, "The rule of a service policy that decided: the policy, then the rule; empty = none was asked.",
-                "default/edge/no-admin", tcp=False, ours=True),
+                "default/edge/no-admin", ours=True),
+    AccessField("rate_limit", _S,
+                "The rate limit that refused, or only reported, and the user (an address, or a short hash); empty = none did.",
+                "default/per-user 192.0.2.7", tcp=False, ours=True),
     AccessField("rsp_size", _S, "Bytes to the client, head included.", "223"),
     # The endpoint.
     AccessField("upstream_cluster", _S, "The cluster that it was taken from.", "default/shop", ours=True),

@@ -26,9 +26,12 @@ from voltgw.observe.lines import (
     text_of,
 )
 from voltgw.observe.redact import redact_path, redact_query
+from voltgw.values.address import where
+from voltgw.values.proxyheader import tlv_texts
 
 if TYPE_CHECKING:
     from voltgw.values.exchange import ClientSide, EndpointLabels, Exchange, RouteLabels
+    from voltgw.values.identity import Proof
     from voltgw.values.record import ConnectionRecord
 
 #: Distinct user agents, authorities and methods whose escaped form is kept, and the longest one that is.
@@ -38,6 +41,10 @@ _MEMO_BYTES: Final = 256
 _NO_TLS: Final = "VERSION_UNSPECIFIED"
 #: Characters that are logged of a client certificate's subject, and of its names: a CA of strangers may sign long ones.
 MAX_IDENTITY: Final = 1024
+#: TLVs of a PROXY header that are logged, and characters of each value.
+MAX_TLVS: Final = 16
+MAX_TLV: Final = 128
+_NOBODY: Final = '"auth":"","auth_user":""'
 _NO_ENDPOINT: Final = '"upstream_cluster":"","dst":"","dst_ip":"NOT-APPLICABLE","dst_port":"0","dst_site":""'
 
 
@@ -122,7 +129,10 @@ class JsonLines:
         forwarded = quoted(forwarded_for(exchange)) if request.forwarding else '""'
         request_id = quoted(exchange.request_id.decode("utf-8", "backslashreplace"))
 
+        proof = exchange.proof
+        auth = _NOBODY if proof is None else _proven(proof)
         policy = quoted(exchange.policy) if exchange.policy else '""'
+        limit = quoted(exchange.limit) if hasattr(exchange, "limit") else '""'
 
         # Times: in a small answer several are one and the same moment, and writing a number costs more than comparing.
         start = exchange.t_start
@@ -148,7 +158,7 @@ class JsonLines:
             f'"original_authority":{first_authority},"method":{method},"req_path":{req_path},'
             f'"original_path":{first_path},"req_params":{parameters},"req_size":"{exchange.bytes_in}",'
             f'"req_id":{request_id},"http_version":"{VERSIONS[request.minor]}","x_forwarded_for":{forwarded},'
-            f'"user_agent":{user_agent},{outcome},"policy":{policy},"rsp_size":"{exchange.bytes_out}",{endpoint},'
+            f'"user_agent":{user_agent},{outcome},{auth},"policy":{policy},"rate_limit":{limit},"rsp_size":"{exchange.bytes_out}",{endpoint},'
             f'"attempts":{exchange.attempts},"time_to_first_upstream_tx_byte":{to_first_tx},'
             f'"time_to_last_upstream_tx_byte":{to_last_tx},"time_to_first_upstream_rx_byte":{to_first_rx},'
             f'"time_to_last_upstream_rx_byte":{to_last_rx},"time_to_first_downstream_tx_byte":{to_first_down},'
@@ -177,7 +187,7 @@ class JsonLines:
             f'{{"time":"{self._stamps.at(int((start + offset) * 1000))}",{connection},'
             f'"terminated_time":"{self._stamps.exactly(end + offset)}","connection_state":"CLOSED",{source},{route},'
             f'"req_size":"{record.bytes_in}","rsp_code_details":{quoted(record.detail)},'
-            f'"response_flags":{quoted(record.flag)},"rsp_size":"{record.bytes_out}",{endpoint},'
+            f'"response_flags":{quoted(record.flag)},"policy":{quoted(record.policy)},"rsp_size":"{record.bytes_out}",{endpoint},'
             f'"attempts":{record.attempts},"time_to_upstream_connected":{connected - start if connected else 0.0:.6f},'
             f'"duration_s":{end - start:.6f}}}\n'
         )
@@ -209,6 +219,11 @@ class JsonLines:
                 f'"client_certificate_subject":{quoted(subject[:MAX_IDENTITY])},'
                 f'"client_certificate_names":{quoted(names[:MAX_IDENTITY])}'
             )
+        announced = client.announced
+        if announced is not None:
+            to = "" if announced.destination is None else where(*announced.destination)
+            said = ",".join(map(quoted, tlv_texts(announced.tlvs[:MAX_TLVS], MAX_TLV)))
+            connection += f',"proxied_to":{quoted(to)},"proxy_tlvs":[{said}]'
         address = client.peer_address
         piece = self._clients[client] = (connection, _source(address, client.peer_port), address)
         return piece
@@ -255,6 +270,11 @@ class JsonLines:
                 self._memo.clear()          # clients that say something new every time
             self._memo[value] = text
         return text
+
+
+def _proven(proof: Proof) -> str:
+    user = "" if proof.user is None else proof.user.name[:MAX_IDENTITY]
+    return f'"auth":{quoted(proof.said)},"auth_user":{quoted(user)}'
 
 
 def _source(address: str, port: int) -> str:

@@ -22,7 +22,8 @@ _MILLISECONDS: Final = tuple(f".{n:03d}Z" for n in range(1000))
 _FORWARDED_FOR: Final = b"x-forwarded-for"
 #: What `clip` takes over as it is.
 _COPIED: Final = (
-    "attempts", "bytes_out", "client_address", "detail", "endpoint", "flag", "response", "response_code", "route",
+    "attempts", "bytes_out", "client_address", "detail", "endpoint", "flag", "policy", "proof", "response", "response_code",
+    "route",
     "t_downstream_first", "t_downstream_last", "t_upstream_first_rx", "t_upstream_first_tx", "t_upstream_last_rx",
     "t_upstream_last_tx",
 )
@@ -61,6 +62,8 @@ def clip(exchange: Exchange) -> Exchange:
     clipped.original_authority = _clip(exchange.original_authority)
     for name in _COPIED:
         setattr(clipped, name, getattr(exchange, name))
+    if hasattr(exchange, "limit"):
+        clipped.limit = exchange.limit
     return clipped
 
 

@@ -71,9 +71,11 @@ class GatewayCollector(Collector):
         """Every family, still empty, with its samples, which are read from the counters as they are taken; None = a pause."""
         yield from self._gateway()
         yield from self._listeners()
+        yield from self._networks()
         yield from self._routes()
         yield from self._clusters()
         yield from self._endpoints()
+        yield from self._dns()
         yield from self._access_log()
         for metric in self._process.collect():
             samples, metric.samples = metric.samples, []
@@ -99,6 +101,12 @@ class GatewayCollector(Collector):
             yield _family("voltgw_shadows_skipped_total", [
                 (("refused",), process["shadows_refused"]), (("too_large",), process["shadows_too_large"])])
 
+        if "forward_tunnels" in process:
+            yield from _forward(process)
+        for name in ("orders_total", "certificates"):
+            known = f"acme_{name}_"
+            yield _family(f"voltgw_acme_{name}", [
+                ((key.removeprefix(known),), value) for key, value in process.items() if key.startswith(known)])
         if "http2_downstream_streams" in process:
             yield from _http2(process)
             yield _family("voltgw_grpc_responses_total", [
@@ -136,9 +144,18 @@ class GatewayCollector(Collector):
             ((*key, reason), count) for key, counted in datagrams for reason, count in counted.datagrams_dropped.items()))
         yield _family("voltgw_listener_sessions_evicted_total", (
             (key, counted.sessions_evicted) for key, counted in datagrams))
+        yield _family("voltgw_listener_sessions_moved_total", (
+            (key, counted.sessions_moved) for key, counted in datagrams))
         yield _family("voltgw_certificate_expiry_timestamp_seconds", (
             ((*key, one["names"][0] if one["names"] else "", one["fingerprint"][:16]), one["ends"])
             for key, each in listeners for one in each.certificates))
+
+    def _networks(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        facts = self._view.network_facts()
+        yield _family("voltgw_network_present", [((each["network"],), each["present"]) for each in facts["networks"]])
+        yield _family("voltgw_network_losses_total", [((), facts["losses"])])
+        yield _family("voltgw_vip_present", [
+            ((each["address"], each["network"], each["interface"]), each["present"]) for each in facts["vips"]])
 
     def _routes(self) -> Iterator[tuple[Metric, Iterator[Sample]] | None]:
         routes: list[RouteRow] = []
@@ -155,6 +172,24 @@ class GatewayCollector(Collector):
         yield _family("voltgw_response_bytes_total",
                       ((key, sum(each.bytes_out for each in counters)) for key, counters in routes))
         yield _family("voltgw_service_policy_hits_total", _judged(self._view.route_objects()))
+        yield _family("voltgw_forward_policy_decisions_total", _egress(self._view.route_objects()))
+        gated = _gated(self._view.route_objects())
+        yield _family("voltgw_security_verdicts_total", (
+            ((host, gate.name, policy, verdict), count)
+            for host, gate in gated for policy, verdict, count in gate.verdicts()))
+        yield _family("voltgw_auth_requests_total", (
+            ((host, row.method, row.result), row.requests)
+            for host, gate in gated if hasattr(gate, "results") for row in gate.results.rows()))
+        keys = self._view.key_facts()
+        yield _family("voltgw_auth_keys", (((each["url"],), each["keys"]) for each in keys))
+        yield _family("voltgw_auth_keys_fetched_timestamp_seconds", (((each["url"],), each["fetched_wall"]) for each in keys))
+        yield _family("voltgw_auth_key_fetches_total", (
+            ((each["url"], outcome), count) for each in keys for outcome, count in (
+                ("ok", each["fetches"] - each["failures"]), ("failed", each["failures"]))))
+        limiters = [(host, limiter) for host, gate in gated for limiter in getattr(gate, "all", ())]
+        yield _family("voltgw_rate_limit_users", (((host, each.name), len(each.store)) for host, each in limiters))
+        yield _family("voltgw_rate_limit_users_forgotten_total", (
+            ((host, each.name), each.store.evicted) for host, each in limiters))
         yield _metric("voltgw_request_duration_seconds"), _histogram("voltgw_request_duration_seconds", routes)
         yield _family("voltgw_response_flags_total", (
             ((*key, flag), sum(each.local_replies.get(flag, 0) for each in counters))
@@ -173,18 +208,43 @@ class GatewayCollector(Collector):
         yield _family("voltgw_cluster_tls_unverified", (
             ((each.name,), not each.tls.config.verify) for each in clusters if each.tls is not None))
         yield _family("voltgw_cluster_endpoints", _members(clusters))
+        yield _family("voltgw_cluster_health_checks_total", (
+            ((each.name, name, result), count) for each in clusters for name, counts in each.counters.probes.items()
+            for result, count in zip(("passed", "failed"), counts, strict=True)))
+        yield _family("voltgw_cluster_concurrency_limit", (
+            ((each.name,), each.max_requests) for each in clusters if each.gradient is not None))
+        judged = [(each.name, each.outliers) for each in clusters if each.outliers is not None]
+        yield _family("voltgw_cluster_outliers_total", (
+            ((name, kind.value), count) for name, outliers in judged for kind, count in outliers.found_counts.items()))
+        yield _family("voltgw_cluster_ejections_total", (
+            ((name, kind.value), count) for name, outliers in judged for kind, count in outliers.ejected_counts.items()))
+        yield _family("voltgw_cluster_ejections_overflow_total", (
+            ((name,), outliers.overflow) for name, outliers in judged))
 
     def _endpoints(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
         clusters = list(self._view.cluster_objects())
         yield _family("voltgw_endpoint_ready", ((key, each.ready) for key, each in _live(clusters)))
         yield _family("voltgw_endpoint_healthy", (
             (key, each.health == "healthy") for key, each in _live(clusters) if each.health != "unknown"))
+        yield _family("voltgw_endpoint_ejected", (
+            (key, each.watch.ejected) for key, each in _live(clusters) if each.watch is not None))
         for name, attribute in _OF_ENDPOINT:
             yield _family(name, _attributes(attribute, _live(clusters)))
         yield _family("voltgw_endpoint_responses_total", (
             ((*key, _CLASSES[index]), each.status[index])
             for key, each in _live(clusters) if each.requests for index in range(len(_CLASSES))))
         yield _family("voltgw_endpoint_idle_connections", ((key, len(each.pool)) for key, each in _live(clusters)))
+
+    def _dns(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        counted = self._view.dns_counters()
+        if counted is None:
+            return
+        yield _family("voltgw_dns_queries_total", list(counted.queries.items()))
+        yield _family("voltgw_dns_answers_total", [((rcode,), count) for rcode, count in counted.answers.items()])
+        yield _family("voltgw_dns_truncated_total", [((), counted.truncated)])
+        yield _family("voltgw_dns_rate_limited_total", [
+            (("dropped",), counted.limited), (("truncated",), counted.slipped)])
+        yield _family("voltgw_dns_unanswered_total", [((reason,), count) for reason, count in counted.dropped.items()])
 
     def _access_log(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
         access = self.access
@@ -256,6 +316,41 @@ def _metric(name: str) -> Metric:
 def _family(name: str, rows: Iterable[Row]) -> tuple[Metric, Iterator[Sample]]:
     labels = _BY_NAME[name].labels
     return _metric(name), (Sample(name, dict(zip(labels, values, strict=True)), float(value)) for values, value in rows)
+
+
+def _gated(routes: Iterable[Any]) -> list[tuple[str, Any]]:
+    """The gates of all virtual hosts that have some."""
+    hosts = {id(route.host): route.host for route in routes if route.host.gates}
+    return [(f"{host.namespace}/{host.name}", gate) for host in hosts.values() for gate in host.gates]
+
+
+def _egress(routes: Iterable[Any]) -> Iterator[Row]:
+    """What the policies of each forward proxy have decided."""
+    hosts = {id(route.host): route.host for route in routes if route.host.egress is not None}
+    for host in hosts.values():
+        for policy, rule, action, hits in host.egress.rows():
+            yield (f"{host.namespace}/{host.name}", policy, rule, action), hits
+
+
+def _forward(process: Mapping[str, float]) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    """What forward proxies have done."""
+    def of(name: str) -> float:
+        return process[f"forward_{name}"]
+
+    yield _family("voltgw_forward_tunnels_total", [((), of("tunnels"))])
+    yield _family("voltgw_forward_captured_total", [((), of("captured"))])
+    yield _family("voltgw_forward_refused_total", [
+        ((reason,), of(name)) for reason, name in (
+            ("policy", "denied"), ("address", "guarded"), ("name", "disagreements"), ("silence", "unheard"),
+            ("login", "logins_refused"))])
+    yield _family("voltgw_forward_tls_total", [
+        ((action,), of(name)) for action, name in (
+            ("spliced", "spliced"), ("peeked", "peeked"), ("opened", "opened"), ("client_refused", "handshakes_failed"))])
+    yield _family("voltgw_forward_certificates_total", [((), of("minted"))])
+    yield _family("voltgw_forward_lookups_total", [
+        (("ok",), of("lookups") - of("lookup_failures")), (("failed",), of("lookup_failures")),
+        (("crowded",), of("lookups_crowded"))])
+    yield _family("voltgw_forward_origins", [((), of("origins"))])
 
 
 def _judged(routes: Iterable[Any]) -> Iterator[Row]:

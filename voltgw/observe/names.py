@@ -55,6 +55,18 @@ METRICS: Final = (
     MetricName("voltgw_journal_failures_total", "counter", (), "Requests that could not be noted there; each is a bug."),
     MetricName("voltgw_probes_total", "counter", (), "Health probes that have ended."),
     MetricName("voltgw_probe_failures_total", "counter", (), "Those that failed."),
+    MetricName("voltgw_forward_tunnels_total", "counter", (), "CONNECT that a forward proxy has answered 200."),
+    MetricName("voltgw_forward_captured_total", "counter", (), "Connections that packet rules brought to a forward proxy."),
+    MetricName("voltgw_forward_refused_total", "counter", ("reason",),
+               "What forward proxies have refused: by a policy, for the address (private, loopback, ourselves), for a name "
+               "that leads elsewhere, for silence, for a login."),
+    MetricName("voltgw_forward_tls_total", "counter", ("action",),
+               "TLS towards destinations: spliced (passed on), peeked (passed on once its origin was verified), opened for "
+               "inspection, and of the opened those that the client has refused."),
+    MetricName("voltgw_forward_certificates_total", "counter", (), "Certificates minted for inspection."),
+    MetricName("voltgw_forward_lookups_total", "counter", ("outcome",),
+               "Names of destinations put to resolvers, by outcome; crowded ones were not put, because too many were."),
+    MetricName("voltgw_forward_origins", "gauge", (), "Destinations that forward proxies remember, with their connections."),
     MetricName("voltgw_tunnels_total", "counter", (), "Connections that switched protocols (WebSocket and other upgrades)."),
     MetricName("voltgw_open_tunnels", "gauge", (), "Those of them that are open now."),
     MetricName("voltgw_shadows_total", "counter", (), "Copies of requests sent for ``mirror_policy``."),
@@ -75,13 +87,41 @@ METRICS: Final = (
                "``other`` limit."),
     MetricName("voltgw_grpc_responses_total", "counter", ("grpc_status",),
                "Answers of gRPC, endpoints' and our own, by their status: ``0`` to ``16``, or ``other``."),
+    MetricName("voltgw_forward_policy_decisions_total", "counter", ("proxy", "policy", "rule", "action"),
+               "What policies of forward proxies have decided: DENY refuses, ALLOW lets through. The rule end of the policies "
+               "refuses what no policy has allowed."),
     MetricName("voltgw_service_policy_hits_total", "counter", ("virtual_host", "policy", "rule", "action"),
                "Requests for which a rule of a service policy held; ``DENY`` refuses. The rule ``end of the policies`` refuses "
                "what no policy has allowed, and ``REPORT`` changes nothing."),
+    MetricName("voltgw_auth_requests_total", "counter", ("virtual_host", "method", "result"),
+               "What came of asking requests for credentials, by their kind: ``accepted``, or why not (``missing``, "
+               "``expired``, ``signature``, ``wrong_password`` and so on); ``reported`` counts those that passed all the same, "
+               "in a dry run."),
+    MetricName("voltgw_auth_keys", "gauge", ("url",), "Keys that verify tokens, by where they were fetched; 0 = none."),
+    MetricName("voltgw_auth_keys_fetched_timestamp_seconds", "gauge", ("url",),
+               "When they last came, in seconds since the epoch; 0 = never."),
+    MetricName("voltgw_auth_key_fetches_total", "counter", ("url", "outcome"), "Fetches of them: ``ok`` or ``failed``."),
+    MetricName("voltgw_security_verdicts_total", "counter", ("virtual_host", "gate", "policy", "verdict"),
+               "What the gates of virtual hosts have said of requests and connections, by the policy, limit or method that "
+               "said so: ``allowed``, ``refused``, ``exempt`` of a limit, or ``reported``, which would have been refused."),
+    MetricName("voltgw_rate_limit_users", "gauge", ("virtual_host", "limiter"), "Users that a rate limit remembers."),
+    MetricName("voltgw_rate_limit_users_forgotten_total", "counter", ("virtual_host", "limiter"),
+               "Users that made room for others while they still owed something; they begin anew."),
     # Listeners.
     MetricName("voltgw_listener_bound", "gauge", (*_LISTENER, "kind"), "1 if the port is bound."),
+    MetricName("voltgw_network_present", "gauge", ("network",),
+               "1 if the network is there: its namespace and its interface. Only networks that have one of these are shown."),
+    MetricName("voltgw_network_losses_total", "counter", (), "Times that a network went."),
+    MetricName("voltgw_vip_present", "gauge", ("address", "network", "interface"),
+               "1 if an explicit VIP stands on its interface, whoever has put it there; 0 if it cannot be added."),
     MetricName("voltgw_certificate_expiry_timestamp_seconds", "gauge", (*_LISTENER, "name", "fingerprint"),
                "When a certificate that is shown ends (epoch seconds): its first name, and the begin of its SHA-256."),
+    MetricName("voltgw_acme_orders_total", "counter", ("result",),
+               "Tries to have a certificate fetched, by how they ended: ``issued``, ``refused`` by the CA, ``limited`` by it, "
+               "``unreachable``, ``failed`` here."),
+    MetricName("voltgw_acme_certificates", "gauge", ("state",),
+               "Certificates that are to be fetched: ``pending``, ``failed`` (there is none, and a try has failed), ``valid``, "
+               "``expired``."),
     MetricName("voltgw_listener_connections_total", "counter", _LISTENER, "Connections accepted."),
     MetricName("voltgw_listener_open_connections", "gauge", _LISTENER, "Connections open now."),
     MetricName("voltgw_listener_pauses_total", "counter", (*_LISTENER, "reason"),
@@ -101,10 +141,14 @@ METRICS: Final = (
                "UDP: datagrams ``in`` from clients and ``out`` to them. Connections are sessions there."),
     MetricName("voltgw_listener_datagrams_dropped_total", "counter", (*_LISTENER, "reason"),
                "UDP: datagrams that went nowhere. A session could not begin (``full``, ``source`` and ``rate`` are bounds, "
-               "``own`` an address of ours, ``draining``, ``no_endpoint``, ``overflow`` of the cluster, ``descriptors``), or "
-               "one could not be sent (``unreachable``, ``blocked``, ``too_long``, ``unsent``)."),
+               "``own`` an address of ours, ``proxy_header`` missing or from a "
+               "stranger, ``draining``, ``no_endpoint``, ``overflow`` of the cluster, ``descriptors``), or "
+               "one could not be sent (``unreachable``, ``blocked``, ``too_long``, ``unsent``; ``unproven``: a QUIC client's "
+               "new address has to send more first)."),
     MetricName("voltgw_listener_sessions_evicted_total", "counter", _LISTENER,
                "UDP: sessions that no endpoint had answered and that made room for new ones."),
+    MetricName("voltgw_listener_sessions_moved_total", "counter", _LISTENER,
+               "UDP: how often the client of a QUIC connection has come from another address (``quic_connection_ids``)."),
     # Virtual hosts and routes.
     MetricName("voltgw_requests_total", "counter", (*_ROUTE, "code_class"),
                "Requests by the class of the status that the client was sent, ``none`` if nothing was; for TCP, "
@@ -130,11 +174,21 @@ METRICS: Final = (
     MetricName("voltgw_cluster_active_requests", "gauge", _CLUSTER, "Requests under way."),
     MetricName("voltgw_cluster_pending_requests", "gauge", _CLUSTER, "Requests that wait for a connection."),
     MetricName("voltgw_cluster_open_connections", "gauge", _CLUSTER, "Connections open to its endpoints."),
+    MetricName("voltgw_cluster_concurrency_limit", "gauge", _CLUSTER,
+               "Requests that may be under way now; absent without ``adaptive_concurrency``."),
     MetricName("voltgw_cluster_endpoints", "gauge", (*_CLUSTER, "state"), "Endpoints ``ready`` and ``not_ready``."),
+    MetricName("voltgw_cluster_health_checks_total", "counter", (*_CLUSTER, "health_check", "result"),
+               "Results of probes, by health check: ``passed`` or ``failed``."),
+    MetricName("voltgw_cluster_outliers_total", "counter", (*_CLUSTER, "reason"),
+               "Times that an endpoint was found to be an outlier, by what it was found."),
+    MetricName("voltgw_cluster_ejections_total", "counter", (*_CLUSTER, "reason"), "Those that led to an ejection."),
+    MetricName("voltgw_cluster_ejections_overflow_total", "counter", _CLUSTER,
+               "Those that did not, because enough endpoints were ejected (``max_ejection_percent``)."),
     # Endpoints.
     MetricName("voltgw_endpoint_ready", "gauge", _ENDPOINT, "1 if it may be given requests."),
     MetricName("voltgw_endpoint_healthy", "gauge", _ENDPOINT,
                "What its health checks say: 1 or 0; absent while they have said nothing, or if there are none."),
+    MetricName("voltgw_endpoint_ejected", "gauge", _ENDPOINT, "1 while outlier detection keeps it out; absent without that."),
     MetricName("voltgw_endpoint_requests_total", "counter", _ENDPOINT, "Requests, for TCP connections, given to it."),
     MetricName("voltgw_endpoint_responses_total", "counter", (*_ENDPOINT, "code_class"),
                "Its answers; from its first request on."),
@@ -142,6 +196,13 @@ METRICS: Final = (
     MetricName("voltgw_endpoint_active_requests", "gauge", _ENDPOINT, "Requests under way at it."),
     MetricName("voltgw_endpoint_open_connections", "gauge", _ENDPOINT, "Connections open to it, idle ones included."),
     MetricName("voltgw_endpoint_idle_connections", "gauge", _ENDPOINT, "Connections in its pool."),
+    # The DNS server.
+    MetricName("voltgw_dns_queries_total", "counter", ("transport", "type"), "Queries that came, by ``udp`` or ``tcp``."),
+    MetricName("voltgw_dns_answers_total", "counter", ("rcode",), "Answers that were sent, by their RCODE."),
+    MetricName("voltgw_dns_truncated_total", "counter", (), "Answers that said \"ask by TCP\"."),
+    MetricName("voltgw_dns_rate_limited_total", "counter", ("action",),
+               "Answers beyond the rate of their client's network that were ``dropped`` or ``truncated``."),
+    MetricName("voltgw_dns_unanswered_total", "counter", ("reason",), "Messages that are never answered."),
     # The access log.
     MetricName("voltgw_access_log_lines_total", "counter", (), "Lines handed to the file."),
     MetricName("voltgw_access_log_bytes_total", "counter", (), "Bytes written."),

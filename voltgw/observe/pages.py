@@ -33,6 +33,7 @@ CONTENT_SECURITY_POLICY: Final = (
 #: Path and name of the pages that the overview and every other page link to.
 LINKS: Final = (
     ("/", "overview"), ("/listeners", "listeners"), ("/virtual_hosts", "virtual hosts"), ("/clusters", "clusters"),
+    ("/names", "names"), ("/networks", "networks"), ("/certificates", "certificates"),
     ("/config", "configuration"), ("/metrics", "metrics"), ("/ready", "ready"),
 )
 

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from voltgw.errors import BadRequest, ClientGone, ClientTimeout, ProxyError, UpstreamTimeout
+from voltgw.proxy.arrival import came_to
 from voltgw.proxy.casing import recased
 from voltgw.proxy.fields import VIA, line
 from voltgw.proxy.identity import about_client, introduced
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from voltgw.proxy.factory import HttpFactory
     from voltgw.values.head import ResponseHead
     from voltgw.values.identity import Identity
+    from voltgw.values.proxyheader import ProxyHeader
     from voltgw.values.tls import Handshake
     from voltgw.wire.http1 import ChunkScanner
 
@@ -58,6 +60,16 @@ class ClientConnection(Served):
         self._paused = False                # we stopped reading because of `_held`
         self._left = 0                      # request body bytes still to come (`CHUNKED`: ask the scanner)
         self._scanner: ChunkScanner | None = None
+
+    @property
+    def announced(self) -> ProxyHeader | None:
+        """The PROXY header with which the connection began."""
+        return getattr(self.transport, "announced", None)
+
+    @property
+    def came_to(self) -> tuple[str, int]:
+        """Where the client connected to."""
+        return came_to(self, self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -104,6 +116,8 @@ class ClientConnection(Served):
             exchange.flag = exchange.flag or error.flag
             exchange.detail = exchange.detail or error.detail
             self._record(exchange, self.monotonic())
+        if self._plane.tied:
+            self._plane.tied.gone(self)
         self._ask_no_more()
 
     def drain(self) -> None:
@@ -163,7 +177,10 @@ class ClientConnection(Served):
         exchange.bytes_in += len(held)
         self.phase = CLOSED                 # as far as requests go
         self.deadline = 0.0
+        self._plane.deadlines.forget(self)
         self._factory.connections.discard(self)
+        if self._plane.tied:
+            self._plane.tied.gone(self)     # there will be no request any more
         Tunnel(self, upstream, exchange, self._factory, route.idle_timeout_s).begin(held, rest, now)
         if self._paused:
             self._paused = False

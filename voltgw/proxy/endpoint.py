@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from voltgw.errors import ClientTimeout, ProxyError, UpstreamTimeout
 from voltgw.net.deadlines import NO_SLOT, TICK_S
+from voltgw.proxy.aging import Age
 from voltgw.proxy.phases import HEAD, IDLE, OVER
 from voltgw.proxy.reading import read_in_bulk
+from voltgw.proxy.ties import FREE
 from voltgw.values.defaults import LINGER_TIMEOUT_S
 from voltgw.values.head import UNTIL_CLOSE
 from voltgw.wire.http1 import LAST_CHUNK, chunk
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.errors import ConnectFailed
     from voltgw.interfaces import StreamTransport
-    from voltgw.net.connector import Dial
-    from voltgw.proxy.plane import Plane
+    from voltgw.proxy.plane import Dialling, Plane
     from voltgw.proxy.pool import Pool
     from voltgw.proxy.sending import Sender
     from voltgw.values.exchange import BodyTransform, Exchange
@@ -37,9 +38,9 @@ class EndpointConnection:
     plain: ClassVar[bool] = True
 
     __slots__ = (
-        "_bulk", "_cluster", "_dial", "_encode", "_interim", "_plane", "_producing", "_transform", "deadline", "deadline_slot",
+        "_bulk", "_cluster", "_dial", "_encode", "_interim", "_plane", "_producing", "_transform", "age", "deadline", "deadline_slot",
         "downstream", "endpoint", "idle_timeout_s", "late_at", "leads", "limit", "phase", "pool", "reusable", "reused",
-        "served", "server_name", "stalled", "transport",
+        "served", "stalled", "tie", "transport",
     )
 
     transport: StreamTransport
@@ -49,7 +50,7 @@ class EndpointConnection:
         self.pool: Pool = endpoint.pool     # type: ignore[assignment]  # the cluster sees a PoolLike; we made it
         self.downstream: Sender | None = downstream
         self.idle_timeout_s = cluster.idle_timeout_s
-        self.server_name = "" if cluster.tls is None else downstream.server_name(cluster, endpoint)
+        self.tie = FREE if cluster.tls is None and not cluster.tied else downstream.tie(cluster, endpoint)
         self.served = 0                     # answers that began on this connection
         self.reused = False                 # whether it has already served an exchange
         self.reusable = True                # whether the present answer lets it serve another one
@@ -60,7 +61,7 @@ class EndpointConnection:
         self.phase = HEAD
         self._plane = plane
         self._cluster = cluster
-        self._dial: Dial | None = None      # the endpoint has yet to accept
+        self._dial: Dialling | None = None      # the endpoint has yet to accept
         self.leads = True                   # its failure to connect counts against the endpoint
         self._interim = 0                   # 1xx answers so far in this exchange
         self._bulk = False                  # the body is read in larger pieces
@@ -68,6 +69,7 @@ class EndpointConnection:
         self._transform: BodyTransform | None = None
         self._producing = False             # the client's side knows that an answer's body comes from us
         self.stalled = False                # the client does not take what we produce
+        self.age: Age | None = None         # when it is too old
 
     def ask(self, sender: Sender, now: float, timeout_s: float, limit: float) -> None:
         """Send the request of `sender` by HTTP/2; the answer must begin within `timeout_s`."""
@@ -79,9 +81,9 @@ class EndpointConnection:
         """Dial the endpoint; `Sender.connected` or `Sender.connect_failed` follows, unless `abort` comes first."""
         self._cluster.pending += 1
         self._cluster.counters.connects += 1
-        tls = self._cluster.tls
+        tls, tie = self._cluster.tls, self.tie
         self._dial = self._plane.dial(self.endpoint, self, timeout_s, self._refused,
-                                      None if tls is None else (tls, self.server_name))
+                                      None if tls is None else (tls, tie.server_name), tie.first)
 
     def _refused(self, error: ConnectFailed) -> None:
         self._dial = None
@@ -104,6 +106,10 @@ class EndpointConnection:
         self.endpoint.connections += 1
         self._cluster.connections += 1
         self._cluster.pending -= 1
+        if self.tie.client is not None:
+            self._plane.tied.add(self)
+        if self._cluster.max_age_s:
+            self.age = Age(self._plane, self._cluster.max_age_s, self.grow_old)
         downstream = self.downstream
         if downstream is not None:
             downstream.connected(self)
@@ -114,8 +120,28 @@ class EndpointConnection:
         """The connection has ended: it is no longer counted."""
         self.endpoint.connections -= 1
         self._cluster.connections -= 1
+        if self.age is not None:
+            self.age.stop()
+        if self.tie.client is not None:
+            self._plane.tied.forget(self)
         if self._plane.queues:
             self._plane.room(self._cluster)
+
+    def grow_old(self) -> None:
+        """It is as old as it may become."""
+        if self.phase == IDLE:
+            self.pool.forget(self)
+            self.close()
+        else:
+            self.reusable = False
+
+    def left_by_client(self) -> None:
+        """The only client that it may serve has gone."""
+        if self.phase == IDLE:
+            self.pool.forget(self)
+            self.close()
+        else:
+            self.idle_timeout_s = 0.0       # it will not wait for another request
 
     def connectionMade(self) -> None:
         """Part of IProtocol; `makeConnection` does it all."""
@@ -184,6 +210,7 @@ class EndpointConnection:
         self._let_go()
         self.phase = OVER
         self.deadline = 0.0
+        self._plane.deadlines.forget(self)
 
     def expired(self, now: float) -> None:
         """The deadline of the present phase has passed."""

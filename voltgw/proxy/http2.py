@@ -13,7 +13,8 @@ from twisted.internet.interfaces import IProtocol, IPushProducer
 from zope.interface import implementer
 
 from voltgw.net.stream import MAX_READ_BYTES
-from voltgw.proxy.identity import introduced
+from voltgw.proxy.arrival import came_to
+from voltgw.proxy.identity import about_client, introduced
 from voltgw.proxy.link import Link
 from voltgw.proxy.reading import read_at_most
 from voltgw.proxy.stream2 import Stream2
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from voltgw.errors import BadRequest, BadResponse
     from voltgw.proxy.factory import HttpFactory
     from voltgw.routing.table import VirtualHost
+    from voltgw.values.identity import Identity
+    from voltgw.values.proxyheader import ProxyHeader
     from voltgw.values.tls import Handshake
     from voltgw.wire.h2frames import ConnectionFault
     from voltgw.wire.h2streams import Stream
@@ -77,6 +80,16 @@ class Client2(Link):
         self.spare: list[Stream2] = []      # that have served, and may again
         self._short = False                 # it is read in small pieces
         self._within = False                # a head has begun that is not complete
+
+    @property
+    def announced(self) -> ProxyHeader | None:
+        """The PROXY header with which the connection began."""
+        return getattr(self.transport, "announced", None)
+
+    @property
+    def came_to(self) -> tuple[str, int]:
+        """Where the client connected to."""
+        return came_to(self, self.transport)
 
     # -- beginning and end -------------------------------------------------------------------------------------------------
 
@@ -140,6 +153,8 @@ class Client2(Link):
                     pipe.cut()
                 except BaseException:
                     self.plane.loop.failed(pipe.protocol)
+        if self.plane.tied:
+            self.plane.tied.gone(self)
 
     def drain(self) -> None:
         """The listener drains: no new requests, please; those that are on their way already are still taken."""
@@ -197,6 +212,10 @@ class Client2(Link):
     def serves(self, host: VirtualHost) -> bool:
         """Whether `host` may be asked here: without TLS only one that enables HTTP/2."""
         return host.version_2 if self.handshake is not None else host.prior_knowledge
+
+    def about(self, exchange: Exchange, identity: Identity | None) -> bytes:
+        """What endpoints are told of a client that says something of itself, or by a host that asks for more."""
+        return about_client(exchange, identity, not self.factory.skip_xff_append)
 
     def misunderstood(self, now: float, bytes_in: int) -> Exchange:
         """An exchange for what never became a request."""

@@ -6,6 +6,7 @@ from base64 import b64encode
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from voltgw.cluster.outlier import NO_ANSWERS
 from voltgw.errors import BadRequest, BadResponse, ConnectTimeout, StreamRefused, UpstreamClosed, UpstreamReset
 from voltgw.proxy.answering import last_chunk
 from voltgw.proxy.ask import takes_trailers
@@ -221,10 +222,14 @@ class Lane(EndpointConnection):
             return
         route = downstream.route
         assert route is not None
-        retry = route.retry
+        endpoint, retry = self.endpoint, route.retry
+        if endpoint.heeds < NO_ANSWERS:
+            judged = retry_status(response, ended)
+            if judged >= endpoint.heeds:
+                endpoint.heard(judged, now - exchange.t_upstream_last_tx, now)
         if downstream.tried or retry is not None:
             bad = retry_status(response, ended)
-            if ((downstream.tried or (retry is not None and (bad > 399 or bad in retry.statuses)))
+            if ((downstream.tried or (retry is not None and (bad > 399 or bad in retry.statuses or retry.grpc)))
                     and downstream.rejects(self, response, now)):
                 downstream = self.downstream
                 if downstream is None:
@@ -235,7 +240,7 @@ class Lane(EndpointConnection):
         exchange.response_code = status
         for response_filter in route.response_filters:
             response_filter(exchange)
-        self.endpoint.status[status // 100 if status < 600 else 0] += 1
+        endpoint.status[status // 100 if status < 600 else 0] += 1
         if downstream.phase != SENT:
             downstream.must_close = True    # answered while the request is still coming: the rest has nowhere to go
         length = response.length

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.errors import Source
 from voltgw.proxy.fields import with_host_suffix
-from voltgw.proxy.named import bring
+from voltgw.proxy.ties import bring
 from voltgw.proxy.unheard import Unheard
 from voltgw.values.defaults import MAX_SHADOW_ANSWER_BYTES, MAX_SHADOW_BYTES, MAX_SHADOWS, SHADOW_TIMEOUT_S
 
@@ -69,7 +69,7 @@ class Shadow(Unheard):
         self._limit_at = now + SHADOW_TIMEOUT_S
         self._plane.counters.shadows += 1
         idle = endpoint.pool.idle
-        if idle and (not cluster.by_name or bring(idle, self.server_name(cluster, endpoint))):
+        if idle and (not cluster.tied or bring(idle, self.tie(cluster, endpoint))):
             self._upstream = upstream = idle.pop()
             upstream.downstream = self
             self._begin(upstream, now)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from voltgw.values.tls import SniSource
 
 if TYPE_CHECKING:
-    from collections.abc import MutableSequence
-
     from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
 
@@ -32,13 +30,3 @@ def server_name(cluster: Cluster, endpoint: Endpoint, authority: bytes) -> str:
         host = authority[1:].partition(b"]")[0] if authority.startswith(b"[") else authority.partition(b":")[0]
         return host.lower().decode("ascii") if _NAME.fullmatch(host) else ""
     return endpoint.hostname or ("" if endpoint.address.startswith("/") else endpoint.address)
-
-
-def bring(idle: MutableSequence[Any], name: str) -> bool:
-    """Put the newest idle connection whose handshake named `name` last, where it is taken from; False: there is none."""
-    for at in range(len(idle) - 1, -1, -1):
-        if idle[at].server_name == name:
-            if at + 1 < len(idle):
-                idle.append(idle.pop(at))
-            return True
-    return False

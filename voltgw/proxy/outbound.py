@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from voltgw.cluster.attempts import Attempts, is_bad
 from voltgw.errors import NoEndpoint, ProxyError, Source, UpstreamTimeout
 from voltgw.proxy.mirror import chosen, mirror
-from voltgw.proxy.named import bring
 from voltgw.proxy.phases import BODY, DIALING, SENT
-from voltgw.proxy.rpc import retry_status
+from voltgw.proxy.rpc import retry_conditions, retry_status
 from voltgw.proxy.sending import Sender
+from voltgw.proxy.ties import bring
 from voltgw.proxy.unheard import Unheard
 from voltgw.proxy.waiting import Queue, Waiter
 from voltgw.values.address import where
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 #: What a Retry-After of more digits is taken for: longer than anybody waits.
 _TOO_LONG_S: Final = 1e9
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 class Outbound(Sender):
@@ -75,6 +76,9 @@ class Outbound(Sender):
         if upstream is self._upstream:
             self._producing = False         # its transport is gone, and we with it as its producer
             self._let_flow()
+        # A stale connection says nothing of its endpoint, nor does one that is ended in an orderly way (GOAWAY).
+        if error.source is Source.UPSTREAM and not reused and not getattr(error, "again", False):
+            upstream.endpoint.silent(error.detail, self.monotonic())
         exchange = self.exchange
         if exchange is None:
             self._upstream = None
@@ -111,6 +115,7 @@ class Outbound(Sender):
                 or not self._try_at or now < self._try_at or (limit and now >= limit)):
             return False
         error = UpstreamTimeout("no answer within the per-try timeout")
+        upstream.endpoint.silent(error.detail, now)
         pause = self._decider().after(error, upstream.endpoint, False, self._replayable)
         upstream.wait_on(now, (self.host and self.host.idle_timeout_s) or RESPONSE_HEAD_TIMEOUT_S)
         self._try_at = 0.0
@@ -153,11 +158,12 @@ class Outbound(Sender):
         route, exchange = self.route, self.exchange
         assert route is not None and exchange is not None
         status = retry_status(response, response.length == 0)
-        if route.retry is not None and is_bad(status, route.retry):
+        grpc = retry_conditions(response, response.length == 0) if route.retry is not None and route.retry.grpc else _NONE
+        if route.retry is not None and (is_bad(status, route.retry) or not route.retry.conditions.isdisjoint(grpc)):
             pause: float | None = None
             if upstream is self._upstream:
                 hint_s = self._hint_s(response)
-                pause = self._decider().after_answer(status, upstream.endpoint, self._replayable, hint_s)
+                pause = self._decider().after_answer(status, upstream.endpoint, self._replayable, hint_s, grpc)
                 if pause is not None and hint_s and pause > self._answer_timeout_s(now):
                     pause = None            # longer than the client would be let wait for any endpoint
                 if pause is not None and self._limit_at and now + pause >= self._limit_at:
@@ -193,6 +199,8 @@ class Outbound(Sender):
         if self.phase == SENT and Unheard.takes(response):
             upstream.downstream = Unheard(self._plane, self._cluster, exchange, MAX_UNHEARD_BYTES)
         else:
+            status = response.status
+            upstream.endpoint.status[status // 100 if status < 600 else 0] += 1
             upstream.abort()                # it would still expect the rest of the request, or say too much
 
     def _wins(self, upstream: EndpointConnection, exchange: Exchange) -> None:
@@ -254,7 +262,7 @@ class Outbound(Sender):
         self._endpoint = exchange.endpoint = endpoint
         exchange.attempts += 1
         idle = endpoint.pool.idle           # type: ignore[attr-defined]  # the cluster sees a PoolLike; we made it
-        if attempts.afresh or not idle or (cluster.by_name and not bring(idle, self.server_name(cluster, endpoint))):
+        if attempts.afresh or not idle or (cluster.tied and not bring(idle, self.tie(cluster, endpoint))):
             self._connect(cluster, endpoint, now)
             return
         self._upstream = upstream = idle.pop()
@@ -360,8 +368,9 @@ class Outbound(Sender):
     def may_share(self) -> bool:
         """Whether there is a connection of HTTP/2 to the present try's endpoint that takes one more request."""
         endpoint, cluster = self._endpoint, self._cluster
-        name = self.server_name(cluster, endpoint) if cluster.by_name else None
-        trunk = endpoint.pool.with_room(name) if endpoint is not None else None
+        if endpoint is None:
+            return False
+        trunk = endpoint.pool.with_room(self.tie(cluster, endpoint) if cluster.tied else None)
         return trunk is not None and trunk.open
 
     def given(self, upstream: EndpointConnection) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from voltgw.net.connector import dial
 from voltgw.proxy.counters import PlaneCounters
 from voltgw.proxy.late import Late
 from voltgw.proxy.standing import Waiting
+from voltgw.proxy.ties import Tied
 from voltgw.routing.table import Route, VirtualHost
 from voltgw.values.counters import ClusterCounters, RouteCounters
 
@@ -19,14 +20,22 @@ if TYPE_CHECKING:
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.errors import ConnectFailed
     from voltgw.interfaces import AccessSink
-    from voltgw.net.connector import Dial
     from voltgw.net.deadlines import Deadlines
     from voltgw.net.loop import Loop
     from voltgw.proxy.endpoint import EndpointConnection
+    from voltgw.proxy.forward.outside import Outside
+    from voltgw.proxy.forward.prepared import Prepared
     from voltgw.proxy.waiting import Queue
 
 #: The last group of a UUID: 12 hexadecimal digits, counted up from a random start.
 _COUNT_MASK: Final = (1 << 48) - 1
+
+
+class Dialling(Protocol):
+    """A connection that is being made for somebody."""
+
+    def cancel(self) -> None:
+        """Nobody wants it any more."""
 
 
 class Plane:
@@ -37,8 +46,8 @@ class Plane:
     hears: it edits nothing.
     """
 
-    __slots__ = ("_late", "access", "counters", "deadlines", "loop", "monotonic", "nobody", "queues", "random",
-                 "request_id_prefix", "requests", "soon", "unrouted", "waiting", "wall")
+    __slots__ = ("_late", "access", "counters", "deadlines", "loop", "monotonic", "nobody", "outside", "prepared", "queues",
+                 "random", "request_id_prefix", "requests", "soon", "tied", "unrouted", "waiting", "wall")
 
     def __init__(self, loop: Loop, access: AccessSink, wall: Callable[[], float], random: Callable[[], float]) -> None:
         self.loop = loop
@@ -57,7 +66,11 @@ class Plane:
         self.nobody = Route(VirtualHost("nobody"), "nobody/0")
         # Where somebody waits for a connection: by the counters of the cluster, which all of its subsets share.
         self.queues: dict[ClusterCounters, Queue] = {}
+        self.tied = Tied()                  # connections that serve one client alone
         self.waiting = Waiting(self)        # connections that stand ready for relays
+        # Connections that were made for the next one who dials an endpoint.
+        self.prepared: dict[Endpoint, Prepared] = {}
+        self.outside: Outside | None = None # what forward proxies share; there once somebody needs it
         self._late: dict[float, Late] = {}
 
     def request_id(self) -> bytes:
@@ -68,15 +81,20 @@ class Plane:
     def dial(
         self, endpoint: Endpoint, protocol: Any, timeout_s: float, failed: Callable[[ConnectFailed], None],
         tls: tuple[Any, str] | None = None, first: bytes = b"",
-    ) -> Dial:
+    ) -> Dialling:
         """Connect `protocol` to `endpoint`; `protocol.makeConnection` or `failed` is called later, exactly once.
 
-        `first` goes out before the TLS handshake.
+        `first` goes out before anything else, a TLS handshake included.
         """
+        if self.prepared:
+            prepared = self.prepared.pop(endpoint, None)
+            if prepared is not None:
+                return prepared.hand_over(protocol)
         if tls is None:
-            return dial(self.loop, endpoint.address, endpoint.port, protocol, timeout_s, failed, options=endpoint.options)
+            return dial(self.loop, endpoint.address, endpoint.port, protocol, timeout_s, failed, options=endpoint.options,
+                        first=first, network=endpoint.network)
         return dial(self.loop, endpoint.address, endpoint.port, protocol, timeout_s, failed, tls=tls, options=endpoint.options,
-                    first=first)
+                    first=first, network=endpoint.network)
 
     def later(self, seconds: float, owner: Any, call: Callable[[], None]) -> IDelayedCall:
         """Call later, on the monotonic clock. What it raises is a bug of `owner`, whose `crashed` hears of it."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from voltgw.proxy.endpoint import EndpointConnection
+    from voltgw.proxy.ties import Tie
     from voltgw.proxy.upstream2 import Trunk
 
 
@@ -23,10 +24,10 @@ class Pool:
         self.version_1 = False
         self.draining = False               # the endpoint is gone: connections close instead of coming back
 
-    def with_room(self, name: str | None = None) -> Trunk | None:
-        """The newest HTTP/2 connection that takes one more request, made or about to be; `name` None = of any server name."""
+    def with_room(self, tie: Tie | None = None) -> Trunk | None:
+        """The newest HTTP/2 connection that takes one more request, made or about to be; `tie` None = of any tie."""
         for trunk in reversed(self.trunks):
-            if trunk.has_room and (trunk.open or not self.version_1) and (name is None or trunk.server_name == name):
+            if trunk.has_room and (trunk.open or not self.version_1) and (tie is None or trunk.tie == tie):
                 return trunk
         return None
 
@@ -38,6 +39,11 @@ class Pool:
             upstream.close()
         for trunk in list(self.trunks):
             trunk.drain()
+
+    def flush(self) -> None:
+        """Close what is idle now; new connections are pooled as before. The network has become another one."""
+        self.drain()
+        self.draining = False
 
     def forget(self, upstream: EndpointConnection) -> None:
         """`upstream` closed while it was idle."""

@@ -173,26 +173,41 @@ class Relay:
             self.deadline = 0.0
         if side is not self._client:
             self._server_lost()
+        done = isinstance(reason.value, ConnectionDone)     # what `Failure.check` asks costs a dozen calls
         if other is None:
             if side is self._client and not self._over:
                 self._left_alone()
+            if side is self._client:
+                self._part()
             return
         if not other.closed:
-            if reason.check(ConnectionDone):
+            if done:
                 if not other.half_closed or not side.half_closed:
                     other.transport.unregisterProducer()
                     other.transport.loseConnection()
             else:
                 other.transport.abortConnection()
         if self._over:
+            if other.closed:
+                self._part()
             return
-        if not reason.check(ConnectionDone):
+        if not done:
             failed = getattr(reason.value, "osError", None)
             what = "reset" if failed == ECONNRESET or failed is None else "failed"
             upstream = side is not self._client
             self._end("UC" if upstream else "DC", f"{'upstream' if upstream else 'downstream'}_{what}")
         elif other.closed:
             self._end("", "")
+        if other.closed:
+            self._part()
+
+    def _part(self) -> None:
+        """Both sides are over, and hear nothing more: leave nothing behind, least of all a cycle."""
+        self._plane.deadlines.forget(self)
+        server, self._server = self._server, None
+        if server is not None:
+            self._client.other = server.other = None
+        del self._client.relay
 
     def end(self, flag: str, detail: str, reset: bool) -> None:
         """Close both sides ourselves; without `reset` behind what was sent, but a peer that takes nothing has only so long."""

@@ -80,7 +80,10 @@ def version_2(
     fields = list(reply.fields)
     body, content_type = b"", None
     if head is not None and status >= 400 and is_grpc(head):
+        later = [each for each in fields if each[0] in (b"retry-after", b"ratelimit", b"ratelimit-policy")]
         fields, status = trailers_only(status, DETAILS.get(reply.flag) or reply.body[:256].decode("utf-8", "replace")), 200
+        fields += later
+        fields += [(b"grpc-retry-pushback-ms", b"%d" % (int(value) * 1000)) for name, value in later if name == b"retry-after"]
     elif reply.negotiate and not reply.body:
         body, content_type = _page(reply, head, host, request_id)
     else:
@@ -161,13 +164,18 @@ def _page(
 
 #: What a client may know of each response flag; endpoint addresses and names stay in the log.
 DETAILS: Final[dict[str, str]] = {
+    "AU": "This request needs a credential that is accepted here.",
     "CORS": "This origin may not ask like that.",
+    "DF": "The name of the destination has no address.",
+    "FP": "This proxy does not go there.",
+    "PA": "This proxy asks who you are.",
     "CSRF": "A request that changes something must come from a page of this site.",
     "DPE": "The request is not valid HTTP, or more than this gateway takes.",
     "DT": "The request did not arrive in time.",
     "FI": "A fault was injected here, for a test.",
     "NC": "The route leads to a cluster that is not configured.",
     "NR": "No virtual host or route takes this request.",
+    "RL": "Too many requests; come again later.",
     "SP": "A service policy refuses this request.",
     "UC": "The endpoint closed the connection before its answer was complete.",
     "UF": "The connection to the endpoint failed.",

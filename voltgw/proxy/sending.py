@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.errors import BadRequest, NoCluster, NoEndpoint, Overflow, ProxyError
 from voltgw.net.deadlines import TICK_S
+from voltgw.proxy.announcing import announcement
 from voltgw.proxy.ask import Ask, as_fields, takes_trailers
 from voltgw.proxy.casing import as_in, recased
 from voltgw.proxy.exchanging import Exchanging
 from voltgw.proxy.fields import SAY_EMPTY, VIA, asked_upgrade, line, with_host
 from voltgw.proxy.final import BOUNDED, final
 from voltgw.proxy.late import FINE_S
-from voltgw.proxy.named import bring, server_name
+from voltgw.proxy.named import server_name
 from voltgw.proxy.phases import BODY, DIALING, HEAD, SENT
 from voltgw.proxy.replies import edited
 from voltgw.proxy.rpc import grpc_timeout_s, is_grpc
+from voltgw.proxy.ties import FREE, Tie, bring
 from voltgw.proxy.upstream import Upstream
 from voltgw.proxy.upstream2 import Trunk
 from voltgw.values.defaults import BODY_IDLE_TIMEOUT_S, RESPONSE_HEAD_TIMEOUT_S
@@ -150,7 +152,7 @@ class Sender(Exchanging):
         self.deadline = 0.0
 
         idle = endpoint.pool.idle
-        if idle and (not cluster.by_name or bring(idle, self.server_name(cluster, endpoint))):
+        if idle and (not cluster.tied or bring(idle, self.tie(cluster, endpoint))):
             # Upstream.begin, in line
             self._upstream = upstream = idle.pop()
             upstream.downstream = self
@@ -219,14 +221,14 @@ class Sender(Exchanging):
     def _share(self, endpoint: Endpoint, now: float) -> bool:
         """Send on a connection of HTTP/2 that has room, or will be there in a moment; or on an idle one of HTTP/1.1."""
         pool: Pool = endpoint.pool          # type: ignore[assignment]  # the cluster sees a PoolLike; we made it
-        name = self.server_name(self._cluster, endpoint) if self._cluster.by_name else None
-        trunk = pool.with_room(name)
+        tie = self.tie(self._cluster, endpoint) if self._cluster.tied else None
+        trunk = pool.with_room(tie)
         upstream: EndpointConnection
         if trunk is not None:
             if not trunk.open and self._cluster.pending >= self._cluster.max_pending:
                 return False                # which is what the caller finds, too
             upstream = trunk.lane(self)
-        elif pool.idle and (name is None or bring(pool.idle, name)):
+        elif pool.idle and (tie is None or bring(pool.idle, tie)):
             upstream = pool.idle.pop()
             upstream.downstream = self
         else:
@@ -244,7 +246,7 @@ class Sender(Exchanging):
     def _dial(self, cluster: Any, endpoint: Endpoint, now: float) -> None:
         upstream: EndpointConnection
         if cluster.http2:
-            upstream = Trunk(endpoint, cluster, self._plane, self.server_name(cluster, endpoint)).lane(self)
+            upstream = Trunk(endpoint, cluster, self._plane, self.tie(cluster, endpoint)).lane(self)
         else:
             upstream = Upstream(endpoint, cluster, self, self._plane)
         self._upstream = upstream
@@ -271,11 +273,22 @@ class Sender(Exchanging):
             asked = route.host_rewrite or (endpoint.authority if route.auto_host_rewrite else asked)
         return server_name(cluster, endpoint, asked or endpoint.authority)
 
+    def tie(self, cluster: Any, endpoint: Endpoint) -> Tie:
+        """What ties a connection to `endpoint` to this request."""
+        name = self.server_name(cluster, endpoint)
+        out = cluster.proxy_protocol
+        if out is None and not cluster.unshared:
+            return Tie(name) if name else FREE
+        exchange = self.exchange
+        assert exchange is not None
+        client = exchange.client
+        return Tie(name, announcement(client, out) if out is not None else b"", client)
+
     def may_use(self, upstream: EndpointConnection) -> bool:
         """Whether a connection that somebody else had serves this request as well."""
         cluster, endpoint = self._cluster, upstream.endpoint
         return cluster.holds(endpoint) and (
-            not cluster.by_name or upstream.server_name == self.server_name(cluster, endpoint))
+            not cluster.tied or upstream.tie == self.tie(cluster, endpoint))
 
     def own_connection(self, lane: EndpointConnection) -> None:
         """See `Exchanging`."""
@@ -284,7 +297,7 @@ class Sender(Exchanging):
 
     def connected(self, upstream: EndpointConnection) -> None:
         """The endpoint accepted: send what waits."""
-        upstream.endpoint.failed_in_a_row = 0
+        upstream.endpoint.accepted()
         self._begin(upstream, self.monotonic())
 
     def _begin(self, upstream: EndpointConnection, now: float) -> None:

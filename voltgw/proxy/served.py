@@ -167,8 +167,9 @@ class Served(Outbound):
         self._set_deadline(now + self.body_timeout_s)
         if not self._kept:                          # the first try of this request
             self._kept_bytes = len(self._wire)
-            retry, exchange = self.route and self.route.retry, self.exchange
-            again = (exchange is not None and exchange.request.method in IDEMPOTENT) or (retry and retry.non_idempotent)
+            retry, exchange = None if self.route is None else self.route.retry, self.exchange
+            again = (exchange is not None and exchange.request.method in IDEMPOTENT) or (
+                retry is not None and (retry.non_idempotent or retry.grpc))
             if not again and self.shadow is None and upstream.plain:
                 self._forget()                      # it may not be sent twice, once something was; a stream may be refused
         upstream.deadline = self._limit_at          # the time for the answer begins when the request is complete

@@ -26,24 +26,27 @@ _OTHERS: Final = b""
 class SessionRoom:
     """The UDP sessions of all listeners of a process.
 
-    `own` are the addresses and ports of UDP listeners of ours, a host of "" standing for every address: datagrams from or to
-    one of them would go in circles.
+    `own` are the addresses, ports and network namespaces of UDP listeners of ours, a host of "" standing for every address:
+    datagrams from or to one of them would go in circles.
     """
 
     __slots__ = ("_begun", "_loop", "_second", "held", "open", "own", "unanswered")
 
     def __init__(self, loop: Loop) -> None:
         self.open = 0
-        self.own: set[tuple[str, int]] = set()
+        self.own: set[tuple[str, int, str]] = set()
         self.unanswered: dict[Session, None] = {}   # the oldest first
         self.held: dict[str, int] = {}              # sessions by the client's address
         self._loop = loop
         self._second = 0
         self._begun: dict[bytes, int] = {}          # by prefix, in this second
 
-    def refusal(self, host: str, port: int, now: float) -> str:
-        """Why a client may not begin a session now ("" = it may): the reason that is counted. May end another session."""
-        if self.is_own(host, port):
+    def refusal(self, host: str, port: int, now: float, netns: str = "") -> str:
+        """Why a client in a network namespace may not begin a session now ("" = it may): the reason that is counted.
+
+        It may end another session.
+        """
+        if self.is_own(host, port, netns):
             return "own"
         loop = self._loop
         trusted = loop.sources.is_trusted(host)
@@ -59,11 +62,11 @@ class SessionRoom:
             oldest.evict()
         return ""
 
-    def is_own(self, host: str, port: int) -> bool:
-        """Whether a UDP listener of ours has this address and port."""
+    def is_own(self, host: str, port: int, netns: str = "") -> bool:
+        """Whether a UDP listener of ours has this address and port in a network namespace."""
         if not self.own:
             return False
-        return (host, port) in self.own or (("", port) in self.own and is_own_address(host))
+        return (host, port, netns) in self.own or (("", port, netns) in self.own and is_own_address(host, netns))
 
     def opened(self, session: Session) -> None:
         """A session has begun; two of them take the descriptors of one relayed connection."""

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.errors import ConnectFailed
-    from voltgw.net.connector import Dial
-    from voltgw.proxy.plane import Plane
+    from voltgw.proxy.plane import Dialling, Plane
 
 #: How often it is looked whether every endpoint has its connections.
 LOOK_S: Final = 1.0
@@ -36,7 +35,7 @@ class Standing:
     def __init__(self, waiting: Waiting, endpoint: Endpoint) -> None:
         self.waiting = waiting
         self.endpoint = endpoint
-        self.dial: Dial | None = None
+        self.dial: Dialling | None = None
         self.transport: Any = None
         self._said: list[bytes] = []
 

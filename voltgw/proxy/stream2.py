@@ -15,7 +15,7 @@ from zope.interface import implementer
 from voltgw.errors import BadRequest, NoRoute
 from voltgw.net.deadlines import NO_SLOT, TICK_S
 from voltgw.proxy.answering import answer_fields, last_chunk
-from voltgw.proxy.identity import about_client, identify
+from voltgw.proxy.identity import identify
 from voltgw.proxy.phases import BODY, BUFFERING, CLOSED, IDLE, SENT
 from voltgw.proxy.replies import marked, version_2
 from voltgw.proxy.rpc import GRPC_STATUS
@@ -119,7 +119,7 @@ class Stream2(EndingStream):
         return self._stream.never
 
     def _about_client(self, exchange: Exchange, identity: Identity | None) -> bytes:
-        return about_client(exchange, identity, not self._connection.factory.skip_xff_append)
+        return self._connection.about(exchange, identity)
 
     def _own_names(self) -> Mapping[bytes, bytes]:
         return {}                           # HTTP/2 has only one spelling

@@ -10,7 +10,9 @@ from zope.interface import implementer
 from voltgw.cluster.attempts import Attempts
 from voltgw.errors import ClientGone, ConnectFailed, NoCluster, NoEndpoint, Overflow, ProxyError
 from voltgw.proxy.announcing import announcement
+from voltgw.proxy.arrival import came_to
 from voltgw.proxy.hashed import connection_key
+from voltgw.proxy.judged import arrival, refusal, verdict_of
 from voltgw.proxy.named import server_name
 from voltgw.proxy.relay import Relay, Side
 from voltgw.proxy.waiting import Queue, Waiter
@@ -21,11 +23,11 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
     from voltgw.cluster.endpoint import Endpoint
-    from voltgw.net.connector import Dial
     from voltgw.proxy.endpoint import EndpointConnection
-    from voltgw.proxy.plane import Plane
+    from voltgw.proxy.plane import Dialling, Plane
     from voltgw.routing.table import Route
     from voltgw.values.counters import ListenerCounters
+    from voltgw.values.proxyheader import ProxyHeader
     from voltgw.values.tls import Handshake
     from voltgw.wire.clienthello import ClientHello
 
@@ -52,7 +54,7 @@ class TcpRelay(Relay):
     """One client connection, the endpoint it was given, and their record. It is its own `ClientSide`."""
 
     __slots__ = (
-        "_attempts", "_cluster", "_dial", "_endpoint", "_factory", "_held", "_record", "_waiter", "certified", "connected_wall",
+        "_attempts", "_cluster", "_dial", "_dialled", "_endpoint", "_factory", "_held", "_record", "_waiter", "certified", "connected_wall",
         "handshake", "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni", "tls_cipher",
         "tls_version",
     )
@@ -72,10 +74,11 @@ class TcpRelay(Relay):
         self.connected_wall = plane.wall()
         self._factory = factory
         self._client = _Client(self)
-        self._dial: Dial | None = None
+        self._dial: Dialling | None = None
         self._cluster: Any = None
         self._endpoint: Endpoint | None = None
         self._attempts: Attempts | None = None
+        self._dialled = 0.0                 # when, where the scheduler picks by what connecting takes
         self._waiter: Waiter | None = None  # the cluster has its most connections
         self._held: list[bytes] = []        # what the client said before the endpoint accepted
         self._record = ConnectionRecord(self, factory.route, plane.monotonic())
@@ -84,6 +87,20 @@ class TcpRelay(Relay):
     def protocol(self) -> Side:
         """The client side's protocol, for the listener."""
         return self._client
+
+    @property
+    def announced(self) -> ProxyHeader | None:
+        """The PROXY header with which the connection began."""
+        return getattr(self._client.transport, "announced", None)
+
+    @property
+    def came_to(self) -> tuple[str, int]:
+        """Where the client connected to."""
+        return came_to(self, self._client.transport)
+
+    def note_policy(self, label: str) -> None:
+        """A policy has let the client through before there was a relay."""
+        self._record.policy = label
 
     @property
     def idle_timeout_s(self) -> float:
@@ -104,6 +121,8 @@ class TcpRelay(Relay):
         if hello is not None:               # its TLS passes through; it was chosen by this name
             self.sni = hello.sni
         route = factory.route
+        if route.gates and (hello is None or handshake is not None) and self._refused(route):
+            return
         cluster: Any = route.cluster
         if cluster is None:
             destination = route.split(self._plane.random()) if route.split is not None else None
@@ -120,6 +139,18 @@ class TcpRelay(Relay):
             return
         cluster.active += 1
         self._connect(endpoint)
+
+    def _refused(self, route: Route) -> bool:
+        """Whether this client may not connect; it is reset then. One whose TLS passes through was judged by its hello."""
+        exchange = arrival(self, self._record.t_start)
+        reply = refusal(route, exchange)
+        self._record.policy = exchange.policy
+        if reply is None:
+            return False
+        self._record.policy = verdict_of(exchange, reply)
+        self._end(reply.flag, reply.detail)
+        self._client.transport.abortConnection()
+        return True
 
     def _hash_key(self) -> int | None:
         """What keeps a client at its endpoint, where the route's hash_policy says source_ip."""
@@ -142,6 +173,8 @@ class TcpRelay(Relay):
         cluster, endpoint = self._cluster, self._endpoint
         assert endpoint is not None
         cluster.pending += 1
+        if endpoint.latency is not None:
+            self._dialled = self._plane.monotonic()
         self._server = _Server(self)
         tls = cluster.tls
         if cluster.pre_open and tls is None:
@@ -163,11 +196,8 @@ class TcpRelay(Relay):
 
     def _announcement(self) -> bytes:
         """The PROXY header with which the connection begins, if the cluster has one."""
-        version = self._cluster.proxy_protocol
-        if not version:
-            return b""
-        local = getattr(self._client.transport, "local", None) or (self.local_address, self.local_port)
-        return announcement(self, local, version)
+        out = self._cluster.proxy_protocol
+        return announcement(self, out) if out is not None else b""
 
     # -- waiting for a connection ------------------------------------------------------------------------------------------
 
@@ -261,11 +291,13 @@ class TcpRelay(Relay):
         self._cluster.pending -= 1
         self._cluster.connections += 1
         endpoint.connections += 1
-        endpoint.failed_in_a_row = 0
+        endpoint.accepted(final=True)
         now = self._plane.monotonic()
+        if endpoint.latency is not None:
+            endpoint.latency.observe(now - self._dialled, 0, now)
         self._record.t_upstream_connected = now
         self._join(server, now)
-        if self._cluster.proxy_protocol and self._cluster.tls is None:  # else it went out before the handshake
+        if self._cluster.proxy_protocol is not None and self._cluster.tls is None:  # else it went out before the handshake
             server.transport.write(self._announcement())
         held, self._held = self._held, []
         if held:
@@ -331,6 +363,7 @@ class TcpRelay(Relay):
         if flag:
             counters.local_replies[flag] = counters.local_replies.get(flag, 0) + 1
         self._plane.access.connection(record)
+        del self._record                    # it names us: the two would be a cycle
 
 
 @implementer(IProtocolFactory)

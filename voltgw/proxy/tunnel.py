@@ -58,6 +58,10 @@ class Tunnel(Relay):
         if from_server:
             self._client.transport.write(from_server)
 
+    def client_has_finished(self) -> None:
+        """The client had sent its FIN before the tunnel began."""
+        self._client.readConnectionLost()
+
     @staticmethod
     def _take(side: Side, transport: Any) -> None:
         side.makeConnection(transport)

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from voltgw.net.datagrams import MAX_DATAGRAM_BYTES, connected_datagram_socket, local_text
 from voltgw.net.deadlines import NO_SLOT
 from voltgw.net.sockets import plain_address
+from voltgw.proxy.announced_udp import Announcements, header_of
+from voltgw.proxy.announcing import announcement
 from voltgw.proxy.hashed import connection_key
+from voltgw.proxy.judged import Seen, arrival, refusal, verdict_of
 from voltgw.values.defaults import UDP_IDLE_TIMEOUT_S
 from voltgw.values.record import ConnectionRecord
 
@@ -24,11 +27,17 @@ if TYPE_CHECKING:
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.net.datagrams import DatagramPort, Local
     from voltgw.proxy.plane import Plane
+    from voltgw.proxy.quic import ConnectionIds
     from voltgw.proxy.sessions import SessionRoom
     from voltgw.routing.table import Route
     from voltgw.values.counters import ListenerCounters
+    from voltgw.values.exchange import ClientSide, Exchange
+    from voltgw.values.proxyheader import ProxyHeader
+    from voltgw.values.reply import Reply
     from voltgw.values.tls import Handshake
 
+#: Between two lines of the log about datagrams that gates refuse, in seconds.
+REFUSED_LINES_S: Final = 1.0
 #: Answers of one endpoint that are read in one turn.
 ANSWERS_PER_TURN: Final = 32
 _UNREACHABLE: Final = frozenset((errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN))
@@ -39,15 +48,43 @@ class Session:
     """A client, its endpoint and the socket between us and that; also its own `ClientSide`, deadline and record's subject."""
 
     __slots__ = (
-        "_answered", "_client", "_cluster", "_endpoint", "_factory", "_fd", "_key", "_local", "_record", "_sock", "_turn",
-        "certified", "connected_wall", "deadline", "deadline_slot", "ended", "handshake", "listener", "local_address",
+        "_announce",
+        "_answered",
+        "_client",
+        "_cluster",
+        "_endpoint",
+        "_factory",
+        "_fd",
+        "_key",
+        "_local",
+        "_route",
+        "_sock",
+        "_t_answered",
+        "_t_start",
+        "_turn",
+        "announced",
+        "bytes_in",
+        "bytes_out",
+        "certified",
+        "connected_wall",
+        "deadline",
+        "deadline_slot",
+        "ended",
+        "handshake",
+        "listener",
+        "local_address",
         "local_port",
-        "peer_address", "peer_port", "scheme", "sni", "tls_cipher", "tls_version",
+        "peer_address",
+        "peer_port",
+        "scheme",
+        "sni",
+        "tls_cipher",
+        "tls_version",
     )
 
     def __init__(
         self, factory: UdpFactory, key: Any, client: Any, peer: tuple[str, int], local: Local, endpoint: Endpoint, cluster: Any,
-        sock: socket.socket, now: float,
+        sock: socket.socket, now: float, announced: ProxyHeader | None = None,
     ) -> None:
         self.peer_address, self.peer_port = peer
         self.local_address = local_text(local) if local else factory.local_address
@@ -57,6 +94,9 @@ class Session:
         self.sni = self.tls_version = self.tls_cipher = ""
         self.handshake: Handshake | None = None
         self.certified = b""
+        self.announced = announced
+        out = cluster.proxy_protocol        # version 1 knows nothing of datagrams
+        self._announce = announcement(self, out, datagram=True) if out is not None and out.version == 2 else b""
         self.connected_wall = factory.plane.wall()
         self.deadline = now + factory.idle_timeout_s
         self.deadline_slot = NO_SLOT
@@ -71,9 +111,18 @@ class Session:
         self._cluster = cluster
         self._sock = sock
         self._fd = sock.fileno()
-        self._record = record = ConnectionRecord(self, factory.route, now)
-        record.endpoint = endpoint
-        record.attempts = 1
+        # The record is made at the end: it names us, and the two would be a cycle, which only the collector finds.
+        self._route = factory.route
+        self._t_start = now
+        self._t_answered = 0.0
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    @property
+    def came_to(self) -> tuple[str, int]:
+        """Where the client sends to."""
+        announced = self.announced
+        return (announced and announced.destination) or (self.local_address, self.local_port)
 
     def __repr__(self) -> str:
         return f"<Session {self.peer_address}:{self.peer_port} to {self._endpoint!r}>"
@@ -101,11 +150,25 @@ class Session:
         """Something of the client's, for the endpoint."""
         self.deadline = now + self._factory.idle_timeout_s
         try:
-            self._sock.send(data)
+            if self._announce:
+                self._sock.sendmsg((self._announce, data))
+                if self._cluster.proxy_protocol.first_datagram_only:
+                    self._announce = b""
+            else:
+                self._sock.send(data)
         except OSError as error:
             self._failed(error)
             return
-        self._record.bytes_in += len(data)
+        self.bytes_in += len(data)
+
+    def is_at(self, client: Any, local: Local) -> bool:
+        """Whether answers go to this address, from that one of ours."""
+        return bool(self._client == client and self._local == local)
+
+    def move(self, client: Any, local: Local) -> None:
+        """Answers go there from now on. Bounds and records still name the address with which it began."""
+        self._client = client
+        self._local = local
 
     def evict(self) -> None:
         """Another one needs the room, and nobody ever answered this one."""
@@ -138,7 +201,7 @@ class Session:
         # next turn again has more, and is read until it has none.
         most = ANSWERS_PER_TURN if loop.turns - self._turn <= 1 else 1
         self._turn = loop.turns
-        buffer = factory.buffer
+        buffer, quic = factory.buffer, factory.quic
         for _ in range(most):
             try:
                 data = buffer[:self._sock.recv_into(buffer)]
@@ -150,12 +213,15 @@ class Session:
                 return
             if not self._answered:
                 self._answered = True
-                self._record.t_upstream_connected = now
-                self._endpoint.failed_in_a_row = 0
+                self._t_answered = now
+                self._endpoint.accepted(final=True)
                 factory.room.unanswered.pop(self, None)
             self.deadline = now + factory.idle_timeout_s
+            if quic is not None and not quic.answers(self, data):
+                factory.drop("unproven")
+                continue
             if factory.answer(data, self._client, self._local):
-                self._record.bytes_out += len(data)
+                self.bytes_out += len(data)
 
     def _failed(self, error: OSError) -> None:
         """The kernel could not send, or tells that what was sent did not arrive (ICMP)."""
@@ -174,7 +240,7 @@ class Session:
             return
         self.ended = True
         self.deadline = 0.0
-        factory, record = self._factory, self._record
+        factory = self._factory
         plane = factory.plane
         plane.deadlines.forget(self)
         plane.loop.forget(self._fd)
@@ -185,8 +251,11 @@ class Session:
         cluster.connections -= 1
         endpoint.active -= 1
         endpoint.connections -= 1
+        record = ConnectionRecord(self, self._route, self._t_start)
+        record.endpoint, record.attempts, record.t_upstream_connected = endpoint, 1, self._t_answered
+        record.bytes_in, record.bytes_out = self.bytes_in, self.bytes_out
         record.flag, record.detail, record.t_end = flag, detail, plane.monotonic()
-        counters = record.route.counters if record.route is not None else plane.unrouted
+        counters = self._route.counters
         counters.status[0] += 1
         counters.bytes_in += record.bytes_in
         counters.bytes_out += record.bytes_out
@@ -195,6 +264,23 @@ class Session:
             counters.local_replies[flag] = counters.local_replies.get(flag, 0) + 1
         plane.access.connection(record)
         factory.ended(self._key, record)
+
+
+class _Refused:
+    """The `ClientSide` of a client that gets no session."""
+
+    scheme = b""
+    sni = tls_version = tls_cipher = ""
+    handshake: Handshake | None = None
+    certified = b""
+    announced: ProxyHeader | None = None
+
+    def __init__(self, factory: UdpFactory, client: ClientSide) -> None:
+        self.peer_address, self.peer_port = client.peer_address, client.peer_port
+        self.local_address, self.local_port = factory.local_address, factory.local_port
+        self.came_to = self.local_address, self.local_port
+        self.connected_wall = factory.plane.wall()
+        self.listener = factory.name
 
 
 class UdpFactory:
@@ -216,14 +302,19 @@ class UdpFactory:
         self.connections: dict[Any, Session] = {}
         self.buffer = memoryview(bytearray(MAX_DATAGRAM_BYTES))     # for answers, one at a time
         self._port: DatagramPort | None = None
-        self._own = ("", 0)
+        self.announcements: Announcements | None = None     # the proxies that must say whose datagrams they bring
+        self.per_packet = False             # each datagram has its own choice of an endpoint
+        self.quic: ConnectionIds | None = None              # sessions are known by connection ids
+        self.netns = ""                     # the network namespace that its port is in
+        self._own = ("", 0, "")
         self._now = 0.0
+        self._logged = -REFUSED_LINES_S
 
     def serve_on(self, port: DatagramPort) -> None:
         """Answer through `port`, which brings the datagrams."""
         self._port = port
         host, number = port.address
-        self._own = ("" if host in ("0.0.0.0", "::") else host, number)
+        self._own = ("" if host in ("0.0.0.0", "::") else host, number, self.netns)
         self.room.own.add(self._own)
 
     def batch(self) -> None:
@@ -236,11 +327,78 @@ class UdpFactory:
         counters.datagrams_in += 1
         counters.bytes_in += len(data)
         key = (client, local) if local else client
+        if self.announcements is not None:
+            self._heard(self.announcements, data, key, client, local)
+        elif self.quic is not None:
+            self._quic(self.quic, data, key, client, local, None)
+        elif self.per_packet:
+            self._anew(data, key, client, local, None)
+        else:
+            session = self.connections.get(key)
+            if session is None:
+                session = self._begin(key, client, local)
+                if session is None:
+                    return
+            session.send(data, self._now)
+
+    def _heard(self, announcements: Announcements, data: memoryview, key: Any, client: Any, local: Local) -> None:
+        """A datagram that a proxy brings for somebody."""
+        quic = self.quic
+        if announcements.first_only and (key in self.connections if quic is None else quic.knows(key)):
+            who, rest = None, data
+        else:
+            heard = announcements.hear(data, client[0])
+            if heard is None:
+                self.drop("proxy_header")
+                return
+            who, rest = heard
+            if not announcements.first_only:
+                key = (key, who)
+        if quic is not None:
+            self._quic(quic, rest, key, client, local, None if who is None else data)
+            return
         session = self.connections.get(key)
-        if session is None:
-            session = self._begin(key, client, local)
+        if session is None or self.per_packet:
+            header = header_of(data)
+            if header is None:
+                self.drop("proxy_header")
+                return
+            if self.per_packet:
+                self._anew(rest, key, client, local, header)
+                return
+            session = self._begin(key, client, local, header)
             if session is None:
                 return
+        session.send(rest, self._now)
+
+    def _anew(self, data: memoryview, key: Any, client: Any, local: Local, header: ProxyHeader | None) -> None:
+        """A datagram that has its own choice of an endpoint: a client has a session with each that it was given."""
+        peer = plain_address(client)
+        chosen = self._choose(peer if header is None else header.source or peer, local)
+        if chosen is None:
+            return
+        key = (key, chosen[1])
+        session = self.connections.get(key) or self._begin(key, client, local, header, chosen)
+        if session is not None:
+            session.send(data, self._now)
+
+    def _quic(
+        self, quic: ConnectionIds, data: memoryview, address: Any, client: Any, local: Local, whole: memoryview | None,
+    ) -> None:
+        """A datagram of a client that may have moved; `whole` has the header before it, None = there is none."""
+        session = quic.find(address, data)
+        if session is None:
+            header = None if whole is None else header_of(whole)
+            if whole is not None and header is None:
+                self.drop("proxy_header")
+                return
+            key = quic.key(address, data)
+            session = self.connections.get(key) or self._begin(key, client, local, header)
+            if session is None:
+                return
+            quic.began(session, address, data)
+        elif quic.came(session, address, client, local, len(data)):
+            self.counters.sessions_moved += 1
         session.send(data, self._now)
 
     def answer(self, data: memoryview, client: Any, local: Local) -> bool:
@@ -281,27 +439,32 @@ class UdpFactory:
 
     def ended(self, key: Any, record: ConnectionRecord) -> None:
         """A session has."""
-        del self.connections[key]
+        session = self.connections.pop(key)
+        if self.quic is not None:
+            self.quic.ended(session)
         self.counters.open -= 1
         if self.draining:
             self._leave()
 
     # -- inside ------------------------------------------------------------------------------------------------------------
 
+    def _log_refused(self, exchange: Exchange, reply: Reply) -> None:
+        """One line a second at most: whoever refuses datagrams may get a flood of them, and they are counted anyway."""
+        if self._now < self._logged + REFUSED_LINES_S:
+            return
+        self._logged = self._now
+        record = ConnectionRecord(_Refused(self, exchange.client), self.route, self._now)
+        record.flag, record.detail, record.policy = reply.flag, reply.detail, verdict_of(exchange, reply)
+        record.t_end = self._now
+        self.plane.access.connection(record)
+
     def _leave(self) -> None:
         if self._port is not None and not self.connections and not self._port.stopped:
             self.room.own.discard(self._own)
             self._port.stopListening()
 
-    def _begin(self, key: Any, client: Any, local: Local) -> Session | None:
-        peer = plain_address(client)
-        if self.draining:
-            self.drop("draining")
-            return None
-        reason = self.room.refusal(*peer, self._now)
-        if reason:
-            self.drop(reason)
-            return None
+    def _choose(self, peer: tuple[str, int], local: Local) -> tuple[Any, Endpoint] | None:
+        """A cluster and its endpoint for a client; None: there is none, which is counted."""
         plane, route = self.plane, self.route
         cluster: Any = route.cluster
         if cluster is None:
@@ -316,15 +479,46 @@ class UdpFactory:
                 cluster.counters.no_endpoint += 1
             self.drop("no_endpoint")
             return None
+        return cluster, endpoint
+
+    def _begin(
+        self, key: Any, client: Any, local: Local, header: ProxyHeader | None = None,
+        chosen: tuple[Any, Endpoint] | None = None,
+    ) -> Session | None:
+        peer = plain_address(client)
+        if header is not None:
+            if self.room.is_own(*peer, self.netns):
+                self.drop("own")
+                return None
+            peer = header.source or peer
+        if self.draining:
+            self.drop("draining")
+            return None
+        reason = self.room.refusal(*peer, self._now, self.netns)
+        if reason:
+            self.drop(reason)
+            return None
+        route = self.route
+        if route.gates:
+            exchange = arrival(Seen(peer, self.local_port, "", None), self._now)
+            refused = refusal(route, exchange)
+            if refused is not None:
+                self.drop("policy" if refused.flag == "SP" else "limit")
+                self._log_refused(exchange, refused)
+                return None
+        chosen = chosen or self._choose(peer, local)
+        if chosen is None:
+            return None
+        cluster, endpoint = chosen
         if cluster.connections >= cluster.max_connections:
             cluster.counters.overflow += 1
             self.drop("overflow")
             return None
-        if self.room.is_own(endpoint.address, endpoint.port):
+        if self.room.is_own(endpoint.address, endpoint.port, endpoint.network.netns):
             self.drop("own")                # it would come straight back, as a client of its own each time
             return None
         try:
-            sock = connected_datagram_socket(endpoint.address, endpoint.port)
+            sock = connected_datagram_socket(endpoint.address, endpoint.port, endpoint.network)
         except OSError as error:
             if error.errno in _UNREACHABLE:
                 cluster.connect_failed(endpoint)
@@ -332,7 +526,7 @@ class UdpFactory:
             else:
                 self.drop("descriptors")
             return None
-        session = Session(self, key, client, peer, local, endpoint, cluster, sock, self._now)
+        session = Session(self, key, client, peer, local, endpoint, cluster, sock, self._now, header)
         try:
             session.open()
         except OSError:                     # the kernel has no room in the epoll set

@@ -70,7 +70,10 @@ class Unheard(Sender):
         exchange = self.exchange
         assert exchange is not None
         self._cluster.counters.status[exchange.response_code // 100] += 1
-        upstream.rest(now)
+        if upstream.tie.client is None:
+            upstream.rest(now)
+        else:
+            upstream.close()                # its client may have left
         self._over()
 
     def switched(self, upstream: EndpointConnection, response: ResponseHead, rest: bytes, now: float) -> None:

@@ -93,6 +93,9 @@ class Upstream(EndpointConnection):
             self._interim = 0
         route = downstream.route
         assert route is not None            # what was sent was routed
+        endpoint = self.endpoint
+        if status >= endpoint.heeds:
+            endpoint.heard(status, now - exchange.t_upstream_last_tx, now)
         retry = route.retry
         if ((downstream.tried or (retry is not None and (status > 399 or status in retry.statuses)))
                 and downstream.rejects(self, response, now)):
@@ -107,7 +110,7 @@ class Upstream(EndpointConnection):
         request = exchange.request
         for response_filter in route.response_filters:
             response_filter(exchange)
-        self.endpoint.status[status // 100 if status < 600 else 0] += 1
+        endpoint.status[status // 100 if status < 600 else 0] += 1
         if downstream.phase != SENT:
             downstream.must_close = True    # answered while the request is still coming: the rest has nowhere to go
         close = downstream.must_close
@@ -202,6 +205,11 @@ class Upstream(EndpointConnection):
         self._touch(now, downstream.body_timeout_s)
         if length < 0 and come:
             self._more(data[start:])
+
+    def grow_old(self) -> None:
+        """It is as old as it may become: the present answer is the last, whether it has begun or not."""
+        self._last = self.served + 1
+        super().grow_old()
 
     def connectionLost(self, reason: Failure) -> None:
         """The connection is over, by whoever."""

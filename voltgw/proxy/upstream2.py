@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from zope.interface import implementer
 
+from voltgw.proxy.aging import Age
 from voltgw.proxy.lane import Lane
 from voltgw.proxy.link import Link
+from voltgw.proxy.ties import FREE, Tie
 from voltgw.proxy.upstream import Upstream
 from voltgw.values.defaults import HTTP2_PING_S, HTTP2_PING_TIMEOUT_S, MAX_RESPONSE_FIELDS, MAX_RESPONSE_HEAD_BYTES
 from voltgw.wire.h2frames import CANCEL, NO_ERROR
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.errors import BadRequest, BadResponse, ConnectFailed
-    from voltgw.net.connector import Dial
-    from voltgw.proxy.plane import Plane
+    from voltgw.proxy.plane import Dialling, Plane
     from voltgw.proxy.pool import Pool
     from voltgw.proxy.sending import Sender
     from voltgw.values.head import ResponseHead
@@ -42,14 +43,14 @@ _PING: Final = b"voltgw??"
 class Trunk(Link):
     """A connection to `endpoint`. It stands in its pool's `trunks` from its beginning until it takes no more requests."""
 
-    __slots__ = ("_counted", "_dial", "_heard", "_pinged", "_served", "_waiting", "_watched", "cluster", "deferred", "endpoint",
-                 "leaving", "open", "pool", "scheme", "server_name", "settled", "why")
+    __slots__ = ("_counted", "_dial", "_heard", "_pinged", "_served", "_waiting", "_watched", "age", "cluster", "deferred", "endpoint",
+                 "leaving", "open", "pool", "scheme", "settled", "tie", "why")
 
     codec: Client
 
-    def __init__(self, endpoint: Endpoint, cluster: Cluster, plane: Plane, server_name: str = "") -> None:
+    def __init__(self, endpoint: Endpoint, cluster: Cluster, plane: Plane, tie: Tie = FREE) -> None:
         super().__init__(plane)
-        self.server_name = server_name      # that its TLS handshake names
+        self.tie = tie
         self.endpoint = endpoint
         self.cluster = cluster
         self.pool: Pool = endpoint.pool     # type: ignore[assignment]  # the cluster sees a PoolLike; we made it
@@ -62,7 +63,8 @@ class Trunk(Link):
         self.why = ""                       # what was wrong with the last answer that was none
         self.deferred: list[Lane] = []      # requests that wait for the settings
         self._waiting: dict[Lane, None] = {}
-        self._dial: Dial | None = None
+        self._dial: Dialling | None = None
+        self.age: Age | None = None         # when it is too old
         self._counted = False
         self._served = 0
         self._heard = 0.0
@@ -97,9 +99,9 @@ class Trunk(Link):
         self._waiting[lane] = None
         if self._dial is None:
             self.cluster.counters.connects += 1
-            tls = self.cluster.tls
+            tls, tie = self.cluster.tls, self.tie
             self._dial = self.plane.dial(self.endpoint, self, self.cluster.connect_timeout_s, self._refused,
-                                         None if tls is None else (tls, self.server_name))
+                                         None if tls is None else (tls, tie.server_name), tie.first)
 
     def waits(self, lane: Lane) -> bool:
         """Whether `lane` waits for the connection."""
@@ -149,6 +151,10 @@ class Trunk(Link):
         if self.open and not self.codec.streams:
             self._close_soon()
 
+    def left_by_client(self) -> None:
+        """The only client that it may serve has gone."""
+        self.drain()
+
     def _retire(self) -> None:
         self.leaving = True
         self.pool.forget_trunk(self)
@@ -179,8 +185,12 @@ class Trunk(Link):
             self._speak_version_1(transport)
             return
         self.open = self._counted = True
+        if self.tie.client is not None:
+            self.plane.tied.add(self)
         self.endpoint.connections += 1
         self.cluster.connections += 1
+        if self.cluster.max_age_s:
+            self.age = Age(self.plane, self.cluster.max_age_s, self.drain)
         transport.registerProducer(self, True)
         waiting, self._waiting = self._waiting, {}
         self._in_turn = True
@@ -239,6 +249,10 @@ class Trunk(Link):
         self.plane.deadlines.forget(self)
         self._retire()
         self.open = False
+        if self.tie.client is not None:
+            self.plane.tied.forget(self)
+        if self.age is not None:
+            self.age.stop()
         if self._counted:
             self._counted = False
             self.endpoint.connections -= 1

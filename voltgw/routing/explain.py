@@ -81,6 +81,8 @@ def _first_failure(clause: Clause, head: RequestHead, port: int) -> str | None:
 def _action(route: Route) -> Reason:
     if route.answer is not None:
         return Reason("action", "an answer of our own", "a redirect or a direct response", route.place)
+    if not route.destinations:
+        return Reason("action", "forward", "to where the request itself leads: its name is looked up", route.place)
     steps = []
     for destination, share in shares(route.destinations, route.retract):
         if destination.cluster is None:

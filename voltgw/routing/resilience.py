@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from voltgw.config.objects.policies import RetryPolicyType
 from voltgw.config.objects.route import Denominator
 from voltgw.routing.problems import at
 from voltgw.values.defaults import RETRIES, RETRY_BASE_S, RETRY_MAX_FACTOR
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from voltgw.config.objects.extensions import HostExtension, RouteExtension
-    from voltgw.config.objects.policies import BufferConfigType, RetryPolicyType
+    from voltgw.config.objects.policies import BufferConfigType
     from voltgw.config.objects.route import MirrorPolicyType, RouteDestinationList, WebsocketConfigType
     from voltgw.interfaces import UpstreamCluster
 
@@ -30,22 +31,25 @@ def retry_plan(
     own: RetryPolicyType | None, of_host: RetryPolicyType | None,
     extensions: Iterable[RouteExtension | HostExtension | None] = (),
 ) -> RetryPlan | None:
-    """The plan of a route; None when neither it nor its host has a policy.
+    """The plan of a route; None when neither it nor its host has a policy, or names codes of gRPC.
 
     A policy without conditions keeps to the safe ones. `extensions` are those of the rule, its object and its host; what
-    one of them permits is permitted.
+    one of them permits is permitted, and the nearest one that names codes of gRPC says which.
     """
     policy = own if own is not None else of_host
+    said = [extension for extension in extensions if extension is not None]
+    grpc = next((frozenset(extension.retry_grpc) for extension in said if extension.retry_grpc), frozenset())
     if policy is None:
-        return None
+        if not grpc:
+            return None
+        policy = RetryPolicyType()
     conditions = frozenset((*policy.retry_condition, *((policy.retry_on,) if policy.retry_on else ())))
     base_s, max_s = RETRY_BASE_S, 0.0
     if policy.back_off is not None:
         base_s = policy.back_off.base_interval_s or RETRY_BASE_S
         max_s = policy.back_off.max_interval_s or 0.0
-    said = [extension for extension in extensions if extension is not None]
     return RetryPlan(
-        conditions=conditions or SAFE_CONDITIONS,
+        conditions=(conditions or SAFE_CONDITIONS) | grpc,
         retries=RETRIES if policy.num_retries is None else policy.num_retries,
         per_try_timeout_s=policy.per_try_timeout_s or 0.0,
         statuses=frozenset(policy.retriable_status_codes),
@@ -53,6 +57,7 @@ def retry_plan(
         max_s=max_s or base_s * RETRY_MAX_FACTOR,
         non_idempotent=any(extension.retry_non_idempotent for extension in said),
         hedge=any(extension.hedge_on_per_try_timeout for extension in said),
+        grpc=bool(grpc),
     )
 
 

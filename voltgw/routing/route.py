@@ -5,8 +5,8 @@ A request only reads them. What a route does not use is None, empty or zero, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from voltgw.errors import NOWHERE, Place
 from voltgw.routing.index import Chooser, Index
@@ -16,6 +16,7 @@ from voltgw.values.counters import RouteCounters
 from voltgw.wire.path import normalise
 
 if TYPE_CHECKING:
+    from voltgw.config.objects.route import RouteSpec, RouteType
     from voltgw.interfaces import RequestFilter, ResponseFilter, UpstreamCluster
     from voltgw.routing.actions import Answer, TargetRewrite
     from voltgw.routing.match import Clause
@@ -64,8 +65,22 @@ class Guard(Protocol):
     def text(self) -> str:
         """What it does, in words."""
 
+    @property
+    def answer_filter(self) -> ResponseFilter | None:
+        """What it adds to the answers to requests that it has let pass, None = nothing."""
+
+    def verdicts(self) -> Iterable[tuple[str, str, int]]:
+        """What it has said so far, for the metrics: name of the policy (or limit, ...), verdict in a word, how often."""
+
     def rehearse(self, exchange: Exchange) -> tuple[Reply | None, Reason]:
         """What `judge` would say, and why; nothing is counted."""
+
+    def for_rule(self, rule: RouteType, namespace: str, spec: RouteSpec) -> Guard | None:
+        """Who judges the requests of one rule in its stead: itself, another one, or nobody (None).
+
+        `spec` is the route object that the rule stands in, `namespace` that object's. Raises ValueError, with the way from
+        the rule.
+        """
 
 
 class VirtualHost:
@@ -80,14 +95,15 @@ class VirtualHost:
     status or by class (3, 4, 5). `max_requests_per_connection` 0 = any number. `header_case` writes the names of response
     header fields for HTTP/1.1 clients, None = lower case. `version_1` and `version_2` are the versions of HTTP that its clients
     may speak, HTTP/2 without TLS only with `prior_knowledge`. `via` and `proxy_status` ask for those fields. `find_place` finds
-    the places of its parts: ``find_place("domains", 0)``. `guard` says who may send it requests, None = everybody may.
+    the places of its parts: ``find_place("domains", 0)``. `guard` are the service policies that say who may send it requests,
+    None = everybody may. `gates` is all that judges requests before any filter, in its order, the `guard` among them.
     """
 
     __slots__ = (
-        "app_type", "choose", "custom_errors", "default_error_pages", "domains", "find_place", "guard",
+        "app_type", "choose", "custom_errors", "default_error_pages", "domains", "egress", "find_place", "gates", "guard",
         "header_case", "identity", "idle_timeout_s", "keep_alive_timeout_s", "keep_server", "max_request_head_bytes",
-        "max_requests_per_connection", "name", "namespace", "only", "prior_knowledge", "proxy", "proxy_status", "raw_path",
-        "request_head_timeout_s", "request_timeout_s", "rules", "server_line", "version_1", "version_2",
+        "max_requests_per_connection", "name", "namespace", "only", "per_packet", "prior_knowledge", "proxy", "proxy_status",
+        "quic", "raw_path", "request_head_timeout_s", "request_timeout_s", "rules", "server_line", "version_1", "version_2",
         "via",
     )
 
@@ -116,12 +132,16 @@ class VirtualHost:
         self.default_error_pages = True
         self.max_requests_per_connection = 0
         self.header_case: Callable[[bytes], bytes] | None = None
+        self.per_packet = False             # UDP: each datagram has its own choice of an endpoint
+        self.quic = False                   # UDP: sessions are known by connection ids
         self.via = False
         self.guard: Guard | None = None
+        self.gates: tuple[Guard, ...] = ()
         self.version_1 = True
         self.version_2 = True
         self.prior_knowledge = False
         self.proxy_status = False
+        self.egress: Any = None             # policies of a forward proxy (`voltgw.security.egress.Policies`); None = it is none
         self.identity: Identity | None = None       # whom it believes about the client; None = nobody
 
     @property
@@ -176,7 +196,7 @@ class Route:
     __slots__ = (
         "answer", "auto_host_rewrite", "buffer_bytes", "buffer_time_s", "cluster", "counters", "destinations",
         "error_filters", "filters",
-        "find_place", "guarded", "hash_key", "host", "host_rewrite", "idle_timeout_s", "index", "max_body_bytes",
+        "find_place", "gates", "guarded", "hash_key", "host", "host_rewrite", "idle_timeout_s", "index", "max_body_bytes",
         "mirror", "name", "priority_high",
         "request_filters", "response_filters", "retract", "retry", "rewrite", "share", "split", "sticky", "timeout_s",
         "upgrade_retry", "upgrades",
@@ -191,7 +211,8 @@ class Route:
         self.index = index
         self.find_place: Placer = find_place or _nowhere
         self.counters = RouteCounters() if counters is None else counters
-        self.guarded = False                        # its host's guard is the first of its request filters
+        self.guarded = False                        # its host's guard is among its gates
+        self.gates: tuple[Guard, ...] = ()          # as many of its request filters, the first ones, are their `judge`
         self.request_filters: tuple[RequestFilter, ...] = ()
         self.response_filters: tuple[ResponseFilter, ...] = ()
         self.error_filters: tuple[ResponseFilter, ...] = ()

@@ -10,12 +10,15 @@ from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from voltgw.config.objects.extensions import Balance
 from voltgw.config.objects.route import RoutingPriority
 from voltgw.registry import Registry
 from voltgw.routing.actions import direct_response, host_rewrite, redirect, target_rewrite
+from voltgw.routing.affinity import pinned_key, tell_of
 from voltgw.routing.filters.chain import HostFilters, ObjectFilters, rule_filters
 from voltgw.routing.hashing import hash_key
 from voltgw.routing.match import EVERYTHING, Clause, compile_match
+from voltgw.routing.outward import EVERYTHING_OUT, Outward, OutwardObject, lead_out
 from voltgw.routing.problems import Collector, Placer, at, nowhere
 from voltgw.routing.resilience import buffering, max_body, mirror_plan, retry_plan, upgrade_plan, upgrades
 from voltgw.routing.route import FilterLabel, Route, Rule, VirtualHost
@@ -68,18 +71,21 @@ def build_host(
     name: str, spec: VirtualHostSpec, route_objects: Sequence[RouteObject], find_cluster: FindCluster, *,
     namespace: str = "default", labels: Mapping[str, str] | None = None, place: Placer = nowhere,
     counters: FindCounters | None = None, registry: Registry | None = None, guard: Guard | None = None,
+    gates: Sequence[Guard] = (), outward: Outward | None = None,
 ) -> VirtualHost:
     """The runtime form of a virtual host; `route_objects` are those that it refers to, in its order.
 
     For kinds that relay connections the rules' conditions are ignored and the first rule's destinations are used. `registry`
     finds the filters of packages; whoever builds many hosts hands one in, for a new one asks for all entry points again.
-    `guard` judges the requests of all routes that do not say ``service_policy: {disable: true}``.
+    `gates` judge the requests of its routes before any filter, in their order; `guard` is the one of them that is its service
+    policies.
     Raises `BuildErrors` with everything that is wrong.
     """
     host = VirtualHost(
         name, namespace, spec.domains, proxy=spec.proxy.value, app_type=(labels or {}).get(_APP_TYPE, ""))
     host.find_place = place
     host.guard = guard
+    host.gates = tuple(gates)
     _configure(host, spec)
     found = Collector()
     filters = HostFilters(spec, registry or Registry(), place, found)
@@ -90,6 +96,14 @@ def build_host(
             with found.at(obj.place, "routes", number):
                 builder = _RuleBuilder(host, spec, obj, number, find_cluster, filters, of_object)
                 rules.append(builder.build(rule, counters))
+    if outward is not None:
+        made = OutwardObject(f"{name}-dynamic", namespace, place)
+        with found.at(place, "dynamic_reverse_proxy"):
+            builder = _RuleBuilder(
+                host, spec, made, 0, find_cluster, filters, ObjectFilters(made.spec, filters, place, found))
+            rules.append(builder.build(EVERYTHING_OUT, counters))
+            lead_out(rules[-1].route, outward)
+        host.egress = outward
     found.finish()
     host.install(rules)
     return host
@@ -125,6 +139,7 @@ def _configure(host: VirtualHost, spec: VirtualHostSpec) -> None:
     if spec.voltgw is not None:
         ours = spec.voltgw
         host.via, host.proxy_status = ours.via, ours.proxy_status
+        host.quic, host.per_packet = ours.quic_connection_ids, ours.per_packet_load_balancing
         if ours.trusted_hops or ours.trusted_prefixes or ours.forwarded:
             host.identity = Identity(
                 ours.trusted_hops or 0, tuple(ip_network(prefix, strict=False) for prefix in ours.trusted_prefixes),
@@ -159,20 +174,29 @@ class _RuleBuilder:
             if rule.route_destination is None:
                 raise ValueError(f"a rule of a {host.proxy} virtual host has destinations; it relays connections, and "
                                  "can neither redirect nor answer them")
+            self.gate(route, rule)
             return Rule(route, [(EVERYTHING, route)])
+        behind = route.response_filters
         route.request_filters, route.response_filters, route.filters, route.error_filters = rule_filters(
             rule, self.number, self.of_object, self.filters)
-        guard = host.guard
-        if guard is not None and not (rule.service_policy is not None and rule.service_policy.disable):
-            route.guarded = True
-            route.request_filters = (guard.judge, *route.request_filters)
-            route.filters = (FilterLabel(guard.name, guard.text, host.find_place), *route.filters)
+        route.response_filters = (*route.response_filters, *behind)
+        self.gate(route, rule)
+        route.request_filters = (*(gate.judge for gate in route.gates), *route.request_filters)
+        added = (gate.answer_filter for gate in route.gates)
+        route.response_filters = (*route.response_filters, *(each for each in added if each is not None))
+        route.filters = (*(FilterLabel(gate.name, gate.text, host.find_place) for gate in route.gates), *route.filters)
         clauses: list[Clause] = []
         for number, entry in enumerate(rule.match):
             with at("match", number):
                 clauses.append(compile_match(
                     entry, segments=self.obj.spec.segment_prefix(rule), normalised=not host.raw_path))
         return Rule(route, self.act(route, rule, clauses or [EVERYTHING]))
+
+    def gate(self, route: Route, rule: RouteType) -> None:
+        """Who judges what comes to it."""
+        gates = [gate.for_rule(rule, self.obj.namespace, self.obj.spec) for gate in self.host.gates]
+        route.gates = tuple(gate for gate in gates if gate is not None)
+        route.guarded = self.host.guard is not None and self.host.guard in gates
 
     def act(self, route: Route, rule: RouteType, clauses: Sequence[Clause]) -> list[tuple[Clause, Route]]:
         """Each clause with its route; they differ only where what a prefix rewrite replaces depends on the clause."""
@@ -222,6 +246,8 @@ class _RuleBuilder:
             if cluster is not None:
                 with at("destinations", number, *(("voltgw", "subset") if named else ())):
                     cluster = cluster.subset(wanted, named or "")
+                if spec.voltgw is not None and spec.voltgw.balance is not Balance.CLUSTER:
+                    cluster = cluster.balanced_by(spec.voltgw.balance.value.lower())
             labels = named or ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
             destinations.append(Destination(
                 cluster, name, 1 if plain else destination.weight or 0, destination.priority or 0,
@@ -249,6 +275,11 @@ class _RuleBuilder:
         route.priority_high = high
         with at("hash_policy"):
             route.hash_key = hash_key(spec.hash_policy)
+        affinities = {name: affinity for name, affinity in (
+            (each.cluster_name, getattr(each.cluster, "affinity", None)) for each in destinations) if affinity is not None}
+        if affinities:
+            route.hash_key = pinned_key(affinities, route.hash_key)
+            route.response_filters = (tell_of(affinities),)     # `build` puts the rule's own before it
         if spec.voltgw is not None and spec.voltgw.sticky is not None and route.split is not None and len(destinations) > 1:
             with at("voltgw", "sticky"):
                 route.sticky = sticky = Sticky(spec.voltgw.sticky, destinations, spec.retract_cluster)

@@ -13,6 +13,7 @@ Semantics beyond the object model:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from importlib import import_module
@@ -23,13 +24,13 @@ from voltgw.config.labels import selector
 from voltgw.routing.cookies import cookie_values
 from voltgw.routing.match import set_aside
 from voltgw.routing.problems import ProblemError, at
-from voltgw.security.addresses import Prefixes, number_of
+from voltgw.security.addresses import MOST_COPIED, Prefixes, number_of
 from voltgw.security.texts import fits, patterns, transformer, words
 from voltgw.wire.path import without_dot_segments
 
 if TYPE_CHECKING:
     from voltgw.config.objects.endpoint import LabelSelectorType
-    from voltgw.config.objects.matchers import PolicyPathMatcherType
+    from voltgw.config.objects.matchers import JWTClaimMatcherType, PolicyPathMatcherType
     from voltgw.config.objects.parts import PolicyPortMatcherType
     from voltgw.config.objects.service_policy import ServicePolicySpec, SourceList
     from voltgw.config.objects.service_policy_rule import ServicePolicyRuleSpec
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 Test: TypeAlias = "Callable[[Exchange], bool]"
 #: A reference to an ip_prefix_set -> its prefixes.
-FindPrefixes: TypeAlias = "Callable[[Ref], Sequence[str]]"
+FindPrefixes: TypeAlias = "Callable[[Ref], Prefixes]"
 
 
 class Condition(NamedTuple):
@@ -57,19 +58,29 @@ class Condition(NamedTuple):
 
 
 class Surroundings(NamedTuple):
-    """What conditions need to know beside the request: the virtual host, prefix sets, the time (seconds since the epoch)."""
+    """What conditions need to know beside the request: the virtual host, prefix sets, the time (seconds since the epoch).
+
+    `relays` is set for a host that passes connections on, of which no request is known: ``TCP``, ``TLS`` or ``UDP``.
+    """
 
     host_name: str
     labels: Mapping[str, str]
     prefixes: FindPrefixes
     wall: Callable[[], float]
+    relays: str = ""
 
 
 #: Fields that cannot be judged here. Whoever lets them be ignored gets a rule that never holds: it admits nobody.
 UNJUDGED: Final = (
     "ip_threat_category_list", "client_selector", "client_role", "label_matcher", "asn_list", "asn_matcher", "dst_asn_list",
     "dst_asn_matcher", "dst_ip_prefix_list", "dst_ip_matcher", "api_group_matcher", "body_matcher", "arg_matchers",
-    "url_matcher", "request_constraints", "segment_policy", "jwt_claims", "l4_dest_matcher",
+    "url_matcher", "request_constraints", "segment_policy", "l4_dest_matcher",
+)
+
+
+#: Fields that ask for something of a request, which a connection does not have.
+OF_REQUESTS: Final = (
+    "http_method", "path", "headers", "cookie_matchers", "query_params", "jwt_claims", "request_constraints", "url_matcher",
 )
 
 
@@ -84,6 +95,16 @@ def judged_path(head: RequestHead) -> bytes:
 def of_rule(spec: ServicePolicyRuleSpec, around: Surroundings) -> list[Condition]:
     """All conditions of a rule. Raises ValueError with the way to the one that is wrong."""
     found: list[Condition] = []
+    if around.relays:
+        names = OF_REQUESTS if around.relays == "TLS" else (*OF_REQUESTS, "domain_matcher")
+        asked = [name for name in names if getattr(spec, name)]
+        if asked and spec.action.value != "ALLOW":
+            raise ProblemError(
+                f"{asked[0]} asks for something of a request, and {around.host_name!r} passes connections on, of which none is "
+                "known: whom this rule refuses would be admitted", (asked[0],),
+                "list whom it serves by ALLOW rules instead, or say `no_service_policies: {}` in it")
+        if asked:
+            return [_static(f"{asked[0]} asks for something of a request, and there is none", False)]
     for name in UNJUDGED:
         if getattr(spec, name):
             found.append(_static(f"{name} cannot be judged here", False))
@@ -111,15 +132,19 @@ def of_rule(spec: ServicePolicyRuleSpec, around: Surroundings) -> list[Condition
         with at("path"):
             found += _path(spec.path)
     if spec.ip_prefix_list is not None:
-        found.append(_address(spec.ip_prefix_list.ip_prefixes, "ip_prefix_list", inverted=spec.ip_prefix_list.invert_match))
+        found.append(_address(
+            Prefixes(spec.ip_prefix_list.ip_prefixes), "ip_prefix_list", inverted=spec.ip_prefix_list.invert_match))
     if spec.ip_matcher is not None:
         with at("ip_matcher"):
-            listed = [prefix for ref in spec.ip_matcher.prefix_sets for prefix in around.prefixes(ref)]
+            listed = Prefixes((), [around.prefixes(ref) for ref in spec.ip_matcher.prefix_sets])
         found.append(_address(listed, "ip_matcher", inverted=spec.ip_matcher.invert_matcher))
     if spec.port_matcher is not None:
         found.append(_port(spec.port_matcher))
     schemes = frozenset(spec.scheme)
-    if schemes and "ANY" not in schemes:
+    if schemes and "ANY" not in schemes and around.relays:
+        spoken = {"TCP", "TLS"} if around.relays == "TLS" else {around.relays}
+        found.append(_static(f"the scheme is one of {', '.join(sorted(schemes))}", bool(schemes & spoken)))
+    elif schemes and "ANY" not in schemes:
         wanted = frozenset(name.lower().encode("ascii") for name in schemes)
         found.append(Condition(
             f"the scheme is one of {', '.join(sorted(schemes))}", lambda exchange: exchange.client.scheme in wanted))
@@ -134,6 +159,9 @@ def of_rule(spec: ServicePolicyRuleSpec, around: Surroundings) -> list[Condition
     for number, parameter in enumerate(spec.query_params):
         with at("query_params", number):
             found.append(_named(parameter, parameter.key, "query parameter", parameter_values))
+    for number, claim in enumerate(spec.jwt_claims):
+        with at("jwt_claims", number):
+            found.append(_claim(claim))
     return found
 
 
@@ -162,8 +190,8 @@ def of_sources(spec: SourceList, prefixes: FindPrefixes) -> list[Condition]:
     listed = [*(spec.prefix_list.prefixes if spec.prefix_list is not None else ()),
               *(spec.prefix_list.ipv6_prefixes if spec.prefix_list is not None else ())]
     with at("ip_prefix_set"):
-        listed += [prefix for ref in spec.ip_prefix_set for prefix in prefixes(ref)]
-    by_address = _address(listed, "the list", inverted=False)
+        sets = [prefixes(ref) for ref in spec.ip_prefix_set]
+    by_address = _address(Prefixes(listed, sets), "the list", inverted=False)
     known = frozenset(spec.tls_fingerprint_values)
     if not known:
         return [by_address]
@@ -268,10 +296,9 @@ def _path(spec: PolicyPathMatcherType) -> list[Condition]:
     return [made._replace(table="path", keys=(exact, prefixes + begins), decisive=not regexes)]
 
 
-def _address(listed: Sequence[str], what: str, *, inverted: bool) -> Condition:
-    prefixes = Prefixes(listed)
+def _address(prefixes: Prefixes, what: str, *, inverted: bool) -> Condition:
     made = Condition(f"the client's address is in {what}", lambda exchange: prefixes.holds(number_of(exchange.client_address)),
-                     "ip", tuple(prefixes))
+                     "ip" if prefixes.whole and len(prefixes) <= MOST_COPIED else "", tuple(prefixes))
     return _inverted(made) if inverted else made
 
 
@@ -335,6 +362,36 @@ def _header(spec: Any) -> Condition:
             or not item.exact_values or set_aside(name) is not None):
         return made
     return made._replace(table=f"header {name}", keys=tuple(text.encode("utf-8") for text in item.exact_values))
+
+
+def claim_values(exchange: Exchange, name: str) -> list[bytes]:
+    """A claim of the token that was proven, as texts: each item of a list, numbers and truth values as JSON has them."""
+    user = exchange.user
+    value = None if user is None else user.claims.get(name)
+    if value is None:
+        return []
+    return [(one if isinstance(one, str) else json.dumps(one, separators=(",", ":"))).encode("utf-8", "replace")
+            for one in (value if isinstance(value, list) else [value])]
+
+
+def _claim(spec: JWTClaimMatcherType) -> Condition:
+    """A condition on a claim; without a token there is none of them."""
+    name = spec.name
+    if not name:
+        raise ProblemError("this claim has no name")
+    test = None
+    if spec.item is not None:
+        with at("item"):
+            test = fits(spec.item)
+    if spec.check_not_present:
+        made = Condition(f"there is no claim {name}", lambda exchange: not claim_values(exchange, name))
+    elif test is None:
+        made = Condition(f"there is the claim {name}", lambda exchange: bool(claim_values(exchange, name)))
+    else:
+        one_fits = test
+        made = Condition(f"the claim {name} is {words(spec.item)}" if spec.item is not None else "",
+                         lambda exchange: any(map(one_fits, claim_values(exchange, name))))
+    return _inverted(made) if spec.invert_matcher else made
 
 
 def _named(

@@ -22,6 +22,7 @@ from voltgw.values.reason import Reason
 from voltgw.values.reply import Reply
 
 if TYPE_CHECKING:
+    from voltgw.config.objects.route import RouteSpec, RouteType
     from voltgw.values.exchange import Exchange
 
 #: The response flag of a request that is refused.
@@ -30,6 +31,8 @@ FLAG: Final = "SP"
 DENY, ALLOW, NEXT, LOG = "DENY", "ALLOW", "NEXT_POLICY", "LOG"
 #: The name that stands for "behind the last policy".
 END: Final = "end of the policies"
+#: What the policies are called together that only refuse.
+BLOCKING: Final = "blocking policies"
 #: Rules that `Chain.why` lists one by one.
 MOST_SHOWN: Final = 100
 
@@ -91,24 +94,27 @@ class _Ruling:
 
 
 def ordered(rules: Iterable[PolicyRule], order: str) -> list[PolicyRule]:
-    """The rules of a policy in the order in which they are asked."""
+    """The rules of a policy in the order in which they are asked: those that override first, else as they were written."""
     first = {"DENY_OVERRIDES": DENY, "ALLOW_OVERRIDES": ALLOW}.get(order)
     if first is None:
         return list(rules)
-    last = {DENY: ALLOW, ALLOW: DENY}[first]
-    rank = {LOG: 0, first: 0, last: 1, NEXT: 2}
-    return sorted(rules, key=lambda rule: rank[rule.action])
+    return sorted(rules, key=lambda rule: rule.action not in (LOG, first))
 
 
 class Chain:
     """The policies of a virtual host. `judge` is the request filter; `rehearse` says the same without counting."""
 
-    name: Final = "service policies"
+    def __init__(
+        self, policies: Sequence[Policy], known: Mapping[str, Hits] | None = None, *, only_refuses: bool = False,
+    ) -> None:
+        """`known` has the counts so far by label; rules of the same label count on.
 
-    def __init__(self, policies: Sequence[Policy], known: Mapping[str, Hits] | None = None) -> None:
-        """`known` has the counts so far by label; rules of the same label count on."""
+        One that `only_refuses` lets pass what none of its policies refuses, of every route; somebody else judges it then.
+        """
+        self.name = BLOCKING if only_refuses else "service policies"
         self.policies = tuple(policies)
-        self.enforced = any(not policy.report_only for policy in policies)
+        self.only_refuses = only_refuses
+        self.enforced = not only_refuses and any(not policy.report_only for policy in policies)
         known = known or {}
         rulings: list[_Ruling] = []
         for policy in policies:
@@ -124,11 +130,34 @@ class Chain:
         """The counts, for a chain that follows this one."""
         return {END: self.end, **{ruling.label: ruling.hits for ruling in self.rulings}}
 
+    def has(self, label: str) -> bool:
+        """Whether it is one of its rules, or its end, that is called so."""
+        return label == END and not self.only_refuses or any(ruling.label == label for ruling in self.rulings)
+
     @property
     def text(self) -> str:
         """What it does, in words."""
         names = ", ".join(policy.name + (" (report only)" if policy.report_only else "") for policy in self.policies)
         return f"asks {names or 'no policy, so it refuses everything'}"
+
+    def for_rule(self, rule: RouteType, namespace: str, spec: RouteSpec) -> Chain | None:
+        """A route may say ``service_policy: {disable: true}``."""
+        if self.only_refuses:
+            return self
+        return None if rule.service_policy is not None and rule.service_policy.disable else self
+
+    answer_filter: Final = None
+
+    def verdicts(self) -> Iterable[tuple[str, str, int]]:
+        """What its policies have said: ``allow`` and ``deny``, or that a policy that only reports would have."""
+        counts: dict[tuple[str, str], int] = {}
+        for policy, _, action, hits in self.rows():
+            verdict = {ALLOW: "allowed", DENY: "refused", "REPORT": "reported"}.get(action)
+            if verdict is not None:
+                key = policy or END, verdict
+                counts[key] = counts.get(key, 0) + hits
+        for (policy, verdict), hits in counts.items():
+            yield policy, verdict, hits
 
     def rows(self) -> Iterable[Row]:
         """Every rule that has held, for the metrics."""
@@ -164,11 +193,13 @@ class Chain:
             if decided is not None and decided.action in (DENY, ALLOW) and not policy.report_only:
                 refused = decided.action == DENY
                 return (_refusal(decided.label) if refused else None), Reason(
-                    "service policies", "refused" if refused else "let pass", f"rule {decided.label}",
+                    self.name, "refused" if refused else "let pass", f"rule {decided.label}",
                     decided.find_place(), tuple(steps))
+        if self.only_refuses:
+            return None, Reason(self.name, "let pass", "none of them refuses it", None, tuple(steps))
         if not self.enforced and self.policies:
-            return None, Reason("service policies", "let pass", "they only report", None, tuple(steps))
-        return _refusal(END), Reason("service policies", "refused", "no policy lets it pass", None, tuple(steps))
+            return None, Reason(self.name, "let pass", "they only report", None, tuple(steps))
+        return _refusal(END), Reason(self.name, "refused", "no policy lets it pass", None, tuple(steps))
 
 
 def _refusal(label: str) -> Reply:
@@ -181,7 +212,7 @@ def service_policies(chain: Chain) -> Callable[[Exchange], Reply | None]:
     everything = (1 << len(rulings)) - 1
     hosts, methods, paths, addresses, headers = _tables(rulings)
     end = chain.end
-    verdict_of_end = chain.enforced or not chain.policies
+    verdict_of_end = not chain.only_refuses and (chain.enforced or not chain.policies)
 
     def judge(exchange: Exchange) -> Reply | None:
         head = exchange.request

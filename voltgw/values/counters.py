@@ -46,9 +46,12 @@ class RouteCounters:
 
 
 class ClusterCounters:
-    """What one cluster was asked to do; `status[n]` counts the endpoints' answers, not ours."""
+    """What one cluster was asked to do; `status[n]` counts the endpoints' answers, not ours.
 
-    __slots__ = ("connect_failures", "connects", "no_endpoint", "overflow", "requests", "resets", "retries", "status",
+    `probes` counts by health check what its probes have found: (passed, failed).
+    """
+
+    __slots__ = ("connect_failures", "connects", "no_endpoint", "overflow", "probes", "requests", "resets", "retries", "status",
                  "timeouts")
 
     def __init__(self) -> None:
@@ -58,6 +61,7 @@ class ClusterCounters:
         self.connect_failures = 0
         self.no_endpoint = 0
         self.overflow = 0
+        self.probes: dict[str, list[int]] = {}
         self.resets = 0             # connections that ended before the answer was complete
         self.retries = 0
         self.timeouts = 0
@@ -79,7 +83,7 @@ class ListenerCounters:
         "paused_limit",
         "proxy_refused",
         "refused_source",
-        "sessions_evicted",
+        "sessions_evicted", "sessions_moved",
         "timeouts",
         "tls_crowded",
         "tls_failures",
@@ -101,6 +105,7 @@ class ListenerCounters:
         self.datagrams_out = 0
         self.datagrams_dropped: dict[str, int] = {}     # by reason
         self.sessions_evicted = 0   # sessions without an answer that made room for new ones
+        self.sessions_moved = 0     # whose client has come from another address since
         self.refused_source = 0     # connections closed at once: their address held its share already
         self.paused_limit = 0       # at the connection limit
         self.paused_fds = 0         # EMFILE, ENFILE, ENOBUFS or ENOMEM from accept

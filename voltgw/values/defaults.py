@@ -92,6 +92,18 @@ TLS_TICKET_KEY_LIFETIME_S: Final = 12 * 3600.0
 TLS_SESSION_LIFETIME_S: Final = 2 * 3600.0
 """A TLS session is resumed at most this long after the full handshake that began it."""
 
+# -- authentication ---------------------------------------------------------------------------------------------------
+JWKS_REFRESH_S: Final = 300.0
+"""Keys of tokens that stand at a URL are fetched so often (jwt_validation, refresh_interval)."""
+JWKS_REFETCH_PAUSE_S: Final = 30.0
+"""For a token whose key is not known they are fetched at once, but not more often than this (refetch_pause)."""
+JWKS_TIMEOUT_S: Final = 5.0
+"""They must be here in this time; until they are, or when they are not, the last good ones serve."""
+JWT_LEEWAY_S: Final = 60.0
+"""By so much the clocks of those who issue tokens may be wrong (leeway)."""
+FORWARD_AUTH_TIMEOUT_S: Final = 1.0
+"""Who is asked about a request must have answered in this time; then it is refused, or let pass with ``fail_open``."""
+
 # -- buffers ----------------------------------------------------------------------------------------------------------
 BUFFER_HIGH_WATER_BYTES: Final = 64 * 1024
 """A producer is paused when more than this waits to be sent on a stream, either direction."""
@@ -112,6 +124,20 @@ MAX_CHUNK_EXTENSION_BYTES: Final = 16 * 1024
 MAX_TRAILER_BYTES: Final = 8 * 1024
 """Trailer section of one message; trailers are dropped."""
 
+# -- networks ---------------------------------------------------------------------------------------------------------
+NETWORK_LOOK_S: Final = 1.0
+"""How often it is looked whether a network, its namespace or its interface, is there still and the same."""
+VIP_LIFETIME_S: Final = 30.0
+"""How long a VIP that was added to an interface stays there when the gateway dies."""
+VIP_RENEWAL_S: Final = 10.0
+"""How often that life is renewed, and a VIP put back that somebody has removed."""
+PACKET_RULES_LOOK_S: Final = 10.0
+"""How often it is looked whether packet rules of ours are there still; flushed ones are put back."""
+CAPTURE_PORT: Final = 15001
+"""The port of ours to which packet rules bring connections for a forward proxy, where the connector names none."""
+DNS_SERVER_TIMEOUT_S: Final = 1.5
+"""A DNS server of a network that does not answer by then gives way to the next one; all are asked twice."""
+
 # -- process ----------------------------------------------------------------------------------------------------------
 RESERVED_FDS: Final = 512
 """Descriptors kept for everything that is not a proxied connection; connections = (nofile - this) / 2."""
@@ -127,6 +153,12 @@ UNHEALTHY_THRESHOLD: Final = 3
 """Failures in a row that take an endpoint out, for a short-form health check."""
 DNS_REFRESH_S: Final = 60.0
 """How often the name of an endpoint is looked up when nothing else is said."""
+DNS_TTL_S: Final = 30.0
+"""How long answers of a delegated zone may be remembered."""
+DNS_RESPONSES_PER_SECOND: Final = 200
+"""Answers over UDP to one network of clients (/24, /56) that show no cookie."""
+DNS_SLIP: Final = 2
+"""Of the answers beyond that, every so many is truncated, and the rest is not sent."""
 MAX_JOURNAL_RECORDS: Final = 4096
 """Records of past requests that ``voltgw why`` can tell of, errors and samples each; the oldest are forgotten first."""
 MAX_JOURNAL_BYTES: Final = 4 * 1024 * 1024

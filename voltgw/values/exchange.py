@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from voltgw.values.counters import RouteCounters
-    from voltgw.values.head import RequestHead, ResponseHead
+    from voltgw.values.head import Field, RequestHead, ResponseHead
+    from voltgw.values.identity import Proof, User
+    from voltgw.values.proxyheader import ProxyHeader
     from voltgw.values.tls import Handshake
 
 
@@ -29,6 +31,14 @@ class ClientSide(Protocol):
     certified: bytes                # the lines that tell endpoints of the client's certificate, joined; b"" for none
     connected_wall: float           # seconds since the epoch
     listener: str                   # the listener's name, "127.0.0.1:8080"
+
+    @property
+    def announced(self) -> ProxyHeader | None:
+        """What the proxy before us has said of the client in a PROXY header; None: there was none."""
+
+    @property
+    def came_to(self) -> tuple[str, int]:
+        """The (address, port) that the client connected to: as its proxy says, else ours."""
 
 
 class HostLabels(Protocol):
@@ -108,17 +118,22 @@ class Exchange:
     `tries` names those that failed, as (endpoint, what became of it), None when none did. `cookies_to_set` are values of
     Set-Cookie fields that the answer of an endpoint gets besides its own. `transform` is dropped when the exchange ends.
     `believed_scheme` is only there when a believed peer has said by what scheme its own client came.
+    `limit` (the rate limit that refused, or only reported, and the user in short) and `quota` (fields that tell the client
+    where it stands) are only there when there is something to say.
     """
 
     __slots__ = (
         "attempts", "believed_scheme", "bytes_in", "bytes_out", "client", "client_address", "cookies_to_set", "detail",
         "endpoint", "flag",
-        "hash_key", "original_authority", "policy", "request", "request_id", "response", "response_code", "route",
+        "hash_key", "limit", "original_authority", "policy", "proof", "quota", "request", "request_id", "response",
+        "response_code", "route",
         "t_downstream_first", "t_downstream_last", "t_start", "t_upstream_first_rx", "t_upstream_first_tx",
         "t_upstream_last_rx", "t_upstream_last_tx", "transform", "tries",
     )
 
     believed_scheme: bytes
+    limit: str
+    quota: list[Field]
 
     def __init__(self, client: ClientSide, request: RequestHead, request_id: bytes, t_start: float, bytes_in: int) -> None:
         self.client = client
@@ -139,6 +154,7 @@ class Exchange:
         self.bytes_out = 0
         self.flag = ""
         self.detail = ""
+        self.proof: Proof | None = None
         self.policy = ""                            # the rule of a service policy that decided, "" = none was asked
         self.t_start = t_start
         self.t_upstream_first_tx = 0.0
@@ -155,3 +171,9 @@ class Exchange:
             return self.believed_scheme
         except AttributeError:          # almost always: nothing is paid for it until somebody asks
             return self.client.scheme
+
+    @property
+    def user(self) -> User | None:
+        """Who asks, as far as a credential has proven it; None: nobody knows, or nobody has asked."""
+        proof = self.proof
+        return None if proof is None else proof.user

@@ -1,12 +1,38 @@
-"""Who a client is when other proxies of ours stand before the gateway: whom to believe, and how far."""
+"""Who a client is: whom to believe when other proxies of ours stand before the gateway, and what a credential has proven."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who has sent a request, as a credential has proven it (`Exchange.user`).
+
+    `name` is whom it speaks of: the subject of a token, a user of a password file, the name of an API key, a name in a
+    certificate; "" where it says none. `by` is the kind of credential: ``jwt``, ``basic``, ``api_key``, ``client_certificate``
+    or ``forward_auth``, several with a ``+`` between. `claims` are the claims of the token, {} without one; values are as
+    JSON has them.
+    """
+
+    name: str
+    by: str
+    claims: Mapping[str, object] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What came of asking a request for credentials. `user` None: nobody has been proven, for the reason that `said` gives.
+
+    `said` is for logs: ``jwt``, ``jwt expired``, ``jwt expired (report only)``.
+    """
+
+    user: User | None
+    said: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ class ConnectionRecord:
     All `t_*` are monotonic seconds, 0.0 = has not happened. `bytes_in` is client to endpoint, `bytes_out` the other way.
     """
 
-    __slots__ = ("attempts", "bytes_in", "bytes_out", "client", "detail", "endpoint", "flag", "route", "t_end",
+    __slots__ = ("attempts", "bytes_in", "bytes_out", "client", "detail", "endpoint", "flag", "policy", "route", "t_end",
                  "t_start", "t_upstream_connected")
 
     def __init__(self, client: ClientSide, route: RouteLabels | None, t_start: float) -> None:
@@ -26,6 +26,7 @@ class ConnectionRecord:
         self.bytes_out = 0
         self.flag = ""
         self.detail = ""
+        self.policy = ""                    # the rule of a service policy, or the limit, that decided; "" = none was asked
         self.t_start = t_start
         self.t_upstream_connected = 0.0
         self.t_end = 0.0

@@ -238,7 +238,11 @@ class Receiving(Sending):
         stream = self.streams.get(stream_id)
         if stream is None:
             self._credit(size)
-            self._check_closed(stream_id, "DATA")
+            window = self._resets.get(stream_id, 0)
+            if 0 < size <= window:          # it was on its way, and nobody's fault
+                self._resets[stream_id] = window - size
+            else:
+                self._check_closed(stream_id, "DATA")
             return
         if stream.remote_ended:
             self._credit(size)
@@ -260,7 +264,7 @@ class Receiving(Sending):
         left = stream.left
         if left >= 0:
             stream.left = left = left - size
-            if left < 0 or (ended and left):
+            if (left < 0 or (ended and left)) and not stream.ignored:
                 self._malformed(stream_id, Malformed("a body of another length than its Content-Length (RFC 9113 8.1.1)"))
                 return
         if ended:
@@ -270,6 +274,8 @@ class Receiving(Sending):
         if stream.ignored:
             self.consumed(stream, size)
             if ended:
+                if self._answers and stream.local_ended:
+                    self._thank()
                 self.handler.on_ended(stream)
         else:
             self.handler.on_data(stream, data, ended)

@@ -7,7 +7,7 @@ in turns among equals. Its owner hears of it (`send_data` gives False), stops re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from voltgw.wire.h2frames import (
     DATA,
@@ -42,17 +42,22 @@ REMEMBERED_RESETS: Final = 256
 #: A DATA frame so large, or the last one, is progress; smaller ones may be what a peer with tiny windows asks for.
 _PROGRESS_BYTES: Final = 1024
 _EARNED_BY_DATA: Final = 20
+#: To what windows grow at most for the rest of a request that is answered already, which is thrown away.
+EARLY_BYTES: Final = 1 << 30
 
 
 class Sending:
     """What both roles of a connection send."""
 
     __slots__ = (
-        "_control", "_earned_updates", "_next_id", "_out", "_out_data", "_resets", "_uncredited", "_waiting", "answered",
-        "counters", "encoder", "fault", "going_away", "handler", "initial_window", "last_id", "limits", "max_frame",
+        "_control", "_earned_updates", "_lent", "_next_id", "_out", "_out_data", "_resets", "_uncredited", "_waiting",
+        "answered", "counters", "encoder", "fault", "going_away", "handler", "initial_window", "last_id", "limits", "max_frame",
         "peer_extended_connect", "peer_going_away", "peer_max_list_bytes", "peer_max_streams", "recv_window", "send_window",
         "streams",
     )
+
+    #: Whether what ends here are answers, which may come before the requests are complete.
+    _answers: ClassVar[bool] = False
 
     def __init__(self, handler: Handler, limits: Limits, counters: Http2Counters | None, first_id: int) -> None:
         self.handler = handler
@@ -78,7 +83,8 @@ class Sending:
         self._control = 0                           # frames in it that nobody asked for but the peer
         self._waiting: dict[Stream, None] = {}      # streams with something held, in turn
         self._uncredited = 0                        # consumed, but the peer has not heard of it yet
-        self._resets: dict[int, None] = {}
+        self._lent = 0                              # what the connection's window has grown beyond its size, for early answers
+        self._resets: dict[int, int] = {}           # with what may still come, as the peer has not heard of it
         self._earned_updates = 0                    # WINDOW_UPDATE frames that our data is worth
 
     # -- what is to be written ---------------------------------------------------------------------------------------------
@@ -106,6 +112,8 @@ class Sending:
         """A head (`h2heads.response_fields`), or an interim one; returns its octets. Nothing happens on a closed stream."""
         if stream.closed or stream.local_ended:
             return 0
+        if ended and self._answers and not stream.remote_ended:
+            self._early(stream)
         block = self.encoder.encode(fields, never)
         frame = headers(stream.id, block, END_STREAM if ended else 0, self.max_frame)
         self._out.append(frame)
@@ -118,8 +126,8 @@ class Sending:
     def send_answer(self, stream: Stream, fields: Iterable[Field], body: bytes) -> int:
         """A head and its whole body: `send_head` and `send_data` in one, for the usual small answer; the octets of the head."""
         size = len(body)
-        if (not size or stream.local_ended or stream.closed or size > stream.send_window or size > self.send_window
-                or size > self.max_frame or self._out_data >= BURST_BYTES):
+        if (not size or stream.local_ended or stream.closed or not stream.remote_ended or size > stream.send_window
+                or size > self.send_window or size > self.max_frame or self._out_data >= BURST_BYTES):
             sent = self.send_head(stream, fields, not size)
             if size:
                 self.send_data(stream, body, True)
@@ -131,17 +139,17 @@ class Sending:
         self.send_window -= size
         self._out_data += size
         self._earned_updates += _EARNED_BY_DATA
-        stream.local_ended = True
-        if stream.remote_ended:
-            stream.closed = True            # as `_end` does
-            del self.streams[stream_id]
-            self.answered += 1
+        stream.local_ended = stream.closed = True
+        del self.streams[stream_id]         # as `_end` does
+        self.answered += 1
         return len(head)
 
     def send_data(self, stream: Stream, data: bytes, ended: bool = False) -> bool:
         """Part of a body, and perhaps its end. False: some of it is held, `on_drained` will be called."""
         if stream.closed or stream.local_ended or stream.end_held:
             return True
+        if ended and self._answers and not stream.remote_ended:
+            self._early(stream)
         size = len(data)
         if stream.held is None and (not size or (
             size <= stream.send_window and size <= self.send_window and size <= self.max_frame
@@ -180,6 +188,8 @@ class Sending:
         if stream.held is None:
             self.send_head(stream, fields, True, never)
             return True
+        if self._answers and not stream.remote_ended:
+            self._early(stream)
         stream.end_held = True
         stream.trailers_held = fields, never
         return False
@@ -187,7 +197,7 @@ class Sending:
     def reset(self, stream: Stream, code: int) -> None:
         """Give the stream up, without `on_reset`. What still comes for it is ignored."""
         if not stream.closed:
-            self._reset(stream.id, code)
+            self._reset(stream.id, code, stream.recv_window)
             self._drop(stream)
 
     def ignore(self, stream: Stream) -> None:
@@ -205,7 +215,8 @@ class Sending:
         self._credit(count)
         if not stream.remote_ended and not stream.closed:
             stream.uncredited += count
-            if stream.uncredited * 2 >= self.limits.stream_window_bytes:
+            if (stream.uncredited * 2 >= self.limits.stream_window_bytes
+                    and not (stream.ignored and 0 <= stream.left <= stream.recv_window)):
                 stream.recv_window += stream.uncredited
                 self._put(window_update(stream.id, stream.uncredited))
                 stream.uncredited = 0
@@ -312,16 +323,54 @@ class Sending:
         unread, stream.unread = stream.unread, 0
         self._credit(unread)
 
-    def _reset(self, stream_id: int, code: int) -> None:
+    def _early(self, stream: Stream) -> None:
+        """An answer ends before its request: what is left of that, the peer may send in one go.
+
+        It should stop when it sees the answer (RFC 9113 8.1), and many do. But there are clients, curl 7.88 among them, that
+        send all they have and read nothing meanwhile: they never see the WINDOW_UPDATE that they wait for if it comes behind
+        the answer, and lose the answer if the stream is reset. What comes is thrown away, so it takes no memory; the
+        connection's window shrinks to its size again as data arrives.
+        """
+        if stream.protocol is not None or stream.end_held:
+            return                          # a tunnel has two ways; or it is the second time
+        rest = min(stream.left, EARLY_BYTES) if stream.left >= 0 else EARLY_BYTES
+        more = rest - stream.recv_window
+        if more <= 0:
+            return
+        stream.recv_window += more
+        self._put(window_update(stream.id, more))
+        more = rest - self.recv_window
+        if more > 0:
+            self.recv_window += more
+            self._lent += more
+            self._put(window_update(0, more))
+
+    def _thank(self) -> None:
+        """The rest of a request that was answered early is here: tell the peer of its credit now, however little it is.
+
+        The clients of `_early` wait for a sign of life before they see that the stream is over.
+        """
+        count, self._uncredited = self._uncredited, 0
+        if not count:
+            count = 1
+            self._lent += 1
+        self.recv_window += count
+        self._put(window_update(0, count))
+
+    def _reset(self, stream_id: int, code: int, window: int = 0) -> None:
         self.counters.resets_sent += 1
         resets = self._resets
         if len(resets) >= REMEMBERED_RESETS:
             del resets[next(iter(resets))]
-        resets[stream_id] = None
+        resets[stream_id] = window
         self._put(rst_stream(stream_id, code))
 
     def _credit(self, count: int) -> None:
         """The peer may send `count` octets more on the connection."""
+        if self._lent:
+            kept = min(self._lent, count)
+            self._lent -= kept
+            count -= kept
         self._uncredited += count
         if self._uncredited * 2 >= self.limits.window_bytes:
             self.recv_window += self._uncredited

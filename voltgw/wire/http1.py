@@ -89,10 +89,11 @@ class RequestParser:
     that this hop must act on, comparing them is all that is left to do: `_block` is that text, the rest what it meant.
     """
 
-    __slots__ = ("_authority", "_block", "_fields", "_host", "_port", "normalised")
+    __slots__ = ("_authority", "_block", "_fields", "_host", "_port", "normalised", "tunnels")
 
-    def __init__(self, normalised: bool = True) -> None:
+    def __init__(self, normalised: bool = True, tunnels: bool = False) -> None:
         self.normalised = normalised        # False: the path is checked and passed on as written (disable_path_normalize)
+        self.tunnels = tunnels              # CONNECT is a method like another (a forward proxy's clients)
         self._block = b"\0"                 # equal to no real one
         self._fields: tuple[Field, ...] = ()
         self._authority = b""
@@ -107,7 +108,7 @@ class RequestParser:
             raise BadRequest("the request line is not METHOD SP TARGET SP VERSION")
         method, target, version = parts
         if method not in _METHODS:
-            _check_method(method)
+            _check_method(method, target, self.tunnels)
         if version == b"HTTP/1.1":
             minor = 1
             block = data[line_end:end]
@@ -206,10 +207,16 @@ def bare_line_end(data: bytes) -> bool:
     return _BARE_LF.search(data) is not None
 
 
-def _check_method(method: bytes) -> None:
-    """A method that is not among the usual ones: any short token will do but CONNECT, whatever its target looks like."""
+def _check_method(method: bytes, target: bytes, tunnels: bool) -> None:
+    """A method that is not among the usual ones: any short token will do but CONNECT, whatever its target looks like.
+
+    Where there are tunnels, the target of CONNECT is a host and a port (RFC 9110 9.3.6).
+    """
     if method == b"CONNECT":
-        raise BadRequest("CONNECT is not served here", 405)
+        if not tunnels:
+            raise BadRequest("CONNECT is not served here", 405)
+        if read_authority(target)[1] is None:
+            raise BadRequest("the target of CONNECT is not a host with a port (RFC 9110 9.3.6)")
     if _TOKEN.fullmatch(method) is None or len(method) > MAX_METHOD_BYTES:
         raise BadRequest("the method is not a short token")
 
@@ -254,6 +261,8 @@ def _remember(memo: dict[bytes, _Line], line: bytes, known: _Line) -> _Line:
 def _unusual_target(method: bytes, target: bytes, normalised: bool) -> tuple[bytes, bytes | None, bytes | None]:
     """Path, query, and the authority if the target names one (RFC 9112 3.2)."""
     named: bytes | None = None
+    if method == b"CONNECT":                        # `_check_method` has looked at it
+        return b"", None, target
     if target == b"*":
         if method != b"OPTIONS":
             raise BadRequest("the target * is for OPTIONS only")

@@ -36,6 +36,8 @@ class Server(Receiving):
 
     __slots__ = ("_preface", "_reader")
 
+    _answers = True
+
     def __init__(
         self, handler: Handler, limits: Limits, counters: Http2Counters | None = None, *, normalised: bool = True,
     ) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
+
+from voltgw.values.proxyheader import ProxyHeader as ProxyHeader
 
 #: The first twelve bytes of version 2.
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -21,6 +23,8 @@ MAX_HEADER_BYTES: Final = 4096
 TLV_ALPN: Final = 0x01
 TLV_AUTHORITY: Final = 0x02
 TLV_CRC32C: Final = 0x03
+TLV_NOOP: Final = 0x04
+TLV_UNIQUE_ID: Final = 0x05
 TLV_SSL: Final = 0x20
 TLV_SSL_VERSION: Final = 0x21
 TLV_SSL_CIPHER: Final = 0x23
@@ -39,15 +43,6 @@ Address = tuple[str, int]
 
 class ProxyHeaderRefused(ValueError):
     """What a connection began with is no PROXY header."""
-
-
-class ProxyHeader(NamedTuple):
-    """A header of `size` bytes; the addresses are None where the proxy speaks for itself, or names no IP addresses."""
-
-    size: int
-    source: Address | None = None
-    destination: Address | None = None
-    tlvs: tuple[tuple[int, bytes], ...] = ()
 
 
 def read_header(data: bytes) -> ProxyHeader | int:
@@ -120,7 +115,12 @@ def _read_2(data: bytes) -> ProxyHeader | int:
     for kind_of, value in tlvs:
         if kind_of == TLV_CRC32C:
             _check(data[:size], value)
-    return ProxyHeader(size, source, destination, tlvs)
+    return ProxyHeader(size, source, destination, tlvs, family & 0xf == 2)
+
+
+def address_bytes(family: int) -> int:
+    """How many bytes of addresses follow a head of version 2 whose fourteenth byte is `family`."""
+    return {1: _INET.size, 2: _INET6.size, 3: _UNIX_BYTES}.get(family >> 4, 0)
 
 
 def _text(kind: socket.AddressFamily, packed: bytes) -> str:
@@ -193,6 +193,11 @@ def header_2(source: Address, destination: Address, tlvs: Iterable[tuple[int, by
                                 source[1], destination[1])
     body = addresses + b"".join(tlv(kind, value) for kind, value in tlvs)
     return _HEAD.pack(SIGNATURE, 0x21, family, len(body)) + body
+
+
+def own_header(version: int) -> bytes:
+    """A header for what the proxy itself asks, as a health check does: UNKNOWN, or in version 2 LOCAL."""
+    return b"PROXY UNKNOWN\r\n" if version == 1 else _HEAD.pack(SIGNATURE, 0x20, 0, 0)
 
 
 def tlv(kind: int, value: bytes) -> bytes:

@@ -69,15 +69,14 @@ class HostTests(SynchronousTestCase):
 
 class SecureTests(SynchronousTestCase):
     def test_whose_certificate_it_is(self) -> None:
-        """One with a certificate serves; one whose certificate nobody fetches is out of service, and a warning says so."""
+        """Its own, or one that is fetched; both serve."""
         made = config(secure(more="advertise_on_public_default_vip: {}"))
         one = made.objects["virtual_host"]["default", HTTP]
         self.assertIs(one.spec.proxy, ProxyType.HTTPS_PROXY)
         self.assertFalse(one.metadata.disable)
         made = config(balancer("https_auto_cert: {}, advertise_on_public_default_vip: {}"))
-        self.assertTrue(made.objects["virtual_host"]["default", HTTP].metadata.disable)
-        self.assertIn('"https_auto_cert" of http_loadbalancer is not acted on yet; nothing is opened for it instead',
-                      [warning.message for warning in made.warnings])
+        self.assertFalse(made.objects["virtual_host"]["default", HTTP].metadata.disable)
+        self.assertEqual([warning.message for warning in made.warnings if "https_auto_cert" in warning.message], [])
 
     def test_ports(self) -> None:
         """80 and 443, or what is said."""
@@ -138,10 +137,17 @@ class SecureTests(SynchronousTestCase):
         self.assertIn("no certificate", found[0].message)
 
     def test_a_certificate_that_is_fetched(self) -> None:
-        """Nobody fetches one yet."""
-        made = config(balancer("https_auto_cert: {http_redirect: true}, advertise_on_public_default_vip: {}"))
-        self.assertEqual(len(made.of("virtual_host")), 0)
-        self.assertIs(made.objects["virtual_host"]["default", HTTP].spec.proxy, ProxyType.HTTPS_PROXY)
+        """The host says so, with the versions and the redirect that the view asks for, and names none of its own."""
+        made = config(balancer("https_auto_cert: {http_redirect: true, tls_config: {custom_security: {min_version: TLSv1_3}}}, "
+                               "advertise_on_public_default_vip: {}"))
+        self.assertEqual(len(made.of("virtual_host")), 2)
+        one = made.objects["virtual_host"]["default", HTTP].spec
+        self.assertIs(one.proxy, ProxyType.HTTPS_PROXY)
+        params = one.tls_parameters
+        assert params is not None and params.voltgw is not None and params.common_params is not None
+        self.assertTrue(params.voltgw.auto_cert)
+        self.assertEqual((params.common_params.tls_certificates, params.common_params.minimum_protocol_version.value),
+                         ((), "TLSv1_3"))
 
 
 class PoolTests(SynchronousTestCase):
@@ -290,3 +296,47 @@ class RouteTests(SynchronousTestCase):
             self.assertGreater(found.place.column, 118)
         (found,) = problems("objects:\n" + view("http_loadbalancer", "domains: [a], routes: [{simple_route: {}}]"))
         self.assertIn("no default_route_pools", found.message)
+
+
+class ClientTests(SynchronousTestCase):
+    def test_a_rate_limit(self) -> None:
+        """A rate_limiter of its own, and a set of those that are not counted."""
+        made = config(balancer("rate_limit: {rate_limiter: {unit: MINUTE, total_number: 7}, "
+                               "ip_allowed_list: {prefixes: [10.0.0.0/8]}, no_policies: {}}"))
+        spec = made.of("virtual_host")["default", HTTP].spec
+        limiter = made.find("rate_limiter", spec.rate_limiter[0], "default")
+        allowed = made.find("ip_prefix_set", spec.rate_limiter_allowed_prefixes[0], "default")
+        assert limiter is not None and allowed is not None
+        self.assertEqual((limiter.spec.limits[0].total_number, allowed.spec.prefix), (7, ("10.0.0.0/8",)))
+        self.assertEqual(limiter.place("limits", 0).line, limiter.place().line)
+
+    def test_sets_of_those_that_are_not_counted(self) -> None:
+        """They are the virtual host's."""
+        spec = host(balancer("rate_limit: {rate_limiter: {unit: HOUR, total_number: 7}, "
+                             "custom_ip_allowed_list: {rate_limiter_allowed_prefixes: [office]}}"))
+        self.assertEqual([ref.name for ref in spec.rate_limiter_allowed_prefixes], ["office"])
+
+    def test_a_rate_limit_without_a_limit(self) -> None:
+        """Is an error, with its place."""
+        found = problems("objects:\n" + balancer("rate_limit: {no_policies: {}}") + pool(name="p"))
+        self.assertEqual({one.place.line for one in found}, {2})
+        self.assertIn("VG0105", [one.code for one in found])
+
+    def test_clients_that_are_refused(self) -> None:
+        """A policy that only refuses, with a rule for each; what the load balancer says under ``voltgw`` stays."""
+        made = config(balancer(
+            "blocked_clients: [{metadata: {name: them}, ip_prefix: 192.0.2.0/24}, {ipv6_prefix: '2001:db8::/32'}, "
+            "{http_header: {headers: [{name: x-bad, check_present: {}}]}, expiration_timestamp: '2036-01-01T00:00:00Z'}], "
+            "ddos_mitigation_rules: [{metadata: {name: flood}, block: {}, ip_prefix_list: {ip_prefixes: [198.51.100.0/24]}}], "
+            "voltgw: {via: true}"))
+        spec = made.of("virtual_host")["default", HTTP].spec
+        assert spec.voltgw is not None
+        self.assertTrue(spec.voltgw.via)
+        policy = made.find("service_policy", spec.voltgw.blocking_policies[0], "default")
+        assert policy is not None
+        rules = policy.spec.rule_list.rules_
+        self.assertEqual([rule.metadata.name for rule in rules], ["them", "blocked-client-1", "blocked-client-2", "flood"])
+        self.assertEqual({rule.spec.action.value for rule in rules}, {"DENY"})
+        self.assertEqual([rule.spec.ip_prefix_list.ip_prefixes for rule in rules if rule.spec.ip_prefix_list is not None],
+                         [("192.0.2.0/24",), ("2001:db8::/32",), ("198.51.100.0/24",)])
+        self.assertEqual((rules[2].spec.headers[0].name, rules[2].spec.expiration_timestamp), ("x-bad", "2036-01-01T00:00:00Z"))

@@ -39,7 +39,7 @@ class TcpTests(SynchronousTestCase):
         self.assertEqual(forward(source, TCP).destinations[0].cluster, (Ref("n", "ves-io-origin-pool-p"),))
 
     def test_kinds(self) -> None:
-        """By port, by server name, with TLS ended; a certificate that is fetched is not served today."""
+        """By port, by server name, with TLS ended by a certificate of its own or one that is fetched."""
         certificates = "{tls_cert_params: {certificates: [c]}}"
         for fields, proxy in (
             ("tcp: {}", ProxyType.TCP_PROXY), ("no_sni: {}", ProxyType.TCP_PROXY), ("sni: {}", ProxyType.TCP_PROXY_WITH_SNI),
@@ -49,7 +49,9 @@ class TcpTests(SynchronousTestCase):
         ):
             made = config(tcp(f"{fields}, domains: [a.example]"))
             one = made.objects["virtual_host"]["default", TCP]
-            self.assertEqual((one.spec.proxy, one.metadata.disable), (proxy, "auto" in fields), fields)
+            self.assertEqual((one.spec.proxy, one.metadata.disable), (proxy, False), fields)
+            self.assertEqual(one.spec.tls_parameters is not None and one.spec.tls_parameters.voltgw is not None
+                             and one.spec.tls_parameters.voltgw.auto_cert, "auto" in fields, fields)
             told = [warning.message for warning in made.warnings if "nothing is opened" in warning.message]
             if "tls_tcp:" not in fields:        # `sni` says so of itself wherever it stands
                 self.assertEqual(bool(told), one.metadata.disable, fields)

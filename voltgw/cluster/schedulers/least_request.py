@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from zope.interface import implementer
 
-from voltgw.cluster.schedulers.options import read_options
+from voltgw.cluster.schedulers.options import Whole, read_options
 from voltgw.cluster.schedulers.random import DRAWS, Uniform, drawn_from_ready
 from voltgw.cluster.schedulers.round_robin import Nobody
 from voltgw.interfaces import IFactory
@@ -51,6 +51,26 @@ class TwoChoices(Uniform):
         return drawn_from_ready(endpoints, draw())
 
 
+class SomeChoices(Uniform):
+    """More than two are drawn, nearly as good as looking at all of them and much cheaper; some may be drawn twice."""
+
+    __slots__ = ("_choices",)
+
+    def __init__(self, endpoints: Sequence[Endpoint], random: Random, choices: int) -> None:
+        super().__init__(endpoints, random)
+        self._choices = range(choices)
+
+    def pick(self, hash_key: int | None, /) -> Endpoint | None:
+        """The least busy of those that are drawn; of equals the first."""
+        endpoints, count, draw = self._endpoints, self._count, self._draw
+        best: Endpoint | None = None
+        for _ in self._choices:
+            endpoint = endpoints[int(draw() * count)]
+            if endpoint.ready and (best is None or endpoint.active < best.active):
+                best = endpoint
+        return drawn_from_ready(endpoints, draw()) if best is None else best
+
+
 class BusyDeadlines:
     """Endpoints of unequal weights: everyone has a deadline, (active + 1) / weight after its last one; the earliest is next."""
 
@@ -59,7 +79,8 @@ class BusyDeadlines:
     def __init__(self, endpoints: Sequence[Endpoint], random: Random) -> None:
         # [deadline, tie, endpoint]; first deadlines are spread, so that gateways do not align.
         self._heap: list[list[float | int | Endpoint]] = [
-            [random.random() / endpoint.weight, number, endpoint] for number, endpoint in enumerate(endpoints)]
+            [random.random() / (endpoint.weight * endpoint.pace), number, endpoint]
+            for number, endpoint in enumerate(endpoints)]
         heapify(self._heap)
 
     def pick(self, hash_key: int | None, /) -> Endpoint | None:
@@ -68,7 +89,7 @@ class BusyDeadlines:
         for _ in range(len(heap)):
             entry = heap[0]
             endpoint: Endpoint = entry[2]       # type: ignore[assignment]  # the list is not uniform
-            entry[0] += (endpoint.active + 1) / endpoint.weight     # type: ignore[operator]
+            entry[0] += (endpoint.active + 1) / (endpoint.weight * endpoint.pace)       # type: ignore[operator]
             heapreplace(heap, entry)
             if endpoint.ready:
                 return endpoint
@@ -95,7 +116,7 @@ class FullScan:
         for endpoint in self._endpoints:
             if not endpoint.ready:
                 continue
-            load = (endpoint.active + 1) / endpoint.weight
+            load = (endpoint.active + 1) / (endpoint.weight * endpoint.pace)
             if best is None or load < least:
                 best, least, equals = endpoint, load, 1
             elif load == least:
@@ -108,16 +129,17 @@ class FullScan:
 @implementer(IFactory)
 @dataclass(frozen=True, slots=True)
 class LeastRequest:
-    """The factory; its one option is ``full_scan``."""
+    """The factory."""
 
     full_scan: bool = False
+    choice_count: int = 2
     name: ClassVar[str] = "least_request"
 
     def options(self, raw: object, place: object) -> object:
-        """``full_scan``: true or false."""
-        return read_options(raw, place, {"full_scan": None})
+        """``full_scan``: true or false; ``choice_count``: 2 to 64."""
+        return read_options(raw, place, {"full_scan": None, "choice_count": Whole(2, 64)})
 
-    def configured(self, options: dict[str, bool]) -> LeastRequest:
+    def configured(self, options: dict[str, Any]) -> LeastRequest:
         """The same with options."""
         return LeastRequest(**options)
 
@@ -129,8 +151,9 @@ class LeastRequest:
             return FullScan(endpoints, random)
         if len(endpoints) == 1:
             return Uniform(endpoints, random)
-        if len({endpoint.weight for endpoint in endpoints}) == 1:
-            return TwoChoices(endpoints, random)
+        if len({endpoint.weight * endpoint.pace for endpoint in endpoints}) == 1:
+            return (TwoChoices(endpoints, random) if self.choice_count == 2
+                    else SomeChoices(endpoints, random, self.choice_count))
         return BusyDeadlines(endpoints, random)
 
 

@@ -50,15 +50,19 @@ class Weighted:
 
     def __init__(self, endpoints: Sequence[Endpoint], random: Random) -> None:
         self._endpoints = tuple(endpoints)
-        self._sums = list(accumulate(endpoint.weight for endpoint in endpoints))
-        self._total = self._sums[-1]
         self._draw = random.random
+        self.keep_pace()
+
+    def keep_pace(self) -> None:
+        """Some who start slowly count for more now."""
+        self._sums = list(accumulate(endpoint.weight * endpoint.pace for endpoint in self._endpoints))
+        self._total = self._sums[-1]
 
     def pick(self, hash_key: int | None, /) -> Endpoint | None:
         """Draw one; an unready one is drawn again."""
         endpoints = self._endpoints
         for _ in range(DRAWS):
-            endpoint = endpoints[bisect(self._sums, self._draw() * self._total)]
+            endpoint = endpoints[bisect(self._sums, self._draw() * self._total, 0, len(endpoints) - 1)]
             if endpoint.ready:
                 return endpoint
         return drawn_from_ready(endpoints, self._draw())
@@ -69,8 +73,8 @@ def drawn_from_ready(endpoints: Sequence[Endpoint], chance: float) -> Endpoint |
     ready = [endpoint for endpoint in endpoints if endpoint.ready]
     if not ready:
         return None
-    sums = list(accumulate(endpoint.weight for endpoint in ready))
-    return ready[bisect(sums, chance * sums[-1])]
+    sums = list(accumulate(endpoint.weight * endpoint.pace for endpoint in ready))
+    return ready[bisect(sums, chance * sums[-1], 0, len(ready) - 1)]
 
 
 @implementer(IFactory)
@@ -87,7 +91,7 @@ class RandomChoice:
         """Uniform when the weights allow it."""
         if not endpoints:
             return Nobody()
-        if len({endpoint.weight for endpoint in endpoints}) == 1:
+        if len({endpoint.weight * endpoint.pace for endpoint in endpoints}) == 1:
             return Uniform(endpoints, random)
         return Weighted(endpoints, random)
 

@@ -94,6 +94,33 @@ class Deadlines:
         return None
 
 
+class PacedDeadlines:
+    """The same while somebody starts slowly: the interval is worked out anew each time, as weight and pace are then."""
+
+    __slots__ = ("_heap",)
+
+    def __init__(self, endpoints: Sequence[Endpoint], random: Random) -> None:
+        self._heap: list[list[float | int | Endpoint]] = [
+            [random.random() / (endpoint.weight * endpoint.pace), number, endpoint]
+            for number, endpoint in enumerate(endpoints)]
+        heapify(self._heap)
+
+    def pick(self, hash_key: int | None, /) -> Endpoint | None:
+        """The one whose deadline is next, or the next ready one after it."""
+        heap = self._heap
+        for _ in range(len(heap)):
+            entry = heap[0]
+            endpoint: Endpoint = entry[2]       # type: ignore[assignment]  # the list is not uniform
+            entry[0] += 1 / (endpoint.weight * endpoint.pace)       # type: ignore[operator]
+            heapreplace(heap, entry)
+            if endpoint.ready:
+                return endpoint
+        for entry in heap:
+            if entry[2].ready:              # type: ignore[union-attr]
+                return entry[2]             # type: ignore[return-value]
+        return None
+
+
 class Nobody:
     """There is no endpoint."""
 
@@ -118,6 +145,8 @@ class RoundRobin:
         """The cheapest form that fits; it starts at a random point, so that several gateways do not march in step."""
         if not endpoints:
             return Nobody()
+        if any(endpoint.pace < 1.0 for endpoint in endpoints):
+            return PacedDeadlines(endpoints, random)
         weights = [endpoint.weight for endpoint in endpoints]
         divisor = gcd(*weights)
         weights = [weight // divisor for weight in weights]

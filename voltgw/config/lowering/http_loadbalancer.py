@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from voltgw.config.lowering.advertise import Ports, chosen, policies
+from voltgw.config.lowering.clients import rate_limit, refused
 from voltgw.config.lowering.http_routes import Hash, Pools, routes, waf
 from voltgw.config.lowering.making import Maker, Part, Report
 from voltgw.config.lowering.origin_pool import pool
 from voltgw.config.lowering.tls import fetched_certificates, towards_clients
 from voltgw.config.model import Object, Path
 from voltgw.config.objects.endpoint import TransportProtocol
+from voltgw.config.objects.extensions import Balance
 from voltgw.config.objects.headers import HeaderManipulationOptionType
 from voltgw.config.objects.http_loadbalancer import HttpLoadbalancerSpec, ProxyTypeHttps, ProxyTypeHttpsAutoCerts
 from voltgw.config.objects.route import HashPolicyType, RouteRedirect, RouteSpec, RouteType
@@ -19,7 +21,8 @@ from voltgw.config.objects.virtual_host import SERVED, HttpProtocolOptions, Prox
 #: Fields of the load balancer itself that are those of a virtual host.
 _SAME: Final = (
     "add_location", "no_challenge", "js_challenge", "captcha_challenge", "cors_policy", "csrf_policy",
-    "slow_ddos_mitigation", "active_service_policies", "no_service_policies", "service_policies_from_namespace", "voltgw",
+    "slow_ddos_mitigation", "active_service_policies", "no_service_policies", "service_policies_from_namespace",
+    "jwt_validation", "voltgw",
 )
 #: Those of ``https`` and ``https_auto_cert``.
 _LISTENER: Final = (
@@ -48,8 +51,7 @@ def lower(view: Object[HttpLoadbalancerSpec], report: Report) -> list[Object[Any
     secure = spec.https if spec.https is not None else spec.https_auto_cert
     name = "https" if spec.https is not None else "https_auto_cert" if secure is not None else "http"
     proxy = ProxyType.HTTP_PROXY if secure is None else ProxyType.HTTPS_PROXY
-    # What is fetched by nobody yet cannot be shown to clients either.
-    serve = proxy in SERVED and spec.https_auto_cert is None
+    serve = proxy in SERVED
     listener = secure if secure is not None else spec.http
     ports = _ports(listener, (name,), _HTTP_PORT if secure is None else _HTTPS_PORT)
 
@@ -65,6 +67,8 @@ def lower(view: Object[HttpLoadbalancerSpec], report: Report) -> list[Object[Any
         host.put("waf_type", firewall)
     if spec.user_identification is not None:
         host.set("user_identification", (spec.user_identification,), ("user_identification",))
+    rate_limit(make, host)
+    refused(make, host)
     host.set("routes", routes(make, _pools(make, serve=serve), _hash(spec)), ("routes",))
     host.set("advertise_policies", policies(make, spec, ports, TransportProtocol.TCP, serve=serve), chosen(spec))
     make.add("virtual_host", make.name(), host, labels=view.metadata.labels, serve=serve)
@@ -126,7 +130,9 @@ def _hash(spec: HttpLoadbalancerSpec) -> Hash:
         return Hash((HashPolicyType(cookie=spec.cookie_stickiness),), ("cookie_stickiness",))
     if spec.source_ip_stickiness:
         return Hash((HashPolicyType(source_ip=True),), ("source_ip_stickiness",))
-    return Hash((), ())
+    if spec.least_active:
+        return Hash((), ("least_active",), Balance.LEAST_REQUEST)
+    return Hash((), ("random",), Balance.RANDOM) if spec.random else Hash((), ())
 
 
 def _redirect(

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from voltgw.config.lowering.making import Maker, Part
 from voltgw.config.lowering.pools import destinations, pool_cluster
 from voltgw.config.model import Path
+from voltgw.config.objects.extensions import Balance, DestinationExtension
 from voltgw.config.objects.http_loadbalancer import HttpLoadbalancerSpec
 from voltgw.config.objects.policies import AppFirewallRef, RetryPolicyType, WafRef, WafRulesRef, WafType
 from voltgw.config.objects.route import (
@@ -54,10 +55,11 @@ class Pools(NamedTuple):
 
 
 class Hash(NamedTuple):
-    """Inputs of the hash for routes that have none of their own, and the field that says them."""
+    """Inputs of the hash for routes that have none of their own, and the field that says them, or how they balance."""
 
     inputs: tuple[HashPolicyType, ...]
     source: Path
+    balance: Balance | None = None
 
 
 def routes(make: Maker[HttpLoadbalancerSpec], pools: Pools, common: Hash) -> tuple[Ref, ...]:
@@ -162,6 +164,8 @@ def _forward(make: Maker[Any], pools: Pools, common: Hash) -> Part[RouteDestinat
         part.put_all("destinations", found)
     part.usual("timeout", defaults.VIEW_ROUTE_TIMEOUT_S)
     part.set("hash_policy", common.inputs, common.source)
+    if common.balance is not None:
+        part.set("voltgw", DestinationExtension(balance=common.balance), common.source)
     return part
 
 
@@ -195,6 +199,7 @@ def _advanced(
         forward.set("retry_policy", RetryPolicyType(num_retries=0), (*path, "no_retry_policy"))
     if options.specific_hash_policy is not None:
         forward.copy(options.specific_hash_policy, (*path, "specific_hash_policy"), "hash_policy")
+        forward.unset("voltgw")         # what the load balancer says of balancing
     if options.enable_spdy:
         forward.set("spdy_config", SpdyConfigType(use_spdy=True), (*path, "enable_spdy"))
     if options.mirror_policy is not None and options.mirror_policy.origin_pool is not None:

@@ -60,6 +60,11 @@ class Part(Generic[M]):
         self.set(name, value)
         self.built_in.add((field_name(name),))
 
+    def unset(self, name: str) -> None:
+        """Something more particular was said: the field is as if nobody had set it."""
+        self.values.pop(self.plan.by_key[name].attribute, None)
+        self.ways.pop((field_name(name),), None)
+
     def without(self, name: str, said: bool, source: Path) -> None:
         """The view has a field, at `source`, that says (if `said`) that there is none of `name`."""
         if said:

@@ -10,6 +10,7 @@ from voltgw.config.lowering.pools import destinations, pool_cluster
 from voltgw.config.lowering.tls import fetched_certificates, towards_clients
 from voltgw.config.model import Object
 from voltgw.config.objects.endpoint import TransportProtocol
+from voltgw.config.objects.extensions import Balance, DestinationExtension
 from voltgw.config.objects.route import HashPolicyType, RouteDestination, RouteDestinationList, RouteSpec, RouteType
 from voltgw.config.objects.tcp_loadbalancer import TcpLoadbalancerSpec
 from voltgw.config.objects.udp_loadbalancer import UdpLoadbalancerSpec
@@ -44,14 +45,16 @@ def relay(
 ) -> None:
     """Make what TCP and UDP have in common: `host` is what is known of the virtual host so far."""
     spec = make.spec
-    # Certificates that nobody fetches yet cannot be shown to clients.
-    serve = proxy in SERVED and getattr(spec, "tls_tcp_auto_cert", None) is None
+    serve = proxy in SERVED
     if pools:
         forward = Part(RouteDestinationList, ())
         forward.put_all("destinations", pools)
         forward.copy(spec, (), "retract_cluster", "do_not_retract_cluster")
         if spec.hash_policy_choice_source_ip_stickiness:
             forward.set("hash_policy", (HashPolicyType(source_ip=True),), ("hash_policy_choice_source_ip_stickiness",))
+        for balance, said in ((Balance.LEAST_REQUEST, "least_active"), (Balance.RANDOM, "random")):
+            if getattr(spec, f"hash_policy_choice_{said}"):
+                forward.set("voltgw", DestinationExtension(balance=balance), (f"hash_policy_choice_{said}",))
         rule = Part(RouteType, pools[0].ways[()])
         rule.put("route_destination", forward)
         route = Part(RouteSpec, ())
@@ -60,7 +63,8 @@ def relay(
     else:
         make.wrong("VG0105", "this load balancer has no pools, so it does not know where to go",
                    hint="give it `origin_pools_weights`")
-    host.copy(spec, (), "domains", "idle_timeout", "no_service_policies", "service_policies_from_namespace")
+    host.copy(spec, (), "domains", "idle_timeout", "active_service_policies", "no_service_policies",
+              "service_policies_from_namespace")
     host.set("proxy", proxy)
     ports = Ports(spec.listen_port, spec.port_ranges, ("listen_port" if spec.listen_port is not None else "port_ranges",))
     host.set("advertise_policies", policies(make, spec, ports, transport, serve=serve), chosen(spec))

@@ -9,6 +9,7 @@ from voltgw.config.model import Path
 from voltgw.config.objects.tls import (
     CIPHERS,
     CertificateParamsType,
+    DownstreamTlsExtension,
     DownstreamTlsParamsType,
     TlsParamsType,
     TlsProtocol,
@@ -71,13 +72,16 @@ def _certificates_by_reference(params: ViewDownstreamTlsCertParams, path: Path) 
 def fetched_certificates(
     config: TlsConfig | None, mtls: DownstreamTlsValidationContext | None, path: Path,
 ) -> Part[DownstreamTlsParamsType]:
-    """TLS towards clients with certificates that somebody fetches: none stand here yet."""
+    """TLS towards clients with a certificate that is fetched."""
     common = Part(TlsParamsType, path)
     _security(common, config, (*path, "tls_config"))
     part = Part(DownstreamTlsParamsType, path)
     if mtls is not None:
         _client_certificates(part, common, mtls, (*path, "use_mtls"))
     part.put("common_params", common)
+    ours = Part(DownstreamTlsExtension, path)
+    ours.set("auto_cert", True, path)
+    part.put("voltgw", ours)
     return part
 
 

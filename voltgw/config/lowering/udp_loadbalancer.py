@@ -9,6 +9,7 @@ from voltgw.config.lowering.pools import destinations
 from voltgw.config.lowering.tcp_loadbalancer import relay
 from voltgw.config.model import Object
 from voltgw.config.objects.endpoint import TransportProtocol
+from voltgw.config.objects.extensions import HostExtension
 from voltgw.config.objects.udp_loadbalancer import UdpLoadbalancerSpec
 from voltgw.config.objects.virtual_host import ProxyType, VirtualHostSpec
 
@@ -17,5 +18,8 @@ def lower(view: Object[UdpLoadbalancerSpec], report: Report) -> list[Object[Any]
     """The virtual host ``ves-io-udp-loadbalancer-<name>`` and what belongs to it."""
     make = Maker(view, report)
     pools = destinations(make, view.spec.origin_pools_weights, ("origin_pools_weights",))
-    relay(make, Part(VirtualHostSpec, ()), ProxyType.UDP_PROXY, pools, TransportProtocol.UDP)
+    host = Part(VirtualHostSpec, ())
+    if view.spec.enable_per_packet_load_balancing:
+        host.set("voltgw", HostExtension(per_packet_load_balancing=True), ("enable_per_packet_load_balancing",))
+    relay(make, host, ProxyType.UDP_PROXY, pools, TransportProtocol.UDP)
     return make.objects

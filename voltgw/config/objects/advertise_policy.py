@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from voltgw.config.compound import ListOf, refs
 from voltgw.config.formats import IP, PREFIX, Format
+from voltgw.config.objects.delegation import AdvertiseDns
 from voltgw.config.objects.endpoint import TransportProtocol
 from voltgw.config.objects.tls import DownstreamTlsParamsType
 from voltgw.config.objects.where import NetworkSiteRefSelector
@@ -31,11 +32,14 @@ DEFAULT_PORT = 80
 
 @message
 class ProxyProtocolExtension:
-    """Connections come through proxies that say whom they stand for, in a PROXY header of version 1 or 2."""
+    """Clients come through proxies that say whom they stand for, in a PROXY header of version 1 or 2 (UDP: 2)."""
 
     trusted: tuple[str, ...] = field(
         ListOf(Text(PREFIX), least=1, most=256), "Addresses of these proxies. Anybody else is refused, and so is a connection "
         "without the header.", since="voltgw", required=True, example="[10.0.0.0/8]")
+    first_datagram_only: bool = field(
+        Flag(), "UDP: these proxies send a header with the first datagram of a session alone, and have a port of their own for "
+        "each session. Otherwise each datagram begins with one, as those of DNS proxies do.", since="voltgw")
 
 
 @message
@@ -74,6 +78,8 @@ class AdvertiseExtension:
         Number(1, 1 << 30), "Connections open at a time on each port, TCP alone; more wait in the kernel and are not refused.",
         since="voltgw", absent="what the process may hold")
     tcp: TcpExtension | None = field(Nested(TcpExtension), "TCP options towards clients.", since="voltgw")
+    dns: AdvertiseDns | None = field(
+        Nested(AdvertiseDns), "How its VIP is answered in delegated zones.", since="voltgw", example="{weight: 3}")
     proxy_protocol: ProxyProtocolExtension | None = field(
         Nested(ProxyProtocolExtension), "Require a PROXY header, from proxies that are trusted.", since="voltgw")
 
@@ -121,6 +127,12 @@ class AdvertisePolicySpec:
         return None if extension is None or extension.proxy_protocol is None else extension.proxy_protocol.trusted
 
     @property
+    def first_datagram_only(self) -> bool:
+        """Whether proxies send a header with the first datagram of a session alone."""
+        return self.proxies is not None and self.voltgw is not None and (
+            self.voltgw.proxy_protocol is not None and self.voltgw.proxy_protocol.first_datagram_only)
+
+    @property
     def ports(self) -> tuple[int, ...]:
         """All ports it listens on, in the order written."""
         if self.port_ranges:
@@ -140,7 +152,7 @@ class AdvertisePolicySpec:
             yield Rule("voltgw", "VG0106", "`address` and `voltgw: {any_address: true}` exclude each other")
         if self.voltgw is not None and self.voltgw.max_connections is not None and self.protocol is TransportProtocol.UDP:
             yield Rule("voltgw", "VG0106", "`max_connections` is for TCP; UDP has bounds of its own")
-        if self.proxies is not None and self.protocol is TransportProtocol.UDP:
-            yield Rule("voltgw", "VG0106", "`proxy_protocol` is for TCP; headers in datagrams are not read yet")
+        if self.first_datagram_only and self.protocol is not TransportProtocol.UDP:
+            yield Rule("voltgw", "VG0106", "`first_datagram_only` is for UDP; a connection begins with one header anyway")
         if self.public_ip and (self.address is not None or self.where is not None):
             yield Rule("public_ip", "VG0106", "`public_ip` excludes `where` and `address`")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
+from typing import Final
 
 from voltgw.config.compound import ListOf, MapOf, refs
 from voltgw.config.objects.cluster_extension import ClusterExtension
@@ -11,7 +13,7 @@ from voltgw.config.objects.route import RoutingPriority
 from voltgw.config.objects.tls import UpstreamTlsParamsType
 from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
-from voltgw.config.schema import Nested, field, message
+from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Choice, Flag, Number, Presence, Text
 from voltgw.config.units import show_seconds
 from voltgw.config.values import FrozenMap, Ref
@@ -26,6 +28,10 @@ class LoadbalancerAlgorithm(Enum):
     RING_HASH = "RING_HASH"
     RANDOM = "RANDOM"
     LB_OVERRIDE = "LB_OVERRIDE"
+
+
+#: Schedulers by name for whom every endpoint has keys of its own.
+AFFINE: Final = frozenset(("ring_hash", "maglev", "rendezvous"))
 
 
 class SubsetFallbackPolicy(Enum):
@@ -95,7 +101,7 @@ class OutlierDetectionType:
     max_ejection_percent: int | None = field(
         Number(most=100, zero_is_absent=True), "Share of the cluster that may be out, but always one endpoint.", absent="10")
     consecutive_gateway_failure: int | None = field(
-        Number(most=1024, zero_is_absent=True), "502, 503 and 504 in a row before it is taken out.", absent="5")
+        Number(most=1024, zero_is_absent=True), "502, 503 and 504 in a row before it is taken out.", absent="5, only counted")
 
 
 @message
@@ -119,7 +125,7 @@ class UpstreamConnPoolReuseType:
 
     enable_conn_pool_reuse: bool = field(Presence(), "They do.", since="+2025-06", group="reuse_choice")
     disable_conn_pool_reuse: bool = field(
-        Presence(), "Every client connection has its own.", since="+2025-06", group="reuse_choice", state=WARNS)
+        Presence(), "Every client connection has its own.", since="+2025-06", group="reuse_choice")
 
 
 @message
@@ -150,9 +156,10 @@ class ClusterSpec:
         Duration("ms", 0, 600000), "A pooled connection without a request is closed after this.",
         absent=show_seconds(defaults.UPSTREAM_IDLE_TIMEOUT_S))
     outlier_detection: OutlierDetectionType | None = field(
-        Nested(OutlierDetectionType), "When an endpoint is taken out because of its answers.", state=WARNS)
+        Nested(OutlierDetectionType), "When an endpoint is taken out because of its answers.", absent="never by its answers")
     endpoint_selection: EndpointSelectionPolicy = field(
-        Choice(EndpointSelectionPolicy), "Whether endpoints of other sites are used; with one site all are local.")
+        Choice(EndpointSelectionPolicy), "Whether endpoints of other sites or zones are used: by their site, their label "
+        "`ves.io/siteName` and their zone, held against those of the own site.")
     http1_config: Http1ProtocolOptions | None = field(
         Nested(Http1ProtocolOptions), "HTTP/1.1 to the endpoints.", since="+2023-01", group="http_protocol_type", absent="this")
     http2_options: Http2ProtocolOptions | None = field(
@@ -170,11 +177,11 @@ class ClusterSpec:
     disable_proxy_protocol: bool = field(
         Presence(), "No PROXY header.", since="+2024-06", group="proxy_protocol_type", absent="this")
     proxy_protocol_v1: bool = field(
-        Presence(), "Begin relayed connections with a PROXY v1 header.", since="+2024-06",
+        Presence(), "Begin connections with a PROXY v1 header.", since="+2024-06",
         group="proxy_protocol_type")
     proxy_protocol_v2: bool = field(
-        Presence(), "Begin relayed connections with a PROXY v2 header, with the server name, ALPN and TLS "
-        "as TLVs.", since="+2024-06", group="proxy_protocol_type")
+        Presence(), "Begin connections with a PROXY v2 header, with the server name, ALPN and TLS as TLVs.", since="+2024-06",
+        group="proxy_protocol_type")
     upstream_conn_pool_reuse_type: UpstreamConnPoolReuseType | None = field(
         Nested(UpstreamConnPoolReuseType), "Whether clients share upstream connections.", since="+2025-06")
     no_request_limit_per_connection: bool = field(
@@ -195,3 +202,34 @@ class ClusterSpec:
     disable_lb_source_ip_persistance: bool = field(
         Presence(), "Do not.", since="†", group="lb_source_ip_persistance_choice", internal=True)
     voltgw: ClusterExtension | None = field(Nested(ClusterExtension), "What voltgw adds.", since="voltgw")
+
+    @property
+    def unshared(self) -> bool:
+        """Whether no two client connections share one to an endpoint."""
+        reuse = self.upstream_conn_pool_reuse_type
+        return reuse is not None and reuse.disable_conn_pool_reuse
+
+    @property
+    def _affine(self) -> bool:
+        """Whether its scheduler gives every endpoint keys of its own."""
+        named = self.voltgw.scheduler if self.voltgw is not None else None
+        return named in AFFINE if named else self.loadbalancer_algorithm is LoadbalancerAlgorithm.RING_HASH
+
+    def rules(self) -> Iterable[Rule]:
+        """What only makes sense together."""
+        extension = self.voltgw
+        if (extension is not None and extension.proxy_protocol is not None
+                and not self.proxy_protocol_v1 and not self.proxy_protocol_v2):
+            yield Rule("voltgw", "VG0105", "`proxy_protocol` refines `proxy_protocol_v1` or "
+                       "`proxy_protocol_v2`, which is missing")
+        if extension is not None and extension.slow_start is not None and self._affine:
+            yield Rule("voltgw", "VG0105", "`slow_start` is for schedulers that keep no affinity: keys would move all the time")
+        outlier = extension.outlier if extension is not None else None
+        if outlier is None:
+            return
+        if self.outlier_detection is None:
+            yield Rule("voltgw", "VG0105", "`outlier` refines `outlier_detection`, which is missing here")
+            return
+        base_s = self.outlier_detection.base_ejection_time_s or 30.0
+        if outlier.max_ejection_time_s is not None and outlier.max_ejection_time_s < base_s:
+            yield Rule("voltgw", "VG0105", f"`max_ejection_time` is shorter than `base_ejection_time`, {show_seconds(base_s)}")

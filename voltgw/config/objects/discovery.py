@@ -5,16 +5,16 @@ from __future__ import annotations
 from enum import Enum
 from typing import ClassVar
 
-from voltgw.config.compound import Anything, ListOf, MapOf
+from voltgw.config.compound import Anything, ListOf
 from voltgw.config.contents import Content
 from voltgw.config.formats import HOSTNAME, HOSTPORT, OBJECT_NAME
+from voltgw.config.objects.delegation import DiscoveryExtension
 from voltgw.config.objects.secrets import SecretType
 from voltgw.config.objects.where import NetworkSiteRefSelector
 from voltgw.config.reader import WARNS
 from voltgw.config.regexes import REGEX
 from voltgw.config.schema import Nested, field, message
 from voltgw.config.types import Choice, Flag, Presence, Text
-from voltgw.config.values import FrozenMap
 
 #: Largest certificate in characters of its URL.
 MAX_URL = 131072
@@ -172,15 +172,17 @@ class DiscoverySpec:
     READ_ONLY: ClassVar = ("type", "publish_vip")
 
     where: NetworkSiteRefSelector = field(Nested(NetworkSiteRefSelector), "On which sites it is used.", required=True)
-    discovery_k8s: K8SDiscoveryType | None = field(Nested(K8SDiscoveryType), "Kubernetes.", group="discovery_choice")
-    discovery_consul: ConsulDiscoveryType | None = field(Nested(ConsulDiscoveryType), "Consul.", group="discovery_choice")
+    discovery_k8s: K8SDiscoveryType | None = field(
+        Nested(K8SDiscoveryType), "Kubernetes.", group="discovery_choice", state=WARNS)
+    discovery_consul: ConsulDiscoveryType | None = field(
+        Nested(ConsulDiscoveryType), "Consul.", group="discovery_choice", state=WARNS)
     discovery_cbip: object = field(
-        Anything(), "BIG-IP of the classic kind.", since="+2024-10", group="discovery_choice")
-    discovery_third_party: object = field(Anything(), "Another vendor's.", since="+2025-11", group="discovery_choice")
+        Anything(), "BIG-IP of the classic kind.", since="+2024-10", group="discovery_choice", state=WARNS)
+    discovery_third_party: object = field(
+        Anything(), "Another vendor's.", since="+2025-11", group="discovery_choice", state=WARNS)
     no_cluster_id: bool = field(
         Presence(), "Every endpoint of the site may use it.", since="+2022-07", group="cluster_identifier_choice")
     cluster_id: str | None = field(
         Text(least=1, most=256), "Only endpoints that name this may use it.", since="+2022-07",
         group="cluster_identifier_choice")
-    voltgw: FrozenMap[str, object] = field(
-        MapOf(Text(), Anything()), "What voltgw adds (a delegated zone).", since="voltgw", state=WARNS)
+    voltgw: DiscoveryExtension | None = field(Nested(DiscoveryExtension), "What voltgw adds.", since="voltgw")

@@ -52,7 +52,9 @@ class DnsNameAdvancedType:
     refresh_interval_s: float | None = field(
         Duration("s", 10, 604800), "It is looked up this often.", since="+2021-01",
         absent=show_seconds(defaults.DNS_REFRESH_S))
-    strict_ttl: bool = field(Presence(), "Look it up when its TTL is over (2021).", since="+2021-01", state=WARNS)
+    strict_ttl: bool = field(
+        Presence(), "Look it up when the time to live of its answer is over, as far as that is "
+        "known: where its network has DNS servers. Else every minute.", since="+2021-01")
 
 
 @message
@@ -89,6 +91,12 @@ class EndpointExtension:
 
     weight: int | None = field(
         Number(0, 65535), "Its share among the endpoints of its cluster; 0 gets nothing.", since="voltgw", absent="1")
+    priority: int | None = field(
+        Number(0, 127), "0 is the highest; those of a lower one get what the higher ones cannot take.", since="voltgw",
+        absent="0")
+    zone: str | None = field(
+        Text(least=1, most=253), "Zone in which it is.", since="voltgw", absent="its label `topology.kubernetes.io/zone`",
+        example="zone-a")
     unix: str | None = field(
         FilePath(107), "The path of a Unix socket, instead of an address and a port.", since="voltgw",
         example="/run/app/http.sock")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum
 from typing import ClassVar
 
-from voltgw.config.compound import Anything, ListOf
+from voltgw.config.compound import Anything, ListOf, refs
 from voltgw.config.formats import HEADER_NAME, OBJECT_NAME, PREFIX
 from voltgw.config.objects.conditions import COOKIE_NAME, CookieMatcherType, HeaderMatcherType
+from voltgw.config.objects.credentials import AuthenticationType
 from voltgw.config.quantities import Duration, Size
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Decimal, Flag, Number, Text
+from voltgw.config.types import Choice, Decimal, Flag, Number, Text
+from voltgw.config.values import Ref
+from voltgw.values.retry import GRPC_CONDITIONS
 
 
 @message
@@ -88,6 +92,15 @@ class SubsetExtension:
         absent="chosen by `endpoint_subsets`", example="version-11")
 
 
+class Balance(Enum):
+    """How an endpoint is picked, where a route says it."""
+
+    CLUSTER = "CLUSTER"
+    ROUND_ROBIN = "ROUND_ROBIN"
+    LEAST_REQUEST = "LEAST_REQUEST"
+    RANDOM = "RANDOM"
+
+
 @message
 class DestinationExtension:
     """What voltgw adds to a list of destinations."""
@@ -97,6 +110,8 @@ class DestinationExtension:
     sticky: StickyType | None = field(
         Nested(StickyType), "Whoever has been sent to a destination stays there while its weight does not fall.",
         absent="every request is drawn anew", example="{cookie: user}")
+    balance: Balance = field(
+        Choice(Balance), "How an endpoint is picked for these requests; CLUSTER: by the algorithm of the cluster.")
 
 
 @message
@@ -109,6 +124,11 @@ class RouteExtension:
         Flag(), "A path prefix matches whole segments only: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``.")
     retry_non_idempotent: bool = field(
         Flag(), "Retry ``5xx`` and ``reset`` for methods that are not idempotent (POST), too.")
+    retry_grpc: tuple[str, ...] = field(
+        ListOf(Text(one_of=tuple(GRPC_CONDITIONS.values())), most=5, unique=True), "Codes of gRPC after which a call is tried "
+        "again, where nothing but the code was answered. All calls are POST: to name a code says that a call may be made twice "
+        "after it.",
+        absent="none", example="[unavailable, resource-exhausted]")
     hedge_on_per_try_timeout: bool = field(
         Flag(), "A try that reaches its ``per_try_timeout`` goes on beside the next one; the first answer wins.")
     max_request_body_bytes: int | None = field(
@@ -119,6 +139,13 @@ class RouteExtension:
     filters: tuple[FilterUse, ...] = field(
         ListOf(Nested(FilterUse), most=16),
         "Filters of installed packages, in order; the virtual host's come first, then the route object's, then the rule's.")
+    rate_limiter: tuple[Ref, ...] = field(
+        refs("rate_limiter", most=2),
+        "These limits hold beside the virtual host's; a rule's take the place of its route object's.")
+    no_rate_limit: bool = field(Flag(), "No limit holds, the virtual host's neither.")
+    authentication: AuthenticationType | None = field(
+        Nested(AuthenticationType), "Which credentials requests need, in place of what the virtual host asks for; a rule's "
+        "takes the place of its route object's.")
 
 
 @message
@@ -151,6 +178,9 @@ class HostExtension:
 
     retry_non_idempotent: bool = field(
         Flag(), "Retry ``5xx`` and ``reset`` for methods that are not idempotent (POST), too; for all routes.")
+    retry_grpc: tuple[str, ...] = field(
+        ListOf(Text(one_of=tuple(GRPC_CONDITIONS.values())), most=5, unique=True),
+        "Codes of gRPC after which a call is tried again; for all routes.", absent="none", example="[unavailable]")
     hedge_on_per_try_timeout: bool = field(
         Flag(), "A try that reaches its ``per_try_timeout`` goes on beside the next one; for all routes.")
     max_request_body_bytes: int | None = field(
@@ -165,6 +195,19 @@ class HostExtension:
         "client is the nearest address that does not stand in them.", absent="any peer, if trusted_hops says so",
         example="[10.0.0.0/8]")
     forwarded: bool = field(Flag(), "Send Forwarded (RFC 7239) to endpoints.")
+    allowed_prefixes: tuple[str, ...] = field(
+        ListOf(Text(PREFIX), most=256, unique=True), "With `dynamic_reverse_proxy`: destinations that are let through although "
+        "they are loopback, private, link-local or the like.", absent="none of these is", example="[10.20.0.0/16]")
     fault: FaultType | None = field(Nested(FaultType), "Faults on purpose; for all routes.")
+    blocking_policies: tuple[Ref, ...] = field(
+        refs("service_policy", most=8), "These are asked before anything else, for all routes, and only refuse: what none of "
+        "them refuses is judged as if they were not there.")
     filters: tuple[FilterUse, ...] = field(
         ListOf(Nested(FilterUse), most=16), "Filters of installed packages, in order; for all routes, before their own.")
+    per_packet_load_balancing: bool = field(
+        Flag(), "UDP_PROXY: each datagram has its own choice of an endpoint, instead of one for the session. For protocols "
+        "whose datagrams stand alone, as those of syslog and statsd.")
+    quic_connection_ids: bool = field(
+        Flag(), "UDP_PROXY: a QUIC connection keeps its session, and so its endpoint, when its client's address changes.")
+    authentication: AuthenticationType | None = field(
+        Nested(AuthenticationType), "Which credentials requests need; for all routes that say nothing else.")

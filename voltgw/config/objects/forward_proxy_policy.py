@@ -120,10 +120,13 @@ class ForwardProxyAdvancedRuleType:
     inside_sources: bool = field(
         Presence(), "From whoever is behind inside interfaces.", since="2020†", group="source_choice")
     interface: Ref | None = field(
-        Reference("network_interface"), "From whoever is behind one interface.", since="2020†", group="source_choice")
-    namespace: str | None = field(Text(OBJECT_NAME), "From a namespace.", since="2020†", group="source_choice")
+        Reference("network_interface"), "From whoever is behind one interface.", since="2020†", group="source_choice",
+        state=REFUSES)
+    namespace: str | None = field(Text(OBJECT_NAME), "From a namespace.", since="2020†", group="source_choice",
+        state=REFUSES)
     label_selector: LabelSelectorType | None = field(
-        Nested(LabelSelectorType), "From whoever has such labels.", group="source_choice")
+        Nested(LabelSelectorType), "From whoever has such labels.", group="source_choice",
+        state=REFUSES)
     ip_prefix_set: Ref | None = field(
         Reference("ip_prefix_set"), "From addresses of this set.", group="source_choice")
     all_destinations: bool = field(Presence(), "To anywhere.", group="destination_choice")
@@ -134,13 +137,17 @@ class ForwardProxyAdvancedRuleType:
     dst_prefix_list: PrefixStringListType | None = field(
         Nested(PrefixStringListType), "To these addresses.", since="+2020-11", group="destination_choice")
     dst_asn_set: Ref | None = field(
-        Reference("bgp_asn_set"), "To autonomous systems of this set.", since="+2020-11", group="destination_choice")
+        Reference("bgp_asn_set"), "To autonomous systems of this set.", since="+2020-11", group="destination_choice",
+        state=REFUSES)
     dst_asn_list: AsnMatchList | None = field(
-        Nested(AsnMatchList), "To these autonomous systems.", since="+2020-11", group="destination_choice")
+        Nested(AsnMatchList), "To these autonomous systems.", since="+2020-11", group="destination_choice",
+        state=REFUSES)
     url_category_list: URLCategoryListType | None = field(
-        Nested(URLCategoryListType), "To URLs about these things.", since="+2021-12", group="destination_choice")
+        Nested(URLCategoryListType), "To URLs about these things.", since="+2021-12", group="destination_choice",
+        state=REFUSES)
     dst_label_selector: LabelSelectorType | None = field(
-        Nested(LabelSelectorType), "To whoever has such labels.", since="+2020-11", group="destination_choice")
+        Nested(LabelSelectorType), "To whoever has such labels.", since="+2020-11", group="destination_choice",
+        state=REFUSES)
     no_http_connect_port: bool = field(
         Presence(), "Whatever port CONNECT asks for.", group="http_connect_choice", absent="this")
     port_matcher: PolicyPortMatcherType | None = field(
@@ -170,9 +177,9 @@ class ForwardProxyPolicySpec:
         Presence(), "It is about virtual hosts that resolve their destination from the request.", group="proxy_choice")
     allow_all: bool = field(Presence(), "Anywhere.", group="rule_choice")
     allow_list: ForwardProxySimpleRuleType | None = field(
-        Nested(ForwardProxySimpleRuleType), "To what is listed.", group="rule_choice", state=REFUSES)
+        Nested(ForwardProxySimpleRuleType), "To what is listed.", group="rule_choice")
     deny_list: ForwardProxySimpleRuleType | None = field(
-        Nested(ForwardProxySimpleRuleType), "Not to what is listed.", group="rule_choice", state=REFUSES)
+        Nested(ForwardProxySimpleRuleType), "Not to what is listed.", group="rule_choice")
     rule_list: ForwardProxyRuleListType | None = field(
-        Nested(ForwardProxyRuleListType), "As these rules say.", group="rule_choice", state=REFUSES)
-    segment_policy: object = field(Anything(), "Between which segments.", since="+2023-12")
+        Nested(ForwardProxyRuleListType), "As these rules say.", group="rule_choice")
+    segment_policy: object = field(Anything(), "Between which segments.", since="+2023-12", state=REFUSES)

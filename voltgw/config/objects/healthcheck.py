@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from voltgw.config.compound import Anything, ListOf, MapOf
 from voltgw.config.contents import Hex
 from voltgw.config.formats import FIELD_TEXT, HEADER_NAME, HOSTPORT, HTTP_PATH
+from voltgw.config.objects.healthcheck_extension import HealthcheckExtension
 from voltgw.config.quantities import Duration
 from voltgw.config.ranges import Between
 from voltgw.config.reader import UNSUPPORTED
@@ -58,7 +59,8 @@ class HealthcheckSpec:
     dns_proxy_icmp_health_check: bool = field(
         Presence(), "Made by the vendor's system.", since="†", group="health_check", state=UNSUPPORTED, internal=True)
     udp_icmp_health_check: bool = field(
-        Presence(), "By UDP and ICMP.", since="+2025-11", group="health_check", state=UNSUPPORTED)
+        Presence(), "By an empty datagram: fails where the host says that nobody is there (ICMP), else passes.",
+        since="+2025-11", group="health_check")
     timeout_s: float = field(Duration("s", 1, 600), "A probe must be over in this time.", required=True)
     interval_s: float = field(Duration("s", 1, 600), "Between two probes.", required=True)
     unhealthy_threshold: int = field(
@@ -68,9 +70,21 @@ class HealthcheckSpec:
     jitter_percent: int | None = field(
         Number(10, 50, also=(0,)), "Random part that is added to the interval.", absent="0")
 
+    voltgw: HealthcheckExtension | None = field(
+        Nested(HealthcheckExtension), "What voltgw adds: probes by gRPC, UDP and DNS, and other intervals.", since="voltgw",
+        example="{grpc_health_check: {service: shop.Orders}}")
+
     def rules(self) -> Iterable[Rule]:
-        """Something must be probed."""
+        """One thing must be probed."""
         checks = (self.http_health_check, self.tcp_health_check, self.udp_icmp_health_check or None, self.dns_health_check,
                   self.dns_proxy_tcp_health_check, self.dns_proxy_udp_health_check, self.dns_proxy_icmp_health_check or None)
+        ours = self.voltgw.kind if self.voltgw is not None else ""
+        if self.voltgw is not None and self.voltgw.keep_connection and ours != "grpc_health_check" and (
+                self.http_health_check is None):
+            yield Rule("voltgw", "VG0106", "`keep_connection` is for HTTP and gRPC")
         if all(check is None for check in checks):
-            yield Rule("", "VG0105", "this health check checks nothing", "give it http_health_check or tcp_health_check")
+            if not ours:
+                yield Rule("", "VG0105", "this health check checks nothing", "give it http_health_check or tcp_health_check")
+        elif ours:
+            yield Rule("voltgw", "VG0106", f"`{ours}` and another kind of check exclude each other",
+                       "a cluster may have several health checks; its endpoints must pass all of them")

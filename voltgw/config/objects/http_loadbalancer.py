@@ -31,6 +31,7 @@ from voltgw.config.objects.view_advertise import (
     OriginPoolWithWeight,
     ServicePolicyList,
 )
+from voltgw.config.objects.view_clients import DDoSMitigationRule, RateLimitConfigType, SimpleClientSrcRule
 from voltgw.config.objects.view_routes import (
     HashPolicyListType,
     ViewRouteType,
@@ -238,8 +239,8 @@ class HttpLoadbalancerSpec:
         Nested(ProxyTypeHttps), "HTTP over TLS.", group="loadbalancer_type",
         state=served(ProxyType.HTTPS_PROXY), instead="nothing is opened for it")
     https_auto_cert: ProxyTypeHttpsAutoCerts | None = field(
-        Nested(ProxyTypeHttpsAutoCerts), "The same with a certificate that is fetched.", group="loadbalancer_type",
-        state=WARNS, instead="nothing is opened for it")
+        Nested(ProxyTypeHttpsAutoCerts), "The same with a certificate that is fetched, as ``gateway.acme`` says.",
+        group="loadbalancer_type", state=served(ProxyType.HTTPS_PROXY), instead="nothing is opened for it")
     advertise_on_public_default_vip: bool = field(
         Presence(), "Offered on the public address of regional edges.", group="advertise_choice")
     advertise_on_public: AdvertisePublic | None = field(
@@ -256,11 +257,9 @@ class HttpLoadbalancerSpec:
         ListOf(Nested(ViewRouteType), most=256), "Routes in order; the first that matches wins.")
     round_robin: bool = field(Presence(), "Origin servers take turns.", group="hash_policy_choice", absent="this")
     least_active: bool = field(
-        Presence(), "The one with the fewest requests.", group="hash_policy_choice",
-        state=WARNS, instead="every pool keeps its own algorithm")
+        Presence(), "The one with the fewest requests.", group="hash_policy_choice")
     random: bool = field(
-        Presence(), "Any origin server.", group="hash_policy_choice",
-        state=WARNS, instead="every pool keeps its own algorithm")
+        Presence(), "Any origin server.", group="hash_policy_choice")
     source_ip_stickiness: bool = field(
         Presence(), "The same one for the same client address.", group="hash_policy_choice",
         state=state_of(RouteDestinationList, "hash_policy"))
@@ -271,7 +270,7 @@ class HttpLoadbalancerSpec:
         Nested(HashPolicyListType), "The same one for the same hash.", group="hash_policy_choice",
         state=state_of(RouteDestinationList, "hash_policy"))
     more_option: MoreOptionType | None = field(Nested(MoreOptionType), "What else is said about it.")
-    jwt_validation: JwtValidation | None = field(Nested(JwtValidation), "Requests need a token.", state=REFUSES)
+    jwt_validation: JwtValidation | None = field(Nested(JwtValidation), "Requests need a token.")
     # -- beyond what objects.md spells out ----------------------------------------------------------------------------
     add_location: bool = field(
         Flag(), "Add the response header x-volterra-location with the site's name.",
@@ -312,8 +311,8 @@ class HttpLoadbalancerSpec:
         Presence(), "They are not.", group="malicious_user_detection_choice", absent="this")
     single_lb_app: object = field(Anything(), "What is learnt about it alone.", group="ml_config_choice", state=WARNS)
     multi_lb_app: bool = field(Presence(), "It is part of an application.", group="ml_config_choice")
-    rate_limit: object = field(
-        Anything(), "How many requests a user may send.", group="rate_limit_choice", state=REFUSES)
+    rate_limit: RateLimitConfigType | None = field(
+        Nested(RateLimitConfigType), "How many requests a user may send.", group="rate_limit_choice")
     api_rate_limit: object = field(
         Anything(), "How many per operation of an API.", group="rate_limit_choice", state=REFUSES)
     disable_rate_limit: bool = field(Presence(), "Any number.", group="rate_limit_choice", absent="this")
@@ -323,9 +322,11 @@ class HttpLoadbalancerSpec:
     user_identification: Ref | None = field(
         Reference("user_identification"), "What tells users apart.", group="user_id_choice",
         state=state_of(VirtualHostSpec, "user_identification"))
-    blocked_clients: object = field(Anything(), "Clients that are refused.", state=REFUSES)
+    blocked_clients: tuple[SimpleClientSrcRule, ...] = field(
+        ListOf(Nested(SimpleClientSrcRule)), "Clients that are refused, whatever the service policies say.")
     trusted_clients: object = field(Anything(), "Clients that are not looked at closely.", state=WARNS)
-    ddos_mitigation_rules: object = field(Anything(), "Clients that are refused as attackers.", state=REFUSES)
+    ddos_mitigation_rules: tuple[DDoSMitigationRule, ...] = field(
+        ListOf(Nested(DDoSMitigationRule)), "Clients that are refused as attackers, likewise.")
     enable_ddos_detection: object = field(
         Anything(), "Attacks are recognised.", group="ddos_detection_choice", state=WARNS)
     disable_ddos_detection: bool = field(Presence(), "They are not.", group="ddos_detection_choice")

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, Final
 
 from voltgw.config.compound import ListOf
 from voltgw.config.contents import Content
-from voltgw.config.schema import Nested, field, message
-from voltgw.config.types import Presence, Text
+from voltgw.config.formats import EDITED_HEADER, HEADER_NAME, URL
+from voltgw.config.objects.conditions import COOKIE_NAME
+from voltgw.config.quantities import Duration, Size
+from voltgw.config.reader import REFUSES
+from voltgw.config.schema import Nested, Rule, field, message
+from voltgw.config.types import Flag, Presence, Text
+
+#: Algorithms of RFC 7518, 8037 and 9864 that tokens may be signed with.
+ALGORITHMS: Final = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "Ed448",
+    "HS256", "HS384", "HS512",
+)
 
 
 @message
@@ -86,7 +97,7 @@ class JwtTarget:
     SINCE: ClassVar = ""
 
     all_endpoint: bool = field(Presence(), "All.", group="target")
-    api_groups: ApiGroups | None = field(Nested(ApiGroups), "Those of some groups.", group="target")
+    api_groups: ApiGroups | None = field(Nested(ApiGroups), "Those of some groups.", group="target", state=REFUSES)
     base_paths: BasePaths | None = field(Nested(BasePaths), "Those below some paths.", group="target")
 
 
@@ -97,6 +108,82 @@ class TokenLocation:
     SINCE: ClassVar = ""
 
     bearer_token: bool = field(Presence(), "In Authorization, as a bearer token (RFC 6750).", group="token_location")
+
+
+@message
+class TokenPlace:
+    """One place where a token may stand."""
+
+    SINCE: ClassVar = "voltgw"
+
+    bearer: bool = field(Presence(), "In Authorization, as a bearer token (RFC 6750).", group="place")
+    header: str | None = field(Text(HEADER_NAME, least=1, most=256), "In this header.", group="place")
+    cookie: str | None = field(Text(COOKIE_NAME, least=1, most=256), "In this cookie.", group="place")
+    query: str | None = field(
+        Text(least=1, most=256), "In this parameter of the query, which then never goes on.", group="place")
+    prefix: str | None = field(Text(most=64), "Text in front of it, in a header.", example='"Bearer "')
+
+    def rules(self) -> Iterable[Rule]:
+        """It says where."""
+        if not (self.bearer or self.header or self.cookie or self.query):
+            yield Rule("", "VG0105", "a place needs `bearer`, `header`, `cookie` or `query`")
+
+
+@message
+class ClaimToHeader:
+    """A claim that endpoints are told of."""
+
+    SINCE: ClassVar = "voltgw"
+
+    claim: str = field(
+        Text(least=1, most=256), "Its name; of one inside another both, with a ``.`` between.", required=True,
+        example="realm_access.roles")
+    header: str = field(
+        Text(EDITED_HEADER, least=1, most=256), "The header; text stands in it as it is, everything else as JSON. What "
+        "clients send under this name is taken out.", required=True)
+
+
+@message
+class JwtExtension:
+    """What voltgw adds to the validation of tokens."""
+
+    SINCE: ClassVar = "voltgw"
+
+    jwks_url: str | None = field(
+        Text(URL, most=2048), "The keys are fetched here, and again and again.", example="https://id.example/.well-known/jwks.json")
+    trusted_ca: bytes | None = field(
+        Content(1 << 20, pem=True), "Who vouches for the server of ``jwks_url``.", absent="the system's authorities")
+    plain_http: bool = field(
+        Flag(), "``jwks_url`` may be ``http://`` although it leaves this machine: whoever stands on the way chooses the keys.")
+    refresh_interval_s: float | None = field(
+        Duration("s", 10, 86400), "The keys are fetched so often.", absent="5 min")
+    refetch_pause_s: float | None = field(
+        Duration("s", 1, 3600), "For tokens of keys that are not known they are fetched at once, but not more often than this.",
+        absent="30 s")
+    fetch_timeout_s: float | None = field(Duration("s", 0.1, 60), "They must be here in this time.", absent="5 s")
+    algorithms: tuple[str, ...] = field(
+        ListOf(Text(one_of=ALGORITHMS), most=len(ALGORITHMS), unique=True), "Algorithms that are accepted.",
+        absent="those of the keys", example="[RS256, ES256]")
+    leeway_s: float | None = field(
+        Duration("s", 0, 3600, zero="value"), "By so much the clocks of others may be wrong.", absent="60 s")
+    places: tuple[TokenPlace, ...] = field(
+        ListOf(Nested(TokenPlace), most=8, unique=True), "Where the token may stand.", absent="token_location")
+    claims_to_headers: tuple[ClaimToHeader, ...] = field(
+        ListOf(Nested(ClaimToHeader), most=32, unique=True), "Claims that endpoints are told of.")
+    user_claim: str | None = field(Text(least=1, most=256), "The claim that names the user.", absent="sub")
+    drop_token: bool = field(Flag(), "The token does not go on to the endpoint; one in a query never does.")
+    realm: str | None = field(Text(least=1, most=128), "What the client is told that it needs a token for.",
+                              absent="the virtual host's name")
+    max_token_bytes: int | None = field(Size("B", 64, 65536), "Largest token.", absent="8 KiB")
+
+    def rules(self) -> Iterable[Rule]:
+        """Keys are not fetched in the clear by accident."""
+        url = self.jwks_url
+        if url is not None and url.startswith("http://") and not self.plain_http:
+            host = url[7:].partition("/")[0].rpartition("@")[2]
+            if not host.startswith(("127.", "[::1]", "localhost:")) and host != "localhost":
+                yield Rule("jwks_url", "VG0103", "keys that are fetched in the clear may be anybody's",
+                           "write https://, or `plain_http: true` where the way is safe")
 
 
 @message
@@ -111,5 +198,13 @@ class JwtValidation:
     reserved_claims: ReservedClaims | None = field(Nested(ReservedClaims), "Registered claims that are checked.")
     target: JwtTarget | None = field(Nested(JwtTarget), "Which requests.")
     token_location: TokenLocation | None = field(Nested(TokenLocation), "Where the token stands.")
-    auth_server_uri: str | None = field(Text(), "Where the keys are fetched (older).", group="jwks_configuration")
+    auth_server_uri: str | None = field(
+        Text(), "Where the keys are fetched (older; ``jwks_url`` of voltgw).", group="jwks_configuration", state=REFUSES)
     jwks: str | None = field(Text(), "The keys as text (older).", group="jwks_configuration")
+    voltgw: JwtExtension | None = field(Nested(JwtExtension), "What voltgw adds to it.", since="voltgw")
+
+    @property
+    def in_authorization(self) -> bool:
+        """Whether the token may only stand in Authorization."""
+        places = self.voltgw.places if self.voltgw is not None else ()
+        return all(place.bearer or (place.header or "").lower() == "authorization" for place in places)

@@ -46,8 +46,7 @@ class NetworkFirewallSpec:
     """Which policies act on a site's networks."""
 
     active_forward_proxy_policies: ActiveForwardProxyPoliciesType | None = field(
-        Nested(ActiveForwardProxyPoliciesType), "Where forward proxies may go.", group="forward_proxy_policy_choice",
-        state=REFUSES)
+        Nested(ActiveForwardProxyPoliciesType), "Where forward proxies may go.", group="forward_proxy_policy_choice")
     disable_forward_proxy_policy: bool = field(Presence(), "Anywhere.", group="forward_proxy_policy_choice")
     active_network_policies: ActiveNetworkPoliciesType | None = field(
         Nested(ActiveNetworkPoliciesType), "Which connections may pass.", group="network_policy_choice", state=REFUSES)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from voltgw.config.compound import Anything, ListOf, refs
 from voltgw.config.quantities import Duration
 from voltgw.config.schema import Nested, field, message
-from voltgw.config.types import Choice, Number, Presence
+from voltgw.config.types import Choice, Flag, Number, Presence
 from voltgw.config.values import Ref
 
 
@@ -74,9 +74,33 @@ class RateLimitValue:
     action_block: RateLimitBlockAction | None = field(
         Nested(RateLimitBlockAction), "The user is refused for a while.", since="+2025-06", group="action_choice")
     leaky_bucket: object = field(
-        Anything(), "Requests are let through evenly.", since="+2025-11", group="algorithm", absent="this")
+        Anything(), "The bucket refills evenly.", since="+2025-11", group="algorithm", absent="this")
     token_bucket: object = field(
-        Anything(), "Requests are counted strictly.", since="+2025-11", group="algorithm")
+        Anything(), "The bucket refills at the end of each period, all of it at once.", since="+2025-11", group="algorithm")
+
+
+class LimitFields(Enum):
+    """When answers tell clients of their limit."""
+
+    ON_REFUSAL = "ON_REFUSAL"
+    ALWAYS = "ALWAYS"
+    NEVER = "NEVER"
+
+
+@message
+class LimiterExtension:
+    """What voltgw adds to a limit."""
+
+    SINCE: ClassVar = "voltgw"
+
+    report_only: bool = field(
+        Flag(), "Count, log and explain what would have been refused, and refuse nothing.")
+    fields: LimitFields = field(
+        Choice(LimitFields), "When answers carry RateLimit and RateLimit-Policy; Retry-After stands in every refusal.")
+    x_fields: bool = field(Flag(), "Say the same by X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset.")
+    most_users: int | None = field(
+        Number(1, 10_000_000), "Users that are remembered; about 200 bytes each. Beyond it, whoever owes least of some is "
+        "forgotten.", absent="100000")
 
 
 @message
@@ -87,3 +111,4 @@ class RateLimiterSpec:
         ListOf(Nested(RateLimitValue), least=1, most=1), "One limit.", required=True)
     user_identification: tuple[Ref, ...] = field(
         refs("user_identification", most=1), "What tells users apart.", absent="the virtual host's, else the address")
+    voltgw: LimiterExtension | None = field(Nested(LimiterExtension), "What voltgw adds to this limit.", since="voltgw")

@@ -196,7 +196,7 @@ class ServicePolicyRuleSpec:
     origin_server_subsets_action: FrozenMap[str, str] = field(
         MapOf(Text(), Text()), "Labels that their endpoint must carry as well.", since="†", internal=True)
     jwt_claims: tuple[JWTClaimMatcherType, ...] = field(
-        ListOf(Nested(JWTClaimMatcherType), most=16), "Conditions on claims of their token.", since="+2024-03", state=REFUSES)
+        ListOf(Nested(JWTClaimMatcherType), most=16), "Conditions on claims of their token.", since="+2024-03")
     mobile_identifier_matcher_action: object = field(
         Anything(), "Made by the vendor's system.", since="†", internal=True)
     log_rule_evaluation: bool = field(Flag(), "Log them and go on.", since="+2026-03")

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from voltgw.config.compound import Anything, MapOf
 from voltgw.config.formats import IP
+from voltgw.config.names import Reference
 from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, field, message
-from voltgw.config.types import Choice, Decimal, Text
-from voltgw.config.values import FrozenMap
+from voltgw.config.types import Choice, Decimal, Flag, Text
+from voltgw.config.values import FrozenMap, Ref
 
 
 class SiteType(Enum):
@@ -59,6 +60,21 @@ class Coordinates:
 
 
 @message
+class SiteExtension:
+    """What voltgw adds to a site."""
+
+    outside_network: Ref | None = field(
+        Reference("virtual_network"), "Its outside network.", since="voltgw",
+        absent="its fleet's, else the only virtual_network with `site_local_network` and `voltgw`")
+    inside_network: Ref | None = field(
+        Reference("virtual_network"), "Its inside network.", since="voltgw",
+        absent="its fleet's, else the only virtual_network with `site_local_inside_network` and `voltgw`")
+    manage_addresses: bool = field(
+        Flag(), "Add explicit VIPs to the interface of their network while they are served, and announce them to the "
+        "neighbours. An address that is there already is left alone.", since="voltgw")
+
+
+@message
 class SiteSpec:
     """One place with one gateway."""
 
@@ -78,8 +94,8 @@ class SiteSpec:
         Text(IP), "VIP for the inside network where a policy names no address.", absent="the interface's address")
     vip_vrrp_mode: VipVrrpMode = field(
         Choice(VipVrrpMode, {VipVrrpMode.ENABLE: WARNS}), "Whether VIPs move between nodes by VRRP.")
-    outside_nameserver: str | None = field(Text(IP), "Resolver of the outside network.", state=WARNS)
-    inside_nameserver: str | None = field(Text(IP), "Resolver of the inside network.", state=WARNS)
+    outside_nameserver: str | None = field(Text(IP), "Resolver of the outside network.")
+    inside_nameserver: str | None = field(Text(IP), "Resolver of the inside network.")
     bgp_peer_address: str | None = field(Text(IP), "BGP peer to which VIPs are announced.", state=WARNS)
     bgp_router_id: str | None = field(Text(IP), "Our BGP identity.", state=WARNS)
     tunnel_type: TunnelType = field(
@@ -94,3 +110,4 @@ class SiteSpec:
     ce_site_mode: CeSiteMode = field(Choice(CeSiteMode), "Role of the site.")
     template_parameters: FrozenMap[str, object] = field(
         MapOf(Text(), Anything()), "Values for the fleet's objects.", state=WARNS)
+    voltgw: SiteExtension | None = field(Nested(SiteExtension), "What voltgw adds.", since="voltgw")

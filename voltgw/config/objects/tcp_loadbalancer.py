@@ -24,7 +24,7 @@ from voltgw.config.objects.view_tls import (
 from voltgw.config.objects.virtual_host import ProxyType, served
 from voltgw.config.quantities import Duration
 from voltgw.config.ranges import Ports
-from voltgw.config.reader import REFUSES, WARNS
+from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, field, message, state_of
 from voltgw.config.types import Flag, Number, Presence, Text
 from voltgw.config.values import Range, Ref
@@ -68,8 +68,8 @@ class TcpLoadbalancerSpec:
         Nested(ProxyTypeTLSTCP), "TLS is terminated.", group="loadbalancer_type",
         state=served(ProxyType.TLS_TCP_PROXY), instead="nothing is opened for it")
     tls_tcp_auto_cert: ProxyTypeTLSTCPAutoCerts | None = field(
-        Nested(ProxyTypeTLSTCPAutoCerts), "The same with a certificate that is fetched.", group="loadbalancer_type",
-        state=WARNS, instead="nothing is opened for it")
+        Nested(ProxyTypeTLSTCPAutoCerts), "The same with a certificate that is fetched, as ``gateway.acme`` says.",
+        group="loadbalancer_type", state=served(ProxyType.TLS_TCP_PROXY), instead="nothing is opened for it")
     no_sni: bool = field(Presence(), "The port is its own.", group="sni_default_lb_choice", absent="this")
     sni: bool = field(
         Presence(), "The port is shared; the TLS server name decides.", group="sni_default_lb_choice",
@@ -89,10 +89,9 @@ class TcpLoadbalancerSpec:
     hash_policy_choice_round_robin: bool = field(
         Presence(), "Origin servers take turns.", group="hash_policy_choice", absent="this")
     hash_policy_choice_least_active: bool = field(
-        Presence(), "The one with the fewest connections.", group="hash_policy_choice",
-        state=WARNS, instead="every pool keeps its own algorithm")
+        Presence(), "The one with the fewest connections.", group="hash_policy_choice")
     hash_policy_choice_random: bool = field(
-        Presence(), "Any.", group="hash_policy_choice", state=WARNS, instead="every pool keeps its own algorithm")
+        Presence(), "Any.", group="hash_policy_choice")
     hash_policy_choice_source_ip_stickiness: bool = field(
         Presence(), "The same one for the same client address.", group="hash_policy_choice",
         state=state_of(RouteDestinationList, "hash_policy"))
@@ -111,8 +110,7 @@ class TcpLoadbalancerSpec:
         Nested(AdvertiseCustom), "Offered in some places.", group="advertise_choice")
     do_not_advertise: bool = field(Presence(), "Offered nowhere.", group="advertise_choice")
     active_service_policies: ServicePolicyList | None = field(
-        Nested(ServicePolicyList), "These service policies say which clients may pass.", group="service_policy_choice",
-        state=REFUSES)
+        Nested(ServicePolicyList), "These service policies say which clients may pass.", group="service_policy_choice")
     no_service_policies: bool = field(Presence(), "All clients may pass.", group="service_policy_choice")
     service_policies_from_namespace: bool = field(
         Presence(), "The namespace's service policies say so.", group="service_policy_choice", absent="this")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import ClassVar, Final
 
@@ -10,7 +11,7 @@ from voltgw.config.contents import Content
 from voltgw.config.formats import HOSTNAME, SHA256
 from voltgw.config.objects.secrets import SecretType
 from voltgw.config.reader import WARNS
-from voltgw.config.schema import Nested, field, message
+from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Choice, Flag, Number, Presence, Text
 from voltgw.config.values import Ref
 
@@ -122,6 +123,8 @@ class DownstreamTlsExtension:
     client_cert_header: ClientCertHeader = field(
         Choice(ClientCertHeader), "Tell endpoints the client's certificate in Client-Cert (RFC 9440); CHAIN: the rest of its "
         "chain, too, in Client-Cert-Chain.")
+    auto_cert: bool = field(
+        Flag(), "Have a certificate for the domains fetched and renewed, as ``gateway.acme`` says, instead of naming one.")
 
 
 @message
@@ -211,6 +214,13 @@ class DownstreamTlsParamsType:
         since="+2023-04", absent="no header")
     voltgw: DownstreamTlsExtension | None = field(Nested(DownstreamTlsExtension), "What voltgw adds.", since="voltgw")
 
+    def rules(self) -> Iterable[Rule]:
+        """A certificate is given, or fetched."""
+        given = self.common_params is not None and self.common_params.tls_certificates
+        if given and self.voltgw is not None and self.voltgw.auto_cert:
+            yield Rule("voltgw", "VG0106", "a certificate is given, so none is fetched",
+                       "leave `auto_cert` out, or the certificate")
+
 
 @message
 class CertificateParamsType:
@@ -240,6 +250,12 @@ class CertificateParamsType:
         ListOf(Choice(XfccElement), unique=True), "Parts of the client's certificate for X-Forwarded-Client-Cert.",
         since="+2023-04", absent="no header")
     voltgw: DownstreamTlsExtension | None = field(Nested(DownstreamTlsExtension), "What voltgw adds.", since="voltgw")
+
+    def rules(self) -> Iterable[Rule]:
+        """Certificates are given, so none is fetched."""
+        if self.voltgw is not None and self.voltgw.auto_cert:
+            yield Rule("voltgw", "VG0106", "certificates are given, so none is fetched",
+                       "say `tls_parameters: {voltgw: {auto_cert: true}}` instead of `tls_cert_params`")
 
 
 @message

@@ -16,7 +16,7 @@ from voltgw.config.objects.view_advertise import (
 )
 from voltgw.config.quantities import Duration
 from voltgw.config.ranges import Ports
-from voltgw.config.reader import REFUSES, WARNS
+from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, field, message, state_of
 from voltgw.config.types import Flag, Number, Presence, Text
 from voltgw.config.values import Range
@@ -33,18 +33,16 @@ class UdpLoadbalancerSpec:
     listen_port: int | None = field(Number(1, 65535), "Port to listen on.", group="port_choice")
     port_ranges: tuple[Range, ...] = field(Ports(), "Ports to listen on.", group="port_choice")
     enable_per_packet_load_balancing: bool = field(
-        Flag(), "Every datagram is sent to an origin server of its own.", state=WARNS)
+        Flag(), "Every datagram has its own choice of an origin server.")
     hash_policy_choice_random: bool = field(
-        Presence(), "Any origin server.", group="hash_policy_choice",
-        state=WARNS, instead="every pool keeps its own algorithm")
+        Presence(), "Any origin server.", group="hash_policy_choice")
     hash_policy_choice_round_robin: bool = field(
         Presence(), "Origin servers take turns.", group="hash_policy_choice", absent="this")
     hash_policy_choice_source_ip_stickiness: bool = field(
         Presence(), "The same one for the same client address.", group="hash_policy_choice",
         state=state_of(RouteDestinationList, "hash_policy"))
     hash_policy_choice_least_active: bool = field(
-        Presence(), "The one with the fewest sessions.", group="hash_policy_choice",
-        state=WARNS, instead="every pool keeps its own algorithm")
+        Presence(), "The one with the fewest sessions.", group="hash_policy_choice")
     domains: tuple[str, ...] = field(ListOf(Text(DOMAIN), most=33, unique=True), "Its names.")
     origin_pools_weights: tuple[OriginPoolWithWeight, ...] = field(
         ListOf(Nested(OriginPoolWithWeight)), "Pools with their shares.")
@@ -63,8 +61,7 @@ class UdpLoadbalancerSpec:
         Nested(AdvertiseCustom), "Offered in some places.", group="advertise_choice")
     do_not_advertise: bool = field(Presence(), "Offered nowhere.", group="advertise_choice")
     active_service_policies: ServicePolicyList | None = field(
-        Nested(ServicePolicyList), "These service policies say which clients may pass.", group="service_policy_choice",
-        state=REFUSES)
+        Nested(ServicePolicyList), "These service policies say which clients may pass.", group="service_policy_choice")
     no_service_policies: bool = field(Presence(), "All clients may pass.", group="service_policy_choice")
     service_policies_from_namespace: bool = field(
         Presence(), "The namespace's service policies say so.", group="service_policy_choice", absent="this")

@@ -16,6 +16,7 @@ from voltgw.config.objects.challenges import (
     PolicyBasedChallenge,
     TemporaryUserBlockingType,
 )
+from voltgw.config.objects.credentials import Satisfy
 from voltgw.config.objects.extensions import CompressionExtension, HostExtension
 from voltgw.config.objects.headers import (
     CookieManipulationOptionType,
@@ -24,6 +25,7 @@ from voltgw.config.objects.headers import (
     HeaderTransformationType,
     SetCookieValueOption,
 )
+from voltgw.config.objects.jwt import JwtValidation
 from voltgw.config.objects.policies import (
     BufferConfigType,
     CorsPolicy,
@@ -210,7 +212,8 @@ class VirtualHostSpec:
         absent="HTTP_PROXY")
     waf_type: WafType | None = field(Nested(WafType), "Web application firewall; for all routes.")
     dynamic_reverse_proxy: DynamicReverseProxyType | None = field(
-        Nested(DynamicReverseProxyType), "Resolve the destination from the request.", state=WARNS)
+        Nested(DynamicReverseProxyType), "Resolve the destination from the request: what no route takes goes to the address of "
+        "its Host, for HTTP and HTTPS.")
     add_location: bool = field(Flag(), "Add the response header x-volterra-location with the site's name.", state=WARNS)
     compression_params: CompressionType | None = field(Nested(CompressionType), "Compress responses.")
     custom_errors: FrozenMap[int, bytes] = field(
@@ -226,9 +229,9 @@ class VirtualHostSpec:
     captcha_challenge: CaptchaChallengeType | None = field(
         Nested(CaptchaChallengeType), "Challenge users by CAPTCHA.", group="challenge_type", state=REFUSES)
     user_identification: tuple[Ref, ...] = field(
-        refs("user_identification", most=1), "What tells users apart when they are counted.", state=WARNS)
+        refs("user_identification", most=1), "What tells users apart when they are counted.")
     rate_limiter_allowed_prefixes: tuple[Ref, ...] = field(
-        refs("ip_prefix_set", most=4), "Clients that are not counted.", state=WARNS)
+        refs("ip_prefix_set", most=4), "Clients that are not counted.")
     retry_policy: RetryPolicyType | None = field(Nested(RetryPolicyType), "Retries; for all routes.")
     idle_timeout_s: float | None = field(
         Duration("ms"), "HTTP: longest silence of a stream, then 504 or a reset. TCP and UDP: of a connection or session.",
@@ -236,7 +239,8 @@ class VirtualHostSpec:
         f"{show_seconds(defaults.TUNNEL_IDLE_TIMEOUT_S)} (TCP), {show_seconds(defaults.UDP_IDLE_TIMEOUT_S)} (UDP)")
     disable_dns_resolve: bool = field(Flag(), "Do not publish or resolve the domains.")
     temporary_user_blocking: TemporaryUserBlockingType | None = field(
-        Nested(TemporaryUserBlockingType), "Page for users blocked by malicious-user mitigation.", since="2020†", state=WARNS)
+        Nested(TemporaryUserBlockingType), "Page for users that are refused for a while: by a rate limit's ``action_block``.",
+        since="2020†")
     no_authentication: bool = field(Presence(), "No login.", since="+2020-11", group="authentication_choice")
     authentication: AuthenticationDetails | None = field(
         Nested(AuthenticationDetails), "An OIDC login in front.", since="+2020-11", group="authentication_choice",
@@ -304,7 +308,7 @@ class VirtualHostSpec:
         Number(1), "A client connection is closed after so many requests.", since="+2026-03",
         group="max_requests_per_connection_choice")
     rate_limiter: tuple[Ref, ...] = field(
-        refs("rate_limiter", most=1), "Applied to every request of this host.", since="2020→2024-06", state=REFUSES)
+        refs("rate_limiter", most=1), "Applied to every request of this host.", since="2020→2024-06")
     policy_based_challenge: PolicyBasedChallenge | None = field(
         Nested(PolicyBasedChallenge), "Challenges chosen by service policies.", since="†", state=REFUSES,
         group="challenge_type", internal=True)
@@ -316,6 +320,8 @@ class VirtualHostSpec:
     service_policies_from_namespace: bool = field(
         Presence(), "The namespace's ``service_policy_set`` says so, if there is one.", since="voltgw",
         group="service_policy_choice", absent="this")
+    jwt_validation: JwtValidation | None = field(
+        Nested(JwtValidation), "Requests need a token.", since="voltgw")
     voltgw: HostExtension | None = field(Nested(HostExtension), "What voltgw adds to this host.", since="voltgw")
 
     def rules(self) -> Iterable[Rule]:
@@ -323,6 +329,20 @@ class VirtualHostSpec:
         for code in self.custom_errors:
             if 5 < code < 300:
                 yield Rule("custom_errors", "VG0103", f"{code} is neither a class (3, 4, 5) nor a status from 300 to 599")
+        if self.voltgw is not None and self.voltgw.quic_connection_ids and self.proxy is not ProxyType.UDP_PROXY:
+            yield Rule("voltgw", "VG0106", "`quic_connection_ids` is for UDP_PROXY, which passes QUIC through")
+        if self.voltgw is not None and self.voltgw.per_packet_load_balancing:
+            if self.proxy is not ProxyType.UDP_PROXY:
+                yield Rule("voltgw", "VG0106", "`per_packet_load_balancing` is for UDP_PROXY")
+            if self.voltgw.quic_connection_ids:
+                yield Rule("voltgw", "VG0106", "`per_packet_load_balancing` and `quic_connection_ids` exclude each other")
+        asked = self.voltgw.authentication if self.voltgw is not None else None
+        if self.jwt_validation is not None and asked is not None and asked.jwt is not None:
+            yield Rule("jwt_validation", "VG0103", "tokens are asked for here and in voltgw.authentication.jwt; once is enough")
+        if self.jwt_validation is not None and asked is not None and asked.basic is not None \
+                and asked.satisfy is Satisfy.ALL and self.jwt_validation.in_authorization:
+            yield Rule("jwt_validation", "VG0103", "a token and a password cannot both stand in Authorization",
+                       "say `satisfy: ANY` in voltgw.authentication, or where else the token stands")
         if self.proxy.http and not self.domains:
             yield Rule("", "VG0105", f'a virtual host with {self.proxy.value} needs "domains"',
                        'write domains: ["*"] to take requests for any host')

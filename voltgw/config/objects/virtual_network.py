@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from voltgw.config.compound import Anything, ListOf, refs
-from voltgw.config.formats import IPV4, IPV4_PREFIX, IPV6, IPV6_PREFIX
+from voltgw.config.formats import IP, IPV4, IPV4_PREFIX, IPV6, IPV6_PREFIX
 from voltgw.config.names import Reference
 from voltgw.config.objects.where import VirtualNetworkType
-from voltgw.config.schema import Nested, field, message
+from voltgw.config.reader import WARNS
+from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Presence, Text
 from voltgw.config.values import Ref
 
@@ -72,10 +74,44 @@ class StaticV6RouteViewType:
 
 
 @message
+class NetworkExtension:
+    """What the network is on this gateway's host: where sockets for it are made."""
+
+    netns: str | None = field(
+        Text(least=1, most=255), "Linux network namespace: the name that `ip netns` shows, or the absolute path of its file.",
+        since="voltgw", absent="the one that the gateway runs in", example="inside")
+    interface: str | None = field(
+        Text(least=1, most=15), "Network interface (in that namespace). Sockets are bound to it, VIPs are added to it.",
+        since="voltgw", absent="any", example="eth1")
+    vrf: str | None = field(
+        Text(least=1, most=15), "VRF device that sockets are bound to instead of the interface.", since="voltgw", example="red")
+    source: str | None = field(
+        Text(IPV4), "Local address of connections to IPv4 endpoints.", since="voltgw", absent="the kernel's choice",
+        example="10.0.0.5")
+    source_v6: str | None = field(
+        Text(IPV6), "Local address of connections to IPv6 endpoints.", since="voltgw", absent="the kernel's choice",
+        example='"2001:db8::5"')
+    dns_servers: tuple[str, ...] = field(
+        ListOf(Text(IP), most=8, unique=True), "Servers, in this network, that names of its endpoints are looked up with.",
+        since="voltgw", absent="the site's `outside_nameserver` or `inside_nameserver`, else the host's resolver",
+        example="[10.0.0.53]")
+
+    def rules(self) -> Iterable[Rule]:
+        """Names as the kernel has them; a VRF has its addresses on a member."""
+        if self.vrf is not None and self.interface is None:
+            yield Rule("vrf", "VG0106", "`vrf` needs `interface`, the member that has the network's addresses")
+        for name in ("netns", "interface", "vrf"):
+            value = getattr(self, name)
+            if value is not None and (value in (".", "..") or any(letter.isspace() for letter in value)
+                                      or "/" in value and not (name == "netns" and value.startswith("/"))):
+                yield Rule(name, "VG0104", f"{value!r} is no name that the kernel could have")
+
+
+@message
 class VirtualNetworkSpec:
     """An isolated network, on one site or on many."""
 
-    global_network: bool = field(Presence(), "It spans sites.", group="network_choice")
+    global_network: bool = field(Presence(), "It spans sites.", group="network_choice", state=WARNS)
     site_local_network: bool = field(Presence(), "The outside network of a site.", group="network_choice")
     site_local_inside_network: bool = field(Presence(), "The inside network of a site.", group="network_choice")
     legacy_type: str | None = field(
@@ -84,6 +120,19 @@ class VirtualNetworkSpec:
     srv6_network: object = field(
         Anything(), "A network of segment routing.", since="+2021-02†", group="network_choice", internal=True)
     static_routes: tuple[StaticRouteViewType, ...] = field(
-        ListOf(Nested(StaticRouteViewType), most=165, unique=True), "Static routes.")
+        ListOf(Nested(StaticRouteViewType), most=165, unique=True), "Static routes.", state=WARNS)
     static_v6_routes: tuple[StaticV6RouteViewType, ...] = field(
-        ListOf(Nested(StaticV6RouteViewType), most=165), "Static routes for IPv6.", since="+2023-12")
+        ListOf(Nested(StaticV6RouteViewType), most=165), "Static routes for IPv6.", since="+2023-12", state=WARNS)
+    voltgw: NetworkExtension | None = field(
+        Nested(NetworkExtension), "What the network is on this host.", since="voltgw")
+
+    @property
+    def inside(self) -> bool:
+        """Whether it is the inside network of a site."""
+        return self.site_local_inside_network or self.legacy_type in ("1", VirtualNetworkType.SITE_LOCAL_INSIDE.value)
+
+    @property
+    def outside(self) -> bool:
+        """Whether it is the outside network of a site, or the Internet."""
+        return self.site_local_network or self.legacy_type in (
+            "0", "3", VirtualNetworkType.SITE_LOCAL.value, VirtualNetworkType.PUBLIC.value)

@@ -72,7 +72,7 @@ class NetworkSiteRefSelector:
     """Where something is: one site, the sites of a virtual site, or the sites of a network."""
 
     virtual_network: NetworkRefType | None = field(
-        Nested(NetworkRefType), "Every site where this network is present.", group="ref_or_selector", state=WARNS)
+        Nested(NetworkRefType), "Every site where this network is present.", group="ref_or_selector")
     site: SiteRefType | None = field(Nested(SiteRefType), "One site.", group="ref_or_selector")
     virtual_site: VSiteRefType | None = field(
-        Nested(VSiteRefType), "All sites that the virtual site selects.", group="ref_or_selector", state=WARNS)
+        Nested(VSiteRefType), "All sites that the virtual site selects.", group="ref_or_selector")

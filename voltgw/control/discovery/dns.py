@@ -1,8 +1,8 @@
 """DNS: an endpoint object that names a host; every address of the name is an endpoint.
 
-The name is looked up through Twisted's `IHostnameResolver`, which tells addresses but no times to live: it is asked
-again every `refresh_s`. A failure, and an answer without any address, which cannot be told from one, leaves the last
-good addresses in force and is tried again sooner, with growing pauses.
+The name is looked up through Twisted's `IHostnameResolver`, which tells addresses but no times to live (only that of a network
+with DNS servers of its own does): it is asked again every `refresh_s`. A failure, and an answer without any address, which
+cannot be told from one, leaves the last good addresses in force and is tried again sooner, with growing pauses.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 LOOKUP_TIMEOUT_S: Final = 10.0
 #: The pause after the first failure; it doubles with each further one, up to `refresh_s`.
 FIRST_PAUSE_S: Final = 1.0
+#: A name whose answers live shorter is looked up this often.
+SHORTEST_LIFE_S: Final = 1.0
 #: Refreshes are up to this share late, so that names that were looked up together do not stay together.
 SPREAD: Final = 0.1
 
@@ -99,7 +101,10 @@ class DnsFeed:
         self.last_error = ""
         self.last_success = self._loop.monotonic()
         self.addresses = addresses
-        self._again(self._member.refresh_s * (1 + SPREAD * self._random.random()))
+        refresh_s = self._member.refresh_s
+        if self._member.by_ttl and lookup.ttl_s is not None:
+            refresh_s = max(lookup.ttl_s, SHORTEST_LIFE_S)
+        self._again(refresh_s * (1 + SPREAD * self._random.random()))
         if self._deliver is not None:
             self._deliver(Reset(tuple(map(self._found, addresses))))
 
@@ -132,7 +137,8 @@ class DnsFeed:
         member = self._member
         return Found(
             address, member.port, member.protocol, hostname=member.address, weight=member.weight,
-            health_port=member.health_port, labels=member.labels,
+            health_port=member.health_port, labels=member.labels, network=member.network, priority=member.priority,
+            zone=member.zone,
         )
 
 
@@ -142,6 +148,7 @@ class _Lookup:
 
     def __init__(self, feed: DnsFeed) -> None:
         self.found: list[IPv4Address | IPv6Address] = []
+        self.ttl_s: int | None = None       # None: the resolver does not tell
         self._feed: DnsFeed | None = feed
         self._resolution: IHostResolution | None = None
 
@@ -155,6 +162,10 @@ class _Lookup:
             self.found.append(ip_address(getattr(address, "host", "")))
         except ValueError:
             pass                            # a resolver may answer with addresses that are not IP; nobody can dial them
+
+    def lives_for(self, seconds: int) -> None:
+        """The addresses are good for so long; only a resolver of our own says so."""
+        self.ttl_s = seconds
 
     def resolutionComplete(self) -> None:
         """That was all."""
@@ -186,7 +197,7 @@ class Dns:
 
     def build(self, member: MemberPlan, sources: Sources) -> DnsFeed:
         """A feed for `member`."""
-        return DnsFeed(member, sources.resolver, sources.loop, sources.random)
+        return DnsFeed(member, sources.resolver_of(member.network), sources.loop, sources.random)
 
 
 FACTORY: Final = Dns()

@@ -31,7 +31,7 @@ class StaticFeed:
         self.state = FeedState.BOUND
         deliver(Reset((Found(
             member.address, member.port, member.protocol, weight=member.weight, health_port=member.health_port,
-            labels=member.labels,
+            labels=member.labels, network=member.network, priority=member.priority, zone=member.zone,
         ),)))
 
     def stop(self) -> None:

@@ -1,7 +1,8 @@
 """HTTP probe: a GET whose answer has an expected status and, if told so, expected bytes in its body.
 
-One request on a connection of its own (``Connection: close``), or with ``use_http2`` on the only stream of one; redirects are
-not followed. A 503 takes the endpoint out at once: it says itself that it wants no traffic.
+One request on a connection of its own (``Connection: close``), or with ``use_http2`` on the only stream of one, unless the
+check keeps connections; redirects are not followed. A 503 takes the endpoint out at once: it says itself that it wants no
+traffic.
 """
 
 from __future__ import annotations
@@ -9,24 +10,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from zope.interface import implementer
 
 from voltgw.cluster.endpoint import host_field
 from voltgw.control.probes.asking import HttpOptions
 from voltgw.control.probes.http2 import Http2Run
+from voltgw.control.probes.keeping import KeepingRun, KeptConnection
 from voltgw.control.probes.response import ResponseReader
-from voltgw.control.probes.run import ProbeRun
 from voltgw.errors import BadResponse
 from voltgw.interfaces import IFactory
 
+if TYPE_CHECKING:
+    from voltgw.control.probes.run import ProbeRun
+
+_CLOSE: Final = b"connection: close\r\n\r\n"
 _TARGET: Final = re.compile(rb"/[\x21-\x7e\x80-\xff]*")
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
-class HttpRun(ProbeRun):
+class HttpRun(KeepingRun):
     """One HTTP probe."""
 
     __slots__ = ("_options", "_reader", "_request")
@@ -39,12 +44,17 @@ class HttpRun(ProbeRun):
 
     def connected(self) -> None:
         """Accepted: ask."""
-        self.transport.write(self._request)
+        request = self._request
+        if self.keeps:
+            self._reader = ResponseReader(self._options.expected, whole=True)
+            request = request.removesuffix(_CLOSE) + b"\r\n"
+        self.transport.write(request)
 
     def dataReceived(self, data: bytes) -> None:
         """Part of the answer."""
         if self._over:
             return
+        self._heard = True
         try:
             done = self._reader.feed(data)
         except BadResponse as error:
@@ -63,6 +73,9 @@ class HttpRun(ProbeRun):
     def _judge(self) -> None:
         reader = self._reader
         ok, reason = self._options.verdict(reader.status, reader.found, len(reader.body))
+        if ok and self.keeps and reader.reusable:
+            self.keep(KeptConnection(self.target, self.transport), reason)
+            return
         self.verdict(ok, reason, at_once=reader.status == 503)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.application.service import Service
 from twisted.logger import Logger
 
-from voltgw.net.connector import dial as net_dial
+from voltgw.control.probes.reach import reach
 
 if TYPE_CHECKING:
     from random import Random
@@ -43,14 +43,14 @@ class Prober(Service):
 
     The first probe of a target goes out at once (as soon as a place is free), the second at a random moment of the
     interval that follows, so that targets which were added together do not stay together, and from then on one each
-    interval, from start to start; `jitter_percent` adds up to that share at random.
+    interval (`Check.pause_s`), from start to start; `jitter_percent` adds up to that share at random.
     """
 
     name = "prober"
     _log = Logger()
 
     def __init__(
-        self, loop: ControlLoop, random: Random, dial: Dialer = net_dial, most: int = MOST_PROBES
+        self, loop: ControlLoop, random: Random, dial: Dialer = reach, most: int = MOST_PROBES
     ) -> None:
         self.under_way = 0
         self.probes = 0                     # finished so far
@@ -108,6 +108,7 @@ class Prober(Service):
     def remove(self, target: Target) -> None:
         """Probe it no more; a probe under way gives no result."""
         target.removed = True               # it is passed over where it still stands
+        target.let_go()
         run = target.run
         if run is not None:
             self._forget(run)
@@ -187,10 +188,8 @@ class Prober(Service):
         check = target.check
         now = self._loop.monotonic()
         took_s = now - run.began
-        interval_s = check.interval_s * (1 + self._random.random() * check.jitter_percent / 100)
-        if target.unprobed:                 # the second probe: anywhere in the interval
-            interval_s *= self._random.random()
-        self._schedule(max(run.began + interval_s, now), target)
+        first = target.unprobed
+        changed: bool | None = None
         if failure in LOCAL_ERRORS:
             self.local_failures += 1
             if not self._complained:
@@ -202,6 +201,11 @@ class Prober(Service):
             self.failures += not ok
             target.slow = not ok and took_s > check.timeout_s - TICK_S      # it can hardly have been anything else
             changed = target.record(now, took_s, ok, reason, at_once)
+        interval_s = check.pause_s(target.state) * (1 + self._random.random() * check.jitter_percent / 100)
+        if first:                           # the second probe: anywhere in the interval
+            interval_s *= self._random.random()
+        self._schedule(max(run.began + interval_s, now), target)
+        if changed is not None:
             target.observer.probed(target, changed)
         if self._quick or self._slow:
             self._start()

@@ -28,16 +28,20 @@ _HEAD, _SIZED, _CHUNK_SIZE, _CHUNK, _CHUNK_END, _TRAILER, _UNTIL_CLOSE, _DONE = 
 class ResponseReader:
     """Reads one response; `expected` are bytes to look for in the body, b"" = the body does not matter.
 
-    After `feed` or `closed` has returned True, `status` and `found` say all.
+    After `feed` or `closed` has returned True, `status` and `found` say all. With `whole` the body is read to its end, if that
+    is not too far, so that the connection may be `reusable`.
     """
 
-    __slots__ = ("_expected", "_held", "_interim", "_left", "_phase", "body", "found", "status")
+    __slots__ = ("_closes", "_ended", "_expected", "_held", "_interim", "_left", "_phase", "_whole", "body", "found", "status")
 
-    def __init__(self, expected: bytes) -> None:
+    def __init__(self, expected: bytes, whole: bool = False) -> None:
         self.status = 0
         self.found = False                  # whether the expected bytes were seen
         self.body = bytearray()
         self._expected = expected
+        self._whole = whole
+        self._closes = False                # the connection ends with this answer
+        self._ended = False                 # all of the answer was read
         self._held = b""
         self._phase = _HEAD
         self._interim = 0
@@ -55,6 +59,11 @@ class ResponseReader:
         if self._phase == _UNTIL_CLOSE:
             self._phase = _DONE
         return self._phase == _DONE
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow on the connection (RFC 9112 9.3)."""
+        return self._ended and not self._closes and not self._held
 
     # -- inside: each step takes something from `_held` and returns True, or returns False to wait for more ------------
 
@@ -93,7 +102,9 @@ class ResponseReader:
                 raise BadResponse(f"more than {MAX_INTERIM} interim answers")
             return True
         self.status = status
-        if not self._expected:
+        self._closes = lines[0].startswith(b"HTTP/1.0") or any(
+            name == b"connection" and b"close" in value.lower() for name, value in fields)
+        if not self._expected and not self._whole:
             self._phase = _DONE
         else:
             self._begin_body(fields)
@@ -104,7 +115,7 @@ class ResponseReader:
         codings = [value for name, value in fields if name == b"transfer-encoding"]
         lengths = {value for name, value in fields if name == b"content-length"}
         if self.status in (204, 304):
-            self._phase = _DONE
+            self._end()
         elif codings:
             if lengths or len(codings) > 1 or codings[0].lower() != b"chunked":
                 raise BadResponse("the length of the body cannot be known")
@@ -114,9 +125,15 @@ class ResponseReader:
             if lengths or not length.isdigit() or len(length) > 18:
                 raise BadResponse("the length of the body cannot be known")
             self._left = int(length)
-            self._phase = _SIZED if self._left else _DONE
+            self._phase = _SIZED
+            if not self._left:
+                self._end()
         else:
-            self._phase = _UNTIL_CLOSE
+            self._phase = _UNTIL_CLOSE if self._expected else _DONE
+
+    def _end(self) -> None:
+        self._ended = True
+        self._phase = _DONE
 
     def _take(self) -> bool:
         """Bytes of the body."""
@@ -130,13 +147,14 @@ class ResponseReader:
         body = self.body
         begin = max(len(body) - len(self._expected) + 1, 0)
         body += data[:MAX_BODY_BYTES - len(body)]
-        if body.find(self._expected, begin) >= 0:
+        if not self.found and body.find(self._expected, begin) >= 0:
             self.found = True
+        if (self.found and (not self._whole or self._phase == _UNTIL_CLOSE)) or len(body) >= MAX_BODY_BYTES:
             self._phase = _DONE
-        elif len(body) >= MAX_BODY_BYTES:
-            self._phase = _DONE
-        elif not self._left and self._phase != _UNTIL_CLOSE:
-            self._phase = _DONE if self._phase == _SIZED else _CHUNK_END
+        elif not self._left and self._phase == _SIZED:
+            self._end()
+        elif not self._left and self._phase == _CHUNK:
+            self._phase = _CHUNK_END
         return True
 
     def _line(self) -> bytes | None:
@@ -174,7 +192,7 @@ class ResponseReader:
         if line is None:
             return False
         if not line:
-            self._phase = _DONE
+            self._end()
         return True
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from voltgw.net.deadlines import NO_SLOT
+from voltgw.net.sockets import where
+from voltgw.values.network import HOST
 
 if TYPE_CHECKING:
     from voltgw.control.probes.target import Target
@@ -29,6 +31,8 @@ class ProbeRun:
 
     transport: StreamTransport
     target: Target
+    #: Whether it asks by UDP; then `refused` is called where the endpoint's host says that nobody is there.
+    datagrams: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.began = 0.0
@@ -39,22 +43,38 @@ class ProbeRun:
 
     def begin(self, target: Target, loop: ControlLoop, dial: Dialer, finished: Finished) -> None:
         """Dial; `finished` is called later, exactly once, unless `abandon` is called before."""
+        self._set_out(target, loop, finished)
+        self._dial(dial)
+
+    def _set_out(self, target: Target, loop: ControlLoop, finished: Finished) -> None:
         self.target = target
         self._loop = loop
         self._finished = finished
-        self._timeout_s = timeout_s = target.check.timeout_s
+        self._timeout_s = target.check.timeout_s
         self.began = loop.monotonic()
-        if target.tls is None:
-            self._dialing = dial(loop, target.address, target.port, self, timeout_s, self._refused)
-        else:
-            self._dialing = dial(loop, target.address, target.port, self, timeout_s, self._refused, tls=target.tls)
 
-    def verdict(self, ok: bool, reason: str, *, at_once: bool = False) -> None:
-        """It is decided; the connection is closed."""
+    def _dial(self, dial: Dialer) -> None:
+        target, loop = self.target, self._loop
+        timeout_s = max(self.began + self._timeout_s - loop.monotonic(), 0.0)
+        more: dict[str, Any] = {}
+        if self.datagrams:
+            more["datagrams"] = True
+        elif target.tls is not None:
+            more["tls"] = target.tls
+            self.deadline = self.began + self._timeout_s    # dialing gives a handshake more time
+            loop.deadlines.schedule(self)
+        if target.first and not self.datagrams:
+            more["first"] = target.first
+        if target.network is not HOST:
+            more["network"] = target.network
+        self._dialing = dial(loop, target.address, target.port, self, timeout_s, self._refused, **more)
+
+    def verdict(self, ok: bool, reason: str, *, at_once: bool = False, failure: int = 0) -> None:
+        """It is decided; the connection is closed. `failure` is the errno if it is the kernel's."""
         if not self._over:
             self._end()
             self.transport.loseConnection()
-            self._finished(self, ok, reason, at_once, 0)
+            self._finished(self, ok, reason, at_once, failure)
 
     def abandon(self) -> None:
         """Nobody wants to know any more."""
@@ -82,6 +102,11 @@ class ProbeRun:
         """
         return "the connection was closed"
 
+    def refused(self, error: OSError) -> None:
+        """ICMP says that a datagram has not come to anybody, or it could not be sent."""
+        target = self.target
+        self.verdict(False, f"{where(target.address, target.port)}: {error.strerror or error}", failure=error.errno or 0)
+
     # -- what the loop calls ---------------------------------------------------------------------------------------
 
     def makeConnection(self, transport: Any) -> None:
@@ -101,8 +126,12 @@ class ProbeRun:
     def expired(self, now: float) -> None:
         """The time for the whole probe is up."""
         if not self._over:
+            dialing = self._dialing
             self._end()
-            self.transport.abortConnection()
+            if dialing is not None:
+                dialing.cancel()
+            else:
+                self.transport.abortConnection()
             self._finished(self, False, f"no result within {self._timeout_s:g} s", False, 0)
 
     def crashed(self) -> None:
@@ -114,7 +143,7 @@ class ProbeRun:
     def _refused(self, error: ConnectFailed) -> None:
         if not self._over:
             self._end()
-            self._finished(self, False, str(error), False, getattr(error, "errno", 0))
+            self._finished(self, False, str(error), False, error.errno)
 
     def _end(self) -> None:
         self._over = True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from voltgw.cluster.health import HealthState
+from voltgw.values.network import HOST, Network
 from voltgw.values.tls import SniSource
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ class Probe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One health check of a cluster, ready to use; times in seconds."""
+    """One health check of a cluster, ready to use; times in seconds.
+
+    `edge_interval_s` holds while results disagree with the present health, `unhealthy_interval_s` for endpoints that are out;
+    0.0 = as `interval_s`. With `keep` a probe that can leaves its connection to the next one.
+    """
 
     name: str
     probe: Probe
@@ -45,6 +50,24 @@ class Check:
     rise: int
     fall: int
     jitter_percent: int = 0
+    edge_interval_s: float = 0.0
+    unhealthy_interval_s: float = 0.0
+    keep: bool = False
+
+    def pause_s(self, state: HealthState) -> float:
+        """The interval that follows a result of an endpoint in this state."""
+        if state.streak:
+            return self.edge_interval_s or self.interval_s
+        if state.healthy is False:
+            return self.unhealthy_interval_s or self.interval_s
+        return self.interval_s
+
+
+class Kept(Protocol):
+    """A connection that waits for the next probe."""
+
+    def close(self) -> None:
+        """There is none."""
 
 
 class Observer(Protocol):
@@ -58,16 +81,20 @@ class Target:
     """What the prober keeps of one endpoint under one check."""
 
     __slots__ = (
-        "_kept", "address", "check", "member", "new_run", "observer", "port", "removed", "run", "slow", "state", "tls",
+        "_kept", "address", "check", "connection", "first", "member", "network", "new_run", "observer", "port", "removed",
+        "run", "slow", "state", "tls",
     )
 
     def __init__(
         self, check: Check, hostname: str, address: str, port: int, observer: Observer, member: Any, tls: Any = None,
+        network: Network = HOST, first: bytes = b"",
     ) -> None:
+        self.first = first                  # what every connection begins with, and every datagram: a PROXY header of our own
         self.check = check
         self.observer = observer
         self.member = member                # whatever the observer needs to find its own again
         self.address = address
+        self.network = network              # in which it is probed
         self.port = port
         self.tls = None if tls is None else (tls, probed_name(tls.config, check, hostname or address))
         self.new_run = check.probe.prepare(hostname, address, port)
@@ -75,6 +102,7 @@ class Target:
         # Plain tuples of plain values: unlike `Result`s, the garbage collector need not look at them again and again.
         self._kept: deque[tuple[float, float, bool, str]] = deque(maxlen=KEPT_RESULTS)
         self.run: ProbeRun | None = None    # the probe under way
+        self.connection: Kept | None = None # of the last one, for the next
         self.slow = False                   # the last probe ran into its timeout
         self.removed = False
 
@@ -96,11 +124,23 @@ class Target:
         """What the last probe said, "" before the first one."""
         return self._kept[-1][3] if self._kept else ""
 
+    @property
+    def passed(self) -> bool:
+        """Whether the last probe passed; not before the first one."""
+        return self._kept[-1][2]
+
     def prepare(self, hostname: str, address: str, port: int) -> None:
         """The endpoint is called otherwise now; what is known of it stays."""
+        self.let_go()
         self.address = address
         self.port = port
         self.new_run = self.check.probe.prepare(hostname, address, port)
+
+    def let_go(self) -> None:
+        """Keep no connection."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
 
     def record(self, now: float, took_s: float, ok: bool, reason: str, at_once: bool) -> bool:
         """Take in one result; True when the health is another one now."""

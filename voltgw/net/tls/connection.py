@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from voltgw.net.tls.engine import TlsBroken, Want
 from voltgw.net.tls.libssl import (
     BIO_FLAGS_IN_EOF,
+    BIO_SET_MEM_EOF_RETURN,
     CTRL_SET_TLSEXT_HOSTNAME,
     ERROR_SYSCALL,
     R_ALERT_BASE,
@@ -43,8 +44,8 @@ _SSL_ERRORS: Final = 20
 class OpenSslConnection:
     """A `TlsConnection`. Its SSL object dies with `free`, or with it."""
 
-    __slots__ = ("_crypto", "_engine", "_failed", "_ffi", "_lib", "_silent", "_ssl", "_starved", "context", "endpoint", "hello",
-                 "refusal", "server_name", "sock")
+    __slots__ = ("_crypto", "_ended", "_engine", "_failed", "_ffi", "_first", "_lib", "_silent", "_ssl", "_starved", "context",
+                 "endpoint", "hello", "refusal", "server_name", "sock")
 
     def __init__(
         self, engine: OpenSsl, context: Context, sock: socket.socket, hello: ClientHello | None = None,
@@ -62,6 +63,8 @@ class OpenSslConnection:
         self._ffi = ffi
         self._lib = lib
         self._crypto = library.crypto
+        self._ended = False                 # the peer's close_notify was seen behind bytes that were read
+        self._first: Any = None             # what was read before us, until OpenSSL has taken it
         self._silent = 0
         self._starved = False               # what OpenSSL holds is the beginning of a record: more must come
         self._failed: OSError | None = None     # found while there were bytes to give: for the next read
@@ -86,15 +89,36 @@ class OpenSslConnection:
         if session is not None:
             lib.SSL_set_session(ssl, session)
 
+    def feed(self, first: bytes) -> None:
+        """Before the handshake: `first` was read from the socket by somebody else, and is what the peer has said so far.
+
+        OpenSSL reads it from memory; when it asks for more, it has the socket again.
+        """
+        self._first = first, self._ffi.from_buffer(first)      # the BIO only points to it
+        memory = self._crypto.BIO_new_mem_buf(self._first[1], len(first))
+        if memory == self._ffi.NULL:
+            raise TlsBroken("OpenSSL has no memory for a connection", errno.ENOMEM)
+        self._crypto.BIO_ctrl(memory, BIO_SET_MEM_EOF_RETURN, -1, self._ffi.NULL)
+        self._lib.SSL_set0_rbio(self._ssl, memory)
+
+    def _fed(self) -> None:
+        """What was fed is taken: read the socket from now on."""
+        self._first = None
+        self._lib.SSL_set0_rbio(self._ssl, self._crypto.BIO_new_socket(self.sock.fileno(), 0))
+
     def handshake(self) -> Want:
         """Go on with the handshake."""
         self._crypto.ERR_clear_error()
         ssl = self._ssl
         done = self._lib.SSL_do_handshake(ssl)
         if done == 1:
+            if self._first is not None:
+                self._fed()                 # it never had to wait for more
             return Want.NOTHING
         error = self._lib.SSL_get_error(ssl, done)
         if error == WANT_READ:
+            if self._first is not None:
+                self._fed()
             return Want.READ
         if error == WANT_WRITE:
             return Want.WRITE
@@ -172,7 +196,9 @@ class OpenSslConnection:
             if more <= 0:
                 number = self._ffi.errno
                 error = lib.SSL_get_error(ssl, more)
-                if error not in (WANT_READ, WANT_WRITE, ZERO_RETURN):
+                if error == ZERO_RETURN:
+                    self._ended = True      # the socket may never tell of it again: a peer need not send its FIN now
+                elif error not in (WANT_READ, WANT_WRITE):
                     self._failed = self._broken(error, number)
                 break
             count += more
@@ -241,7 +267,9 @@ class OpenSslConnection:
 
     def pending(self) -> bool:
         """Whether bytes wait inside OpenSSL that a read could make something of."""
-        return self._failed is not None or not self._starved and bool(self._lib.SSL_has_pending(self._ssl))
+        if self._failed is not None or self._ended:
+            return True
+        return not self._starved and bool(self._lib.SSL_has_pending(self._ssl))
 
     # -- end ---------------------------------------------------------------------------------------------------------------
 

@@ -85,8 +85,11 @@ class ServerContext(Protocol):
 
     config: ServerTls
 
-    def accept(self, sock: socket.socket, hello: ClientHello | None = None) -> TlsConnection:
-        """TLS on an accepted socket; `hello` is what its client is about to say, for `described`."""
+    def accept(self, sock: socket.socket, hello: ClientHello | None = None, first: bytes = b"") -> TlsConnection:
+        """TLS on an accepted socket; `hello` is what its client is about to say, for `described`.
+
+        `first` is what was read from the socket already, which some libraries cannot take (`TlsBroken`).
+        """
 
 
 class ClientContext(Protocol):

@@ -29,6 +29,9 @@ PRIORITIZE_CHACHA: Final = 1 << 21
 # BIO_test_flags: the socket has given its end
 BIO_FLAGS_IN_EOF: Final = 0x800
 
+# BIO_ctrl: what a memory BIO answers when it is empty
+BIO_SET_MEM_EOF_RETURN: Final = 130
+
 # SSL_CTX_ctrl and SSL_ctrl
 CTRL_MODE: Final = 33
 CTRL_CLEAR_MODE: Final = 78
@@ -155,8 +158,11 @@ long SSL_get_verify_result(const SSL *);
 const char *SSL_alert_desc_string_long(int);
 BIO *SSL_get_rbio(const SSL *);
 BIO *SSL_get_wbio(const SSL *);
+void SSL_set0_rbio(SSL *, BIO *);
 
 BIO *BIO_new_mem_buf(const char *, int);
+BIO *BIO_new_socket(int, int);
+long BIO_ctrl(BIO *, int, long, void *);
 int BIO_free(BIO *);
 uint64_t BIO_number_read(BIO *);
 uint64_t BIO_number_written(BIO *);

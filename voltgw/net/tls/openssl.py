@@ -293,10 +293,12 @@ class OpenSslServer(Context):
             setup.trust(config.peer, announce=True)
             setup.verify(mode, engine.verify)
 
-    def accept(self, sock: socket.socket, hello: ClientHello | None = None) -> OpenSslConnection:
-        """TLS on an accepted socket."""
+    def accept(self, sock: socket.socket, hello: ClientHello | None = None, first: bytes = b"") -> OpenSslConnection:
+        """TLS on an accepted socket, from which `first` was read already."""
         connection = OpenSslConnection(self.engine, self, sock, hello)
         connection.begin(True, "", None)
+        if first:
+            connection.feed(first)
         return connection
 
 

@@ -72,8 +72,10 @@ class StdlibServer:
             required = config.client_auth is ClientAuth.REQUIRED
             context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
 
-    def accept(self, sock: socket.socket, hello: ClientHello | None = None) -> StdlibConnection:
-        """TLS on an accepted socket."""
+    def accept(self, sock: socket.socket, hello: ClientHello | None = None, first: bytes = b"") -> StdlibConnection:
+        """TLS on an accepted socket; what was read from it already cannot be put back."""
+        if first:
+            raise TlsBroken("this TLS library cannot take a connection over that somebody has read from")
         bound = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False,
                                          suppress_ragged_eofs=False)
         return StdlibConnection(bound, self.config.peer, hello, None, bool(self.config.client_auth is not ClientAuth.NONE))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from voltgw.config.objects.policies import CorsPolicy
     from voltgw.interfaces import RequestFilter, ResponseFilter
     from voltgw.values.exchange import Exchange
-    from voltgw.values.head import Field
+    from voltgw.values.head import Field, RequestHead
 
 #: The flag of a preflight that is refused, and its detail.
 FLAG: Final = "CORS"
@@ -56,11 +56,10 @@ def cors(own: CorsPolicy | None, of_host: CorsPolicy | None, dropped: frozenset[
 
     def of_request(exchange: Exchange) -> Reply | None:
         request = exchange.request
-        if request.method != b"OPTIONS":
+        if request.method != b"OPTIONS" or not is_preflight(request):
             return None
         origin = request.get(b"origin")
-        if origin is None or request.get(b"access-control-request-method") is None:
-            return None
+        assert origin is not None               # it is a preflight
         if not allowed(origin):
             return Reply(403, [(b"vary", b"origin")], flag=FLAG, detail="cors_origin_not_allowed", negotiate=True)
         fields = [(b"access-control-allow-origin", b"*" if everybody else origin), *preflight]
@@ -86,6 +85,12 @@ def cors(own: CorsPolicy | None, of_host: CorsPolicy | None, dropped: frozenset[
                 fields.append(_VARY)
 
     return Cors(of_request, of_response)
+
+
+def is_preflight(request: RequestHead) -> bool:
+    """Whether a browser asks what a page may do. It sends no credentials with that (Fetch, CORS-preflight fetch)."""
+    return (request.method == b"OPTIONS" and request.get(b"origin") is not None
+            and request.get(b"access-control-request-method") is not None)
 
 
 def _allowed(policy: CorsPolicy) -> Callable[[bytes], object]:

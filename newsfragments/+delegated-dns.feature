@@ -1,0 +1,1 @@
+A zone of DNS can be delegated to the gateway (``voltgw: {dns_delegation: ...}`` of a ``discovery`` object, ``gateway.dns``): it answers for the domains of its virtual hosts with their VIPs, by round robin, weight, priority or client subnet, and withdraws names whose service is down. ``voltgw names`` and ``/names`` show them, ``voltgw explain FILE - dns:NAME/TYPE`` says why.

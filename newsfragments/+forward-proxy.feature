@@ -1,0 +1,1 @@
+A forward proxy for clients that are told of it (``explicit_proxy`` of a ``network_connector``): requests with whole URLs and CONNECT, logins by htpasswd or client certificate, and policies (``forward_proxy_policy`` through ``network_firewall``) on server names, URLs, addresses and ports. Private, loopback and metadata addresses are refused after resolution, in any spelling.

@@ -1,0 +1,1 @@
+Service policies and rate limits judge connections of TCP, TLS and SNI hosts and sessions of UDP hosts, by address, port, server name, JA3, JA4 and client certificate; ``voltgw explain - tcp://... --from IP`` says the verdict, the access log the rule.

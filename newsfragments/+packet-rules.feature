@@ -1,0 +1,1 @@
+Connections of inside hosts are captured for a forward proxy by packet rules of voltgw's own (nftables; REDIRECT or TPROXY, IPv4 and IPv6), which go when it ends; ``voltgw rules FILE`` prints them for those who install them by themselves (``gateway.packet_rules: untouched``).

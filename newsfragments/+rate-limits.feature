@@ -1,0 +1,1 @@
+Rate limits: ``rate_limiter`` of a virtual host, a route object or a rule, ``rate_limit`` of an ``http_loadbalancer``; users by address, header, cookie, parameter, fingerprint or claim; bursts, both kinds of bucket, blocking for a while, exempt prefixes, ``report_only``; Retry-After, RateLimit and X-RateLimit fields, RESOURCE_EXHAUSTED for gRPC.

@@ -1,0 +1,1 @@
+TLS inspection (``tls_intercept``): open, splice or peek by name, certificates minted by your own CA, origins verified, HTTP/1.1 and HTTP/2 on both sides; clients that pin are reported and, if you like, left alone.

@@ -1,0 +1,1 @@
+Explicit VIPs are added to the interface of their network while they are served, announced to the neighbours, and taken away again (``voltgw: {manage_addresses: true}`` of the site; ``--no-touch-addresses`` and ``gateway.addresses: untouched`` forbid it).

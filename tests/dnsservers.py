@@ -1,0 +1,82 @@
+"""Real DNS servers for the integration tests: BIND and Knot, each on a port of 127.0.0.1 that was free a moment ago."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.query
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.gateway import free_port
+from tests.servers import Server, require
+
+#: A server answers after so long at most.
+START_TIMEOUT_S = 20.0
+
+
+def named(test: SynchronousTestCase, zones: Mapping[str, str], *, options: str = "", more: str = "", port: int = 0) -> Server:
+    """BIND with zone files by name, stopped with the test; `options` go into its options, `more` behind them."""
+    program, folder, port = require("named"), _folder(test), port or free_port()
+    declared = []
+    for name, text in zones.items():
+        (folder / f"{name}zone").write_text(text)
+        declared.append(f'zone "{name}" {{ type primary; file "{name}zone"; }};')
+    (folder / "named.conf").write_text(f"""\
+options {{ directory "{folder}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; pid-file none;
+  session-keyfile none; dnssec-validation no; empty-zones-enable no; {options or "recursion no;"} }};
+controls {{}};
+{" ".join(declared)}
+{more}
+""")
+    return _start(test, "named", [program, "-g", "-n", "1", "-c", str(folder / "named.conf")], folder, port)
+
+
+def knot(test: SynchronousTestCase, zones: Mapping[str, str], *, more: str = "", port: int = 0) -> Server:
+    """Knot DNS with zone files by name, stopped with the test; `more` goes before the zones."""
+    program, folder, port = require("knotd"), _folder(test), port or free_port()
+    for name, text in zones.items():
+        (folder / f"{name}zone").write_text(text)
+    declared = "\n".join(f"  - domain: {name}" for name in zones)
+    (folder / "knot.conf").write_text(f"""\
+server:
+  rundir: "{folder}"
+  listen: 127.0.0.1@{port}
+database:
+  storage: "{folder}"
+{more}
+template:
+  - id: default
+    storage: "{folder}"
+    file: "%szone"
+zone:
+{declared}
+""")
+    return _start(test, "knotd", [program, "-c", str(folder / "knot.conf")], folder, port)
+
+
+def _folder(test: SynchronousTestCase) -> Path:
+    folder = Path(os.path.abspath(test.mktemp()))
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _start(test: SynchronousTestCase, name: str, command: list[str], folder: Path, port: int) -> Server:
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+    server = Server(name, port, process, log)
+    test.addCleanup(server.stop)
+    until = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < until and server.running:
+        try:
+            dns.query.udp(dns.message.make_query("version.bind", "TXT", "CH"), "127.0.0.1", 0.3, port)
+        except (dns.exception.Timeout, OSError):
+            continue
+        return server
+    raise AssertionError(f"{name} does not answer: {server.log()[-2000:]}")

@@ -1,0 +1,219 @@
+"""The DNS side of the running gateway: its sockets, its zones, and the health of services as answers show it.
+
+Zones are built with the rest of a configuration (`voltgw.app.zones`). While they serve, the clusters behind their names are
+looked at once a second; a name whose service has come or gone is put into its zone anew, a few in a turn.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Generator, Iterable, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.logger import Logger
+
+from voltgw.app.zones import Delegations
+from voltgw.dns.cookies import Cookies
+from voltgw.dns.rates import ResponseRates
+from voltgw.dns.responder import DnsCounters, Responder
+from voltgw.dns.server import IDLE_S, DnsBound
+from voltgw.routing.zone import Zones
+from voltgw.values.defaults import DNS_RESPONSES_PER_SECOND, DNS_SLIP
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
+    from voltgw.app.deps import Deps
+    from voltgw.app.zones import Delegated, Name
+    from voltgw.config.gateway import DnsAddress
+    from voltgw.config.model import Config
+    from voltgw.net.loop import Loop
+    from voltgw.routing.route import VirtualHost
+
+#: How often the health of services is looked at.
+LOOK_S: Final = 1.0
+#: Names that are looked at in one turn.
+_STEP: Final = 200
+#: Names on the admin page.
+_MOST: Final = 1000
+
+#: Whether a cluster (by its full name) has had its first probes.
+Warm = Callable[[str], bool]
+
+
+class DnsSide:
+    """What the gateway has of DNS. `warm` says of a cluster whether its health is known yet."""
+
+    _log = Logger()
+
+    def __init__(self, deps: Deps, warm: Warm) -> None:
+        self._deps = deps
+        self._warm = warm
+        self.counters = DnsCounters()
+        self._cookies = Cookies(secrets.token_bytes(16), deps.wall)
+        self._serving: Delegations = Delegations()
+        self.bound: dict[DnsAddress, DnsBound] = {}
+        self._loop: Loop | None = None
+        self._looking: IDelayedCall | None = None
+        self._round: Generator[None, None, None] | None = None
+
+    # -- sockets -----------------------------------------------------------------------------------------------------------
+
+    def open_new(self, config: Config) -> dict[DnsAddress, DnsBound]:
+        """Bind what `gateway.dns` names and is not bound yet. Raises `CannotListen`, and then nothing new is open."""
+        opened: dict[DnsAddress, DnsBound] = {}
+        try:
+            for spec in config.gateway.dns:
+                if spec not in self.bound and spec not in opened:
+                    opened[spec] = DnsBound(spec.address, spec.port, self._responder(spec))
+        except BaseException:
+            self.close_unused(opened)
+            raise
+        return opened
+
+    def close_unused(self, opened: Mapping[DnsAddress, DnsBound]) -> None:
+        """What was opened is not needed after all."""
+        for bound in opened.values():
+            bound.stop()
+
+    def install(self, config: Config, serving: Delegations, opened: Mapping[DnsAddress, DnsBound]) -> None:
+        """Answer by `serving` from the next query on."""
+        self._serving = serving
+        for spec in [each for each in self.bound if each not in config.gateway.dns]:
+            self.bound.pop(spec).stop()
+        for spec, bound in opened.items():
+            self.bound[spec] = bound
+            if self._loop is not None:
+                bound.start(self._loop, self._deps.reactor)
+        for bound in self.bound.values():
+            bound.responder.zones = serving.zones
+        for delegated in serving.all:
+            for domain, reason in delegated.left_out[:20]:
+                self._log.warn("zone {zone}: {domain} is not answered: {reason}", zone=delegated.spec.zone, domain=domain,
+                               reason=reason)
+        if self._loop is not None:
+            self._look_now()
+
+    def start(self, loop: Loop) -> None:
+        """Answer."""
+        self._loop = loop
+        for bound in self.bound.values():
+            bound.start(loop, self._deps.reactor)
+            self._log.info("DNS listens on {address} for {zones}", address=bound.name,
+                           zones=", ".join(self.zones) or "no zone")
+        self._look_now()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        if self._looking is not None and self._looking.active():
+            self._looking.cancel()
+        self._looking = self._round = None
+        for bound in self.bound.values():
+            bound.stop()
+
+    def _responder(self, spec: DnsAddress) -> Responder:
+        rate = DNS_RESPONSES_PER_SECOND if spec.responses_per_second is None else spec.responses_per_second
+        slip = DNS_SLIP if spec.slip is None else spec.slip
+        rates = ResponseRates(rate, slip, self._deps.monotonic) if rate else None
+        return Responder(self._serving.zones if self._serving.all else Zones(), self._cookies, rates, idle_s=IDLE_S,
+                         counters=self.counters)
+
+    # -- health ------------------------------------------------------------------------------------------------------------
+
+    def up(self, host: VirtualHost) -> bool:
+        """Whether requests of a virtual host can be answered: a rule of it needs no endpoint, or one of its clusters has one
+        that is ready, or nobody knows yet."""
+        for route in host.routes:
+            if not route.destinations:
+                return True
+            for destination in route.destinations:
+                cluster: Any = destination.cluster
+                if cluster is not None and (cluster.any_ready or not self._warm(destination.cluster_name)):
+                    return True
+        return not host.routes
+
+    def _look_now(self) -> None:
+        if self._looking is not None and self._looking.active():
+            self._looking.cancel()
+        self._looking = None
+        if self._serving.all:
+            self._round = self._look(self._serving)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        loop = self._loop
+        if self._round is None or loop is None or loop.stopped:
+            return
+        try:
+            next(self._round)
+        except StopIteration:
+            self._round = None
+            self._looking = loop.clock.callLater(LOOK_S, self._look_now)
+        else:
+            loop.soon(self._go_on)
+
+    def _look(self, serving: Delegations) -> Generator[None, None, None]:
+        """Tell each zone what has come or gone."""
+        for delegated in serving.all:
+            changed = 0
+            for count, name in enumerate(delegated.names.values()):
+                if delegated.zone.set_host(name.host(self.up, delegated.spec)):
+                    changed += 1
+                    self._log.info("zone {zone}: {name} is answered with {addresses}", zone=delegated.spec.zone, name=name.text,
+                                   addresses=_addresses(delegated, name) or "no address")
+                if count % _STEP == _STEP - 1:
+                    yield
+            if changed:
+                delegated.zone.changed()
+
+    # -- for operators -----------------------------------------------------------------------------------------------------
+
+    @property
+    def zones(self) -> list[str]:
+        """Their names."""
+        return [each.spec.zone for each in self._serving.all]
+
+    def names(self) -> Iterable[dict[str, Any]]:
+        """Every name that is answered for a virtual host, JSON-ready; then domains that are left out, with the reason."""
+        for delegated in self._serving.all:
+            for name in islice(delegated.names.values(), _MOST):
+                yield self._name(delegated, name)
+            for domain, reason in delegated.left_out[:_MOST]:
+                yield {"name": domain, "zone": delegated.spec.zone, "by": "delegation", "answered": False, "why": reason,
+                       "addresses": []}
+
+    def _name(self, delegated: Delegated, name: Name) -> dict[str, Any]:
+        host = delegated.zone.hosts[name.wire]
+        given = [str(target.address) for target in host.given]
+        down = not any(target.up for target in host.targets)
+        why = "every service behind it is up"
+        if down:
+            why = "no endpoint of its service is up: " + ("all addresses are answered all the same" if given
+                                                          else "no address is answered")
+        elif len(given) < len(host.targets):
+            why = "addresses whose service is down are left out"
+        return {
+            "name": name.text, "zone": delegated.spec.zone, "by": "delegation", "answered": bool(given), "why": why,
+            "addresses": given, "order": host.order.value, "ttl": delegated.zone.ttl,
+            "advertised": [
+                {"address": str(offer.address), "site": offer.site, "policy": offer.policy,
+                 "virtual_host": f"{offer.host.namespace}/{offer.host.name}", "up": self.up(offer.host)}
+                for offer in name.offers],
+        }
+
+    def status(self) -> list[dict[str, Any]]:
+        """Every zone, JSON-ready."""
+        return [{
+            "zone": each.spec.zone, "object": each.object.full_name, "serial": each.zone.serial, "names": len(each.zone.nodes),
+            "virtual_host_names": len(each.names), "left_out": len(each.left_out),
+        } for each in self._serving.all]
+
+    def listens(self) -> list[dict[str, Any]]:
+        """Every address, JSON-ready."""
+        return [{"address": bound.name, "tcp_connections": bound.connections, "tcp_refused": bound.factory.refused}
+                for bound in self.bound.values()]
+
+
+def _addresses(delegated: Delegated, name: Name) -> str:
+    return ", ".join(str(target.address) for target in delegated.zone.hosts[name.wire].given)

@@ -1,0 +1,80 @@
+"""What is answered to a question of DNS, and why: ``explain FILE - dns:NAME/TYPE``."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from voltgw.app.question import QuestionError
+from voltgw.dns.cookies import Cookies
+from voltgw.dns.responder import Responder
+from voltgw.values.reason import Reason
+from voltgw.wire.dnsmsg import TYPES, name_of, text_of
+
+if TYPE_CHECKING:
+    from voltgw.app.build import Runtime
+    from voltgw.app.question import Question
+    from voltgw.app.zones import Delegated
+    from voltgw.routing.zone import Zones
+
+_QUERY: Final = struct.Struct("!HHHHHH")
+
+
+def of_name(runtime: Runtime, question: Question) -> tuple[str, list[Reason]]:
+    """In a word what becomes of the question, and every decision. Raises `QuestionError` for a name or type that is none."""
+    text, _, type_name = question.host.partition("/")
+    kind = TYPES.get(type_name.upper() or "A")
+    try:
+        name = name_of(text)
+    except ValueError as error:
+        raise QuestionError(str(error)) from None
+    if kind is None:
+        raise QuestionError(f"{type_name!r} is not a type of records that is known here")
+    serving = runtime.delegations
+    listens = ", ".join(f"{spec.address}:{spec.port}" for spec in runtime.config.gateway.dns)
+    reasons = [Reason("listener", listens or "none", "`gateway.dns`" if listens else "`gateway.dns` names no address")]
+    zone = serving.zones.zone_of(name) if serving is not None else None
+    if serving is None or zone is None:
+        reasons.append(Reason("zone", "none", "no zone that is delegated to this site has the name"))
+        return "refused", reasons
+    delegated = serving.find(zone)
+    reasons.append(Reason("zone", delegated.spec.zone, f"the deepest zone above it, of {delegated.object.title}",
+                          delegated.object.place("voltgw", "dns_delegation", "zone")))
+    reasons.append(_of_the_name(delegated, name))
+    rcode, answers = _ask(serving.zones, name, kind, question.source)
+    reasons.append(Reason("answer", rcode, "; ".join(answers) or "no record"))
+    return ("answered" if answers else "refused" if rcode == "REFUSED" else "no such record"), reasons
+
+
+def _of_the_name(delegated: Delegated, name: bytes) -> Reason:
+    zone = delegated.zone
+    node = zone.nodes.get(name)
+    owner, how = name, "it stands in the zone"
+    if node is None:
+        node = zone.closest(name)
+        if node is None:
+            return Reason("name", "none", "neither a virtual host, nor a record, nor a wildcard of the zone has it")
+        owner = next(each for each, one in zone.nodes.items() if one is node)
+        how = "the wildcard of its closest encloser" if owner.startswith(b"\x01*") else "it is delegated"
+    host = delegated.names.get(owner)
+    if host is None:
+        return Reason("name", text_of(owner), f"{how}: static records" if node.rrsets else f"{how}: names below it are there")
+    steps = tuple(
+        Reason("VIP", str(offer.address), f"policy {offer.policy} offers {offer.host.namespace}/{offer.host.name} at site "
+               f"{offer.site}", offer.host.place) for offer in host.offers)
+    return Reason("name", text_of(owner), f"{how}: virtual hosts have it as a domain; "
+                  f"{zone.hosts[owner].order.value.replace('_', ' ')}", delegated.object.place(), steps)
+
+
+def _ask(zones: Zones, name: bytes, kind: int, source: str) -> tuple[str, list[str]]:
+    """The server's own answer, in words."""
+    from dns.message import from_wire  # see voltgw.app.zones
+    from dns.rcode import to_text
+
+    responder = Responder(zones, Cookies(bytes(16), lambda: 0.0))
+    data = responder.respond(_QUERY.pack(0, 0, 1, 0, 0, 0) + name + struct.pack("!HH", kind, 1), source, tcp=True)
+    assert data is not None                     # it was a query
+    message = from_wire(data)
+    lines = [line for rrset in message.answer or (message.authority if message.flags & 0x0400 == 0 else ())
+             for line in rrset.to_text().splitlines()]
+    return to_text(message.rcode()), lines

@@ -1,0 +1,198 @@
+"""The sockets of the DNS server: UDP on the loop, TCP on the reactor (RFC 7766, RFC 9210)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.basic import Int16StringReceiver
+from twisted.protocols.policies import TimeoutMixin
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from voltgw.dns.responder import Responder
+from voltgw.net.datagrams import DatagramPort, datagram_socket
+from voltgw.net.sockets import listening_socket
+from voltgw.values.address import where
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IListeningPort
+
+    from voltgw.net.loop import Loop
+
+#: A TCP connection without a complete query for so long is closed.
+IDLE_S: Final = 30.0
+#: TCP connections at once; beyond it the one that has been idle longest is closed.
+MAX_CONNECTIONS: Final = 200
+#: Of them, from one address.
+MAX_FROM_ONE: Final = 50
+
+
+class DnsBound:
+    """One address of the DNS server: a UDP socket and a TCP one on the same port. Made before the privileges are dropped."""
+
+    _log = Logger()
+
+    def __init__(self, address: str, port: int, responder: Responder) -> None:
+        """Raises `CannotListen`; then nothing is open. With port 0 the kernel chooses one for UDP, and TCP takes that one."""
+        self.responder = responder
+        self.problem = ""
+        self._udp = datagram_socket(address, port)
+        try:
+            self.address: tuple[str, int] = (address, self._udp.getsockname()[1])
+            self._tcp = listening_socket(address, self.address[1])
+        except BaseException:
+            self._udp.close()
+            raise
+        self.factory = DnsFactory(responder)
+        self._datagrams: DatagramPort | None = None
+        self._port: IListeningPort | None = None
+
+    def __repr__(self) -> str:
+        return f"<DnsBound {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """``address:port``."""
+        return where(*self.address)
+
+    @property
+    def connections(self) -> int:
+        """Open TCP connections."""
+        return len(self.factory.open)
+
+    def start(self, loop: Loop, reactor: Any) -> None:
+        """Answer. Raises OSError when the kernel has no room for it."""
+        self._datagrams = datagrams = DatagramPort(loop, self._udp, self._received)
+        datagrams.startListening()
+        family = self._tcp.family
+        self._port = reactor.adoptStreamPort(self._tcp.fileno(), family, self.factory)      # it has its own descriptor
+        self._tcp.close()
+
+    def _received(self, data: memoryview, client: Any, local: bytes) -> None:
+        if client[1] == 0:
+            return                          # nobody can be answered there
+        answer = self.responder.respond(bytes(data), client[0])
+        if answer is not None:
+            assert self._datagrams is not None      # it is what has called
+            try:
+                self._datagrams.send(answer, client, local)
+            except OSError:
+                self.responder.counters.dropped["unreachable"] += 1
+
+    def stop(self) -> None:
+        """Close all of it; nothing is answered any more."""
+        if self._datagrams is None:
+            self._udp.close()
+            self._tcp.close()
+            return
+        self._datagrams.stopListening()
+        if self._port is not None:
+            self._port.stopListening()
+            self._port = None
+        self.factory.close()
+
+
+class DnsFactory(Factory):
+    """Makes a `DnsStream` for each TCP connection, as many as there is room for."""
+
+    noisy = False
+
+    def __init__(self, responder: Responder) -> None:
+        self.responder = responder
+        self.open: OrderedDict[DnsStream, str] = OrderedDict()     # the one that has been idle longest comes first
+        self._from: dict[str, int] = {}
+        self.refused = 0
+
+    def buildProtocol(self, addr: Any) -> DnsStream | None:     # type: ignore[override]  # a protocol all the same
+        """None, and the connection is closed, for an address that has many already."""
+        host = addr.host
+        if self._from.get(host, 0) >= MAX_FROM_ONE:
+            self.refused += 1
+            return None
+        if len(self.open) >= MAX_CONNECTIONS:
+            self.refused += 1
+            next(iter(self.open)).abort()
+        protocol = DnsStream(self, host)
+        self.open[protocol] = host
+        self._from[host] = self._from.get(host, 0) + 1
+        return protocol
+
+    def heard(self, protocol: DnsStream) -> None:
+        """It has sent a query."""
+        if protocol in self.open:
+            self.open.move_to_end(protocol)
+
+    def gone(self, protocol: DnsStream) -> None:
+        """It has been closed."""
+        host = self.open.pop(protocol, None)
+        if host is not None:
+            left = self._from[host] - 1
+            if left:
+                self._from[host] = left
+            else:
+                del self._from[host]
+
+    def close(self) -> None:
+        """Close every connection."""
+        for protocol in list(self.open):
+            protocol.abort()
+
+
+@implementer(IPushProducer)
+class DnsStream(Int16StringReceiver, TimeoutMixin):
+    """One client's connection: queries with their lengths before them, answered in the order in which they come.
+
+    A client that does not take its answers is not read from. Half a query does not count as a sign of life.
+    """
+
+    def __init__(self, factory: DnsFactory, host: str) -> None:
+        self.factory: DnsFactory = factory
+        self._host = host
+
+    def connectionMade(self) -> None:
+        """Begin to wait."""
+        transport: Any = self.transport
+        transport.setTcpNoDelay(True)
+        transport.registerProducer(self, True)
+        self.setTimeout(IDLE_S)
+
+    def stringReceived(self, string: bytes) -> None:
+        """One query."""
+        self.resetTimeout()
+        self.factory.heard(self)
+        for answer in self.factory.responder.respond_all(string, self._host):
+            self.sendString(answer)
+
+    def timeoutConnection(self) -> None:
+        """Nothing has come for too long."""
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once, and make room at once."""
+        self.factory.gone(self)
+        self.setTimeout(None)
+        transport: Any = self.transport
+        if transport is not None:
+            transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is closed."""
+        self.setTimeout(None)
+        self.factory.gone(self)
+
+    def pauseProducing(self) -> None:
+        """Answers pile up: read no more queries."""
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """They are on their way."""
+        transport: Any = self.transport
+        transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
