@@ -38,7 +38,8 @@ class EndpointConnection:
     plain: ClassVar[bool] = True
 
     __slots__ = (
-        "_bulk", "_cluster", "_dial", "_encode", "_interim", "_plane", "_producing", "_transform", "age", "deadline", "deadline_slot",
+        "_bulk", "_cluster", "_dial", "_encode", "_interim", "_plane", "_producing", "_transform", "age", "deadline",
+        "deadline_slot",
         "downstream", "endpoint", "idle_timeout_s", "late_at", "leads", "limit", "phase", "pool", "reusable", "reused",
         "served", "stalled", "tie", "transport",
     )

@@ -54,7 +54,8 @@ class TcpRelay(Relay):
     """One client connection, the endpoint it was given, and their record. It is its own `ClientSide`."""
 
     __slots__ = (
-        "_attempts", "_cluster", "_dial", "_dialled", "_endpoint", "_factory", "_held", "_record", "_waiter", "certified", "connected_wall",
+        "_attempts", "_cluster", "_dial", "_dialled", "_endpoint", "_factory", "_held", "_record", "_waiter", "certified",
+        "connected_wall",
         "handshake", "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni", "tls_cipher",
         "tls_version",
     )

@@ -43,8 +43,8 @@ _PING: Final = b"voltgw??"
 class Trunk(Link):
     """A connection to `endpoint`. It stands in its pool's `trunks` from its beginning until it takes no more requests."""
 
-    __slots__ = ("_counted", "_dial", "_heard", "_pinged", "_served", "_waiting", "_watched", "age", "cluster", "deferred", "endpoint",
-                 "leaving", "open", "pool", "scheme", "settled", "tie", "why")
+    __slots__ = ("_counted", "_dial", "_heard", "_pinged", "_served", "_waiting", "_watched", "age", "cluster", "deferred",
+                 "endpoint", "leaving", "open", "pool", "scheme", "settled", "tie", "why")
 
     codec: Client
 

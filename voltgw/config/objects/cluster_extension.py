@@ -181,7 +181,8 @@ class ClusterExtension:
     affinity_cookie: ClusterAffinityCookie | None = field(
         Nested(ClusterAffinityCookie), "That cookie.", absent="a session cookie", example="{name: node, max_age: 1h}")
     max_connection_age_s: float | None = field(
-        Duration("s", 1, 31536000), "A pooled connection that is older serves nothing new.", absent="it may become as old as it likes",
+        Duration("s", 1, 31536000), "A pooled connection that is older serves nothing new.",
+        absent="it may become as old as it likes",
         example="10m")
     retry_budget: ClusterRetryBudget | None = field(
         Nested(ClusterRetryBudget), "How many retries may be under way; `retries` of the circuit breaker goes before it.",
