@@ -103,6 +103,8 @@ class Gateway(MultiService):
 
     def privilegedStartService(self) -> None:
         """Called by Twisted before it gives up privileges, and after it has become a daemon. Raises `StartFailed`."""
+        # Whoever finds us listening may ask for a reload at once: it comes when the reactor runs, and does not end the process.
+        signal.signal(signal.SIGHUP, lambda *_: self.gateway.deps.reactor.callFromThread(self.gateway.reload))
         try:
             super().privilegedStartService()
         except StartError as error:

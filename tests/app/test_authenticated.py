@@ -140,6 +140,26 @@ class TokenTests(AuthenticatedCase):
         self.assertEqual(self.metrics("voltgw_auth_keys")[f'{{url="http://127.0.0.1:{issuer.port}/keys"}}'], 2.0)
         self.assertEqual(self.gateway.verifying.facts()[0]["failures"], 0)
 
+    async def test_a_reload(self) -> None:
+        """Keys whose URL stays are kept, and not fetched again; those of a URL that nobody names any more are forgotten."""
+        heard: dict[str, list[bytes]] = {"first": [], "second": []}
+        issuers = {name: self.origin(hearing(served(jwks(rsa())), asked)) for name, asked in heard.items()}
+        urls = {name: f"http://127.0.0.1:{issuer.port}/keys" for name, issuer in issuers.items()}
+        self.serve(self.origin(OK), jwt_validation={"voltgw": {"jwks_url": urls["first"]}})
+        await self.warm()
+        line = f"Authorization: Bearer {signed(LASTING)}"
+        self.assertEqual((await self.get(line))[0], 200)
+        text = self.file.read_text()
+        for change, fetched in (((" ", " "), ["first"]), (('"voltgw": {"jwks_url"', '"voltgw": {"realm": "x", "jwks_url"'), ["first"]),
+                                ((urls["first"], urls["second"]), ["second"])):
+            text = text.replace(*change)
+            self.file.write_text(text)
+            self.assertTrue((await self.gateway.reload())["ok"])
+            self.assertEqual((await self.get(line))[0], 200)
+            self.assertEqual([each["url"] for each in self.gateway.verifying.facts()], [urls[name] for name in fetched])
+        self.assertEqual({name: len(asked) for name, asked in heard.items()}, {"first": 1, "second": 1})
+        self.assertEqual(self.metrics("voltgw_auth_requests_total")['{method="jwt",result="accepted",virtual_host="default/h"}'], 4.0)
+
     async def test_an_issuer_that_is_gone(self) -> None:
         """Nobody can be judged: 503 at once when the keys cannot be had, not a 401 that throws good tokens away."""
         port = self.closed_port()

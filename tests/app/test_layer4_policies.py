@@ -125,6 +125,29 @@ class TcpTests(JudgedCase):
         self.assertEqual((refused["response_flags"], refused["policy"]), ("RL", "default/two 127.0.0.1"))
 
 
+    async def test_connections_of_one_address(self) -> None:
+        """gateway.max_connections_per_source: the next one is closed and counted; a reload may say another number."""
+        gateway = self.serve(self.ok_origin().port)
+        text = self.file.read_text(encoding="utf-8")
+
+        async def most(number: int) -> None:
+            self.file.write_text(text.replace("gateway: {", (
+                f"gateway: {{trusted_sources: [192.0.2.0/24], max_connections_per_source: {number}, "), 1), encoding="utf-8")
+            self.assertTrue((await gateway.reload())["ok"])
+
+        await self.warm()
+        await most(2)
+        held = [await self.client(self.port) for _ in range(2)]
+        (listener,) = gateway.listeners()
+        for peer in held:
+            self.assertEqual(await self.ask(peer=peer), b"HTTP/1.1 200 OK")
+        with socket.create_connection(("127.0.0.1", self.port), 5) as third, self.assertRaises(ConnectionResetError):
+            if await deferToThread(third.recv, 1) == b"":
+                raise ConnectionResetError
+        self.assertEqual(listener.counters.refused_source, 1)
+        await most(3)
+        self.assertEqual(await self.ask(), b"HTTP/1.1 200 OK")
+
     async def test_a_list_that_is_written_anew(self) -> None:
         """Nobody has to say so: who stands in the new file is refused seconds later, and the listener is the same one."""
         listed = self.folder / "blocked.txt"

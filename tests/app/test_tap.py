@@ -82,6 +82,14 @@ class FakeGateway(Service):
         """Part of the reactor."""
         self.calls.append("when running")
 
+    def callFromThread(self, call: Callable[[], None]) -> None:
+        """Part of the reactor."""
+        call()
+
+    def reload(self) -> None:
+        """Note it."""
+        self.calls.append("reload")
+
     def stop(self) -> None:
         """Part of the reactor."""
         self.calls.append("stop")
@@ -197,6 +205,16 @@ class _Collector:
     def set_threshold(self, *numbers: int) -> None:
         """Note it."""
         self.did.append("threshold")
+
+
+class EarlySignalTests(SynchronousTestCase):
+    def test_a_reload_before_the_reactor_runs(self) -> None:
+        """SIGHUP between the first socket and the first turn of the reactor asks for a reload; by default it would end us."""
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
+        gateway = FakeGateway()
+        parent_of(gateway).privilegedStartService()
+        signal.raise_signal(signal.SIGHUP)
+        self.assertEqual(gateway.calls, ["reload"])
 
 
 class SignalsTests(SynchronousTestCase):

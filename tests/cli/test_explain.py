@@ -99,3 +99,43 @@ class DocumentationTests(SynchronousTestCase):
             self.assertEqual(result.status, 0, result.err)
             self.assertEqual([line.rstrip() for line in result.out.strip().splitlines()],
                              [line.rstrip() for line in shown.strip().splitlines()])
+
+
+class WhereTests(SynchronousTestCase):
+    """``explain FILE --where KIND/NAME`` and names of DNS."""
+
+    def setUp(self) -> None:
+        self.file = self.mktemp()
+        Path(self.file).write_text("""\
+objects:
+- {kind: site, metadata: {name: lyon, namespace: system, labels: {zone: eu}}, spec: {site_type: CUSTOMER_EDGE}}
+- {kind: virtual_site, metadata: {name: eu, namespace: shared}, spec: {site_type: CUSTOMER_EDGE, site_selector: {expressions: [zone]}}}
+- {kind: advertise_policy, metadata: {name: p}, spec: {where: {virtual_site: {ref: [shared/eu]}}, port: 80}}
+- {kind: discovery, metadata: {name: n, namespace: system}, spec: {where: {}, voltgw: {dns_delegation: {zone: apps.example}}}}
+""", encoding="utf-8")
+
+    def test_sites(self) -> None:
+        """Each known site, whether it is selected, and why."""
+        for name in ("advertise_policy/p", "advertise_policy/default/p"):
+            shown = run(["explain", self.file, "--where", name])
+            self.assertEqual(shown.status, 0, shown.err)
+            self.assertIn("  not       local (this gateway): its labels do not match `zone` of virtual_site", shown.out)
+            self.assertIn("  selected  lyon: its labels match `zone` of virtual_site", shown.out)
+        found = json.loads(run(["explain", self.file, "--where", "advertise_policy/p", "--json"]).out)
+        self.assertEqual([(each["site"], each["selected"]) for each in found["sites"]], [("local", False), ("lyon", True)])
+
+    def test_what_has_no_sites(self) -> None:
+        """Kinds and objects that are not there, objects without a ``where``, and a question beside it."""
+        for name in ("nothing/p", "advertise_policy/q", "advertise_policy/other/p", "virtual_site/eu", "p"):
+            shown = run(["explain", self.file, "--where", name])
+            self.assertEqual((shown.status, shown.out), (2, ""))
+            self.assertIn("names no object with a `where`", shown.err)
+        self.assertIn("needs FILE", run(["explain", self.file, "GET", "/", "--where", "x/y"]).err)
+
+    def test_names(self) -> None:
+        """What is answered to a name; a type or a name that is none is a wrong question."""
+        self.assertIn("NXDOMAIN", run(["explain", self.file, "-", "dns:a.apps.example/A"]).out)
+        for question, words in (("dns:a.apps.example/ODD", "is not a type"), ("dns:a..b", "has a label of 0 bytes")):
+            shown = run(["explain", self.file, "-", question])
+            self.assertEqual(shown.status, 2)
+            self.assertIn(words, shown.err)

@@ -15,7 +15,7 @@ from voltgw.cluster.schedulers import maglev, ring_hash, round_robin
 from voltgw.cluster.schedulers.round_robin import Turns
 from voltgw.cluster.snapshot import EndpointSet, EndpointState
 from voltgw.cluster.spread import SITE_LABEL, Home, Spread, SpreadRules
-from voltgw.cluster.subset import SubsetRules
+from voltgw.cluster.subset import Subset, SubsetRules
 from voltgw.errors import ConnectFailed
 
 
@@ -199,6 +199,7 @@ class BalanceTests(SpreadCase):
         cluster = self.cluster(state(1), state(2), state(3))
         self.assertIs(cluster.balanced_by("round_robin"), cluster)
         least = cluster.balanced_by("least_request")
+        assert isinstance(least, Subset)
         self.assertIs(cluster.balanced_by("least_request"), least)
         cluster.endpoints[0].active = cluster.endpoints[1].active = 9
         self.assertEqual(Counter(numbers([least.pick(None) for _ in range(300)]))[3] > 150, True)
@@ -206,6 +207,7 @@ class BalanceTests(SpreadCase):
         self.assertEqual(numbers([least.pick(None)]), [3])
         self.assertEqual(numbers([least.of_high_priority().pick(None)]), [3])
         self.assertIs(least.counters, cluster.counters)
+        self.assertEqual((str(least.wanted), least.how), ("all, by least_request", "all members, balanced by least_request"))
 
     def test_of_a_subset(self) -> None:
         """Its members, in another way."""

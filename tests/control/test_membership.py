@@ -28,6 +28,7 @@ from voltgw.control.probes.tcp import TcpProbe
 from voltgw.control.terms import Terms
 
 CLUSTER = "default/shop"
+INSTALL = Cluster.install
 HTTP = Check("default/http", HttpProbe(HttpOptions(b"/healthz")), 5.0, 2.0, 2, 3)
 TCP = Check("default/tcp", TcpProbe(b"", b""), 7.0, 1.0, 1, 1)
 
@@ -653,3 +654,20 @@ class HugeTests(MembershipTestCase):
         self.loop.turn()
         self.turns()
         self.assertEqual(len(self.cluster.endpoints), 9_998)
+
+    def test_a_pass_that_fails(self) -> None:
+        """A bug in one pass reaches the loop, and the next pass is made all the same."""
+        self.say(Reset(found(1, 2)))
+        self.patch(Cluster, "install", self.broken)
+        self.feeds[0].say(Reset(found(1, 2, 3)))
+        self.loop.clock.advance(1.0)
+        self.assertRaises(ZeroDivisionError, self.loop.turn)
+        self.patch(Cluster, "install", INSTALL)
+        self.say(Reset(found(1, 2, 3, 4)))
+        self.loop.advance(1.0)
+        self.assertEqual(len(self.cluster.endpoints), 4)
+
+    @staticmethod
+    def broken(cluster: Cluster, endpoints: object) -> None:
+        """A bug."""
+        raise ZeroDivisionError

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.gateway import Gateway, ask, free_port
 from tests.integration.test_clusters_envoy import Origin
 from voltgw.cli.main import main
+from voltgw.cli.remote import ask as remote
 
 
 class OrdersTests(SynchronousTestCase):
@@ -28,8 +29,8 @@ class OrdersTests(SynchronousTestCase):
         self.gateway = Gateway(self, self.config())
         self.gateway.wait_ready()
 
-    def config(self, timeout_ms: int = 2000) -> str:
-        """One cluster; another `timeout_ms` makes it another cluster."""
+    def config(self, timeout_ms: int = 2000, second: str = "") -> str:
+        """One cluster; another `timeout_ms` makes it another cluster. `second` is what is said of the second origin."""
         return f"""
 gateway: {{admin: {{unix: {self.socket}}}, monitor: {{address: 127.0.0.1, port: ADMIN}}}}
 objects:
@@ -39,8 +40,8 @@ objects:
   metadata: {{name: shop}}
   spec: {{routes: [{{match: [{{path: {{prefix: /}}}}], route_destination: {{destinations: [{{cluster: [shop]}}]}}}}]}}
 - {{kind: cluster, metadata: {{name: shop}}, spec: {{endpoints: [o0, o1], connection_timeout: {timeout_ms}}}}}
-""" + "".join(f"- {{kind: endpoint, metadata: {{name: o{each.number}}}, spec: {{ip: 127.0.0.1, port: {each.port}}}}}\n"
-              for each in self.origins)
+""" + "".join(f"- {{kind: endpoint, metadata: {{name: o{each.number}}}, spec: {{ip: 127.0.0.1, port: {each.port}"
+              f"{', ' + second if second and each.number else ''}}}}}\n" for each in self.origins)
 
     def command(self, act: str, *arguments: str) -> tuple[int, str]:
         """Exit status and everything that it printed."""
@@ -64,6 +65,8 @@ objects:
         self.assertEqual(self.command("drain", first), (0, f"drain {first} of default/shop: done\n"))
         self.assertEqual(self.received(), {b"1": 24})
         self.assertIn("an operator drains it", self.command("clusters")[1])
+        _, facts = remote(self.socket, "GET", "/explain?url=http://shop.example/")
+        self.assertIn("receives no traffic: an operator drains it", str(facts))
         said = self.command("clusters", "-v")[1]
         self.assertIn("weight 1, slow start 1, 0 % of the picks, priority 0", said)
         self.assertIn("weight 1, slow start 1, 100 % of the picks, priority 0", said)
@@ -92,3 +95,15 @@ objects:
             self.assertEqual(status, 1, arguments)
             self.assertIn(reason, said)
         self.assertEqual(self.received(), {b"0": 12, b"1": 12})
+
+    def test_a_stand_by(self) -> None:
+        """An endpoint of lower priority receives nothing until the first one is out, and nothing once that is back."""
+        first = f"127.0.0.1:{self.origins[0].port}"
+        self.gateway.write(self.config(second="voltgw: {priority: 1}"))
+        self.assertEqual(self.command("reload")[0], 0)
+        self.assertEqual(self.received(), {b"0": 24})
+        self.assertIn("those of a higher priority than its 1 take everything", self.command("clusters")[1])
+        self.assertEqual(self.command("drain", first)[0], 0)
+        self.assertEqual(self.received(), {b"1": 24})
+        self.assertEqual(self.command("undrain", first)[0], 0)
+        self.assertEqual(self.received(), {b"0": 24})

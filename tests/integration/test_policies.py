@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.gateway import PATIENCE_S, Gateway, free_port
+from tests.integration.gateway import PATIENCE_S, Gateway, free_port, until
 from tests.servers import nginx
 
 _EXAMPLE: Final = Path(__file__).resolve().parents[2] / "etc" / "examples" / "policies.yaml"
@@ -20,7 +22,8 @@ class PolicyTests(SynchronousTestCase):
         self.port = free_port()
         self.origin_log = Path(self.mktemp()).resolve()
         origin = nginx(self, f'access_log {self.origin_log} combined; location / {{ return 200 "origin"; }}')
-        text = "gateway: {admin: {port: ADMIN}}\n" + _EXAMPLE.read_text(encoding="utf-8")
+        self.access_log = Path(self.mktemp()).resolve()
+        text = f"gateway: {{admin: {{port: ADMIN}}, access_log: {{path: {self.access_log}}}}}\n" + _EXAMPLE.read_text(encoding="utf-8")
         for ours, theirs in (("port: 8080\n", f"port: {self.port}\n"), ("port: 8080}", f"port: {self.port}}}"),
                              ("port: 9001", f"port: {origin.port}")):
             text = text.replace(ours, theirs)
@@ -52,3 +55,27 @@ class PolicyTests(SynchronousTestCase):
         self.assertEqual(self.curl("/partner", "-d", "x", "-H", "X-Partner: 1")[0], 200)
         seen = [line.split('"')[1] for line in self.origin_log.read_text(encoding="utf-8").splitlines()]
         self.assertEqual(seen, ["GET /allowed HTTP/1.1", "POST /partner HTTP/1.1"])
+
+    def test_which_policy_denied_me(self) -> None:
+        """By the request id of the answer: the log and `voltgw why` name the rule, its place and what it has looked at."""
+        _, body = self.curl("/x/../Admin/keys")
+        request_id = json.loads(body)["request_id"]
+
+        def logged() -> list[str]:
+            if not self.access_log.exists():
+                return []
+            lines = [json.loads(line) for line in self.access_log.read_text(encoding="utf-8").splitlines()]
+            return [line["policy"] for line in lines if line["req_id"] == request_id]
+
+        self.assertEqual(until("the line is written", logged), ["default/edge/no-admin"])
+        said = subprocess.run(
+            [sys.executable, "-m", "voltgw.cli.main", "why", "--admin", f"127.0.0.1:{self.gateway.admin_port}", request_id],
+            capture_output=True, text=True, timeout=PATIENCE_S, check=True,
+            env={**os.environ, "PYTHONPATH": str(_EXAMPLE.parents[2])}).stdout
+        self.assertIn("rule default/edge/no-admin", said)
+        self.assertIn("(path '/admin/keys')", said)
+        line = 1 + self.gateway.file.read_text(encoding="utf-8").splitlines().index("      - metadata: {name: no-admin}")
+        self.assertIn(f"voltgw.yaml:{line}", said)
+        metrics = self.gateway.admin("/metrics").body.decode("utf-8")
+        self.assertIn('voltgw_security_verdicts_total{gate="service policies",policy="default/edge",verdict="refused",'
+                      'virtual_host="default/shop"} 1.0', metrics)

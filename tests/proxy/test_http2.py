@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.proxy.rig import Wire, answer, requests
 from tests.proxy.rig2 import ASK, Peer2, Proxy2Case
 from voltgw.values.defaults import LINGER_TIMEOUT_S
+from voltgw.values.reply import Reply
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -268,6 +269,18 @@ class ToVersion1Tests(Proxy2Case):
         self.settle(client)
         seen = client.seen[stream]
         self.assertEqual((seen.status, seen.get(b"content-type"), seen.ended), (503, b"application/problem+json", True))
+
+    def test_grpc_hears_of_limits_in_its_own_way(self) -> None:
+        """RESOURCE_EXHAUSTED, when to come again, and how long a client's library shall wait on its own."""
+        self.route.request_filters = (lambda exchange: Reply(429, [(b"retry-after", b"7")], flag="RL", negotiate=True),)
+        client = self.client2()
+        stream = client.ask([(b":method", b"POST"), *ASK[1:], (b"content-type", b"application/grpc"), (b"te", b"trailers")],
+                            ended=False)
+        self.settle(client)
+        seen = client.seen[stream]
+        self.assertEqual((seen.status, seen.body), (200, b""))
+        self.assertEqual([seen.get(name) for name in (b"grpc-status", b"retry-after", b"grpc-retry-pushback-ms")],
+                         [b"8", b"7", b"7000"])
 
     def test_grpc_hears_of_errors_in_its_own_way(self) -> None:
         """A 200 without a body whose grpc-status says it."""

@@ -378,6 +378,8 @@ class MistakeTests(SynchronousTestCase):
                 ({"api_key": {"keys_file": inline(b"x:my-own-secret")}}, {}, "line 1 is not <name>:<64"),
                 ({"api_key": {"keys": [*KEYS["keys"], {**KEYS["keys"][0], "name": "y"}]}}, {}, "robot and y have the same key"),
                 ({"client_certificate": {}}, {}, "has no TLS"),
+                ({"forward_auth": {"cluster": ["c"], "grpc": True}}, {}, "gRPC needs HTTP/2"),
+                ({"forward_auth": {"cluster": ["c"], "grpc": True, "path": "/x"}}, {}, "has a path of its own"),
                 ({"basic": basic(ADA)}, {"jwt_validation": tokens()}, "cannot both stand in Authorization"),
                 ({"jwt": tokens()}, {"jwt_validation": tokens()}, "once is enough"),
                 (None, {"jwt_validation": {}}, "no keys are named"),

@@ -29,6 +29,7 @@ class ExplainTests(SynchronousTestCase):
         (reason,) = (each for each in said.decisions if each.about == "service policies")
         self.assertEqual((reason.outcome, reason.why), ("refused", "rule default/edge/no-admin"))
         self.assertIsNotNone(reason.place)
+        self.assertEqual(reason.steps[0].steps[0].why, "the path begins with '/admin' (path '/admin')")
         self.assertEqual(list(chain_of(runtime).rows()), [])
 
     def test_a_request_that_may_pass(self) -> None:

@@ -19,6 +19,7 @@ from voltgw.security.proofs import Accepted, Denied
 from voltgw.values.exchange import Exchange
 
 _NAN, _ENDLESS, _NO_UTF8 = b'{"exp": NaN}', b'{"exp": 1e999}', b'{"a": "\xff"}'
+_HALF, _PAIR = rb'{"sub": "\ud83d"}', rb'{"sub": "\ud83d\ude00"}'
 _LONG_NUMBER = b'{"exp": ' + b"9" * 5000 + b"}"
 
 ALL_KEYS = jwks(rsa(), ec(), ec("e3", "P-384"), ec("e5", "P-521"), okp(), SECRET)
@@ -159,6 +160,7 @@ class VerdictTests(JwtTestCase):
                 (f"{head}.{part(_NAN)}.{signature}", "malformed"),
                 (f"{head}.{part(_ENDLESS)}.{signature}", "signature"),
                 (f"{head}.{part(_NO_UTF8)}.{signature}", "malformed"),
+                (f"{head}.{part(_HALF)}.{signature}", "malformed"), (f"{head}.{part(_PAIR)}.{signature}", "signature"),
                 (f"{head}.{part(_LONG_NUMBER)}.{signature}", "malformed"),
                 ("x" * 8193, "oversized"), (".." , "malformed"), ("a.b.c", "malformed"), ("a.b.c.d.e", "malformed")):
             self.assertEqual(self.said(method, token), word, token[:80])

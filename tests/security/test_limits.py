@@ -189,6 +189,13 @@ class WhoTests(SynchronousTestCase):
         for rule in ({"ip_and_tls_fingerprint": {}}, {"ip_and_ja4_tls_fingerprint": {}}):
             self.assertFalse(self.together(rule, of("a"), of("a", "192.0.2.9")))
 
+    def test_made_up_forwarding_headers(self) -> None:
+        """Who writes another address into each request is still one user."""
+        one, other = (asks("/", "GET", f"X-Forwarded-For: {address}", f"X-Real-IP: {address}", f"Forwarded: for={address}")
+                      for address in ("10.0.0.1", "10.0.0.2"))
+        self.assertTrue(self.together({"client_ip": {}}, one, other))
+        self.assertTrue(self.together({"http_header_name": "x-forwarded-for"}, one, other))
+
     def test_everybody_together(self) -> None:
         """``none``: one bucket for all."""
         self.assertTrue(self.together({"none": {}}, asks(), asks("/x", address="192.0.2.9")))

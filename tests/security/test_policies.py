@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from time import perf_counter
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -317,3 +319,64 @@ class BlockingTests(SynchronousTestCase):
         self.assertIsNone(host_of(made).guard)
         self.assertIsNotNone(gate.judge(asks()))
         self.assertIsNone(gate.judge(asks(address="198.51.100.1")))
+
+
+class FloodTests(SynchronousTestCase):
+    def test_headers_cookies_and_parameters(self) -> None:
+        """A request with a great many of each gets the verdict that it deserves, in a time that grows with it and no faster."""
+        names = {"cookie_matchers": "name", "headers": "name", "query_params": "key"}
+        made = chain(rules(*(
+            {"action": "DENY", field: [{key: f"k{number}", "item": {"exact_values": ["bad"]}}]}
+            for field, key in names.items() for number in range(100)), REST))
+        took = {}
+        for count in (200, 2000):
+            cookies = "; ".join(f"c{number}=x" for number in range(count))
+            lines = [f"h{number}: x" for number in range(min(count, 100))]   # the codec takes no more than 128
+            query = "&".join(f"q{number}=x" for number in range(count))
+            good = asks(f"/?{query}", "GET", f"Cookie: {cookies}", *lines)
+            began = perf_counter()
+            for _ in range(5):
+                self.assertIsNone(made.judge(good))
+            took[count] = perf_counter() - began
+            for bad in (asks(f"/?{query}&k7=bad", "GET", f"Cookie: {cookies}", *lines),
+                        asks(f"/?{query}", "GET", f"Cookie: {cookies}; k7=bad", *lines),
+                        asks(f"/?{query}", "GET", f"Cookie: {cookies}", *lines, "K7: bad")):
+                self.assertEqual(verdict(made, bad), "deny")
+        self.assertLess(took[2000], 60 * took[200])
+
+    def test_patterns_that_are_found_by_a_piece(self) -> None:
+        """Regexes that begin with nothing fixed: the same verdict whether a table finds them or not, on short and long paths."""
+        texts = [f".*-{number}/[a-z]+" for number in range(50)] + ["[ab]+c", "(?i).*/ADMIN", ".*"]
+        for text in texts:
+            made = chain(rules({"action": "DENY", "path": {"regex_values": [text]}}, REST))
+            for target in ("/", "/x-7/abc", "/x-70/abc", "/aabc", "/Admin", "/x/admin", "/" + "x-" * 500 + "7/abc"):
+                wanted = "deny" if re.fullmatch(text, target) else "allow"
+                self.assertEqual(verdict(made, asks(target)), wanted, (text, target[:20]))
+
+
+class ConstraintTests(SynchronousTestCase):
+    def test_each_limit(self) -> None:
+        """At the limit a request does not exceed it, one more does; any one of several is enough."""
+        line = "Cookie: a=1; bb=22"
+        for name, at_it, request in (
+            ("cookie_count", 2, ("/", "GET", line)), ("cookie_key_size", 2, ("/", "GET", line)),
+            ("cookie_value_size", 2, ("/", "GET", line)), ("header_count", 2, ("/", "GET", "a: 1", "b: 2")),
+            ("header_key_size", 3, ("/", "GET", "abc: 1")), ("header_value_size", 3, ("/", "GET", "a: 123")),
+            ("parameter_count", 2, ("/?a=1&b",)), ("parameter_name_size", 2, ("/?aa=1&b=2",)),
+            ("parameter_value_size", 2, ("/?a=11&b=2",)), ("query_size", 5, ("/?a=1&b",)), ("request_line_size", 14, ("/",)),
+            ("url_size", 4, ("/?a=",)),
+        ):
+            if name == "request_line_size":
+                at_it = len("GET / HTTP/1.1")
+            for limit, said in ((at_it, "allow"), (at_it - 1, "deny")):
+                made = chain(rules({"action": "DENY", "request_constraints": {f"max_{name}_exceeds": limit}}, REST))
+                self.assertEqual(verdict(made, asks(*request)), said, (name, limit))
+        both = chain(rules({"action": "DENY", "request_constraints": {
+            "max_query_size_exceeds": 100, "max_url_size_exceeds": 3, "max_header_count_none": {}}}, REST))
+        self.assertEqual(verdict(both, asks("/long")), "deny")
+
+    def test_the_size_of_a_whole_request(self) -> None:
+        """It is not known yet when a request is judged, so asking for it is an error."""
+        error = self.assertRaises(ConfigErrors, chain, rules(
+            {"action": "DENY", "request_constraints": {"max_request_size_exceeds": 1}}, REST))
+        self.assertIn("VG0115", {problem.code for problem in error.problems})

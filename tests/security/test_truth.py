@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.security.making import asks, chain_of, host, service_policy, serving, verdict
 from tests.security.oracle import Question, World, judge
+from voltgw.values.tls import Handshake
 
 SETS = 200
 REQUESTS = 50                               # of each set: 10,000 together
@@ -25,6 +26,8 @@ PREFIXES = ("192.0.2.0/24", "192.0.2.128/25", "10.0.0.0/8", "10.1.0.0/16", "203.
 SELECTORS = ("tier in (gold, silver)", "tier notin (gold)", "!zone", "tier", "tier=gold,area!=west", "area = east", "zone in (a)")
 LABELS = {"tier": "gold", "area": "east"}
 QUERIES = ("one", "two", "Three", "%6Fne", "a+b", "")
+JA3 = ("a" * 32, "b" * 32, "c" * 32)
+JA4 = ("t13d1516h2_8daaf6152771_b186095e22b6", "t13d1517h2_8daaf6152771_b0da82dd1658", "t12d2012h1_2b729b4bf6f3_9e7b989ebec8")
 VALUES = ("one", "two", "Three", " one", "T", "b25l", "")
 
 
@@ -81,6 +84,12 @@ class Making:
         self.maybe(spec, "virtual_host_matcher", {"exact_values": self.some(("h", "other"), 1)}, 0.05)
         self.maybe(spec, "server_selector", {"expressions": [self.random.choice(SELECTORS)]}, 0.1)
         self.maybe(spec, "scheme", self.some(("HTTP", "HTTPS", "ANY"), 1), 0.05)
+        if self.random.random() < 0.1:
+            field, values = self.random.choice((("tls_fingerprint_matcher", JA3), ("ja4_tls_fingerprint", JA4)))
+            spec[field] = {"exact_values": self.some(values, 2)}
+        self.maybe(spec, "request_constraints", self.random.choice((
+            {"max_header_count_exceeds": 1}, {"max_cookie_count_exceeds": 1}, {"max_query_size_exceeds": 6},
+            {"max_url_size_exceeds": 12, "max_parameter_count_exceeds": 1}, {"max_header_value_size_exceeds": 4})), 0.08)
         self.maybe(spec, "headers", [self.named("name", ("x-a", "X-B")) for _ in range(self.random.randint(1, 2))])
         self.maybe(spec, "cookie_matchers", [self.named("name", ("c", "d"))], 0.15)
         self.maybe(spec, "query_params", [self.named("key", ("q", "r"))], 0.15)
@@ -121,7 +130,7 @@ class Making:
         return Question(
             self.random.choice(ADDRESSES), self.random.choice(METHODS), target, self.random.choice(HOSTS),
             self.random.choice((8080, 8081, 9000)), headers=[(name, value.strip()) for name, value in headers], vh_name="h",
-            vh_labels=LABELS)
+            vh_labels=LABELS, ja3=self.random.choice((None, *JA3)), ja4=self.random.choice((None, *JA4)))
 
 
 def prefix_sets() -> list[str]:
@@ -144,6 +153,7 @@ class TruthTests(SynchronousTestCase):
                 one = making.request()
                 lines = [f"{name}: {value}" for name, value in one.headers]
                 exchange = asks(one.target, one.method, *lines, host=one.host, address=one.address, port=one.port)
+                exchange.client.handshake = Handshake("TLSv1.3", "x", ja3=one.ja3 or "", ja4=one.ja4 or "")
                 said = verdict(chain, exchange)
                 wanted = judge(list(zip(names, policies, strict=True)), one, WORLD)
                 self.assertEqual(said, wanted.verdict.lower(), f"set {seed}: {one} {wanted}")

@@ -351,7 +351,13 @@ class _Making:
             timeout_s=spec.timeout_s or FORWARD_AUTH_TIMEOUT_S, fail_open=spec.fail_open,
             status_on_error=spec.status_on_error or 503, max_pending=spec.max_pending or 256)
         around = self.around
-        made: Method = forward.ForwardAuth(
+        kind = forward.ForwardAuth
+        if spec.grpc:
+            if cluster is not None and not cluster.http2:
+                with at("cluster"):
+                    raise ProblemError("gRPC needs HTTP/2, which this cluster does not speak", hint="say http2_options in it")
+            kind = import_module("voltgw.security.ext_authz").ExtAuthz
+        made: Method = kind(
             terms, cluster, f"{ref.namespace or namespace}/{ref.name}", lambda: around.asker)
         return made
 

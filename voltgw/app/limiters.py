@@ -17,8 +17,9 @@ from voltgw.config.values import Ref
 from voltgw.routing.problems import Collector, ProblemError, at
 from voltgw.security.addresses import Prefixes
 from voltgw.security.limiting import Limiter, Limits, Telling, pace_of
-from voltgw.security.rates import MOST_USERS, LocalStore, Pace
+from voltgw.security.rates import LocalStore, Pace
 from voltgw.security.users import described, needs_claims, user_of
+from voltgw.values.defaults import MAX_RATE_LIMIT_USERS
 
 if TYPE_CHECKING:
     from voltgw.config.model import Config, Object
@@ -98,6 +99,7 @@ class HostLimits:
                     with found.at(place_of(route), *path, "rate_limiter", number):
                         of_rules.setdefault(id(extension), []).append(self._limiter(ref, route.namespace))
         found.finish()
+        self._before = {}                           # what was before may go
         self.early = self._gate(whole, of_rules, late=False)
         self.late = self._gate(whole, of_rules, late=True)
 
@@ -140,7 +142,7 @@ class HostLimits:
         extension = spec.voltgw
         how = extension.fields if extension is not None else LimitFields.ON_REFUSAL
         page = self._host.spec.temporary_user_blocking
-        most = extension.most_users if extension is not None and extension.most_users is not None else MOST_USERS
+        most = extension.most_users if extension is not None and extension.most_users is not None else MAX_RATE_LIMIT_USERS
         limiter = Limiter(
             one.full_name, LocalStore(pace_in(spec.limits[0]), most), user_of(rules), described(rules), self._exempt,
             report_only=extension is not None and extension.report_only,

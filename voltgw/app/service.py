@@ -578,7 +578,7 @@ class GatewayService(Service):
     def _share_out(self, config: Config) -> None:
         """What one client address may hold of it."""
         sources = self.loop.sources
-        sources.limit = max(self.loop.open_limit // SOURCE_SHARE, 1)
+        sources.limit = config.gateway.max_connections_per_source or max(self.loop.open_limit // SOURCE_SHARE, 1)
         sources.trust(config.gateway.trusted_sources or LOOPBACK)
 
     def _most_connections(self, config: Config) -> int:

@@ -17,7 +17,9 @@ from voltgw.app.explain import Explainer
 from voltgw.app.question import QuestionError, read_question
 from voltgw.cli.check import examine
 from voltgw.cli.remote import REFUSED_STATUS, UNREACHABLE_STATUS, answer
+from voltgw.config.kinds import KINDS
 from voltgw.config.show import report
+from voltgw.config.where import selected_sites
 from voltgw.observe.decisions import text_of
 from voltgw.values.defaults import ADMIN_ADDRESS, ADMIN_PORT
 
@@ -32,6 +34,10 @@ def run(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     words = [options.file, options.method, options.url]
     given = [word for word in words if word is not None]
+    if options.where is not None:
+        if len(given) != 1 or options.live:
+            parser.error("--where needs FILE, and no METHOD")
+        return _where(options, given[0])
     if len(given) != (2 if options.live else 3):
         parser.error("METHOD and URL are needed" if options.live else "FILE, METHOD and URL are needed")
     if options.live:
@@ -49,8 +55,40 @@ def _dry(options: argparse.Namespace, file: str, method: str, url: str) -> int:
     if config is None:
         print(report(problems), file=sys.stderr)
         return WRONG_STATUS
-    explanation = Explainer(dry_runtime(config)).explain(question)
+    try:
+        explanation = Explainer(dry_runtime(config)).explain(question)
+    except QuestionError as error:
+        print(f"voltgw explain: {error}", file=sys.stderr)
+        return WRONG_STATUS
     _show({"question": {"method": method, "url": url}, **explanation.plain()}, as_json=options.json)
+    return 0
+
+
+def _where(options: argparse.Namespace, file: str) -> int:
+    """The sites that the ``where`` of an object selects, and why."""
+    kind, _, name = options.where.partition("/")
+    namespace, _, short = name.rpartition("/")
+    config, problems = examine([file])
+    if config is None:
+        print(report(problems), file=sys.stderr)
+        return WRONG_STATUS
+    found = [one for one in config.of(kind).values() if one.name == short and namespace in ("", one.namespace)] \
+        if kind in KINDS else []
+    found = [one for one in found if hasattr(one.spec, "where")]
+    if not found:
+        print(f"voltgw explain: {options.where!r} names no object with a `where`; write KIND/NAME or KIND/NAMESPACE/NAME, such "
+              "as advertise_policy/public", file=sys.stderr)
+        return WRONG_STATUS
+    for one in found:
+        sites = selected_sites(config, one.spec.where, one.namespace)
+        if options.json:
+            print(json.dumps({"object": f"{kind}/{one.full_name}", "sites": [
+                {"site": each.name, "own": each.own, "selected": each.taken, "why": each.reason} for each in sites]}, indent=2))
+            continue
+        print(f"{one.title}  [{one.place('where')}]")
+        for each in sites:
+            own = " (this gateway)" if each.own else ""
+            print(f"  {'selected' if each.taken else 'not':<9} {each.name}{own}: {each.reason}")
     return 0
 
 
@@ -81,9 +119,10 @@ def _show(facts: dict[str, Any], *, as_json: bool) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="voltgw explain", description="Say what becomes of a request, and why: every decision with its place.",
-        usage="voltgw explain FILE METHOD URL [options]\n       voltgw explain --live METHOD URL [options]",
-        epilog="METHOD - with tcp://ADDRESS:PORT, tls://NAME:PORT or udp://ADDRESS:PORT explains what is relayed. Nothing is "
-        "sent and nothing is changed.")
+        usage="voltgw explain FILE METHOD URL [options]\n       voltgw explain --live METHOD URL [options]\n"
+              "       voltgw explain FILE --where KIND/NAME",
+        epilog="METHOD - with tcp://ADDRESS:PORT, tls://NAME:PORT or udp://ADDRESS:PORT explains what is relayed, with "
+        "dns:NAME/TYPE what a name is answered with. Nothing is sent and nothing is changed.")
     parser.add_argument("file", metavar="FILE", nargs="?", help="the configuration; not with --live")
     parser.add_argument("method", metavar="METHOD", nargs="?", help="GET, POST, ...; - for a connection")
     parser.add_argument("url", metavar="URL", nargs="?", help="http://HOST[:PORT]/PATH, or what is relayed")
@@ -94,5 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--live", action="store_true", help="ask the running gateway, which knows its endpoints' health")
     parser.add_argument("--admin", metavar="WHERE", default=f"{ADMIN_ADDRESS}:{ADMIN_PORT}",
                         help="of --live: address:port, a port, or the path of the unix socket (default: %(default)s)")
+    parser.add_argument("--where", metavar="KIND/NAME",
+                        help="say instead which sites the `where` of an object selects, and why: advertise_policy/public")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     return parser

@@ -36,7 +36,8 @@ class Wanted(NamedTuple):
         return all(labels.get(key) == value for key, value in self.labels)
 
     def __str__(self) -> str:
-        return self.name or ",".join(f"{key}={value}" for key, value in self.labels) or "none asked for"
+        said = self.name or ",".join(f"{key}={value}" for key, value in self.labels)
+        return f"{said or 'all'}, by {self.scheduler}" if self.scheduler else said or "none asked for"
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,8 +160,11 @@ class Gateway:
         "forward proxy; else install what `voltgw rules FILE` prints.")
     trusted_sources: tuple[str, ...] = field(
         ListOf(Text(PREFIX)),
-        "Prefixes of load balancers and the like; any other client address may hold a quarter of `max_connections`.",
+        "Prefixes of load balancers and the like; any other client address may hold `max_connections_per_source`.",
         absent="loopback addresses")
+    max_connections_per_source: int | None = field(
+        Number(1), "Most connections of one client address; those beyond it are closed at once and counted.",
+        absent="a quarter of `max_connections`")
 
     @property
     def site_name(self) -> str:

@@ -42,12 +42,19 @@ class Ejections:
     def _step(self) -> None:
         if self._steps is None:             # stopped meanwhile
             return
+        back: list[Watch] | None = None
         try:
             next(self._steps)
         except StopIteration as done:
+            back = done.value
+        except BaseException:               # a bug; sweeps go on all the same
             self._steps = None
-            for watch in done.value:
-                self._told(watch)
             self._wait()
-        else:
+            raise
+        if back is None:
             self._loop.soon(self._step)
+            return
+        self._steps = None
+        self._wait()
+        for watch in back:
+            self._told(watch)

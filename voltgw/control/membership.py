@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.application.service import Service
 from twisted.logger import LogLevel
 
-from voltgw.cluster.health import combined, may_serve
-from voltgw.cluster.priorities import panicking
-from voltgw.cluster.snapshot import HEALTHY, UNHEALTHY, UNKNOWN, EndpointKey, EndpointSet, EndpointState, Health
-from voltgw.control.connects import FAILURES, HOLD_S, ConnectJudge
+from voltgw.cluster.health import combined
+from voltgw.cluster.snapshot import HEALTHY, UNHEALTHY, UNKNOWN, EndpointKey, EndpointSet, EndpointState
+from voltgw.control.connects import ConnectJudge
 from voltgw.control.ejections import Ejections
 from voltgw.control.events import Events
 from voltgw.control.feed import Add, Failed, Feed, Found, Gone, Remove, Reset, Update
 from voltgw.control.orders import Orders
 from voltgw.control.probes.target import Target
 from voltgw.control.terms import Standing, Terms
+from voltgw.control.verdicts import Member, Verdicts, ejection
 from voltgw.control.view import cluster_view, endpoint_view
 from voltgw.control.warmup import WarmUp
 from voltgw.wire.proxyproto import own_header
@@ -48,26 +48,10 @@ PASS_REST_MOST_S: Final = 0.5
 ONE_TURN: Final = 2_000
 
 
-class Member:
-    """One endpoint of the cluster, as membership keeps it."""
-
-    __slots__ = ("dirty", "found", "health", "key", "standing", "state", "targets")
-
-    def __init__(self, key: EndpointKey, found: Found, standing: Standing) -> None:
-        self.key = key
-        self.found = found
-        self.standing = standing
-        self.health: Health = UNKNOWN
-        self.targets: tuple[Target, ...] = ()
-        self.state: EndpointState | None = None     # as installed; None: not yet
-        self.dirty = True                           # `state` may no longer be true
-
-
 class Membership(Service):
     """Keeps the endpoints of one cluster.
 
     `refused(address, port)` names endpoints that may not be (the gateway's own admin address), "" = none of them.
-    `panicking` are the priorities whose health is ignored now.
     """
 
     def __init__(
@@ -75,7 +59,6 @@ class Membership(Service):
         refused: Callable[[str, int], str] = lambda address, port: "", terms: Terms | None = None,
         orders: Orders | None = None,
     ) -> None:
-        self.panicking: frozenset[int] = frozenset()
         self.cluster = cluster
         self.feeds = tuple(feeds)
         self.checks = tuple(checks)
@@ -86,8 +69,8 @@ class Membership(Service):
         self._prober = prober
         self._loop = loop
         self._refused = refused
-        self._terms = terms or Terms()
         self._orders = orders if orders is not None else Orders(loop)
+        self._verdicts = Verdicts(cluster, bool(checks), terms or Terms(), self._orders)
         self._judge = ConnectJudge(cluster, loop)
         self._ejections = None if cluster.outliers is None else Ejections(cluster.outliers, loop, self._ejected)
         self._known: list[dict[EndpointKey, Found]] = [{} for _ in self.feeds]
@@ -110,6 +93,11 @@ class Membership(Service):
 
     def __repr__(self) -> str:
         return f"<Membership {self.cluster.name} {len(self.members)} members>"
+
+    @property
+    def panicking(self) -> frozenset[int]:
+        """The priorities whose health is ignored now."""
+        return self._verdicts.panicking
 
     @property
     def panic(self) -> bool:
@@ -242,7 +230,7 @@ class Membership(Service):
             member.health = combined([each.state.healthy for each in member.targets])
             member.dirty = True
             if member.health == UNHEALTHY and before != UNHEALTHY:
-                self._mark(member.key, self._reason(member, False))
+                self._mark(member.key, self._verdicts.reason(member, False))
             self._touch()
         outliers = self.cluster.outliers
         if outliers is not None and outliers.out and member.health == HEALTHY and passed:
@@ -256,7 +244,7 @@ class Membership(Service):
         if member is None:
             return
         if watch.ejected:
-            reason = self._ejection(watch)
+            reason = ejection(watch)
             self._note(str(watch.key), "ejected", reason, LogLevel.warn)
             self._mark(watch.key, reason)
         else:
@@ -285,15 +273,6 @@ class Membership(Service):
             self._pending = False
         self._touch()
 
-    @staticmethod
-    def _ejection(watch: Watch) -> str:
-        return f"it is ejected for {watch.out_s:g} s: {watch.why}"
-
-    def _out(self, member: Member) -> Watch | None:
-        """Whether outlier detection keeps it out."""
-        outliers = self.cluster.outliers
-        return outliers.ejected(member.key) if outliers is not None and outliers.out else None
-
     def _judged(self, key: EndpointKey) -> None:
         """The judge has taken one out or brings it back."""
         member = self.members.get(key)
@@ -301,7 +280,7 @@ class Membership(Service):
             member.health = UNHEALTHY if self._judge.holds(key) else UNKNOWN
             member.dirty = True
             if member.health == UNHEALTHY:
-                self._mark(key, self._reason(member, False))
+                self._mark(key, self._verdicts.reason(member, False))
             self._touch()
 
     def _mark(self, key: EndpointKey, reason: str) -> None:
@@ -340,7 +319,12 @@ class Membership(Service):
         """The next stage of the pass; each has a turn of its own where there are many members."""
         if self._stages is None:            # stopped meanwhile
             return
-        if next(self._stages, self) is self:
+        try:
+            over = next(self._stages, self) is self
+        except BaseException:               # a bug; it must not keep later passes from being made
+            self._stages = None
+            raise
+        if over:
             self._stages = None
             if self._again:
                 self._again = False
@@ -400,46 +384,32 @@ class Membership(Service):
         """Who may serve; True when that or its reason is another than before for anybody."""
         members = self.members.values()
         any_healthy = bool(self.checks) and any(
-            member.health == HEALTHY and self._out(member) is None for member in members)
-        panic = self._panics(any_healthy)
+            member.health == HEALTHY and self._verdicts.out(member) is None for member in members)
+        panic = self._verdicts.panics(members, any_healthy)
         all_of_them = any_healthy is not self._any_healthy or panic != self.panicking
         self._any_healthy = any_healthy
         self._tell_of_panic(panic)
         changed = False
+        now = self._loop.monotonic() if self.warm else 0.0      # who is there before warm-up is over need not start slowly
         for member in members:
             if not member.dirty and not all_of_them:
                 continue
             member.dirty = False
-            state = self._state_of(member, any_healthy)
+            state = self._verdicts.state_of(member, any_healthy, now)
             if state != member.state:
                 self._tell(member.state, state)
                 member.state = state
                 changed = True
         return changed
 
-    def _panics(self, any_healthy: bool) -> frozenset[int]:
-        """The priorities whose health is to be ignored now."""
-        threshold = self._terms.panic_threshold
-        if not threshold:
-            return self.panicking
-        serving: dict[int, int] = {}
-        judged: dict[int, int] = {}
-        for member in self.members.values():
-            priority = member.found.priority
-            serves = self._out(member) is None and self._may_serve(member, any_healthy)
-            if serves or member.health == UNHEALTHY or self._out(member) is not None:
-                judged[priority] = judged.get(priority, 0) + 1
-                serving[priority] = serving.get(priority, 0) + serves
-        return panicking(serving, judged, threshold)
-
     def _tell_of_panic(self, panic: frozenset[int]) -> None:
-        before, self.panicking = self.panicking, panic
+        before, self._verdicts.panicking = self.panicking, panic
         if panic == before:
             return
         several = len({member.found.priority for member in self.members.values()}) > 1
         which = f"of priority {', '.join(map(str, sorted(panic)))} " if several else ""
         if panic:
-            why = (f"fewer than {self._terms.panic_threshold} % of the endpoints {which}are healthy: "
+            why = (f"fewer than {self._verdicts.terms.panic_threshold} % of the endpoints {which}are healthy: "
                    "health is ignored and all of them are used")
             self._note("", "panic", why, LogLevel.error)
         else:
@@ -474,55 +444,6 @@ class Membership(Service):
             why = "every endpoint is unhealthy or ejected" if self.members else "it has no endpoints"
             self._note("", "down", f"{why}: requests to it are refused", LogLevel.error)
 
-    def _state_of(self, member: Member, any_healthy: bool) -> EndpointState:
-        found, before, standing = member.found, member.state, member.standing
-        panic = found.priority in self.panicking
-        well = self._out(member) is None and self._may_serve(member, any_healthy)
-        order = self._orders.of(member.key)
-        weight = standing.weight if order is None or order.weight is None else order.weight
-        ready = ((panic or well) and (standing.local or not self._terms.local_only)
-                 and not (order is not None and self._orders.keeps_out(member.key)))
-        since = 0.0
-        if ready and before is not None and before.ready:
-            since = before.since
-        elif ready and self.warm and not panic and self.cluster.slow_start is not None:
-            since = self._loop.monotonic()
-        return EndpointState(
-            member.key, weight, found.labels, found.hostname, found.health_port or found.port, ready, member.health,
-            ("panic, health is ignored: " if panic and ready else "") + self._reason(member, any_healthy), since,
-            found.priority, standing.zone, standing.local, panic and not well,
-        )
-
-    def _may_serve(self, member: Member, any_healthy: bool) -> bool:
-        checked = bool(self.checks) or member.health == UNHEALTHY
-        return may_serve(member.health, checked=checked, any_healthy=any_healthy)
-
-    def _reason(self, member: Member, any_healthy: bool) -> str:
-        """Why the member is (not) given traffic; it follows "receives (no) traffic:"."""
-        ordered = self._orders.keeps_out(member.key)
-        if ordered:
-            return ordered
-        if self._terms.local_only and not member.standing.local:
-            return "endpoint_selection is LOCAL_ONLY, and it is not local"
-        watch = self._out(member)
-        if watch is not None:
-            return self._ejection(watch)
-        targets = member.targets
-        if not targets:
-            if member.health == UNHEALTHY:
-                return f"{FAILURES} connections in a row failed; it is tried again after {HOLD_S:g} s"
-            return "the cluster has no health checks"
-        for target in targets:
-            if target.state.healthy is False:
-                return f"health check {target.check.name} fails: {target.last_reason}"
-        for target in targets:
-            if target.state.healthy is None:
-                waits = f"health check {target.check.name} has no result yet"
-                return waits if any_healthy else f"{waits}, and no endpoint is healthy"
-        if len(targets) == 1:
-            return f"health check {targets[0].check.name} passes"
-        return f"all {len(targets)} health checks pass"
-
     # -- members ---------------------------------------------------------------------------------------------------
 
     def _key(self, found: Found) -> EndpointKey:
@@ -552,7 +473,7 @@ class Membership(Service):
         member.dirty = True
 
     def _standing(self, key: EndpointKey, found: Found) -> Standing:
-        return self._terms.standing(found, lambda why: self._note(str(key), "weight refused", why, LogLevel.warn))
+        return self._verdicts.terms.standing(found, lambda why: self._note(str(key), "weight refused", why, LogLevel.warn))
 
     def _forget(self, member: Member) -> None:
         self._judge.forget(member.key)

@@ -32,8 +32,8 @@ _CONNECT: Final = b"CONNECT"
 
 def ask(plane: Plane) -> Any:
     """The `voltgw.security.forward_auth.Asker` of a plane."""
-    def asker(cluster: Any, exchange: Exchange, head: RequestHead, timeout_s: float) -> Deferred[Answer | str]:
-        return Asking(plane, cluster, exchange, head).begin(timeout_s)
+    def asker(cluster: Any, exchange: Exchange, head: RequestHead, body: bytes, timeout_s: float) -> Deferred[Answer | str]:
+        return Asking(plane, cluster, exchange, head, body).begin(timeout_s)
 
     return asker
 
@@ -45,16 +45,16 @@ class Asking(Unheard):
 
     __slots__ = ("_again", "_body", "_done", "_fields", "_size", "_status", "_timer")
 
-    def __init__(self, plane: Plane, cluster: Any, exchange: Exchange, head: RequestHead) -> None:
+    def __init__(self, plane: Plane, cluster: Any, exchange: Exchange, head: RequestHead, body: bytes) -> None:
         asked = Exchange(exchange.client, head, exchange.request_id, plane.monotonic(), 0)
         super().__init__(plane, cluster, asked, MAX_ANSWER_BYTES)
         self.transport = _Collecting(self)  # type: ignore[assignment]  # the endpoint's side only writes to it
         method = head.method if head.method != _CONNECT else b"GET"
         lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (method, head.target, head.authority), *map(line, head.fields),
                  b"x-request-id: " + exchange.request_id]
-        if method in SAY_EMPTY:
-            lines.append(b"content-length: 0")
-        self._wire = b"\r\n".join([*lines, b"", b""])
+        if body or method in SAY_EMPTY:
+            lines.append(b"content-length: %d" % len(body))
+        self._wire = b"\r\n".join([*lines, b"", body])
         self._replayable = True
         self._again = False                 # it was sent a second time
         self._status = 0
@@ -129,7 +129,7 @@ class Asking(Unheard):
         if self._size > MAX_ANSWER_BYTES:
             self._end(_TOO_LONG)
         else:
-            self._end(Answer(self._status, self._fields, b"".join(self._body)))
+            self._end(Answer(self._status, self._fields, b"".join(self._body), self.trailers or ()))
 
     def connect_failed(self, upstream: EndpointConnection, error: ConnectFailed) -> None:
         """The endpoint does not accept."""

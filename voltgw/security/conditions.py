@@ -25,6 +25,7 @@ from voltgw.routing.cookies import cookie_values
 from voltgw.routing.match import set_aside
 from voltgw.routing.problems import ProblemError, at
 from voltgw.security.addresses import MOST_COPIED, Prefixes, number_of
+from voltgw.security.constraints import exceeding
 from voltgw.security.texts import fits, patterns, transformer, words
 from voltgw.wire.path import without_dot_segments
 
@@ -44,10 +45,11 @@ FindPrefixes: TypeAlias = "Callable[[Ref], Prefixes]"
 
 
 class Condition(NamedTuple):
-    """One condition. `table` says by what a table can decide it: ``host``, ``method``, ``path``, ``ip``, or ``header <name>``.
+    """One condition. `table` says by what a table can decide it: ``host``, ``method``, ``path``, ``ip``, ``header``, ``cookie``
+    or ``parameter``.
 
-    `keys` are then the values for which it holds; of a path, exact ones and prefixes. Without `decisive` it does not hold for
-    others, but has to be asked about these.
+    `keys` are then the values for which it holds: of the last three, names with values; of a path (behind `transform`) exact
+    ones, beginnings, ends and pieces. Without `decisive` it does not hold for others, but has to be asked about these.
     """
 
     text: str
@@ -55,6 +57,8 @@ class Condition(NamedTuple):
     table: str = ""
     keys: tuple[Any, ...] = ()
     decisive: bool = True
+    transform: Callable[[bytes], bytes] | None = None
+    seen: Callable[[Exchange], str] | None = None       # what it looks at, where that is no secret
 
 
 class Surroundings(NamedTuple):
@@ -70,11 +74,15 @@ class Surroundings(NamedTuple):
     relays: str = ""
 
 
+#: Octets of a value that are shown to people.
+_MOST_SHOWN: Final = 80
+#: Lengths of the pieces by which regexes are found; a piece has the greatest that fits into it.
+PIECES: Final = (24, 12, 6, 3)
 #: Fields that cannot be judged here. Whoever lets them be ignored gets a rule that never holds: it admits nobody.
 UNJUDGED: Final = (
     "ip_threat_category_list", "client_selector", "client_role", "label_matcher", "asn_list", "asn_matcher", "dst_asn_list",
     "dst_asn_matcher", "dst_ip_prefix_list", "dst_ip_matcher", "api_group_matcher", "body_matcher", "arg_matchers",
-    "url_matcher", "request_constraints", "segment_policy", "l4_dest_matcher",
+    "url_matcher", "segment_policy", "l4_dest_matcher",
 )
 
 
@@ -82,6 +90,11 @@ UNJUDGED: Final = (
 OF_REQUESTS: Final = (
     "http_method", "path", "headers", "cookie_matchers", "query_params", "jwt_claims", "request_constraints", "url_matcher",
 )
+
+
+def piece_of(literal: bytes) -> bytes | None:
+    """What a regex whose matches all contain `literal` is found by; None where that is too short."""
+    return next((literal[:length] for length in PIECES if len(literal) >= length), None)
 
 
 def judged_path(head: RequestHead) -> bytes:
@@ -155,10 +168,14 @@ def of_rule(spec: ServicePolicyRuleSpec, around: Surroundings) -> list[Condition
             found.append(_header(header))
     for number, cookie in enumerate(spec.cookie_matchers):
         with at("cookie_matchers", number):
-            found.append(_named(cookie, cookie.name, "cookie", cookie_values))
+            found.append(_pair(cookie, cookie.name, "cookie", cookie_values, "cookie"))
     for number, parameter in enumerate(spec.query_params):
         with at("query_params", number):
-            found.append(_named(parameter, parameter.key, "query parameter", parameter_values))
+            found.append(_pair(parameter, parameter.key, "query parameter", parameter_values, "parameter"))
+    if spec.request_constraints is not None:
+        limits = exceeding(spec.request_constraints)
+        if limits is not None:
+            found.append(Condition(*limits))
     for number, claim in enumerate(spec.jwt_claims):
         with at("jwt_claims", number):
             found.append(_claim(claim))
@@ -241,7 +258,7 @@ def _labels(spec: LabelSelectorType, around: Surroundings) -> Condition:
 
 def _inverted(condition: Condition) -> Condition:
     test = condition.test
-    return Condition(f"not: {condition.text}", lambda exchange: not test(exchange))
+    return Condition(f"not: {condition.text}", lambda exchange: not test(exchange), seen=condition.seen)
 
 
 def _expiry(text: str, wall: Callable[[], float]) -> Condition:
@@ -253,7 +270,8 @@ def _expiry(text: str, wall: Callable[[], float]) -> Condition:
 
 
 def _host(text: str, test: Callable[[bytes], bool], keys: tuple[bytes, ...]) -> Condition:
-    return Condition(text, lambda exchange: test(exchange.request.host), "host" if keys else "", keys)
+    return Condition(text, lambda exchange: test(exchange.request.host), "host" if keys else "", keys,
+                     seen=lambda exchange: f"host {_text(exchange.request.host)}")
 
 
 def _method(names: Sequence[str], *, inverted: bool) -> Condition:
@@ -262,8 +280,16 @@ def _method(names: Sequence[str], *, inverted: bool) -> Condition:
     if "ANY" in names:
         return _static("the method is any", not inverted)
     if inverted:
-        return Condition(f"not: {text}", lambda exchange: exchange.request.method not in wanted)
-    return Condition(text, lambda exchange: exchange.request.method in wanted, "method", tuple(wanted))
+        return Condition(f"not: {text}", lambda exchange: exchange.request.method not in wanted, seen=_seen_method)
+    return Condition(text, lambda exchange: exchange.request.method in wanted, "method", tuple(wanted), seen=_seen_method)
+
+
+def _seen_method(exchange: Exchange) -> str:
+    return f"method {_text(exchange.request.method)}"
+
+
+def _text(value: bytes) -> str:
+    return repr(value[:_MOST_SHOWN].decode("utf-8", "backslashreplace")) + ("..." if len(value) > _MOST_SHOWN else "")
 
 
 def _path(spec: PolicyPathMatcherType) -> list[Condition]:
@@ -287,18 +313,26 @@ def _path(spec: PolicyPathMatcherType) -> list[Condition]:
 
     shown = [f"is {text!r}" for text in spec.exact_values] + [f"begins with {text!r}" for text in spec.prefix_values]
     shown += [f"ends with {text!r}" for text in spec.suffix_values] + [f"matches {text!r}" for text in spec.regex_values]
-    made = Condition("the path " + " or ".join(shown[:4]) + (" or …" if len(shown) > 4 else ""), test)
+    def seen(exchange: Exchange) -> str:
+        path = judged_path(exchange.request)
+        return f"path {_text(path if transform is None else transform(path))}"
+
+    made = Condition("the path " + " or ".join(shown[:4]) + (" or …" if len(shown) > 4 else ""), test, seen=seen)
     if spec.invert_matcher:
         return [_inverted(made)]
-    begins = tuple(pattern.prefix for pattern in compiled)
-    if suffixes or transform is not None or not all(begins):
+    begins = tuple(pattern.prefix for pattern in compiled if pattern.prefix)
+    pieces = tuple(piece_of(pattern.within) for pattern in compiled if not pattern.prefix)
+    if not all(suffixes) or not all(pieces):
         return [made]
-    return [made._replace(table="path", keys=(exact, prefixes + begins), decisive=not regexes)]
+    steps = [name for name in spec.transformers if name != "TRANSFORMER_NONE"]
+    return [made._replace(table=" ".join(("path", *steps)), keys=(exact, prefixes + begins, suffixes, pieces),
+                          decisive=not regexes, transform=transform)]
 
 
 def _address(prefixes: Prefixes, what: str, *, inverted: bool) -> Condition:
     made = Condition(f"the client's address is in {what}", lambda exchange: prefixes.holds(number_of(exchange.client_address)),
-                     "ip" if prefixes.whole and len(prefixes) <= MOST_COPIED else "", tuple(prefixes))
+                     "ip" if prefixes.whole and len(prefixes) <= MOST_COPIED else "", tuple(prefixes),
+                     seen=lambda exchange: f"address {exchange.client_address}")
     return _inverted(made) if inverted else made
 
 
@@ -318,10 +352,14 @@ def _clients(spec: ServicePolicyRuleSpec) -> list[Condition]:
     if spec.client_name is None and spec.client_name_matcher is None:
         return []
     names_of: Callable[[Exchange], tuple[bytes, ...]] = import_module("voltgw.security.names").names_of
+
+    def seen(exchange: Exchange) -> str:
+        return "certificate of " + (", ".join(map(_text, names_of(exchange)[:4])) or "nobody")
+
     if spec.client_name is not None:
         wanted = spec.client_name.encode("utf-8")
         return [Condition(f"the client's certificate names {spec.client_name!r}",
-                          lambda exchange: wanted in names_of(exchange))]
+                          lambda exchange: wanted in names_of(exchange), seen=seen)]
     assert spec.client_name_matcher is not None
     with at("client_name_matcher"):
         test = fits(spec.client_name_matcher)
@@ -329,13 +367,14 @@ def _clients(spec: ServicePolicyRuleSpec) -> list[Condition]:
         return []
     of_name = test
     return [Condition(f"the client's certificate names {words(spec.client_name_matcher)}",
-                      lambda exchange: any(map(of_name, names_of(exchange))))]
+                      lambda exchange: any(map(of_name, names_of(exchange))), seen=seen)]
 
 
 def _fingerprints(spec: ServicePolicyRuleSpec) -> list[Condition]:
     if spec.ja4_tls_fingerprint is not None:
         known = frozenset(spec.ja4_tls_fingerprint.exact_values)
-        return [Condition("the JA4 fingerprint is listed", lambda exchange: ja4_of(exchange) in known)]
+        return [Condition("the JA4 fingerprint is listed", lambda exchange: ja4_of(exchange) in known,
+                          seen=lambda exchange: f"JA4 {ja4_of(exchange) or 'none'}")]
     matcher = spec.tls_fingerprint_matcher
     if matcher is None:
         return []
@@ -344,10 +383,12 @@ def _fingerprints(spec: ServicePolicyRuleSpec) -> list[Condition]:
     found: list[Condition] = []
     if matcher.exact_values:
         wanted = frozenset(matcher.exact_values)
-        found.append(Condition("the JA3 fingerprint is listed", lambda exchange: ja3_of(exchange) in wanted))
+        found.append(Condition("the JA3 fingerprint is listed", lambda exchange: ja3_of(exchange) in wanted,
+                               seen=lambda exchange: f"JA3 {ja3_of(exchange) or 'none'}"))
     if matcher.excluded_values:
         excluded = frozenset(matcher.excluded_values)
-        found.append(Condition("the JA3 fingerprint is not excluded", lambda exchange: ja3_of(exchange) not in excluded))
+        found.append(Condition("the JA3 fingerprint is not excluded", lambda exchange: ja3_of(exchange) not in excluded,
+                               seen=lambda exchange: f"JA3 {ja3_of(exchange) or 'none'}"))
     return found
 
 
@@ -361,7 +402,19 @@ def _header(spec: Any) -> Condition:
     if (item is None or spec.invert_matcher or item.regex_values or transformer(item.transformers) is not None
             or not item.exact_values or set_aside(name) is not None):
         return made
-    return made._replace(table=f"header {name}", keys=tuple(text.encode("utf-8") for text in item.exact_values))
+    return made._replace(table="header", keys=tuple((key, text.encode("utf-8")) for text in item.exact_values))
+
+
+def _pair(spec: Any, name: str | None, what: str, reader: Callable[[str], Callable[[RequestHead], list[bytes]]],
+          table: str) -> Condition:
+    """The same of a cookie or a parameter."""
+    made = _named(spec, name, what, reader)
+    item = spec.item
+    if (name is None or item is None or spec.invert_matcher or item.regex_values or not item.exact_values
+            or transformer(item.transformers) is not None):
+        return made
+    key = name.encode("utf-8")
+    return made._replace(table=table, keys=tuple((key, text.encode("utf-8")) for text in item.exact_values))
 
 
 def claim_values(exchange: Exchange, name: str) -> list[bytes]:

@@ -44,15 +44,18 @@ class Answer(NamedTuple):
     status: int
     fields: Sequence[Field]
     body: bytes
+    trailers: Sequence[Field] = ()
 
 
 class Asker(Protocol):
-    """Sends a request to a cluster: (cluster, the exchange on whose behalf, the request, seconds until it is too late).
+    """Sends a request to a cluster: (cluster, the exchange on whose behalf, head, body, seconds until it is too late).
 
     The Deferred never fails: it gives the answer, or words that say why there is none. Cancelling it gives it up.
     """
 
-    def __call__(self, cluster: Any, exchange: Exchange, head: RequestHead, timeout_s: float, /) -> Deferred[Answer | str]:
+    def __call__(
+        self, cluster: Any, exchange: Exchange, head: RequestHead, body: bytes, timeout_s: float, /,
+    ) -> Deferred[Answer | str]:
         """Ask."""
 
 
@@ -101,15 +104,15 @@ class ForwardAuth:
         if self.pending >= self.terms.max_pending:
             return self._error(BUSY, "too many questions are under way")
         self.pending += 1
-        asked = asker(self._cluster, exchange, self.question(exchange), self.terms.timeout_s)
+        asked = asker(self._cluster, exchange, *self.question(exchange), self.terms.timeout_s)
         return asked.addBoth(self._over).addCallback(self._heard, exchange)
 
     def rehearse(self, exchange: Exchange) -> tuple[Verdict, str]:
         """For explain nobody is asked."""
         return Accepted(User("", self.by)), f"what cluster {self._name} would say: it is not asked for this"
 
-    def question(self, exchange: Exchange) -> RequestHead:
-        """The request that asks about another one."""
+    def question(self, exchange: Exchange) -> tuple[RequestHead, bytes]:
+        """The request that asks about another one, and its body."""
         terms, asked = self.terms, exchange.request
         send = terms.send
         if terms.same_path:
@@ -129,8 +132,7 @@ class ForwardAuth:
         ]
         path, mark, query = target.partition(b"?")
         host = terms.host or asked.authority
-        head = RequestHead(method, target, path, query if mark else None, 1, host, host, None, fields, 0, True)
-        return head
+        return RequestHead(method, target, path, query if mark else None, 1, host, host, None, fields, 0, True), b""
 
     def _over(self, result: Any) -> Any:
         self.pending -= 1

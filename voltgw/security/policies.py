@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from voltgw.errors import Place
-from voltgw.security.addresses import number_of
-from voltgw.security.conditions import Condition, judged_path
+from voltgw.security.tables import narrowing
 from voltgw.values.reason import Reason
 from voltgw.values.reply import Reply
 
 if TYPE_CHECKING:
     from voltgw.config.objects.route import RouteSpec, RouteType
+    from voltgw.security.conditions import Condition
     from voltgw.values.exchange import Exchange
 
 #: The response flag of a request that is refused.
@@ -175,12 +175,12 @@ class Chain:
             of_policy: list[Reason] = []
             decided: _Ruling | None = None
             for ruling in self.rulings[index:index + len(policy.rules)]:
-                failed = next((each.text for each in ruling.conditions if not each.test(exchange)), None)
+                failed = next((_said(each, exchange) for each in ruling.conditions if not each.test(exchange)), None)
                 about = f"rule {ruling.rule}"
                 if failed is not None:
                     of_policy.append(Reason(about, "does not match", f"it is not so that {failed}", ruling.find_place()))
                     continue
-                holds = " and ".join(each.text for each in ruling.conditions) or "it takes every request"
+                holds = " and ".join(_said(each, exchange) for each in ruling.conditions) or "it takes every request"
                 of_policy.append(Reason(about, f"matches: {ruling.action}", holds, ruling.find_place()))
                 if ruling.action != LOG:
                     decided = ruling
@@ -202,6 +202,11 @@ class Chain:
         return _refusal(END), Reason(self.name, "refused", "no policy lets it pass", None, tuple(steps))
 
 
+def _said(condition: Condition, exchange: Exchange) -> str:
+    """A condition, and what it has looked at."""
+    return condition.text if condition.seen is None else f"{condition.text} ({condition.seen(exchange)})"
+
+
 def _refusal(label: str) -> Reply:
     return Reply(403, flag=FLAG, detail=f"service_policy: {label}", negotiate=True)
 
@@ -209,37 +214,12 @@ def _refusal(label: str) -> Reply:
 def service_policies(chain: Chain) -> Callable[[Exchange], Reply | None]:
     """The filter of a chain."""
     rulings = chain.rulings
-    everything = (1 << len(rulings)) - 1
-    hosts, methods, paths, addresses, headers = _tables(rulings)
+    narrow = narrowing(rulings)
     end = chain.end
     verdict_of_end = not chain.only_refuses and (chain.enforced or not chain.policies)
 
     def judge(exchange: Exchange) -> Reply | None:
-        head = exchange.request
-        left = everything
-        if hosts is not None:
-            left &= hosts[0].get(head.host, hosts[1])
-        if methods is not None:
-            left &= methods[0].get(head.method, methods[1])
-        if paths is not None:
-            path = judged_path(head)
-            found = paths.exact.get(path, paths.rest)
-            for length, table in paths.prefixes:
-                found |= table.get(path[:length], 0)
-            left &= found
-        if addresses is not None:
-            version, number = number_of(exchange.client_address)
-            found = addresses.rest
-            for shift, ranges in addresses.by_version.get(version, ()):
-                found |= ranges.get(number >> shift, 0)
-            left &= found
-        if headers:
-            fields = head.fields
-            for name, table, found in headers:
-                for key, value in fields:
-                    if key == name:
-                        found |= table.get(value, 0)
-                left &= found
+        left = narrow(exchange)
         while left:
             low = left & -left
             ruling = rulings[low.bit_length() - 1]
@@ -269,89 +249,3 @@ def service_policies(chain: Chain) -> Callable[[Exchange], Reply | None]:
         return None
 
     return judge
-
-
-class _Paths(NamedTuple):
-    exact: dict[bytes, int]
-    prefixes: tuple[tuple[int, dict[bytes, int]], ...]
-    rest: int
-
-
-class _Addresses(NamedTuple):
-    by_version: dict[int, list[tuple[int, dict[int, int]]]]
-    rest: int
-
-
-_ByValue = tuple[dict[bytes, int], int]
-#: More headers than this are not looked up by table, for each costs a walk through the fields.
-_MOST_HEADERS: Final = 4
-
-
-def _tables(rulings: Sequence[_Ruling]) -> tuple[
-        _ByValue | None, _ByValue | None, _Paths | None, _Addresses | None, list[tuple[bytes, dict[bytes, int], int]]]:
-    """The tables that are worth having; sets what is left to ask of each rule."""
-    uses: dict[str, int] = {}
-    for ruling in rulings:
-        for condition in ruling.conditions:
-            if condition.table:
-                uses[condition.table] = uses.get(condition.table, 0) + 1
-    of_headers = sorted((name for name in uses if name.startswith("header ")), key=lambda name: -uses[name])[:_MOST_HEADERS]
-    rows: dict[str, list[tuple[int, Condition]]] = {
-        name: [] for name in ("host", "method", "path", "ip", *of_headers) if name in uses}
-    rests = dict.fromkeys(rows, 0)
-    for index, ruling in enumerate(rulings):
-        bit = 1 << index
-        asked: list[Callable[[Exchange], bool]] = []
-        decided: set[str] = set()
-        for condition in ruling.conditions:
-            if condition.table in rows and condition.table not in decided:
-                decided.add(condition.table)
-                rows[condition.table].append((bit, condition))
-                if not condition.decisive:
-                    asked.append(condition.test)
-            else:
-                asked.append(condition.test)
-        for name in rows:
-            if name not in decided:
-                rests[name] |= bit
-        ruling.asked = tuple(asked)
-
-    def by_value(name: str) -> _ByValue | None:
-        return (_keyed(rows[name], rests[name]), rests[name]) if name in rows else None
-
-    paths = _paths(rows["path"], rests["path"]) if "path" in rows else None
-    addresses = _addresses(rows["ip"], rests["ip"]) if "ip" in rows else None
-    headers = [(name.removeprefix("header ").encode("utf-8"), _keyed(rows[name], 0), rests[name]) for name in of_headers]
-    return by_value("host"), by_value("method"), paths, addresses, headers
-
-
-def _keyed(rows: Iterable[tuple[int, Condition]], rest: int) -> dict[bytes, int]:
-    table: dict[bytes, int] = {}
-    for bit, condition in rows:
-        for key in condition.keys:
-            table[key] = table.get(key, rest) | bit
-    return table
-
-
-def _paths(rows: Iterable[tuple[int, Condition]], rest: int) -> _Paths:
-    exact: dict[bytes, int] = {}
-    prefixes: dict[int, dict[bytes, int]] = {}
-    for bit, condition in rows:
-        for path in condition.keys[0]:
-            exact[path] = exact.get(path, rest) | bit
-        for prefix in condition.keys[1]:
-            table = prefixes.setdefault(len(prefix), {})
-            table[prefix] = table.get(prefix, 0) | bit
-    return _Paths(exact, tuple(sorted(prefixes.items())), rest)
-
-
-def _addresses(rows: Iterable[tuple[int, Condition]], rest: int) -> _Addresses:
-    tables: dict[tuple[int, int], dict[int, int]] = {}
-    for bit, condition in rows:
-        for version, shift, top in condition.keys:
-            table = tables.setdefault((version, shift), {})
-            table[top] = table.get(top, 0) | bit
-    by_version: dict[int, list[tuple[int, dict[int, int]]]] = {}
-    for (version, shift), table in tables.items():
-        by_version.setdefault(version, []).append((shift, table))
-    return _Addresses(by_version, rest)

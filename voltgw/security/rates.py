@@ -13,8 +13,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-#: Users that a store remembers unless it is told otherwise: about 20 MB.
-MOST_USERS: Final = 100_000
+from voltgw.values.defaults import MAX_RATE_LIMIT_USERS
+
 #: Users that a full store looks at for the one whose debt is the least worth remembering.
 _LOOKS: Final = 8
 #: Share of an interval by which sums of floats may be wrong; ten thousand requests at once are off by less.
@@ -80,7 +80,7 @@ class LocalStore:
 
     __slots__ = ("_blocked", "_interval", "_period", "_queue", "_tats", "_tolerance", "evicted", "most", "pace")
 
-    def __init__(self, pace: Pace, most: int = MOST_USERS) -> None:
+    def __init__(self, pace: Pace, most: int = MAX_RATE_LIMIT_USERS) -> None:
         self.pace = pace
         self.most = most
         self.evicted = 0

@@ -108,8 +108,11 @@ def _object(part: bytes, what: str) -> dict[str, object]:
 def read_json(data: bytes) -> object:
     """JSON whose objects have each name once, and whose numbers are numbers. Raises ValueError without its text."""
     try:
-        return _DECODER.decode(data.decode("utf-8"))
-    except UnicodeDecodeError:
+        value: object = _DECODER.decode(data.decode("utf-8"))
+        if b"\\u" in data:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")       # half of a surrogate pair is no text
+        return value
+    except UnicodeError:
         raise ValueError("is not UTF-8") from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None

@@ -24,6 +24,8 @@ UDP_NEW_SESSIONS_PER_S: Final = 2000
 """UDP sessions that the clients of one /24 (IPv6: /56) may begin in a second; their other datagrams are dropped."""
 UDP_SOURCE_SHARE: Final = 4
 """One address may hold one in so many of the UDP sessions that there may be, unless it is in `gateway.trusted_sources`."""
+MAX_RATE_LIMIT_USERS: Final = 100_000
+"""Users that a rate limit remembers, some 200 bytes each; beyond it, whoever owes least of some is forgotten."""
 LINGER_TIMEOUT_S: Final = 5.0
 """How long what a peer still sends is read and thrown away before its connection closes, so that it can read the answer."""
 LINGER_BYTES: Final = 16 * 1024 * 1024
@@ -155,6 +157,8 @@ DNS_REFRESH_S: Final = 60.0
 """How often the name of an endpoint is looked up when nothing else is said."""
 DNS_TTL_S: Final = 30.0
 """How long answers of a delegated zone may be remembered."""
+DNS_UPDATE_INTERVAL_S: Final = 60.0
+"""How often a zone in which names are published is looked at."""
 DNS_RESPONSES_PER_SECOND: Final = 200
 """Answers over UDP to one network of clients (/24, /56) that show no cookie."""
 DNS_SLIP: Final = 2

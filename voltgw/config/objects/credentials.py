@@ -97,6 +97,9 @@ class ForwardAuthType:
     SINCE: ClassVar = "voltgw"
 
     cluster: tuple[Ref, ...] = field(refs("cluster", most=1, least=1), "Who is asked.", required=True)
+    grpc: bool = field(
+        Flag(), "Ask by gRPC, as Envoy's ext_authz does (``envoy.service.auth.v3.Authorization/Check``); the cluster must "
+        "speak HTTP/2.")
     path: str | None = field(
         Text(HTTP_PATH, most=1024), "The path that is asked for.", absent="/")
     with_request_path: bool = field(
@@ -122,6 +125,11 @@ class ForwardAuthType:
         Number(400, 599), "Status of the answer when nobody can be asked.", absent="503")
     max_pending: int | None = field(
         Number(1, 65536), "Questions under way at a time; beyond it nobody is asked, which is an error.", absent="256")
+
+    def rules(self) -> Iterable[Rule]:
+        """A call of gRPC has its own path."""
+        if self.grpc and (self.path is not None or self.with_request_path):
+            yield Rule("grpc", "VG0103", "a call of gRPC has a path of its own", "leave out `path` and `with_request_path`")
 
 
 @message

@@ -10,6 +10,7 @@ from voltgw.config.quantities import Duration
 from voltgw.config.schema import Nested, field, message
 from voltgw.config.types import Choice, Flag, Number, Presence
 from voltgw.config.values import Ref
+from voltgw.values.defaults import MAX_RATE_LIMIT_USERS
 
 
 class RateLimitPeriodUnit(Enum):
@@ -100,7 +101,7 @@ class LimiterExtension:
     x_fields: bool = field(Flag(), "Say the same by X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset.")
     most_users: int | None = field(
         Number(1, 10_000_000), "Users that are remembered; about 200 bytes each. Beyond it, whoever owes least of some is "
-        "forgotten.", absent="100000")
+        "forgotten.", absent=str(MAX_RATE_LIMIT_USERS))
 
 
 @message

@@ -191,7 +191,7 @@ class ServicePolicyRuleSpec:
     ip_reputation_action: ModifyAction | None = field(
         Nested(ModifyAction), "Whether the address's reputation counts.", since="+2022-07†")
     request_constraints: RequestConstraintType | None = field(
-        Nested(RequestConstraintType), "Limits of which they exceed one.", since="+2023-01", state=REFUSES)
+        Nested(RequestConstraintType), "Limits of which they exceed one.", since="+2023-01")
     segment_policy: object = field(Anything(), "Between which segments.", since="+2024-06", state=REFUSES)
     origin_server_subsets_action: FrozenMap[str, str] = field(
         MapOf(Text(), Text()), "Labels that their endpoint must carry as well.", since="†", internal=True)

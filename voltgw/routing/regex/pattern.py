@@ -43,10 +43,11 @@ class Shape(Enum):
 class Pattern:
     """One compiled regex. `matches` takes a value and says (by truth) whether all of it matches.
 
-    Every match begins with `prefix`. `engine` says what runs it: ``re`` where that is proved to be linear, else ``table``.
+    Every match begins with `prefix` and contains `within`. `engine` says what runs it: ``re`` where that is proved to be
+    linear, else ``table``.
     """
 
-    __slots__ = ("engine", "matches", "prefix", "shape", "text")
+    __slots__ = ("engine", "matches", "prefix", "shape", "text", "within")
 
     def __init__(self, text: str, domain: int) -> None:
         """Compile for values that consist of the bytes in `domain`. Raises `RegexError`."""
@@ -55,6 +56,7 @@ class Pattern:
         node = without_edges(parse(text)[0])
         self.text = text
         self.prefix, rest = _literal(node)
+        self.within = _longest(node)
         self.engine = "re"
         if not rest:
             self.shape = Shape.LITERAL
@@ -139,6 +141,18 @@ def _literal(node: Node) -> tuple[bytes, tuple[Node, ...]]:
             return bytes(prefix), items[index:]
         prefix.append(item.mask.bit_length() - 1)
     return bytes(prefix), ()
+
+
+def _longest(node: Node) -> bytes:
+    """The longest run of fixed bytes that stands in every match."""
+    best, run = b"", bytearray()
+    for item in (*sequence(node), None):
+        if isinstance(item, Set) and item.mask.bit_count() == 1:
+            run.append(item.mask.bit_length() - 1)
+            continue
+        best = max(best, bytes(run), key=len)
+        run.clear()
+    return best
 
 
 def _common(words: list[bytes]) -> bytes:
