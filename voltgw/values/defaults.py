@@ -157,8 +157,6 @@ DNS_REFRESH_S: Final = 60.0
 """How often the name of an endpoint is looked up when nothing else is said."""
 DNS_TTL_S: Final = 30.0
 """How long answers of a delegated zone may be remembered."""
-DNS_UPDATE_INTERVAL_S: Final = 60.0
-"""How often a zone in which names are published is looked at."""
 DNS_RESPONSES_PER_SECOND: Final = 200
 """Answers over UDP to one network of clients (/24, /56) that show no cookie."""
 DNS_SLIP: Final = 2
