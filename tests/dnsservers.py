@@ -20,8 +20,11 @@ from tests.servers import Server, require
 START_TIMEOUT_S = 20.0
 
 
-def named(test: SynchronousTestCase, zones: Mapping[str, str], *, options: str = "", more: str = "", port: int = 0) -> Server:
-    """BIND with zone files by name, stopped with the test; `options` go into its options, `more` behind them."""
+def named(test: SynchronousTestCase, zones: Mapping[str, str], *, options: str = "", more: str = "", port: int = 0,
+          validate: bool = False) -> Server:
+    """BIND with zone files by name, stopped with the test; `options` go into its options, `more` behind them; with `validate`
+    it checks signatures by the trust anchors that stand there.
+    """
     program, folder, port = require("named"), _folder(test), port or free_port()
     declared = []
     for name, text in zones.items():
@@ -29,7 +32,7 @@ def named(test: SynchronousTestCase, zones: Mapping[str, str], *, options: str =
         declared.append(f'zone "{name}" {{ type primary; file "{name}zone"; }};')
     (folder / "named.conf").write_text(f"""\
 options {{ directory "{folder}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; pid-file none;
-  session-keyfile none; dnssec-validation no; empty-zones-enable no; {options or "recursion no;"} }};
+  session-keyfile none; dnssec-validation {"yes" if validate else "no"}; empty-zones-enable no; {options or "recursion no;"} }};
 controls {{}};
 {" ".join(declared)}
 {more}
@@ -56,6 +59,46 @@ template:
     file: "%szone"
 zone:
 {declared}
+""")
+    return _start(test, "knotd", [program, "-c", str(folder / "knot.conf")], folder, port)
+
+
+def secondary_named(test: SynchronousTestCase, zone: str, primary: int, key: str, secret: str, port: int) -> Server:
+    """BIND that holds a copy of a zone of 127.0.0.1:`primary`, which it asks for with a key; it hears of changes."""
+    more = f"""\
+key "{key}" {{ algorithm hmac-sha256; secret "{secret}"; }};
+server 127.0.0.1 {{ keys "{key}"; }};
+zone "{zone}" {{ type secondary; primaries port {primary} {{ 127.0.0.1 key "{key}"; }}; file "copy"; masterfile-format text;
+  allow-notify {{ key "{key}"; }}; }};"""
+    return named(test, {}, more=more, port=port)
+
+
+def secondary_knot(test: SynchronousTestCase, zone: str, primary: int, key: str, secret: str, port: int) -> Server:
+    """Knot DNS that does the same."""
+    program, folder = require("knotd"), _folder(test)
+    (folder / "knot.conf").write_text(f"""\
+server:
+  rundir: "{folder}"
+  listen: 127.0.0.1@{port}
+database:
+  storage: "{folder}"
+key:
+  - id: {key}
+    algorithm: hmac-sha256
+    secret: {secret}
+remote:
+  - id: primary
+    address: 127.0.0.1@{primary}
+    key: {key}
+acl:
+  - id: notify
+    key: {key}
+    action: notify
+zone:
+  - domain: {zone}
+    storage: "{folder}"
+    master: primary
+    acl: notify
 """)
     return _start(test, "knotd", [program, "-c", str(folder / "knot.conf")], folder, port)
 

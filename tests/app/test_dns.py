@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+from ipaddress import ip_address
 from typing import Any
+from unittest.mock import Mock
 
 import dns.message
 import dns.query
+from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.app.making import runtime
 from tests.app.running import GatewayCase
+from tests.dns.test_signing import pem
 from tests.integration.gateway import free_port
 from voltgw.app import service
 from voltgw.app.build import Runtime
 from voltgw.app.dns import DnsSide
 from voltgw.app.service import GatewayService
+from voltgw.app.zones import Name, Offer
 from voltgw.config.where import selected_sites
 from voltgw.errors import ConfigErrors
+from voltgw.wire.dnsmsg import DNSKEY
 
+KEYED = "{{address: {}, tsig: {{name: k, secret: 'string:///{}'}}}}"
+KEY = pem(ec.generate_private_key(ec.SECP256R1()))
 ZONE = """
 objects:
 - kind: discovery
@@ -117,12 +126,40 @@ class FillTests(SynchronousTestCase):
             ("records: [{name: a, type: ODD, data: x}]", "records of type ODD cannot be given"),
             ("records: [{name: '@', type: NS, data: ns}]", "stand in `name_servers`"),
             ("records: [{name: a, type: CNAME, data: b}, {name: a, type: TXT, data: x}]", "beside other records"),
+            ("records: [{name: a, type: DNSKEY, data: x}]", "records of type DNSKEY cannot be given"),
+            ("dnssec: {private_key: 'string:///AAAA'}", "no private key in PEM"),
+            (f"secondaries: [{KEYED.format('192.0.2.1', 'AAAA')}, {KEYED.format('192.0.2.2', 'AAAB')}]", "two keys are named"),
         ):
             caught = self.assertRaises(ConfigErrors, zone, more=more)
             self.assertEqual(caught.problems[0].code, "VG0230")
             self.assertIn(reason, caught.problems[0].message)
         twice = "- {kind: discovery, metadata: {name: b, namespace: system}, spec: {where: {}, voltgw: {dns_delegation: {zone: apps.example}}}}\n"
         self.assertIn("already", self.assertRaises(ConfigErrors, zone, twice).problems[0].message)
+        inner = twice.replace("zone: apps", "zone: inner.apps")
+        signed = f"dnssec: {{private_key: 'string:///{base64.b64encode(KEY).decode()}'}}"
+        self.assertIn("within apps.example, which is signed", self.assertRaises(ConfigErrors, zone, inner, more=signed).problems[0].message)
+        secondary = "secondaries: [{address: 192.0.2.1}]"
+        self.assertIn("handed to secondaries", self.assertRaises(ConfigErrors, zone, more=f"{signed}, {secondary}").problems[0].message)
+
+    def test_signed_and_copied_zones(self) -> None:
+        """The apex has the key, and what the parent's DS should be; a secondary is one by default port and without a key."""
+        made = zone(more=f"dnssec: {{private_key: 'string:///{base64.b64encode(KEY).decode()}'}}")
+        assert made.delegations is not None
+        (signer,) = made.delegations.signers.values()
+        self.assertEqual(made.delegations.all[0].zone.nodes[signer.apex].rrsets[DNSKEY].rdatas, (signer.dnskey,))
+        made = zone(more="secondaries: [{address: 192.0.2.1, disable_notify: true}]")
+        assert made.delegations is not None
+        (secondary,) = made.delegations.all[0].secondaries
+        self.assertEqual((secondary.name, secondary.notify, secondary.key), ("192.0.2.1:53", False, None))
+
+    def test_https_records(self) -> None:
+        """They are there for hosts with TLS, unless they are not wanted."""
+        offer = Offer(ip_address("192.0.2.1"), Mock(version_1=True, version_2=True), "p", "s", True, 443, True)
+        name = Name("a", b"\1a\0", [offer])
+        for more, there in (("ttl: 30", True), ("disable_https_records: true", False)):
+            made = zone(more=more)
+            assert made.delegations is not None
+            self.assertEqual(name.host(lambda host: True, made.delegations.all[0].spec).https is not None, there)
 
     def test_static_records_win(self) -> None:
         """A virtual host's name that has static addresses is left out, with the reason."""

@@ -60,7 +60,7 @@ class ResponderTests(SynchronousTestCase):
         for kind in ("AXFR", "IXFR"):
             for tcp in (False, True):
                 self.assertEqual(self.ask(APEX, kind, tcp=tcp).rcode(), 5)
-        self.assertEqual(len(self.responder.respond_all(dns.message.make_query(APEX, "AXFR").to_wire(), PEER)), 1)
+        self.assertEqual(len(list(self.responder.respond_all(dns.message.make_query(APEX, "AXFR").to_wire(), PEER))), 1)
 
     def test_other_opcodes_and_classes(self) -> None:
         """NOTIMP, and REFUSED; ANY class is ours."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import socket
 import subprocess
+from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
@@ -17,7 +19,7 @@ import dns.rdatatype
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.dnsservers import named
+from tests.dnsservers import named, secondary_knot, secondary_named
 from tests.integration.gateway import Gateway, ask, free_port, until
 from tests.integration.test_http import origin
 from tests.servers import require
@@ -190,6 +192,86 @@ class DnsTests(SynchronousTestCase):
             self.assertEqual((dns.rcode.to_text(got.rcode()), [rdata.to_text() for rdata in got.answer[-1]]), ("NOERROR", [said]))
         nobody = dns.query.udp(dns.message.make_query(f"nobody.{ZONE}", "A"), "127.0.0.1", 10.0, bind.port)
         self.assertEqual(dns.rcode.to_text(nobody.rcode()), "NXDOMAIN")
+
+    def test_secondaries(self) -> None:
+        """BIND and Knot fetch the zone with a key, are told of a change, and say the same as we do then; `dig` gets it with the
+        key, and nothing without it."""
+        secret = base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+        ports = [free_port(), free_port()]
+        gateway = self.start(secondaries=[
+            {"address": "127.0.0.1", "port": port, "tsig": {"name": f"backup{number}", "secret": f"string:///{secret}"}}
+            for number, port in enumerate(ports)])
+        secondary_named(self, ZONE, self.dns_port, "backup0", secret, ports[0])
+        secondary_knot(self, ZONE, self.dns_port, "backup1", secret, ports[1])
+
+        def serials() -> list[int]:
+            return [answer(port, ZONE, "SOA").answer[0][0].serial for port in (self.dns_port, *ports)
+                    if answer(port, ZONE, "SOA").answer]
+
+        def same() -> bool:
+            return len(serials()) == 3 and len(set(serials())) == 1
+
+        until("both have it", same)
+        for kind in ("A", "TXT", "SRV", "MX", "CNAME"):
+            for owner, _, _ in RECORDS:
+                name = ZONE if owner == "@" else f"{owner}.{ZONE}"
+                for port in ports:
+                    self.assertEqual(meaning(answer(port, name, kind))[3], meaning(answer(self.dns_port, name, kind))[3])
+        before = serials()[0]
+        gateway.write(gateway.file.read_text().replace(f"shop.{ZONE}", f"store.{ZONE}"))
+        gateway.reload()
+        until("they have heard of the change", lambda: same() and serials()[0] > before)
+        for port in ports:
+            self.assertEqual(len(answer(port, f"store.{ZONE}").answer), 1)
+            self.assertEqual(answer(port, f"shop.{ZONE}").rcode(), dns.rcode.NXDOMAIN)
+        until("it is known", lambda: {each["why"] for each in gateway.admin("/names").json["zones"][0]["secondaries"]} == {
+            "it has the zone as it is"})
+        dig = [require("dig"), "@127.0.0.1", "-p", str(self.dns_port), ZONE, "AXFR", "+onesoa"]
+        shown = subprocess.run([*dig, "-y", f"hmac-sha256:backup0:{secret}"], check=True, capture_output=True, text=True, timeout=20).stdout
+        self.assertRegex(shown, rf"store.{ZONE}.\t+30\tIN\tA\t127.0.0.1\n")
+        self.assertNotIn("Couldn't verify", shown)
+        refused = subprocess.run(dig, check=False, capture_output=True, text=True, timeout=20).stdout
+        self.assertIn("Transfer failed", refused)
+        metrics = gateway.admin("/metrics").body.decode()
+        self.assertRegex(metrics, r'voltgw_dns_transfers_total\{result="full"\} [5-9]')
+        self.assertIn('voltgw_dns_transfers_total{result="refused"} 1', metrics)
+        self.assertRegex(metrics, r'voltgw_dns_notifies_total\{result="answered"\} [1-9]')
+
+    def test_signed(self) -> None:
+        """`delv`, and a BIND that trusts the zone's key alone, find every answer valid: what is there, by wildcards and aliases,
+        and what is not; a server with another key is not believed."""
+        folder = os.path.abspath(self.mktemp())
+        os.makedirs(folder)
+        keys = [subprocess.run([require("openssl"), "ecparam", "-name", "prime256v1", "-genkey", "-noout"], check=True,
+                               capture_output=True, text=True).stdout for _ in range(2)]
+        gateway = self.start(dnssec={"private_key": keys[0]})
+        shown = gateway.admin("/names").json["zones"][0]["ds"]
+        owner, tag, algorithm, digest, value = shown.replace(" DS", "").split()
+        anchors = os.path.join(folder, "anchors")
+        Path(anchors).write_text(f'trust-anchors {{ {owner} static-ds {tag} {algorithm} {digest} "{value}"; }};')
+        asked = (("shop", "A"), ("x.many", "A"), ("www", "A"), ("txt", "TXT"), ("towild", "TXT"), ("_sip._udp", "SRV"))
+        for name, kind in asked:
+            told = subprocess.run([require("delv"), "@127.0.0.1", "-p", str(self.dns_port), "-a", anchors, f"+root={ZONE}",
+                                   f"{name}.{ZONE}", kind], check=True, capture_output=True, text=True, timeout=20).stdout
+            self.assertIn("; fully validated\n", told, (name, kind))
+        bind = named(self, {}, options="recursion yes; allow-recursion { any; };", more=(
+            f'zone "{ZONE}" {{ type forward; forward only; forwarders port {self.dns_port} {{ 127.0.0.1; }}; }};\n'
+            + Path(anchors).read_text()), validate=True)
+
+        def resolved(name: str, kind: str) -> tuple[str, bool, int]:
+            query = dns.message.make_query(f"{name}.{ZONE}", kind, want_dnssec=True)
+            got = dns.query.udp(query, "127.0.0.1", 10.0, bind.port)
+            return dns.rcode.to_text(got.rcode()), bool(got.flags & dns.flags.AD), len(got.answer)
+
+        for name, kind in asked:
+            rcode, valid, answers = resolved(name, kind)
+            self.assertEqual((rcode, valid, answers > 1), ("NOERROR", True, True), (name, kind))
+        for name, kind in (("shop", "TXT"), ("nobody", "A"), ("x.nobody", "A"), ("b.c", "A"), ("q.wild", "A"), ("hang", "TXT")):
+            rcode, valid, _ = resolved(name, kind)
+            self.assertEqual((rcode, valid), ("NOERROR", True), (name, kind))
+        gateway.write(config(self.port, self.dns_port, self.origin.port, dnssec={"private_key": keys[1]}))
+        gateway.reload()
+        self.assertEqual(resolved("six", "AAAA")[0], "SERVFAIL")
 
 
 def _said(message: dns.message.Message, kind: str) -> tuple[object, ...]:

@@ -56,6 +56,7 @@ def busy_view() -> View:
     datagrams.counters.sessions_evicted = 1
     names = DnsCounters()
     names.queries["udp", "A"], names.answers["NOERROR"], names.dropped["itself an answer"] = 5, 4, 1
+    names.unverified["BADKEY"], names.transfers["full"], names.notifies["sent"] = 1, 2, 3
     names.truncated, names.limited, names.slipped = 3, 2, 1
     return View(all_clusters=[cluster], all_routes=[route, Route("shop/1")], all_listeners=[listener, datagrams], dns=names)
 

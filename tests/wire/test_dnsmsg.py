@@ -118,10 +118,21 @@ class ReadTests(SynchronousTestCase):
         self.assertIn("/24", repr(query.subnet))
 
     def test_signed(self) -> None:
-        """A TSIG in the last place is seen, and so are records that a query of ours does not have."""
+        """A TSIG in the last place is seen, behind records of other sections, too; elsewhere it is an error."""
         tsig = b"\x01k\0" + struct.pack("!HHIH", 250, 255, 0, 0)
-        self.assertTrue(read_query(message(NAME + ASK + tsig, counts=(1, 0, 0, 1))).signed)
-        self.assertTrue(read_query(message(NAME + ASK, counts=(1, 0, 1, 1))).signed)
+        at = 12 + len(NAME + ASK)
+        self.assertEqual(read_query(message(NAME + ASK + tsig, counts=(1, 0, 0, 1))).tsig, at)
+        other = b"\xC0\x0C" + struct.pack("!HHIH", 1, 1, 0, 4) + bytes(4)
+        self.assertEqual(read_query(message(NAME + ASK + other + tsig, counts=(1, 0, 1, 1))).tsig, at + len(other))
+        self.assertRaises(Malformed, read_query, message(NAME + ASK + tsig + other, counts=(1, 0, 0, 2)))
+        self.assertRaises(Malformed, read_query, message(NAME + ASK, counts=(1, 0, 1, 1)))
+
+    def test_serial_of_an_incremental_transfer(self) -> None:
+        """It is read from the SOA that the client has; other queries' authority says nothing."""
+        soa = b"\xC0\x0C" + struct.pack("!HHIH", 6, 1, 0, 22) + bytes(2) + struct.pack("!5I", 7, 1, 2, 3, 4)
+        for kind, serial in ((251, 7), (1, None)):
+            query = read_query(message(NAME + struct.pack("!HH", kind, 1) + soa, counts=(1, 0, 1, 0)))
+            self.assertEqual(query.serial, serial)
 
     @given(binary(max_size=80))
     @settings(max_examples=500, deadline=None)

@@ -292,7 +292,7 @@ def building(config: Config, previous: Runtime | None, makings: Makings) -> Gene
     if any(one.spec.voltgw is not None for one in config.of("discovery").values()):
         delegations = import_module("voltgw.app.zones").delegations
         work.made.delegations = yield from delegations(
-            work.made, makings.interface_address, makings.random.random, int(makings.wall()))
+            work.made, makings.interface_address, makings.random.random, makings.wall)
     return work.made
 
 

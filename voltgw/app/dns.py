@@ -18,6 +18,8 @@ from voltgw.dns.cookies import Cookies
 from voltgw.dns.rates import ResponseRates
 from voltgw.dns.responder import DnsCounters, Responder
 from voltgw.dns.server import IDLE_S, DnsBound
+from voltgw.dns.transfers import Notifier, Transfers, described
+from voltgw.dns.tsig import Keyring
 from voltgw.routing.zone import Zones
 from voltgw.values.defaults import DNS_RESPONSES_PER_SECOND, DNS_SLIP
 
@@ -53,6 +55,8 @@ class DnsSide:
         self.counters = DnsCounters()
         self._cookies = Cookies(secrets.token_bytes(16), deps.wall)
         self._serving: Delegations = Delegations()
+        self.transfers = Transfers({}, deps.wall, self.counters.transfers)
+        self.notifier: Notifier | None = None
         self.bound: dict[DnsAddress, DnsBound] = {}
         self._loop: Loop | None = None
         self._looking: IDelayedCall | None = None
@@ -79,6 +83,10 @@ class DnsSide:
 
     def install(self, config: Config, serving: Delegations, opened: Mapping[DnsAddress, DnsBound]) -> None:
         """Answer by `serving` from the next query on."""
+        before = self._serving.zones.zones
+        for apex, zone in serving.zones.zones.items():
+            if apex in before:
+                zone.follow_on(before[apex])
         self._serving = serving
         for spec in [each for each in self.bound if each not in config.gateway.dns]:
             self.bound.pop(spec).stop()
@@ -86,22 +94,33 @@ class DnsSide:
             self.bound[spec] = bound
             if self._loop is not None:
                 bound.start(self._loop, self._deps.reactor)
+        secondaries = {each.zone.apex: each.secondaries for each in serving.all if each.secondaries}
+        transfers = Transfers(secondaries, self._deps.wall, self.counters.transfers)
+        transfers.inherit(self.transfers)
+        self.transfers = transfers
+        keyring = Keyring(serving.keys, self._deps.wall)
         for bound in self.bound.values():
-            bound.responder.zones = serving.zones
+            responder = bound.responder
+            responder.zones, responder.transfers, responder.keyring = serving.zones, transfers, keyring
+            responder.signers = serving.signers
         for delegated in serving.all:
             for domain, reason in delegated.left_out[:20]:
                 self._log.warn("zone {zone}: {domain} is not answered: {reason}", zone=delegated.spec.zone, domain=domain,
                                reason=reason)
         if self._loop is not None:
+            self._tell()
             self._look_now()
 
     def start(self, loop: Loop) -> None:
         """Answer."""
         self._loop = loop
+        self.notifier = Notifier(
+            loop.clock, self._send, lambda: secrets.randbits(16), self._deps.wall, self.counters.notifies)
         for bound in self.bound.values():
             bound.start(loop, self._deps.reactor)
             self._log.info("DNS listens on {address} for {zones}", address=bound.name,
                            zones=", ".join(self.zones) or "no zone")
+        self._tell()
         self._look_now()
 
     def stop(self) -> None:
@@ -109,6 +128,8 @@ class DnsSide:
         if self._looking is not None and self._looking.active():
             self._looking.cancel()
         self._looking = self._round = None
+        if self.notifier is not None:
+            self.notifier.stop()
         for bound in self.bound.values():
             bound.stop()
 
@@ -116,8 +137,25 @@ class DnsSide:
         rate = DNS_RESPONSES_PER_SECOND if spec.responses_per_second is None else spec.responses_per_second
         slip = DNS_SLIP if spec.slip is None else spec.slip
         rates = ResponseRates(rate, slip, self._deps.monotonic) if rate else None
-        return Responder(self._serving.zones if self._serving.all else Zones(), self._cookies, rates, idle_s=IDLE_S,
-                         counters=self.counters)
+        return Responder(self._serving.zones if self._serving.all else Zones(), self._cookies, rates, heard=self._heard,
+                         idle_s=IDLE_S, counters=self.counters)
+
+    # -- secondaries -------------------------------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        """Secondaries of every zone are told of it, as far as they have not confirmed that they know."""
+        if self.notifier is not None:
+            for delegated in self._serving.all:
+                self.notifier.changed(self.transfers, delegated.zone)
+
+    def _send(self, data: bytes, address: str, port: int) -> bool:
+        """From an address that the server answers on: secondaries believe no other one."""
+        six = ":" in address
+        return any(bound.send(data, address, port) for bound in self.bound.values()
+                   if (":" in bound.address[0]) == six or bound.address[0] == "::")
+
+    def _heard(self, data: bytes, peer: str, port: int) -> bool:
+        return self.notifier is not None and self.notifier.heard(self.transfers, data, peer, port)
 
     # -- health ------------------------------------------------------------------------------------------------------------
 
@@ -166,6 +204,8 @@ class DnsSide:
                     yield
             if changed:
                 delegated.zone.changed()
+                if self.notifier is not None:
+                    self.notifier.changed(self.transfers, delegated.zone)
 
     # -- for operators -----------------------------------------------------------------------------------------------------
 
@@ -207,6 +247,8 @@ class DnsSide:
         return [{
             "zone": each.spec.zone, "object": each.object.full_name, "serial": each.zone.serial, "names": len(each.zone.nodes),
             "virtual_host_names": len(each.names), "left_out": len(each.left_out),
+            "ds": each.signer.ds_text if each.signer is not None else None,
+            "secondaries": described(self.transfers, each.zone),
         } for each in self._serving.all]
 
     def listens(self) -> list[dict[str, Any]]:

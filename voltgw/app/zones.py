@@ -16,6 +16,9 @@ from voltgw.app.sites import NO_ROUTE, spots
 from voltgw.config.networks import Networks
 from voltgw.config.objects.where import VirtualNetworkType
 from voltgw.config.where import selected_sites
+from voltgw.dns.signing import Signer
+from voltgw.dns.transfers import Secondary
+from voltgw.dns.tsig import Keyring, SharedKey
 from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.routing.zone import Address, Host, Network, Order, RRset, Target, Zone, Zones, is_below
 from voltgw.values.defaults import DNS_TTL_S
@@ -38,7 +41,7 @@ _SOA_TIMES: Final = (3600, 600, 604800)
 _STEP: Final = 64
 _EVERY: Final = (None, "0.0.0.0", "::")
 #: Types that a zone has of its own, or that only a signer writes.
-_NOT_STATIC: Final = frozenset(("SOA", "OPT", "TSIG", "RRSIG", "NSEC", "DNSKEY", "AXFR", "IXFR", "ANY"))
+_NOT_STATIC: Final = frozenset(("SOA", "OPT", "TSIG", "RRSIG", "NSEC", "DNSKEY", "CDS", "CDNSKEY", "AXFR", "IXFR", "ANY"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Name:
 
     def _https(self, spec: DnsDelegation) -> bytes | None:
         secure = [offer for offer in self.offers if offer.tls]
-        if not secure or spec.https_records is False:
+        if not secure or spec.disable_https_records:
             return None
         ports = {offer.port for offer in secure}
         port = 443 if 443 in ports else min(ports)
@@ -95,6 +98,8 @@ class Delegated:
     object: Object[DiscoverySpec]
     spec: DnsDelegation
     zone: Zone
+    secondaries: tuple[Secondary, ...] = ()
+    signer: Signer | None = None
     names: dict[bytes, Name] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
@@ -106,16 +111,27 @@ class Delegations:
     all: list[Delegated] = field(default_factory=list)
     zones: Zones = field(default_factory=Zones)
 
+    @property
+    def signers(self) -> dict[bytes, Signer]:
+        """Of signed zones, by their apex."""
+        return {each.zone.apex: each.signer for each in self.all if each.signer is not None}
+
+    @property
+    def keys(self) -> list[SharedKey]:
+        """The keys by which secondaries sign."""
+        return [each.key for delegated in self.all for each in delegated.secondaries if each.key is not None]
+
     def find(self, zone: Zone) -> Delegated:
         """The delegation of a zone of ours."""
         return next(each for each in self.all if each.zone is zone)
 
 
 def delegations(
-    runtime: Runtime, interface_address: InterfaceAddress, random: Callable[[], float], serial: int,
-    up: Callable[[VirtualHost], bool] = lambda host: True,
+    runtime: Runtime, interface_address: InterfaceAddress, random: Callable[[], float],
+    wall: Callable[[], float], up: Callable[[VirtualHost], bool] = lambda host: True,
 ) -> Generator[None, None, Delegations]:
-    """The zones that discovery objects of this site declare, in steps. `up` says whether a virtual host can serve.
+    """The zones that discovery objects of this site declare, in steps. `wall` gives seconds since 1970; `up` says whether a
+    virtual host can serve.
 
     Raises `ConfigErrors` for zones and records that cannot be.
     """
@@ -135,12 +151,19 @@ def delegations(
             if apex in claimed:
                 raise ValueError(f"the zone {spec.zone} is {claimed[apex].title}'s already")
             claimed[apex] = one
-            zone = _zone(spec, apex, config, interface_address, random, serial, servers)
+            signer = Signer(apex, spec.dnssec.private_key.data, wall) if spec.dnssec is not None else None
+            zone = _zone(spec, apex, config, interface_address, random, int(wall()), servers, signer)
         except ValueError as error:
             problems.append(ConfigError("VG0230", place, f"{one.title}: {error}"))
             continue
-        made.all.append(Delegated(one, spec, zone))
+        made.all.append(Delegated(one, spec, zone, _secondaries(spec), signer))
+        try:
+            Keyring(made.keys, float)
+        except ValueError as error:
+            place = one.place("voltgw", "dns_delegation", "secondaries")
+            problems.append(ConfigError("VG0230", place, f"{one.title}: {error}"))
         yield
+    problems += _within_signed(made)
     if problems:
         raise ConfigErrors(tuple(problems))
     if made.all:
@@ -261,12 +284,32 @@ def interface_addresses_6() -> list[Address]:
         return []
 
 
+def _within_signed(made: Delegations) -> Iterator[ConfigError]:
+    """A zone that is within a signed one needs a delegation there, or who checks signatures takes it for a forgery."""
+    for outer in made.all:
+        for inner in made.all:
+            if outer.signer is not None and is_below(inner.zone.apex, outer.zone.apex):
+                yield ConfigError(
+                    "VG0230", inner.object.place("voltgw", "dns_delegation", "zone"),
+                    f"{inner.object.title}: the zone {inner.spec.zone} is within {outer.spec.zone}, which is signed, and "
+                    "nothing there delegates it", "do not sign the outer zone, or declare them at different gateways")
+
+
+def _secondaries(spec: DnsDelegation) -> tuple[Secondary, ...]:
+    return tuple(
+        Secondary(
+            each.address, 53 if each.port is None else each.port,
+            None if each.tsig is None else SharedKey(each.tsig.name, each.tsig.algorithm.value, each.tsig.secret.data),
+            not each.disable_notify)
+        for each in spec.secondaries)
+
+
 # -- the zone itself -----------------------------------------------------------------------------------------------------------
 
 
 def _zone(
     spec: DnsDelegation, apex: bytes, config: Config, interface_address: InterfaceAddress, random: Callable[[], float],
-    serial: int, servers: list[str],
+    serial: int, servers: list[str], signer: Signer | None,
 ) -> Zone:
     ttl = int(DNS_TTL_S if spec.ttl_s is None else spec.ttl_s)
     records: dict[bytes, list[RRset]] = {}
@@ -291,6 +334,8 @@ def _zone(
         if owner == apex and kind == NS:
             raise ValueError("name servers of the zone stand in `name_servers`, not in `records`")
         records.setdefault(owner, []).append(RRset(kind, own_ttl, tuple(rdatas)))
+    if signer is not None:
+        records[apex] += signer.records(ttl)
     hostmaster = name_of(spec.hostmaster or f"hostmaster.{spec.zone}")
     times = b"".join(each.to_bytes(4, "big") for each in (serial, *_SOA_TIMES, ttl))
     soa = RRset(SOA, ttl, (name_of(named[0][0]) + hostmaster + times,))

@@ -22,6 +22,10 @@ def run(arguments: list[str]) -> int:
     for each in facts["zones"]:
         print(f"zone {each['zone']}: serial {each['serial']}, {each['virtual_host_names']} names of virtual hosts "
               f"({each['object']})")
+        if each["ds"] is not None:
+            print(f"  signed; its parent zone needs: {each['ds']}")
+        for secondary in each["secondaries"]:
+            print(f"  secondary {secondary['address']}: {secondary['why']}")
     for each in facts["names"]:
         print(f"  {each['name']:<36} {', '.join(each['addresses']) or '-':<24} {each['why']}")
     return 0

@@ -6,11 +6,14 @@ The order of the checks is that of RFC 1035 4.1.1, 6891 6.1.3, 7873 5.2 and 8482
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from voltgw.dns.cookies import Cookies
 from voltgw.dns.rates import ResponseRates, Verdict, packed
+from voltgw.dns.signing import Busy, Signer
+from voltgw.dns.transfers import Transfers, soa_alone
+from voltgw.dns.tsig import Keyring, Seal, Unverified
 from voltgw.routing.zone import Zones
 from voltgw.wire.dnsmsg import (
     ANY_CLASS,
@@ -22,6 +25,7 @@ from voltgw.wire.dnsmsg import (
     IN,
     IXFR,
     MAX_TCP_BYTES,
+    NOTAUTH,
     NOTIMP,
     OPTION_KEEPALIVE,
     QUERY,
@@ -31,6 +35,7 @@ from voltgw.wire.dnsmsg import (
     TYPE_NAMES,
     Malformed,
     Query,
+    Sections,
     Unanswerable,
     error_option,
     option,
@@ -41,15 +46,16 @@ from voltgw.wire.dnsmsg import (
     write_answer,
 )
 
-#: Answers a whole zone, or refuses: (message, query, peer) -> messages of TCP.
-Transfer = Callable[[bytes, Query, str], list[bytes]]
+#: Takes a message that is an answer itself, from an address and a port; True when it was waited for.
+Heard = Callable[[bytes, str, int], bool]
 _OTHER: Final = "other"
 
 
 class DnsCounters:
     """What the server has done since the process began."""
 
-    __slots__ = ("answers", "dropped", "limited", "queries", "slipped", "truncated")
+    __slots__ = ("answers", "dropped", "limited", "notifies", "queries", "signatures", "slipped", "transfers", "truncated",
+                 "unverified")
 
     def __init__(self) -> None:
         self.queries: Counter[tuple[str, str]] = Counter()      # (udp | tcp, type)
@@ -58,78 +64,128 @@ class DnsCounters:
         self.limited = 0                    # not sent, for the rate of their network
         self.slipped = 0                    # truncated, for the rate of their network
         self.dropped: Counter[str] = Counter()                  # never answered, by reason
+        self.transfers: Counter[str] = Counter()                # asked for by TCP: full, current, refused, busy
+        self.signatures = 0                 # made for answers of signed zones
+        self.notifies: Counter[str] = Counter()                 # sent, answered, refused, given_up
+        self.unverified: Counter[str] = Counter()               # signed by TSIG, and not well, by its error
 
 
 class Responder:
     """Answers from `zones`, which may be replaced at any time.
 
     `rates` limits what goes out by UDP to whom we do not know by a cookie; None: nothing does. `idle_s` is what TCP clients
-    are told that their connections may idle.
+    are told that their connections may idle. `keyring` has the keys of clients that sign, `transfers` says who may fetch a
+    zone (None: nobody); both may be replaced, too.
     """
 
     def __init__(
-        self, zones: Zones, cookies: Cookies, rates: ResponseRates | None = None, transfer: Transfer | None = None,
-        idle_s: float = 30.0, counters: DnsCounters | None = None,
+        self, zones: Zones, cookies: Cookies, rates: ResponseRates | None = None, *, keyring: Keyring | None = None,
+        transfers: Transfers | None = None, heard: Heard | None = None, idle_s: float = 30.0,
+        counters: DnsCounters | None = None,
     ) -> None:
         self.zones = zones
         self.counters = DnsCounters() if counters is None else counters
         self._cookies = cookies
         self._rates = rates
-        self._transfer = transfer
+        self.keyring = Keyring((), lambda: 0.0) if keyring is None else keyring
+        self.transfers = transfers
+        self.signers: Mapping[bytes, Signer] = {}       # of signed zones, by their apex
+        self._heard = heard
         self._keepalive = option(OPTION_KEEPALIVE, int(idle_s * 10).to_bytes(2, "big"))
 
-    def respond(self, data: bytes, peer: str, tcp: bool = False) -> bytes | None:
-        """The answer to one message from `peer` (an address); None: there is none."""
+    def respond(self, data: bytes, peer: str, tcp: bool = False, port: int = 0) -> bytes | None:
+        """The answer to one message from `peer` (an address) and its port; None: there is none."""
         counters = self.counters
         try:
             query = read_query(data)
             kind = query.kind
             counters.queries["tcp" if tcp else "udp", TYPE_NAMES.get(kind, _OTHER)] += 1
             address = packed(peer)
-            known, options = tcp, b""
+            known, options, seal = tcp, b"", None
+            if query.tsig:
+                seal = self.keyring.verify(data, query)
+                known = True
+                query.size -= seal.room
             if query.opt:
                 if query.version:
-                    return self._send(query, refusal(query, BADVERS), BADVERS, address, known)
+                    return self._send(query, refusal(query, BADVERS), BADVERS, address, known, b"", seal)
                 if query.cookie:
                     good, options = self._cookies.look(query, address)
                     known = known or good
                 if tcp and query.keepalive:
                     options += self._keepalive
             if query.opcode != QUERY:
-                return self._send(query, refusal(query, NOTIMP, options), NOTIMP, address, known)
-            if query.klass not in (IN, ANY_CLASS) or kind in (AXFR, IXFR):
-                return self._send(query, refusal(query, REFUSED, options), REFUSED, address, known)
+                return self._send(query, refusal(query, NOTIMP, options), NOTIMP, address, known, b"", seal)
+            if query.klass not in (IN, ANY_CLASS):
+                return self._send(query, refusal(query, REFUSED, options), REFUSED, address, known, b"", seal)
+            if kind in (AXFR, IXFR):
+                return self._version(query, peer, address, known, options, seal)
             found = self.zones.answer(query, peer)
             if found is None:
                 options += error_option(EDE_NOT_AUTHORITATIVE)
-                return self._send(query, refusal(query, REFUSED, options), REFUSED, address, known)
+                return self._send(query, refusal(query, REFUSED, options), REFUSED, address, known, b"", seal)
             sections, scope = found
+            if query.dnssec and self.signers:
+                sections = self._signed(query, sections, known)
             if query.subnet is not None:
                 options += subnet_option(query.subnet, scope)
-            answer = write_answer(query, sections, MAX_TCP_BYTES if tcp else query.size, options)
-            return self._send(query, answer, sections.flags & 0xF, address, known, options)
+            limit = query.size if not tcp else MAX_TCP_BYTES if seal is None else MAX_TCP_BYTES - seal.room
+            answer = write_answer(query, sections, limit, options)
+            return self._send(query, answer, sections.flags & 0xF, address, known, options, seal)
         except Malformed as bad:
             return self._send(None, bad.answer, FORMERR, packed(peer), tcp)
+        except Busy:
+            return self._send(query, truncated(query, options), 0, address, known, options, seal)
+        except Unverified as false:
+            counters.unverified[str(false)] += 1
+            return self._send(None, false.answer, NOTAUTH, packed(peer), tcp)
         except Unanswerable as none:
-            counters.dropped[str(none)] += 1
+            if self._heard is None or not self._heard(data, peer, port):
+                counters.dropped[str(none)] += 1
             return None
 
-    def respond_all(self, data: bytes, peer: str) -> list[bytes]:
+    def respond_all(self, data: bytes, peer: str) -> Iterator[bytes]:
         """The answers to one message that came by TCP: several where a zone is handed over (RFC 5936)."""
-        if self._transfer is not None:
+        if self.transfers is not None:
             try:
                 query = read_query(data)
-            except (Malformed, Unanswerable):
-                pass                        # `respond` says what there is to say
-            else:
                 if query.opcode == QUERY and query.kind in (AXFR, IXFR):
-                    self.counters.queries["tcp", TYPE_NAMES[query.kind]] += 1
-                    return self._transfer(data, query, peer)
+                    seal = self.keyring.verify(data, query) if query.tsig else None
+                    messages = self.transfers.messages(query, self.zones, peer, seal)
+                    if messages is not None:
+                        self.counters.queries["tcp", TYPE_NAMES[query.kind]] += 1
+                        self.counters.answers[RCODE_NAMES[0]] += 1
+                        return messages
+            except (Malformed, Unanswerable, Unverified):
+                pass                        # `respond` says what there is to say
         answer = self.respond(data, peer, True)
-        return [] if answer is None else [answer]
+        return iter(()) if answer is None else iter((answer,))
+
+    def _signed(self, query: Query, sections: Sections, known: bool) -> Sections:
+        zone = self.zones.zone_of(query.name)
+        signer = self.signers.get(zone.apex) if zone is not None else None
+        if zone is None or signer is None:
+            return sections
+        before = signer.signatures
+        try:
+            return signer.signed(zone, query, sections, known)
+        finally:
+            self.counters.signatures += signer.signatures - before
+
+    def _version(
+        self, query: Query, peer: str, address: bytes, known: bool, options: bytes, seal: Seal | None,
+    ) -> bytes | None:
+        """A transfer is refused here; IXFR by UDP tells a secondary which version there is (RFC 1995 2)."""
+        zone = self.zones.zones.get(query.name)
+        if query.kind == IXFR and zone is not None and self.transfers is not None \
+                and self.transfers.allowed(query.name, peer, seal) is not None:
+            answer = write_answer(query, soa_alone(zone), query.size, options)
+            return self._send(query, answer, 0, address, known, options, seal)
+        return self._send(query, refusal(query, REFUSED, options), REFUSED, address, known, options, seal)
 
     def _send(
         self, query: Query | None, answer: bytes, rcode: int, address: bytes, known: bool, options: bytes = b"",
+        seal: Seal | None = None,
     ) -> bytes | None:
         counters = self.counters
         if not known and self._rates is not None:
@@ -143,4 +199,4 @@ class Responder:
         if answer[2] & TC >> 8 and len(answer) > HEADER_BYTES:
             counters.truncated += 1
         counters.answers[RCODE_NAMES.get(rcode, _OTHER)] += 1
-        return answer
+        return answer if seal is None else seal.sign(answer)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import socket
+from collections import OrderedDict, deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IPushProducer
@@ -75,13 +77,25 @@ class DnsBound:
     def _received(self, data: memoryview, client: Any, local: bytes) -> None:
         if client[1] == 0:
             return                          # nobody can be answered there
-        answer = self.responder.respond(bytes(data), client[0])
+        answer = self.responder.respond(bytes(data), client[0], False, client[1])
         if answer is not None:
             assert self._datagrams is not None      # it is what has called
             try:
                 self._datagrams.send(answer, client, local)
             except OSError:
                 self.responder.counters.dropped["unreachable"] += 1
+
+    def send(self, data: bytes, address: str, port: int) -> bool:
+        """Send one datagram from here; False when it cannot be sent now, or not to there."""
+        if self._datagrams is None:
+            return False
+        client: Any = (address, port)
+        if self._udp.family == socket.AF_INET6:
+            client = (address if ":" in address else f"::ffff:{address}", port, 0, 0)
+        try:
+            return self._datagrams.send(data, client, b"")
+        except OSError:
+            return False
 
     def stop(self) -> None:
         """Close all of it; nothing is answered any more."""
@@ -146,12 +160,16 @@ class DnsFactory(Factory):
 class DnsStream(Int16StringReceiver, TimeoutMixin):
     """One client's connection: queries with their lengths before them, answered in the order in which they come.
 
-    A client that does not take its answers is not read from. Half a query does not count as a sign of life.
+    A client that does not take its answers is not read from, and a zone is handed over as fast as it is taken: what follows is
+    made when what came before is gone. Half a query does not count as a sign of life.
     """
 
     def __init__(self, factory: DnsFactory, host: str) -> None:
         self.factory: DnsFactory = factory
         self._host = host
+        self._waiting: deque[bytes] = deque()       # queries behind one whose answer is under way
+        self._answer: Iterator[bytes] | None = None
+        self._paused = False
 
     def connectionMade(self) -> None:
         """Begin to wait."""
@@ -164,8 +182,23 @@ class DnsStream(Int16StringReceiver, TimeoutMixin):
         """One query."""
         self.resetTimeout()
         self.factory.heard(self)
-        for answer in self.factory.responder.respond_all(string, self._host):
-            self.sendString(answer)
+        self._waiting.append(string)
+        if self._answer is None:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Send what there is to send, until the client has to take it first."""
+        while not self._paused:
+            if self._answer is None:
+                if not self._waiting:
+                    return
+                self._answer = self.factory.responder.respond_all(self._waiting.popleft(), self._host)
+            message = next(self._answer, None)
+            if message is None:
+                self._answer = None
+            else:
+                self.resetTimeout()
+                self.sendString(message)
 
     def timeoutConnection(self) -> None:
         """Nothing has come for too long."""
@@ -182,17 +215,23 @@ class DnsStream(Int16StringReceiver, TimeoutMixin):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is closed."""
         self.setTimeout(None)
+        self._waiting.clear()
+        self._answer = None                 # a transfer that was under way ends
         self.factory.gone(self)
 
     def pauseProducing(self) -> None:
-        """Answers pile up: read no more queries."""
+        """Answers pile up: read no more queries, and make no more of an answer."""
+        self._paused = True
         transport: Any = self.transport
         transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """They are on their way."""
-        transport: Any = self.transport
-        transport.resumeProducing()
+        self._paused = False
+        self._go_on()
+        if not self._paused:
+            transport: Any = self.transport
+            transport.resumeProducing()
 
     def stopProducing(self) -> None:
         """The connection is gone."""

@@ -245,6 +245,10 @@ class GatewayCollector(Collector):
         yield _family("voltgw_dns_rate_limited_total", [
             (("dropped",), counted.limited), (("truncated",), counted.slipped)])
         yield _family("voltgw_dns_unanswered_total", [((reason,), count) for reason, count in counted.dropped.items()])
+        yield _family("voltgw_dns_unverified_total", [((error,), count) for error, count in counted.unverified.items()])
+        yield _family("voltgw_dns_signatures_total", [((), counted.signatures)])
+        yield _family("voltgw_dns_transfers_total", [((result,), count) for result, count in counted.transfers.items()])
+        yield _family("voltgw_dns_notifies_total", [((result,), count) for result, count in counted.notifies.items()])
 
     def _access_log(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
         access = self.access

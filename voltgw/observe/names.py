@@ -203,6 +203,14 @@ METRICS: Final = (
     MetricName("voltgw_dns_rate_limited_total", "counter", ("action",),
                "Answers beyond the rate of their client's network that were ``dropped`` or ``truncated``."),
     MetricName("voltgw_dns_unanswered_total", "counter", ("reason",), "Messages that are never answered."),
+    MetricName("voltgw_dns_unverified_total", "counter", ("error",),
+               "Queries whose TSIG did not hold: ``BADKEY``, ``BADSIG`` or ``BADTIME``."),
+    MetricName("voltgw_dns_signatures_total", "counter", (), "Signatures made for answers of signed zones."),
+    MetricName("voltgw_dns_transfers_total", "counter", ("result",),
+               "Zones that were asked for by TCP: handed over (``full``), ``current`` already, ``refused``, or too many at once "
+               "(``busy``)."),
+    MetricName("voltgw_dns_notifies_total", "counter", ("result",),
+               "Messages to secondaries that a zone has changed: ``sent``, ``answered``, ``refused``, or ``given_up``."),
     # The access log.
     MetricName("voltgw_access_log_lines_total", "counter", (), "Lines handed to the file."),
     MetricName("voltgw_access_log_bytes_total", "counter", (), "Bytes written."),

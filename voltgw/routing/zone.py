@@ -193,7 +193,7 @@ class Zone:
         self.ttl = ttl
         self._random = random
         self.hosts: dict[bytes, Host] = {}
-        self._negative_ttl = min(soa.ttl, int.from_bytes(soa.rdatas[0][-4:], "big"))    # RFC 2308 3: the SOA's MINIMUM
+        self.negative_ttl = min(soa.ttl, int.from_bytes(soa.rdatas[0][-4:], "big"))    # RFC 2308 3: the SOA's MINIMUM
         self.nodes: dict[bytes, Node] = {apex: Node(self)}
         self._set(apex, soa)
         for name, rrsets in records.items():
@@ -252,9 +252,16 @@ class Zone:
 
     def changed(self) -> None:
         """Answers are other ones now: secondaries learn it by the serial number."""
+        self._number(self.serial + 1)
+
+    def follow_on(self, before: Zone) -> None:
+        """Take the place of the same zone as it was before: secondaries have to see a later serial number."""
+        if not is_newer(self.serial, before.serial):
+            self._number(before.serial + 1)
+
+    def _number(self, serial: int) -> None:
         rdata = self.soa.rdatas[0]
-        following = (self.serial + 1 & 0xFFFFFFFF).to_bytes(4, "big")
-        self.soa = RRset(SOA, self.soa.ttl, (rdata[:-20] + following + rdata[-16:],))
+        self.soa = RRset(SOA, self.soa.ttl, (rdata[:-20] + (serial & 0xFFFFFFFF).to_bytes(4, "big") + rdata[-16:],))
         node = self.nodes[self.apex]
         node.rrsets[SOA] = self.soa
         self._prepare(self.apex, node)
@@ -370,7 +377,7 @@ class Zone:
         return Sections(flags, 0, 1, 0, self._authority(pointer))
 
     def _authority(self, owner: bytes) -> bytes:
-        return record(owner, SOA, self._negative_ttl, self.soa.rdatas[0])
+        return record(owner, SOA, self.negative_ttl, self.soa.rdatas[0])
 
 
 def _owned(sections: Sections, owner: bytes) -> bytes:
@@ -381,6 +388,11 @@ def _owned(sections: Sections, owner: bytes) -> bytes:
         found += owner + data[at + 2:end]
         at = end
     return found
+
+
+def is_newer(serial: int, than: int) -> bool:
+    """Whether a serial number comes after another one, on a circle (RFC 1982 3.2)."""
+    return 0 < (serial - than & 0xFFFFFFFF) < 1 << 31
 
 
 def is_below(name: bytes, parent: bytes) -> bool:

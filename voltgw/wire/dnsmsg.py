@@ -1,8 +1,8 @@
 """DNS messages (RFC 1035 4) of an authoritative server: a query read, an answer written; sans-IO.
 
 Names are in wire form (labels with their lengths, the root's zero byte at the end). A name that is looked up is in lower case;
-the one that a client has sent is given back to it byte by byte. Only the question, the OPT record and the presence of a TSIG
-are read of a query; anything else in it changes no answer of ours.
+the one that a client has sent is given back to it byte by byte. Only the question, the OPT record, the place of a TSIG and an
+IXFR's serial number are read of a query; anything else in it changes no answer of ours.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ RCODE_NAMES: Final = {
 # types
 A, NS, CNAME, SOA, PTR, HINFO, MX, TXT, AAAA, SRV, DS, RRSIG, NSEC, DNSKEY = (
     1, 2, 5, 6, 12, 13, 15, 16, 28, 33, 43, 46, 47, 48)
-OPT, SVCB, HTTPS, TSIG, IXFR, AXFR, ANY, CAA = 41, 64, 65, 250, 251, 252, 255, 257
+OPT, CDS, CDNSKEY, SVCB, HTTPS, NXNAME, TSIG, IXFR, AXFR, ANY, CAA = 41, 59, 60, 64, 65, 128, 250, 251, 252, 255, 257
 TYPE_NAMES: Final = {
     A: "A", NS: "NS", CNAME: "CNAME", SOA: "SOA", PTR: "PTR", HINFO: "HINFO", MX: "MX", TXT: "TXT", AAAA: "AAAA", SRV: "SRV",
     DS: "DS", RRSIG: "RRSIG", NSEC: "NSEC", DNSKEY: "DNSKEY", SVCB: "SVCB", HTTPS: "HTTPS", ANY: "ANY", CAA: "CAA",
-    AXFR: "AXFR", IXFR: "IXFR",
+    AXFR: "AXFR", IXFR: "IXFR", CDS: "CDS", CDNSKEY: "CDNSKEY",
 }
 TYPES: Final = {name: kind for kind, name in TYPE_NAMES.items()}
 IN: Final = 1
@@ -38,6 +38,8 @@ QR, AA, TC, RD = 0x8000, 0x0400, 0x0200, 0x0100
 _OPCODE: Final = 0x7800
 #: Of the extended flags: the client understands DNSSEC (RFC 3225).
 DO: Final = 0x8000
+#: It understands that NXNAME in an NSEC says that there is no such name (RFC 9824 5.1).
+CO: Final = 0x4000
 
 # options of OPT, and codes of EDE
 OPTION_ECS: Final = 8
@@ -61,6 +63,8 @@ _TYPE_CLASS: Final = struct.Struct("!HH")
 _OPT: Final = struct.Struct("!BHHIH")
 _OPTION: Final = struct.Struct("!HH")
 _RECORD: Final = struct.Struct("!HHIH")
+#: The numbers that an SOA ends with, the serial first (RFC 1035 3.3.13).
+_SOA_NUMBERS: Final = 20
 _COOKIE_BYTES: Final = 8
 _SERVER_COOKIE_BYTES: Final = range(8, 33)
 
@@ -98,8 +102,8 @@ class Query:
     `size` is the most bytes that an answer over UDP may have.
     """
 
-    __slots__ = ("cookie", "dnssec", "flags", "id", "keepalive", "kind", "klass", "name", "opcode", "opt", "question",
-                 "server_cookie", "signed", "size", "subnet", "version")
+    __slots__ = ("compact", "cookie", "dnssec", "flags", "id", "keepalive", "kind", "klass", "name", "opcode", "opt",
+                 "question", "serial", "server_cookie", "size", "subnet", "tsig", "version")
 
     def __init__(self, identity: int, flags: int, question: bytes, name: bytes, kind: int, klass: int) -> None:
         self.id = identity
@@ -113,11 +117,13 @@ class Query:
         self.size = MIN_UDP_BYTES
         self.version = 0
         self.dnssec = False
+        self.compact = False
         self.cookie = b""                   # of the client, eight bytes
         self.server_cookie = b""            # ours, as the client remembers it
         self.subnet: Subnet | None = None
         self.keepalive = False              # asks how long its connection may idle (RFC 7828)
-        self.signed = False                 # a TSIG is its last record, or there are records that are not read here
+        self.serial: int | None = None      # which version of the zone an IXFR's client has (RFC 1995 3)
+        self.tsig = 0                       # where its last record, a TSIG, begins; 0: it has none (RFC 8945 5.1)
 
     def __repr__(self) -> str:
         return f"<Query {text_of(self.name)} {type_name(self.kind)}>"
@@ -139,22 +145,19 @@ def read_query(data: bytes) -> Query:
         raise Malformed("not one question", _bare(identity, flags, FORMERR))
     kind, klass = _TYPE_CLASS.unpack_from(data, end)
     query = Query(identity, flags, data[HEADER_BYTES:end + 4], data[HEADER_BYTES:end].lower(), kind, klass)
-    if additional:
-        if answers or authorities:
-            # IXFR and UPDATE have records before their OPT; nothing that we answer does
-            query.signed = True
-        else:
-            _read_additional(query, data, end + 4, additional)
+    if additional or authorities:
+        _read_records(query, data, end + 4, answers + authorities, answers + authorities + additional)
     return query
 
 
-def _read_additional(query: Query, data: bytes, at: int, count: int) -> None:
-    """The OPT record, wherever it stands among the additional ones, and whether the last one is a TSIG."""
+def _read_records(query: Query, data: bytes, at: int, before: int, count: int) -> None:
+    """The OPT record, wherever it stands among the additional ones, which begin after `before` others; a TSIG if it is the
+    last one."""
     size = len(data)
     for number in range(count):
         try:
             owner = at
-            while data[at]:                 # no compression: there is nothing before it but the question
+            while data[at]:
                 if data[at] > MAX_LABEL_BYTES:
                     at += 1
                     break
@@ -166,17 +169,23 @@ def _read_additional(query: Query, data: bytes, at: int, count: int) -> None:
         start, at = at + _RECORD.size, at + _RECORD.size + length
         if at > size:
             raise _malformed(query, "a record is cut off")
-        if kind == OPT:
+        if number < before:                 # IXFR and UPDATE have records there
+            if kind == SOA and query.kind == IXFR and length > _SOA_NUMBERS:
+                query.serial = int.from_bytes(data[at - _SOA_NUMBERS:at - _SOA_NUMBERS + 4], "big")
+        elif kind == OPT:
             if query.opt or data[owner]:
                 raise _malformed(query, "two OPT records, or one of a name")
             query.opt = True
             query.size = MIN_UDP_BYTES if klass < MIN_UDP_BYTES else klass if klass < MAX_UDP_BYTES else MAX_UDP_BYTES
             query.version = ttl >> 16 & 0xFF
             query.dnssec = bool(ttl & DO)
+            query.compact = bool(ttl & CO)
             if length and not query.version:
                 _read_options(query, data[start:at])
-        elif kind == TSIG and number == count - 1:
-            query.signed = True
+        elif kind == TSIG:
+            if number != count - 1:
+                raise _malformed(query, "a TSIG that is not the last record")
+            query.tsig = owner
 
 
 def _read_options(query: Query, data: bytes) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from enum import Enum
 
 from voltgw.config.compound import ListOf
+from voltgw.config.contents import SecretContent
 from voltgw.config.formats import HOSTNAME, IP, PREFIX
 from voltgw.config.quantities import Duration
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Choice, Flag, Number, Text
+from voltgw.config.values import Secret
 from voltgw.values import defaults
 
 
@@ -54,6 +56,45 @@ class DnsRecord:
                                 absent="the zone's `ttl`")
 
 
+class TsigAlgorithm(Enum):
+    """How messages are signed (RFC 8945 6)."""
+
+    HMAC_SHA256 = "hmac-sha256"
+    HMAC_SHA384 = "hmac-sha384"
+    HMAC_SHA512 = "hmac-sha512"
+
+
+@message
+class Tsig:
+    """A key that the server on the other side knows, too (RFC 8945)."""
+
+    name: str = field(Text(HOSTNAME), "Its name.", since="voltgw", required=True, example="voltgw-key")
+    algorithm: TsigAlgorithm = field(Choice(TsigAlgorithm, numbers=False), "How it signs.", since="voltgw", absent="hmac-sha256")
+    secret: Secret = field(
+        SecretContent(4096), "The key itself: ``string:///`` and the base64 that ``tsig-keygen`` prints, or ``file:<path>`` or "
+        "``env:<NAME>`` with the bytes.", since="voltgw", required=True)
+
+
+@message
+class DnsSecondary:
+    """A server that holds a copy of the zone: it may fetch it by AXFR, and is told of changes by NOTIFY."""
+
+    address: str = field(Text(IP), "From where it asks, and where it is told.", since="voltgw", required=True, example="192.0.2.53")
+    port: int | None = field(Number(1, 65535), "Where it is told.", since="voltgw", absent="53")
+    tsig: Tsig | None = field(Nested(Tsig), "The key by which it signs what it asks.", since="voltgw",
+                              absent="its address is enough")
+    disable_notify: bool = field(Flag(), "Do not tell it of changes: it looks for them by itself.", since="voltgw")
+
+
+@message
+class DnssecKey:
+    """The key that signs a zone."""
+
+    private_key: Secret = field(
+        SecretContent(16384), "A private key of P-256 or Ed25519 in PEM, as ``openssl ecparam -name prime256v1 -genkey -noout`` "
+        "makes it.", since="voltgw", required=True, example="file:zone.key")
+
+
 @message
 class DnsDelegation:
     """A zone that this gateway answers for: the domains of virtual hosts below it, and static records."""
@@ -74,8 +115,14 @@ class DnsDelegation:
     when_down: WhenDown = field(
         Choice(WhenDown, numbers=False), "What is answered when no endpoint of a name's service is up.", since="voltgw",
         absent="all VIPs, as if they were up")
-    https_records: bool | None = field(
-        Flag(), "Answer HTTPS records for virtual hosts with TLS (RFC 9460).", since="voltgw", absent="true")
+    disable_https_records: bool = field(
+        Flag(), "Do not answer HTTPS records for virtual hosts with TLS (RFC 9460).", since="voltgw")
+    dnssec: DnssecKey | None = field(
+        Nested(DnssecKey), "Sign what is answered (DNSSEC); ``voltgw names`` shows the DS record that the parent zone needs.",
+        since="voltgw", absent="answers are not signed")
+    secondaries: tuple[DnsSecondary, ...] = field(
+        ListOf(Nested(DnsSecondary), most=64), "Servers that hold a copy of the zone.", since="voltgw",
+        absent="none: nobody may fetch the zone")
 
     def rules(self) -> Iterable[Rule]:
         """A zone below which nobody could find the name servers is none."""
@@ -83,6 +130,9 @@ class DnsDelegation:
             if not server.addresses and f".{server.name}".endswith(f".{self.zone}"):
                 yield Rule(f"name_servers.{index}.addresses", "VG0106",
                            "a name server within the zone needs its addresses here")
+        if self.dnssec is not None and self.secondaries:
+            yield Rule("secondaries", "VG0106", "a zone that is signed as it is answered cannot be handed to secondaries: their "
+                       "answers would have no signatures", "remove `secondaries`, or `dnssec` and let the secondaries sign")
 
 
 @message

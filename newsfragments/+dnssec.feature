@@ -1,0 +1,1 @@
+Delegated zones can be signed as they are answered (``dnssec``: P-256 or Ed25519, denial of existence by RFC 9824); ``voltgw names`` shows the DS record for the parent zone. Secondaries can fetch a zone (``secondaries``: AXFR, with TSIG keys) and are told of changes by NOTIFY. Queries that are signed by TSIG get signed answers.
