@@ -59,6 +59,16 @@ class ListenerTests(SynchronousTestCase):
         self.assertEqual([str(key) for key in built.listeners], ["192.0.2.9:80%eth0", "10.0.0.9:80@red"])
         self.assertEqual([len(plan.hosts) for plan in built.listeners.values()], [1, 1])
 
+    def test_out_of_a_range(self) -> None:
+        """Each policy has a VIP of its own, inside and outside; one that comes may move others, so all is built anew."""
+        site = "voltgw: {outside_vip_range: 192.0.2.0/24, inside_vip_range: 10.0.0.0/24, manage_addresses: true}"
+        built = made(f"{BOTH}, port: 80", "port: 80", site=site)
+        self.assertEqual([str(key) for key in built.listeners], ["192.0.2.32:80%eth0", "10.0.0.32:80@red", "192.0.2.116:80%eth0"])
+        self.assertEqual([plan.vip for plan in built.listeners.values()], [True] * 3)
+        after = made(f"{BOTH}, port: 80", "port: 80", "address: 192.0.2.116, port: 80", site=site, before=built)
+        self.assertEqual([str(key) for key in after.listeners], [
+            "192.0.2.32:80%eth0", "10.0.0.32:80@red", "192.0.2.117:80%eth0", "192.0.2.116:80%eth0"])
+
     def test_nothing_said(self) -> None:
         """The outside network."""
         (plan,) = made("address: 192.0.2.1, port: 80").listeners.values()

@@ -111,6 +111,18 @@ class FillTests(SynchronousTestCase):
         assert made.delegations is not None
         self.assertEqual([domain for domain, _ in made.delegations.all[0].left_out], ["*-x.apps.example"])
 
+    def test_vips_out_of_ranges(self) -> None:
+        """The own site's and another site's, which every gateway computes alike."""
+        sites = "".join(
+            f"- {{kind: site, metadata: {{name: {name}, namespace: system}}, spec: {{site_type: CUSTOMER_EDGE, voltgw: {{outside_vip_range: {text}}}}}}}\n"
+            for name, text in (("local", "192.0.2.0/24"), ("lyon", "198.51.100.0/24")))
+        made = zone(sites, "- {kind: virtual_site, metadata: {name: all, namespace: shared}, spec: {site_type: CUSTOMER_EDGE, "
+                           "site_selector: {expressions: ['ves.io/siteName']}}}\n",
+                    host("a", "p"), policy("p", "where: {virtual_site: {ref: [shared/all]}}, port: 80"))
+        first, second = given(made, "a.apps.example")
+        self.assertEqual((first.rpartition(".")[0], second.rpartition(".")[0]), ("192.0.2", "198.51.100"))
+        self.assertEqual(first.rpartition(".")[2], second.rpartition(".")[2])
+
     def test_where_the_discovery_is(self) -> None:
         """A zone that is delegated to another site is none of ours."""
         made = runtime(ZONE.replace("MORE", "ttl: 30").replace("where: {}", "where: {site: {ref: [system/lyon]}}")

@@ -132,6 +132,13 @@ objects:
             self.assertIn("names no object with a `where`", shown.err)
         self.assertIn("needs FILE", run(["explain", self.file, "GET", "/", "--where", "x/y"]).err)
 
+    def test_a_vip_out_of_a_range(self) -> None:
+        """It is shown with the site."""
+        with open(self.file, "a", encoding="utf-8") as file:
+            file.write("- {kind: site, metadata: {name: local, namespace: system}, spec: {site_type: CUSTOMER_EDGE, "
+                       "voltgw: {outside_vip_range: 192.0.2.0/24}}}\n- {kind: advertise_policy, metadata: {name: q}, spec: {port: 81}}\n")
+        self.assertRegex(run(["explain", self.file, "--where", "advertise_policy/q"]).out, r"\n +VIP 192\.0\.2\.\d+, out of the site's outside range")
+
     def test_names(self) -> None:
         """What is answered to a name; a type or a name that is none is a wrong question."""
         self.assertIn("NXDOMAIN", run(["explain", self.file, "-", "dns:a.apps.example/A"]).out)

@@ -666,7 +666,7 @@ class _Building:
             if keys is None:
                 keys = known[id(policy), port, transport] = tuple(
                     (self.key(spot, policy.spec, port, transport), spot) for spot in spots(
-                        policy.spec, policy.namespace, self.config, self.networks, self.makings.interface_address))
+                        policy, self.config, self.networks, self.makings.interface_address))
             for key, spot in keys:
                 yield policy, port, terms, key, spot
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from voltgw.config.allocation import vip_of
 from voltgw.config.networks import Networks, role
 from voltgw.config.objects.where import VirtualNetworkType
 from voltgw.net.interfaces import interface_address
 from voltgw.values.network import HOST, Network
 
 if TYPE_CHECKING:
-    from voltgw.config.model import Config
+    from voltgw.config.model import Config, Object
     from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
 
 #: What stands for an interface where there is no route.
@@ -31,34 +32,39 @@ class Spot(NamedTuple):
 
 
 def spots(
-    policy: AdvertisePolicySpec, namespace: str, config: Config, networks: Networks, look_up: InterfaceAddress,
+    source: Object[AdvertisePolicySpec], config: Config, networks: Networks, look_up: InterfaceAddress,
 ) -> tuple[Spot, ...]:
-    """Where a policy of `namespace` offers: one spot, or one inside and one outside if it is for both networks."""
+    """Where a policy offers: one spot, or one inside and one outside if it is for both networks."""
+    policy, namespace = source.spec, source.namespace
     if policy.unix is not None:
         return (Spot(policy.unix, HOST),)
     kind = role(policy.where)
     if kind is VirtualNetworkType.SITE_LOCAL_INSIDE_OUTSIDE:
         both = ((VirtualNetworkType.SITE_LOCAL, networks.outside), (VirtualNetworkType.SITE_LOCAL_INSIDE, networks.inside))
-        return tuple(dict.fromkeys(_spot(policy, config, kind, network, look_up) for kind, network in both))
+        return tuple(dict.fromkeys(_spot(source, config, kind, network, look_up) for kind, network in both))
     network = networks.of(policy.where, namespace)
     if kind is None:                        # a network by its name: the VIPs of the site are for its roles
         kind = VirtualNetworkType.PER_SITE
         if network is not HOST:
             kind = (VirtualNetworkType.SITE_LOCAL if network == networks.outside else
                     VirtualNetworkType.SITE_LOCAL_INSIDE if network == networks.inside else kind)
-    return (_spot(policy, config, kind, network, look_up),)
+    return (_spot(source, config, kind, network, look_up),)
 
 
 def _spot(
-    policy: AdvertisePolicySpec, config: Config, kind: VirtualNetworkType, network: Network, look_up: InterfaceAddress,
+    source: Object[AdvertisePolicySpec], config: Config, kind: VirtualNetworkType, network: Network, look_up: InterfaceAddress,
 ) -> Spot:
-    """The VIP (objects.md 22.15): the policy's, else the site's, else the interface's own address."""
+    """The VIP (objects.md 22.15): the policy's, else one of the site's range, else the site's, else the interface's own."""
+    policy = source.spec
     if policy.any_address:
         return Spot(None, network)
     if policy.address is not None:
         return Spot(policy.address, network, True)
     site = config.site
     if site is not None and kind is not VirtualNetworkType.PER_SITE:
+        allocated = vip_of(config, site, source.full_name, kind is VirtualNetworkType.SITE_LOCAL_INSIDE)
+        if allocated is not None:
+            return Spot(allocated, network, True)
         configured = site.spec.inside_vip if kind is VirtualNetworkType.SITE_LOCAL_INSIDE else site.spec.outside_vip
         if configured is not None:
             return Spot(configured, network, True)

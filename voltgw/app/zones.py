@@ -13,6 +13,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.app.sites import NO_ROUTE, spots
+from voltgw.config.allocation import vip_of
 from voltgw.config.networks import Networks
 from voltgw.config.objects.where import VirtualNetworkType
 from voltgw.config.where import selected_sites
@@ -236,7 +237,7 @@ def _offers(
         for selected in selected_sites(config, policy.spec.where, policy.namespace):
             if not selected.taken:
                 continue
-            for address in _addresses(policy.spec, policy.namespace, config, networks, interface_address, selected):
+            for address in _addresses(policy, config, networks, interface_address, selected):
                 if terms is None:
                     yield Offer(address, host, policy.full_name, selected.name, selected.own, port, tls)
                 else:
@@ -246,12 +247,12 @@ def _offers(
 
 
 def _addresses(
-    policy: AdvertisePolicySpec, namespace: str, config: Config, networks: Networks, look_up: InterfaceAddress,
-    selected: Selected,
+    source: Object[AdvertisePolicySpec], config: Config, networks: Networks, look_up: InterfaceAddress, selected: Selected,
 ) -> list[Address]:
+    policy = source.spec
     if selected.own:
         found: list[Address] = []
-        for spot in spots(policy, namespace, config, networks, look_up):
+        for spot in spots(source, config, networks, look_up):
             if spot.address in _EVERY:
                 if spot.address != "::":
                     found.append(ip_address(look_up(VirtualNetworkType.SITE_LOCAL, networks.outside)))
@@ -265,6 +266,9 @@ def _addresses(
     if selected.site is None:
         return []
     inside = policy.where is not None and _network(policy.where) is VirtualNetworkType.SITE_LOCAL_INSIDE
+    allocated = vip_of(config, selected.site, source.full_name, inside)
+    if allocated is not None:
+        return [ip_address(allocated)]
     configured = selected.site.spec.inside_vip if inside else selected.site.spec.outside_vip
     return [] if configured is None else [ip_address(configured)]
 

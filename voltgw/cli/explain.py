@@ -17,6 +17,7 @@ from voltgw.app.explain import Explainer
 from voltgw.app.question import QuestionError, read_question
 from voltgw.cli.check import examine
 from voltgw.cli.remote import REFUSED_STATUS, UNREACHABLE_STATUS, answer
+from voltgw.config.allocation import vip_of
 from voltgw.config.kinds import KINDS
 from voltgw.config.show import report
 from voltgw.config.where import selected_sites
@@ -89,6 +90,10 @@ def _where(options: argparse.Namespace, file: str) -> int:
         for each in sites:
             own = " (this gateway)" if each.own else ""
             print(f"  {'selected' if each.taken else 'not':<9} {each.name}{own}: {each.reason}")
+            for inside in (False, True) if each.taken and kind == "advertise_policy" else ():
+                vip = vip_of(config, each.site, one.full_name, inside)
+                if vip is not None:
+                    print(f"            VIP {vip}, out of the site's {'inside' if inside else 'outside'} range")
     return 0
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from voltgw.config.allocation import check_allocation
 from voltgw.config.model import Config, Object
 from voltgw.config.networks import check_capture, check_names, check_networks
 from voltgw.config.objects.virtual_host import ProxyType
@@ -21,6 +22,7 @@ from voltgw.config.watch import Touched, Watch, Watching, touched
 from voltgw.errors import ConfigError, Severity
 
 if TYPE_CHECKING:
+    from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
     from voltgw.config.objects.cluster import ClusterSpec
     from voltgw.config.objects.healthcheck import HealthcheckSpec
     from voltgw.config.objects.route import RouteDestinationList, RouteSpec, RouteType
@@ -246,9 +248,15 @@ def _healthcheck(config: Config, healthcheck: Object[HealthcheckSpec]) -> Iterat
                        f"answer, but probes every {spec.interval_s:g} s")
 
 
+def _advertise_policy(config: Config, policy: Object[AdvertisePolicySpec]) -> Iterator[ConfigError]:
+    yield from check_network(config, policy)
+    yield from check_allocation(config, policy)
+
+
 #: What there is to say of an object of a kind beside its references. A rule finds other objects through the configuration that
 #: it is given, and in no other way.
 _RULES: Final[Mapping[str, Callable[[Config, Object[Any]], Iterator[ConfigError]]]] = {
-    "advertise_policy": check_network, "virtual_host": _host, "route": _route, "cluster": _cluster, "healthcheck": _healthcheck,
+    "advertise_policy": _advertise_policy, "virtual_host": _host, "route": _route, "cluster": _cluster,
+    "healthcheck": _healthcheck,
     "virtual_network": check_networks, "endpoint": check_names, "network_connector": check_capture,
 }

@@ -274,6 +274,11 @@ CODES: Final[dict[str, Code]] = {
         "Connections of inside hosts are captured by rules for the interface, or in the network namespace, of the inside "
         "network. No virtual_network says what that is on this host.",
     ),
+    "VG0223": Code(
+        "No VIP left",
+        "The site gives every policy that names no address one out of a range, and more policies want one than the range has "
+        "addresses.",
+    ),
     "VG0230": Code(
         "Zone cannot be answered",
         "A delegated zone is declared twice, or its static records contradict each other, stand outside it or cannot be read.",

@@ -412,6 +412,11 @@ class Config:
         return hash(self.digest)
 
     @cached_property
+    def vips(self) -> dict[str, Mapping[tuple[str, bool], str]]:
+        """What `voltgw.config.allocation` has given out, by site; filled as it is asked for."""
+        return {}
+
+    @cached_property
     def _in_service(self) -> dict[str, Mapping[Key, Object[Any]]]:
         """The objects of a kind that are not disabled, by kind; filled as kinds are asked for."""
         return {}

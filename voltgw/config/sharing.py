@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from voltgw.config.allocation import range_of, vip_of
 from voltgw.config.model import Config, Object
 from voltgw.config.networks import Networks, role
 from voltgw.config.objects.virtual_host import ProxyType
@@ -69,14 +70,15 @@ def offers(config: Config) -> Iterator[Offer]:
             if policy is None or not config.here(policy.spec.where, policy.namespace):
                 continue
             network = HOST if policy.spec.unix is not None else networks.of(policy.spec.where, policy.namespace)
-            address = _address(config, policy.spec)
+            address = _address(config, policy)
             for port in policy.spec.ports:
                 bound = 0 if policy.spec.unix is not None else config.gateway.bound_port(port)
                 yield Offer(host.spec.proxy.transport, address, bound, host, policy, ref, network)
 
 
-def _address(config: Config, policy: AdvertisePolicySpec) -> str:
+def _address(config: Config, source: Object[AdvertisePolicySpec]) -> str:
     """The address of a policy, as far as configuration tells (objects.md 22.15)."""
+    policy = source.spec
     if policy.unix is not None:
         return policy.unix
     if policy.any_address:
@@ -88,6 +90,9 @@ def _address(config: Config, policy: AdvertisePolicySpec) -> str:
         return f"interface:{policy.where.virtual_network.ref[0].name}"      # type: ignore[union-attr]  # it names one
     inside = network is VirtualNetworkType.SITE_LOCAL_INSIDE
     site = config.site
+    allocated = vip_of(config, site, source.full_name, inside)
+    if allocated is not None:
+        return allocated
     vip = None if site is None else site.spec.inside_vip if inside else site.spec.outside_vip
     return vip if vip is not None else f"interface:{'inside' if inside else 'outside'}"
 
@@ -127,7 +132,8 @@ def check_network(config: Config, policy: Object[AdvertisePolicySpec]) -> Iterat
     at = policy.place("where", "site" if where.site is not None else "virtual_site", "network_type")
     if network is VirtualNetworkType.SITE_LOCAL_INSIDE_OUTSIDE:
         site = config.site
-        if Networks(config).inside is not HOST or site is not None and site.spec.inside_vip is not None:
+        if Networks(config).inside is not HOST or site is not None and (
+                site.spec.inside_vip is not None or range_of(site.spec, True) is not None):
             return
         yield ConfigError("VG0214", at, f"{policy.title} is for both networks, of which only the outside one is opened",
                           "write one policy for each network", Severity.WARNING)

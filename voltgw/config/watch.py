@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Generator, Iterator
 from typing import Any, Final, NamedTuple
 
+from voltgw.config.allocation import own_vips
 from voltgw.config.model import Config, Key, Object
 from voltgw.config.networks import KINDS
 from voltgw.config.values import Ref
@@ -52,9 +53,12 @@ class Watch(NamedTuple):
 def touched(before: Config, after: Config) -> Generator[None, None, Touched | None]:
     """What is other in `after`, in steps; None where it has to be taken for all.
 
-    That is so when the gateway's own part is another, or the sites, or their networks: everything may depend on those.
+    That is so when the gateway's own part is another, or the sites, or their networks, or when another policy has a VIP that
+    was given to it: everything may depend on those.
     """
     if before.gateway != after.gateway or any(before.objects.get(kind) != after.objects.get(kind) for kind in KINDS):
+        return None
+    if own_vips(before) != own_vips(after):
         return None
     pairs: list[tuple[Object[Any] | None, Object[Any] | None]] = []
     names: list[Name] = []
@@ -90,7 +94,7 @@ class Watching(Config):
     def over(cls, config: Config) -> Watching:
         """A watching form of `config`; both share everything."""
         made = cls(**{field.name: getattr(config, field.name) for field in dataclasses.fields(Config)})
-        made.__dict__["_in_service"] = config._in_service
+        made.__dict__.update(_in_service=config._in_service, vips=config.vips)
         return made
 
     def candidates(self, kind: str, ref: Ref, namespace: str) -> Iterator[Object[Any]]:

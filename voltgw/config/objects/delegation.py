@@ -69,7 +69,8 @@ class Tsig:
     """A key that the server on the other side knows, too (RFC 8945)."""
 
     name: str = field(Text(HOSTNAME), "Its name.", since="voltgw", required=True, example="voltgw-key")
-    algorithm: TsigAlgorithm = field(Choice(TsigAlgorithm, numbers=False), "How it signs.", since="voltgw", absent="hmac-sha256")
+    algorithm: TsigAlgorithm = field(
+        Choice(TsigAlgorithm, numbers=False), "How it signs.", since="voltgw", absent="hmac-sha256")
     secret: Secret = field(
         SecretContent(4096), "The key itself: ``string:///`` and the base64 that ``tsig-keygen`` prints, or ``file:<path>`` or "
         "``env:<NAME>`` with the bytes.", since="voltgw", required=True)
@@ -79,7 +80,8 @@ class Tsig:
 class DnsSecondary:
     """A server that holds a copy of the zone: it may fetch it by AXFR, and is told of changes by NOTIFY."""
 
-    address: str = field(Text(IP), "From where it asks, and where it is told.", since="voltgw", required=True, example="192.0.2.53")
+    address: str = field(
+        Text(IP), "From where it asks, and where it is told.", since="voltgw", required=True, example="192.0.2.53")
     port: int | None = field(Number(1, 65535), "Where it is told.", since="voltgw", absent="53")
     tsig: Tsig | None = field(Nested(Tsig), "The key by which it signs what it asks.", since="voltgw",
                               absent="its address is enough")
@@ -91,8 +93,8 @@ class DnssecKey:
     """The key that signs a zone."""
 
     private_key: Secret = field(
-        SecretContent(16384), "A private key of P-256 or Ed25519 in PEM, as ``openssl ecparam -name prime256v1 -genkey -noout`` "
-        "makes it.", since="voltgw", required=True, example="file:zone.key")
+        SecretContent(16384), "A private key of P-256 or Ed25519 in PEM, as ``openssl ecparam -name prime256v1 -genkey "
+        "-noout`` makes it.", since="voltgw", required=True, example="file:zone.key")
 
 
 @message
@@ -131,8 +133,8 @@ class DnsDelegation:
                 yield Rule(f"name_servers.{index}.addresses", "VG0106",
                            "a name server within the zone needs its addresses here")
         if self.dnssec is not None and self.secondaries:
-            yield Rule("secondaries", "VG0106", "a zone that is signed as it is answered cannot be handed to secondaries: their "
-                       "answers would have no signatures", "remove `secondaries`, or `dnssec` and let the secondaries sign")
+            yield Rule("secondaries", "VG0106", "a zone that is signed as it is answered cannot be handed to secondaries: "
+                       "their answers would have no signatures", "remove `secondaries`, or `dnssec` and let them sign")
 
 
 @message

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import ClassVar
 
 from voltgw.config.compound import Anything, MapOf
-from voltgw.config.formats import IP
+from voltgw.config.formats import IP, PREFIX
 from voltgw.config.names import Reference
 from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
@@ -69,6 +69,12 @@ class SiteExtension:
     inside_network: Ref | None = field(
         Reference("virtual_network"), "Its inside network.", since="voltgw",
         absent="its fleet's, else the only virtual_network with `site_local_inside_network` and `voltgw`")
+    outside_vip_range: str | None = field(
+        Text(PREFIX), "Range out of which policies on the outside network get a VIP each, where they name no address.",
+        since="voltgw", absent="they share `outside_vip`", example="192.0.2.64/26")
+    inside_vip_range: str | None = field(
+        Text(PREFIX), "Likewise on the inside network.", since="voltgw", absent="they share `inside_vip`",
+        example="10.1.64.0/24")
     manage_addresses: bool = field(
         Flag(), "Add explicit VIPs to the interface of their network while they are served, and announce them to the "
         "neighbours. An address that is there already is left alone.", since="voltgw")
@@ -89,9 +95,11 @@ class SiteSpec:
     coordinates: Coordinates | None = field(Nested(Coordinates), "Where on earth.")
     region: str | None = field(Text(), "Region.")
     outside_vip: str | None = field(
-        Text(IP), "VIP for the outside network where a policy names no address.", absent="the interface's address")
+        Text(IP), "VIP for the outside network where a policy names no address and there is no range.",
+        absent="the interface's address")
     inside_vip: str | None = field(
-        Text(IP), "VIP for the inside network where a policy names no address.", absent="the interface's address")
+        Text(IP), "VIP for the inside network where a policy names no address and there is no range.",
+        absent="the interface's address")
     vip_vrrp_mode: VipVrrpMode = field(
         Choice(VipVrrpMode, {VipVrrpMode.ENABLE: WARNS}), "Whether VIPs move between nodes by VRRP.")
     outside_nameserver: str | None = field(Text(IP), "Resolver of the outside network.")

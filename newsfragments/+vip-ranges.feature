@@ -1,0 +1,1 @@
+A site can give every advertise policy without an address a VIP of its own, out of ``voltgw: {outside_vip_range, inside_vip_range}``; ``voltgw explain FILE --where advertise_policy/NAME`` shows it, DNS answers it.
