@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -123,3 +124,54 @@ def _start(test: SynchronousTestCase, name: str, command: list[str], folder: Pat
             continue
         return server
     raise AssertionError(f"{name} does not answer: {server.log()[-2000:]}")
+
+
+def updatable_named(test: SynchronousTestCase, zone: str, text: str, key: str, secret: str, *, rights: str = "zonesub ANY",
+                    transfer: bool = True, port: int = 0, folder: Path | None = None) -> Server:
+    """BIND that lets `key` update a zone as far as `rights` say, and transfer it; with the `folder` of one before it (its log's)
+    it goes on where that one ended."""
+    program, port = require("named"), port or free_port()
+    if folder is None:
+        folder = _folder(test)
+        (folder / "zone").write_text(text)
+    allowed = f'key "{key}"' if transfer else "none"
+    (folder / "named.conf").write_text(f"""\
+options {{ directory "{folder}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; pid-file none;
+  session-keyfile none; dnssec-validation no; empty-zones-enable no; recursion no; allow-transfer {{ {allowed}; }}; }};
+controls {{}};
+key "{key}" {{ algorithm hmac-sha256; secret "{secret}"; }};
+zone "{zone}" {{ type primary; file "zone"; update-policy {{ grant "{key}" {rights}; }}; }};
+""")
+    return _start(test, "named", [program, "-g", "-n", "1", "-c", str(folder / "named.conf")], folder, port)
+
+
+def updatable_knot(test: SynchronousTestCase, zone: str, text: str, key: str, secret: str, *, transfer: bool = True,
+                   port: int = 0, folder: Path | None = None) -> Server:
+    """Knot DNS that does the same, and lets `key` write everything."""
+    program, port = require("knotd"), port or free_port()
+    if folder is None:
+        folder = _folder(test)
+        (folder / "zone").write_text(text)
+    short = tempfile.TemporaryDirectory(prefix="knot")      # paths of sockets have at most 107 characters
+    test.addCleanup(short.cleanup)
+    (folder / "knot.conf").write_text(f"""\
+server:
+  rundir: "{short.name}"
+  listen: 127.0.0.1@{port}
+database:
+  storage: "{folder}"
+key:
+  - id: {key}
+    algorithm: hmac-sha256
+    secret: {secret}
+acl:
+  - id: gateway
+    key: {key}
+    action: [update{", transfer" if transfer else ""}]
+zone:
+  - domain: {zone}
+    storage: "{folder}"
+    file: zone
+    acl: gateway
+""")
+    return _start(test, "knotd", [program, "-c", str(folder / "knot.conf")], folder, port)

@@ -84,6 +84,15 @@ def quic_python() -> str:
     return str(python)
 
 
+def moto_python() -> str:
+    """A Python that has moto and botocore: ``$MOTO_PYTHON``, or the one of `tools/servers`; `require` says what happens without."""
+    named = os.environ.get("MOTO_PYTHON")
+    python = Path(named) if named else _PEERS / "moto/bin/python"
+    if not python.exists():
+        raise missing("moto is not installed (sh tools/servers installs it where it may)")
+    return str(python)
+
+
 class Server:
     """A real server in a process of its own, listening on 127.0.0.1:`port`. The test that started it stops it."""
 
@@ -102,6 +111,11 @@ class Server:
     def running(self) -> bool:
         """Whether its process lives."""
         return self._process.poll() is None
+
+    @property
+    def folder(self) -> Path:
+        """Where its log stands."""
+        return self._log.parent
 
     def log(self) -> str:
         """What it wrote so far."""
@@ -174,11 +188,10 @@ class Pebble(Server):
     """
 
     def __init__(
-        self, server: Server, folder: Path, ca: Path, http_port: int, tls_port: int, management: int,
+        self, server: Server, ca: Path, http_port: int, tls_port: int, management: int,
     ) -> None:
         super().__init__(server.name, server.port, server._process, server._log)
         self.directory = f"https://localhost:{server.port}/dir"
-        self.folder = folder
         self.ca = ca
         self.http_port = http_port
         self.tls_port = tls_port
@@ -221,7 +234,7 @@ def pebble(
         **(config or {})}}), encoding="utf-8")
     server = _run(test, "pebble", [program, "-config", "pebble.json", "-dnsserver", f"127.0.0.1:{dns}"], folder, port,
                   {"PEBBLE_VA_NOSLEEP": "1", **(environ or {})})
-    made = Pebble(server, folder, ca, http_port, tls_port, management)
+    made = Pebble(server, ca, http_port, tls_port, management)
     end = time.monotonic() + _START_TIMEOUT_S
     while True:
         try:

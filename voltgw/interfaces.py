@@ -124,6 +124,10 @@ class ListenerView(Protocol):
         """Names of the virtual hosts behind it, ``namespace/name``."""
 
     @property
+    def limits(self) -> dict[str, int]:
+        """Bounds of connections and bytes that its advertise policy says, by the names of its fields."""
+
+    @property
     def certificates(self) -> list[dict[str, Any]]:
         """Those that it shows, JSON-ready: ``names``, ``ends`` (epoch seconds), ``fingerprint``, ``virtual_hosts``."""
 
@@ -170,7 +174,14 @@ class GatewayView(Protocol):
         """The keys of tokens that are fetched: url, keys, problem, fetches, failures, fetched_wall; JSON-ready."""
 
     def names(self) -> Mapping[str, Any]:
-        """Names of virtual hosts: ``zones`` and ``listens`` of the DNS server, and ``names``, each with addresses and why."""
+        """Names of virtual hosts: ``zones`` and ``listens`` of the DNS server, ``registries`` of others in which names are
+        published, and ``names``, each with addresses and why."""
+
+    def publishing(self) -> Any:
+        """The `voltgw.app.publishing.Publishing`; None where no name is published in a registry."""
+
+    def geo(self) -> dict[str, Any] | None:
+        """The databases of where addresses are, JSON-ready; None where there is none."""
 
     def dns_counters(self) -> Any:
         """The `voltgw.dns.responder.DnsCounters`; None where there is no DNS server."""

@@ -194,6 +194,41 @@ class StallTests(ForwardAuthCase):
         self.assertEqual(len(guard.peers), 2)
 
 
+    async def test_an_answer_behind_an_answer(self) -> None:
+        """What stands behind one is nobody's verdict: the connection is closed, and the next question is asked on another one."""
+        yes, no = served(b""), served(b"", "403 Forbidden")
+        answers = [yes + yes, no, no, yes[:-4] + b"\r\nContent-Length: 40\r\n\r\n" + b"x" * 3, no, b"HTTP/1.1 103 Hints\r\n\r\n" + no]
+        asked: list[bytes] = []
+        guard = self.origin(hearing(lambda head: answers.pop(0), asked))
+        heard = await self.guarded(guard)
+        self.assertEqual((await self.get(target="/one"))[0], 200)
+        self.assertEqual([(await self.get(target=f"/{number}"))[0] for number in range(2)], [403, 403])
+        self.assertEqual((await self.get(target="/lies"))[0], 503)
+        self.assertEqual([(await self.get(target=f"/{number}"))[0] for number in range(2)], [403, 403])
+        self.assertEqual([head.split()[1] for head in heard], [b"/one"])
+        self.assertEqual(len(asked), 6)
+
+    async def test_fields_that_would_break_out(self) -> None:
+        """Line ends, NUL and framing of its answer reach neither the endpoint nor the client."""
+        answers = [b"HTTP/1.1 200 OK\r\nX-User: ada\nX-Admin: 1\r\nContent-Length: 0\r\n\r\n",
+                   b"HTTP/1.1 200 OK\r\nX-User: ada\rX-Admin: 1\r\nContent-Length: 0\r\n\r\n",
+                   b"HTTP/1.1 200 OK\r\nX-User: a\0da\r\nContent-Length: 0\r\n\r\n",
+                   b"HTTP/1.1 200 OK\r\nX-User : ada\r\nContent-Length: 0\r\n\r\n",
+                   served(b"", "302 Found", "Location: /login", "Connection: X-Secret, close", "X-Secret: 1", "Keep-Alive: timeout=1",
+                          "Upgrade: h2c", "Proxy-Authenticate: Basic", "Transfer-Encoding: identity"),
+                   served(b"", "302 Found", "Location: /login", "Connection: X-Secret", "X-Secret: 1", "Keep-Alive: timeout=1", "Upgrade: h2c"),
+                   served(b"", "200 OK", "X-User: ada", "Connection: X-User")]
+        heard = await self.guarded(self.origin(hearing(lambda head: answers.pop(0), [])), {"headers_to_endpoint": ["x-user"]})
+        for _ in range(5):
+            self.assertEqual((await self.get("X-User: root"))[0], 503)
+        status, fields, _ = await self.get()
+        self.assertEqual((status, fields["location"]), (302, "/login"))
+        self.assertEqual(set(fields) & {"x-secret", "keep-alive", "upgrade", "transfer-encoding"}, set())
+        self.assertEqual(heard, [])
+        self.assertEqual((await self.get("X-User: root"))[0], 200)
+        self.assertNotIn(b"x-user", heard[0].lower())       # it was for one hop
+
+
 class TogetherTests(ForwardAuthCase):
     async def test_after_the_others(self) -> None:
         """It is asked only about requests whose own credential is good; both names are known."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import socket
 import ssl
 import subprocess
 import tempfile
 import threading
+import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +342,15 @@ class ExplainTests(GatewayCase):
                 self.assertIn(words, found)
 
 
+    def test_rates(self) -> None:
+        """A listener's bounds are told with it."""
+        text = ListenerTests.POLICY.format(
+            options="max_connections: 9, connections_per_second: 3, upload_bytes_per_second: 1KiB", address="127.0.0.1",
+            proxy="TCP_PROXY", port=53, origin=53, protocol="TCP")
+        found = text_of(Explainer(dry_runtime(config(text))).explain(read_question("-", "tcp://127.0.0.1:53")).plain()["decisions"])
+        self.assertIn("max_connections is 9; connections_per_second is 3; connection_burst is 3; upload_bytes_per_second is 1024", found)
+
+
 class ListenerTests(GatewayCase):
     POLICY = """
 gateway: {{admin: {{port: 0}}}}
@@ -444,6 +456,73 @@ objects:
         self.assertEqual(gateway.listeners()[0].counters.open, 2)
         peers[0].close()
         self.assertEqual(await self.ask(peer=peers[2]), b"HTTP/1.1 200 OK")
+
+    async def test_a_rate_of_connections(self) -> None:
+        """What comes faster waits in the kernel, and is served when it is due; nobody is refused. A reload to no rate lets all
+        in at once, and what is open stays."""
+        origin = self.ok_origin()
+        gateway = self.lay_out("connections_per_second: 4, connection_burst: 2", origin=origin.port)
+        gateway.privilegedStartService()
+        gateway.startService()
+        await self.warm()
+        began = time.monotonic()
+        peers = [await self.client(self.port) for _ in range(5)]
+        for peer in peers:
+            self.assertEqual(await self.ask(peer=peer), b"HTTP/1.1 200 OK")
+        self.assertGreater(time.monotonic() - began, 0.7)
+        listener = gateway.listeners()[0]
+        self.assertGreater(listener.counters.paused_rate, 0)
+        self.assertEqual(listener.limits, {"connections_per_second": 4, "connection_burst": 2})
+        self.file.write_text(self.file.read_text().replace("connections_per_second: 4, connection_burst: 2", ""))
+        await gateway.reload()
+        for peer in [await self.client(self.port) for _ in range(20)]:
+            self.assertEqual(await self.ask(peer=peer), b"HTTP/1.1 200 OK")
+        self.assertEqual(gateway.listeners()[0].limits, {})
+        self.assertEqual(await self.ask(peer=peers[0]), b"HTTP/1.1 200 OK")
+
+    async def test_a_rate_of_bytes(self) -> None:
+        """A large answer comes no faster than its rate, whole and in order, though without a rate the kernel would carry it."""
+        size, rate = 3_000_000, 2_000_000
+        whole = random.Random(1).randbytes(size)
+        origin = self.origin(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + whole)
+        gateway = self.lay_out(f"download_bytes_per_second: {rate}", origin=origin.port)
+        gateway.privilegedStartService()
+        gateway.startService()
+        await self.warm()
+        began = time.monotonic()
+        peer = await self.client(self.port)
+        peer.send(GET)
+        await peer.heard(b"\r\n\r\n")
+        await self.until(lambda: len(peer.received) >= size, 10.0)
+        self.assertGreater(time.monotonic() - began, (size - rate / 10) / rate * 0.95)
+        self.assertEqual(sha256(peer.received).digest(), sha256(whole).digest())
+        self.assertGreater(gateway.listeners()[0].counters.paced, 5)
+
+    async def test_rates_of_datagrams(self) -> None:
+        """New sessions beyond their rate, and bytes of a session beyond theirs, are dropped and counted."""
+        far = Far(b"far")
+        core: Any = reactor
+        udp = core.listenUDP(0, far, "127.0.0.1")
+        self.addCleanup(udp.stopListening)
+        gateway = self.lay_out("connections_per_second: 1, connection_burst: 2, upload_bytes_per_second: 1000", proxy="UDP_PROXY",
+                               origin=udp.getHost().port)
+        gateway.privilegedStartService()
+        gateway.startService()
+        await self.warm()
+        socks = []
+        for _ in range(4):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.addCleanup(sock.close)
+            sock.connect(("127.0.0.1", self.port))
+            sock.send(b"ask")
+            socks.append(sock)
+        counters = gateway.listeners()[0].counters
+        await self.until(lambda: counters.datagrams_in == 4)
+        self.assertEqual((counters.open, counters.datagrams_dropped), (2, {"session_rate": 2}))
+        for _ in range(20):
+            socks[0].send(b"x" * 2000)
+        await self.until(lambda: counters.datagrams_in == 24)
+        self.assertTrue(8 <= counters.datagrams_dropped["byte_rate"] <= 13, counters.datagrams_dropped)
 
     async def test_tcp_options(self) -> None:
         """Accepted connections have them."""

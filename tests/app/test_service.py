@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.app.making import balancer
 from tests.app.running import OK, GatewayCase
+from tests.integration.gateway import free_port
 from tests.support import Peer, open_descriptors
 from voltgw.app.settings import StartError
 
@@ -110,6 +111,22 @@ class StartTests(GatewayCase):
             self.assertIn("admin", self.gateway._refused_endpoint(address, port), address)
         for address, other in (("127.0.0.1", port + 1), ("127.0.0.2", port), ("192.0.2.1", port)):
             self.assertEqual(self.gateway._refused_endpoint(address, other), "", address)
+
+
+    def test_nor_are_metrics_on_every_address(self) -> None:
+        """All addresses of this host lead to them."""
+        other = free_port()
+        self.start(gateway=f"monitor: {{address: 0.0.0.0, port: {other}}}")
+        for address in ("127.0.0.1", "127.0.0.2", "0.0.0.0", "::ffff:127.0.0.1"):
+            self.assertIn("admin", self.gateway._refused_endpoint(address, other), address)
+        self.assertEqual(self.gateway._refused_endpoint("192.0.2.1", other), "")
+
+    def test_nor_by_its_name(self) -> None:
+        """``localhost`` is an address like any other."""
+        self.file.write_text("gateway: {admin: {address: localhost, port: 0}}\n", encoding="utf-8")
+        self.make().privilegedStartService()
+        port = int(self.gateway.admin.addresses[0].rpartition(":")[2])
+        self.assertIn("admin", self.gateway._refused_endpoint("127.0.0.1", port))
 
 
 class ReadyTests(GatewayCase):

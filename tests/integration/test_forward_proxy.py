@@ -238,6 +238,16 @@ class PolicyTests(OriginsCase):
         self.assertEqual({(record["policy"], record["response_flags"]) for record in denied},
                          {("system/urls/deny_list.http_list", "FP")})
 
+    def test_urls_that_origins_read_differently(self) -> None:
+        """What is /secret to some of them, and what is below it to others, goes to none; nor does it in a tunnel."""
+        proxied = self.proxied({"urls": "{deny_list: {http_list: [{exact_value: a.test, path_prefix_value: /secret}], "
+                                        "default_action_allow: {}}}"})
+        for path in ("/x/..%2Fsecret", "/secret/..%2Fx", "/x/..;/secret", "/secret;x/..%2F..%2Fy", "/x%5C..%5Csecret"):
+            self.assertEqual(proxied.curl("--path-as-is", self.url("a.test", path))[0], 403, path)
+            self.assertEqual(proxied.curl("--path-as-is", "-p", self.url("a.test", path))[:2], (403, 200), path)
+        self.assertEqual(self.seen(), [])
+        self.assertEqual(proxied.curl("--path-as-is", self.url("a.test", "/x/..%2Fy"))[0], 200)
+
     def test_urls_inside_a_tunnel(self) -> None:
         """HTTP inside CONNECT is judged request by request where a policy speaks of URLs."""
         proxied = self.proxied({"urls": "{deny_list: {http_list: [{exact_value: a.test, path_prefix_value: /secret}], "

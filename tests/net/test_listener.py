@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 from tests.support import Recorder, Recorders, SteppedLoopCase
 from voltgw.net.listener import ACCEPTS_PER_TURN, FD_PAUSE_S, Listener, StreamServerEndpoint
 from voltgw.net.loop import Loop
+from voltgw.net.pacing import Pace, Rate
 from voltgw.net.sockets import adopt, listening_socket
 from voltgw.values.counters import ListenerCounters
 
@@ -164,6 +165,48 @@ class ListenerTests(SteppedLoopCase):
         self.assertEqual(self.loop.waiting_listeners, set())
         for protocol in factory.built[3:]:
             protocol.transport.loseConnection()
+
+    def test_at_its_rate(self) -> None:
+        """Accepting pauses until the next one is due, and nothing spins; clients wait and are not refused. A reload's rate
+        counts at once."""
+        factory = Recorders()
+        listener = self.listen(factory)
+        listener.keep_pace(Pace(Rate(2, 3)))
+        socks = [self.socket(listener) for _ in range(7)]
+        self.spin(lambda: listener.counters.paused_rate)
+        self.assert_quiet()
+        self.assertEqual(len(factory.built), 3)
+        for number in (4, 5):
+            self.advance(0.5)
+            self.spin(lambda number=number: len(factory.built) == number)           # type: ignore[misc]
+            self.assert_quiet()
+        listener.keep_pace(None)
+        self.spin(lambda: len(factory.built) == 7)
+        self.assertEqual(listener.counters.paused_rate, 3)
+        listener.keep_pace(Pace(Rate(1, 1)))
+        for _ in range(2):
+            socks.append(self.socket(listener))
+        self.spin(lambda: listener.counters.paused_rate == 4)
+        listener.stopListening()            # while it waits: no timer is left
+        for sock in socks:
+            sock.close()
+
+    def test_its_rate_and_its_limit(self) -> None:
+        """Both hold: one that may come now waits for room, and takes its turn then."""
+        factory = Recorders()
+        listener = self.listen(factory, limit=1)
+        listener.keep_pace(Pace(Rate(1, 1)))
+        socks = [self.socket(listener) for _ in range(3)]
+        self.spin(lambda: self.loop.waiting_listeners)
+        self.advance(5)
+        self.assertEqual(len(factory.built), 1)
+        socks[0].close()
+        self.spin(lambda: len(factory.built) == 2)
+        socks[1].close()
+        self.spin(lambda: listener.counters.paused_rate)
+        self.advance(1)
+        self.spin(lambda: len(factory.built) == 3)
+        socks[2].close()
 
     def test_at_the_limit_of_the_loop(self) -> None:
         """The loop's limit holds for all listeners together; any stream that ends makes room."""

@@ -140,6 +140,7 @@ class Listener:
     hosts: list[str] = field(default_factory=lambda: ["default/shop"])
     certificates: list[dict[str, Any]] = field(default_factory=lambda: [
         {"names": ["shop.example"], "ends": WALL + 86400, "fingerprint": "0f" * 32, "virtual_hosts": ["default/shop"]}])
+    limits: dict[str, int] = field(default_factory=dict)
     certificates_pending: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -171,6 +172,7 @@ class View:
     reloaded: Deferred[dict[str, Any]] = field(default_factory=lambda: succeed({"ok": True, "changed": ["route shop"]}))
     asked: list[str] = field(default_factory=list)
     dns: Any = None
+    published: Any = None
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether nothing is missing."""
@@ -221,6 +223,14 @@ class View:
     def dns_counters(self) -> Any:
         """Those of a server that was asked once."""
         return self.dns
+
+    def geo(self) -> dict[str, Any] | None:
+        """One database."""
+        return {"databases": [{"path": "/x.mmdb", "type": "Test-City", "built": 7}], "problem": "", "taken": 0}
+
+    def publishing(self) -> Any:
+        """What a test has put here."""
+        return self.published
 
     def process(self) -> dict[str, float]:
         """Numbers of the process."""

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.observe.making import Cluster, Endpoint, Host, Listener, Route, View, an_exchange
 from voltgw.cluster.outlier import Ejection, OutlierDetector, OutlierRules
+from voltgw.control.publish.entries import PublishCounters
 from voltgw.dns.responder import DnsCounters
 from voltgw.observe.access import INTERVAL_S, AccessLog
 from voltgw.observe.metrics import PIECE, GatewayCollector, exposition
@@ -22,6 +23,16 @@ from voltgw.observe.names import METRICS
 from voltgw.values.counters import RouteCounters
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+
+
+def published() -> SimpleNamespace:
+    """What publishing in one registry has to tell."""
+    counters = PublishCounters()
+    counters.writes["replace"] = 6
+    counters.refused["foreign"] = 2
+    counters.rounds["failed"] = 3
+    labels = ("system/names", "dns_update")
+    return SimpleNamespace(states=lambda: {(*labels, "bound"): 4}, failing=lambda: {labels: 1}, counters=lambda: {labels: counters})
 
 
 def busy_view() -> View:
@@ -58,7 +69,8 @@ def busy_view() -> View:
     names.queries["udp", "A"], names.answers["NOERROR"], names.dropped["itself an answer"] = 5, 4, 1
     names.unverified["BADKEY"], names.transfers["full"], names.notifies["sent"] = 1, 2, 3
     names.truncated, names.limited, names.slipped = 3, 2, 1
-    return View(all_clusters=[cluster], all_routes=[route, Route("shop/1")], all_listeners=[listener, datagrams], dns=names)
+    return View(all_clusters=[cluster], all_routes=[route, Route("shop/1")], all_listeners=[listener, datagrams], dns=names,
+                published=published())
 
 
 class CollectorTests(SynchronousTestCase):
@@ -234,6 +246,17 @@ class CollectorTests(SynchronousTestCase):
         ):
             self.assertEqual(self.value(name, labels), value)
         self.assertFalse([name for name in self.samples(GatewayCollector(View())) if "dns" in name])
+
+    def test_published(self) -> None:
+        """Names by state, and what has been written, for each registry; nothing where nothing is published."""
+        where = {"object": "system/names", "registry": "dns_update"}
+        for name, labels, value in (
+            ("voltgw_publish_names", {"state": "bound"}, 4), ("voltgw_publish_failing", {}, 1),
+            ("voltgw_publish_writes_total", {"action": "replace"}, 6), ("voltgw_publish_refused_total", {"reason": "foreign"}, 2),
+            ("voltgw_publish_rounds_total", {"result": "failed"}, 3),
+        ):
+            self.assertEqual(self.value(name, {**where, **labels}), value)
+        self.assertFalse([name for name in self.samples(GatewayCollector(View())) if "publish" in name])
 
     def test_draining(self) -> None:
         """A gateway that drains is not ready."""

@@ -152,6 +152,21 @@ class LookupTests(SteppedLoopCase):
         self.assertEqual([self.lookup.known(HOME, b"%d.test" % number) for number in range(3)],
                          [None, ("192.0.2.1",), ("192.0.2.1",)])
 
+    def test_names_that_are_never_answered(self) -> None:
+        """Whoever asks for many of them, from however many addresses of a network, leaves room for others."""
+        self.patch(lookup, "MAX_ASKED", 1000)
+        for number in range(lookup.MAX_FROM_ONE + 5):
+            self.lookup.ask(HOME, b"%d.slow" % number, f"2001:db8::{number:x}")
+        self.assertEqual((self.lookup.crowded, self.lookup.questions), (5, lookup.MAX_FROM_ONE))
+        others = [self.lookup.ask(HOME, b"a.test", "192.0.2.1"), self.lookup.ask(HOME, b"0.slow", "2001:db8::1")]
+        self.assertFalse(any(each.called for each in others), "the same question is asked once")
+        self.home.answer(lookup.MAX_FROM_ONE, "192.0.2.7")
+        self.assertEqual(self.successResultOf(others[0]), ("192.0.2.7",))
+        self.home.answer(0, "192.0.2.8")
+        self.assertFalse(self.lookup.ask(HOME, b"more.slow", "2001:db8::1").called)
+        self.lookup.stop()
+        self.assertEqual(len(self.lookup._shares), 0)
+
     def test_the_end(self) -> None:
         """Everybody hears that there is no address."""
         heard = self.ask(b"a.test")

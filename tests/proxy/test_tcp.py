@@ -13,6 +13,7 @@ from voltgw.cluster.cluster import Limits
 from voltgw.config.objects.route import HashPolicyType
 from voltgw.errors import ConnectFailed, ConnectTimeout
 from voltgw.net.deadlines import TICK_S
+from voltgw.net.pacing import Rate
 from voltgw.proxy.factory import HttpFactory
 from voltgw.routing.hashing import hash_key
 from voltgw.routing.hosts import HostTable
@@ -39,6 +40,87 @@ class TcpCase(RelayCase):
         self.assertIs(record.route, self.route)
         self.assertEqual((self.under_way(), len(self.tcp.connections)), ({}, 0))
         self.relayed.clear()
+
+
+class RateTests(TcpCase):
+    """Byte rates of a listener."""
+
+    def test_a_client_that_sends_too_much(self) -> None:
+        """It is read in pieces, when they are due; all of it arrives, in order; the other direction is free."""
+        self.tcp.upload = Rate(1000, 1000)
+        client, origin = self.pair()
+        sent = bytes(range(256)) * 20
+        seconds, at = 0.0, 0
+        while at < len(sent):
+            if client.reading:
+                client.send(sent[at:at + 500])
+                at += 500
+            else:
+                self.advance(0.25)
+                seconds += 0.25
+        origin.send(b"y" * 100_000)
+        self.assertEqual(len(client.got()), 100_000)
+        self.assertEqual(origin.got(), sent)
+        self.assertTrue(3.5 <= seconds <= 5.0, seconds)
+        self.assertGreater(self.tcp.counters.paced, 5)
+        client.fin()
+        origin.fin()
+        self.recorded("", "", bytes_in=len(sent), bytes_out=100_000)
+
+    def test_what_came_before_the_endpoint_accepted(self) -> None:
+        """It counts."""
+        self.tcp.upload = Rate(1000, 1)
+        client = self.client()
+        client.send(b"x" * 3000)
+        origin = self.accept()
+        client.send(b"later")
+        self.assertEqual(origin.got(), b"x" * 3000)
+        self.advance(2)
+        self.assertEqual(origin.got(), b"")
+        self.advance(1.25)
+        self.assertEqual(origin.got(), b"later")
+        client.reset()
+        self.turn()
+
+    def test_a_download(self) -> None:
+        """The endpoint is read no faster; an end that comes meanwhile is heard when what is before it has gone."""
+        self.tcp.download = Rate(1000, 100)
+        client, origin = self.pair()
+        origin.send(b"x" * 1000)
+        origin.send(b"y")
+        origin.fin()
+        self.assertEqual(client.got(), b"x" * 1000)
+        self.assertFalse(client.finished)
+        self.advance(1)
+        self.assertEqual(client.got(), b"y")
+        self.assertTrue(client.finished)
+        client.fin()
+        self.recorded("", "", bytes_out=1001)
+
+    def test_resets_while_it_waits(self) -> None:
+        """They pass at once, and no timer is left behind."""
+        self.tcp.download = Rate(10, 1)
+        client, origin = self.pair()
+        origin.send(b"x" * 1000)
+        client.reset()
+        self.turn()
+        self.assertTrue(origin.aborted)
+        self.advance(200)
+
+    def test_back_pressure_beside_it(self) -> None:
+        """A client that takes nothing and a rate: reading goes on when both allow it."""
+        self.tcp.download = Rate(1_000_000, 1)
+        client, origin = self.pair()
+        client.stall()
+        for _ in range(20):
+            origin.send(b"x" * 10_000)
+            self.advance(0.25)
+        self.assertFalse(origin.reading)
+        client.take()
+        self.advance(1)
+        self.assertEqual(len(client.got()), 200_000)
+        client.reset()
+        self.turn()
 
 
 class BytesTests(TcpCase):

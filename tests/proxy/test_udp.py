@@ -12,6 +12,7 @@ from voltgw.cluster.cluster import Cluster
 from voltgw.cluster.schedulers.round_robin import FACTORY
 from voltgw.cluster.snapshot import EndpointKey, EndpointSet, EndpointState
 from voltgw.net.datagrams import DatagramPort, datagram_socket
+from voltgw.net.pacing import Pace, Rate
 from voltgw.proxy.plane import Plane
 from voltgw.proxy.pool import Pool
 from voltgw.proxy.sessions import MAX_PREFIXES, SessionRoom, prefix_of
@@ -114,6 +115,41 @@ class UdpCase(SteppedLoopCase):
     def dropped(self) -> dict[str, int]:
         """By reason."""
         return self.factory.counters.datagrams_dropped
+
+
+class PacedTests(UdpCase):
+    """Rates of sessions and of bytes."""
+
+    def test_sessions(self) -> None:
+        """One too many is dropped, and begins when it is due; sessions that there are go on."""
+        self.factory.pace = Pace(Rate(2, 1))
+        first, second = self.client(), self.client()
+        self.say(first)
+        self.say(second)
+        self.assertEqual((self.sessions(), self.dropped()), (1, {"session_rate": 1}))
+        self.say(first)
+        self.advance(0.5)
+        self.say(second)
+        self.assertEqual((self.sessions(), self.dropped()), (2, {"session_rate": 1}))
+
+    def test_bytes(self) -> None:
+        """Each session has its own count, and each direction; a datagram is whole or not there."""
+        self.factory.upload, self.factory.download = Rate(1000, 1500), Rate(100, 1)
+        client, other = self.client(), self.client()
+        for _ in range(3):
+            self.say(client, b"x" * 1000)
+        self.say(other, b"y" * 1000)
+        self.assertEqual(self.dropped(), {"byte_rate": 1})
+        heard, who = self.endpoints[0].recvfrom(4000)
+        self.assertEqual(heard, b"x" * 1000)
+        for _ in range(2):
+            self.endpoints[0].sendto(b"z" * 100, who)
+        self.spin(lambda: self.dropped()["byte_rate"] == 2)
+        self.assertEqual(client.recv(1000), b"z" * 100)
+        self.advance(1)
+        self.endpoints[0].sendto(b"again", who)
+        self.spin(lambda: self.factory.counters.datagrams_out == 2)
+        self.assertEqual(client.recv(1000), b"again")
 
 
 class PerPacketTests(UdpCase):

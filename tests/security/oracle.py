@@ -5,7 +5,8 @@ mappings as they stand in a file, compiles nothing, indexes nothing and shares n
 
 What the text leaves open is decided here as its neighbours read: a regex is held against the whole value; a matcher that is inverted holds where the
 plain one does not, for an absent value too; transformers change what the request says, never what the file says. NORMALIZE_PATH was then taken to fold ``//``, too, as the
-product documents it; it is the one thing that was changed here after the two had been compared.
+product documents it, and a path with parameters or backslashes to have several readings, of which one is enough to refuse and none must miss to
+let pass; these are what was changed here after the two had been compared.
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ def _rule(rule: Spec, asked: Question, world: World) -> bool:
         elif key == "label_matcher":
             tests.append(all(name in asked.client_labels and asked.client_labels[name] == asked.vh_labels.get(name) for name in want["keys"]))
         elif key == "path":
-            tests.append(_text(want, [path]))
+            each_way = [_text(want, [each]) for each in _readings(path, want)]
+            tests.append(any(each_way) if rule.get("action", "DENY") == "DENY" else all(each_way))
         elif key == "headers":
             tests += [_many(each, headers.get(each["name"].lower(), [])) for each in want]
         elif key == "query_params":
@@ -314,6 +316,16 @@ def _path(target: str) -> tuple[str, dict[str, list[str]]]:
         key, _, value = pair.partition("=")
         query.setdefault(_form(key), []).append(_form(value))
     return path, query
+
+
+def _readings(path: str, want: Spec) -> list[str]:
+    """What a path may mean to an origin that takes off parameters, or takes a backslash for a slash. A matcher with ``;`` in it means them."""
+    said = [text for name in ("exact_values", "prefix_values", "suffix_values", "regex_values") for text in want.get(name, ())]
+    bare = [path] if ";" in "".join(said) else [path, "/".join(segment.split(";")[0] for segment in path.split("/"))]
+    if not set(path) & {";", "\\"} and "/." not in path:
+        return [path]
+    return [path, _without_dots(path), *(
+        _without_dots(re.sub("//+", "/", each)) for text in bare for each in (text, text.replace("\\", "/")))]
 
 
 def _form(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from threading import Event, current_thread
 from typing import Any
 
@@ -13,10 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.security.credentials import credential
 from tests.security.making import asks
 from tests.support import until
+from voltgw.app import aside
 from voltgw.app.aside import MAX_WAITING, Threads
 from voltgw.security.basic import BAD_S, GOOD_S, Basic
 from voltgw.security.htpasswd import Htpasswd
 from voltgw.security.proofs import Accepted, Denied
+from voltgw.security.shares import MAX_FROM_ONE, Shares, Source, source_of
 
 
 class AsideTests(SynchronousTestCase):
@@ -33,7 +35,7 @@ class AsideTests(SynchronousTestCase):
 
         self.method = Basic(Htpasswd({b"ada": check}), "shop", b"key", lambda: self.now, lambda: self.aside)
 
-    def aside(self, work: Callable[[], Any]) -> Deferred[Any] | None:
+    def aside(self, work: Callable[[], Any], key: Hashable, source: Source) -> Deferred[Any] | None:
         """Take work, unless there is too much of it."""
         if self.full:
             return None
@@ -99,8 +101,8 @@ class ThreadsTests(TestCase):
             names.add(current_thread().name)
             return 7
 
-        waiting = [threads(work) for _ in range(MAX_WAITING)]
-        self.assertIs(threads(work), None)
+        waiting = [threads(work, number, None) for number in range(MAX_WAITING)]
+        self.assertIs(threads(work, "one more", None), None)
         go.set()
         for each in waiting:
             assert each is not None
@@ -113,13 +115,13 @@ class ThreadsTests(TestCase):
         self.addCleanup(threads.stop)
         go = Event()
         self.addCleanup(go.set)
-        waiting = [threads(lambda: go.wait(5)) for _ in range(MAX_WAITING)]
+        waiting = [threads(lambda: go.wait(5), number, None) for number in range(MAX_WAITING)]
         for each in waiting[1:]:
             assert each is not None
             each.addErrback(lambda failure: None)
             each.cancel()
         self.assertEqual(threads.waiting, MAX_WAITING)
-        self.assertIs(threads(lambda: None), None)
+        self.assertIs(threads(lambda: None, "one more", None), None)
         go.set()
         assert waiting[0] is not None
         await waiting[0]
@@ -129,7 +131,7 @@ class ThreadsTests(TestCase):
         """Its failure comes back."""
         threads = Threads(reactor)
         self.addCleanup(threads.stop)
-        failing = threads(lambda: 1 // 0)
+        failing = threads(lambda: 1 // 0, "it", "192.0.2.1")
         assert failing is not None
         try:
             await failing
@@ -138,3 +140,61 @@ class ThreadsTests(TestCase):
         else:
             self.fail("it did not fail")
         self.assertEqual(threads.waiting, 0)
+
+    async def test_equals_are_done_once(self) -> None:
+        """A page that asks for a hundred things at once costs one hash, whoever of them leaves; a failure is everybody's."""
+        threads = Threads(reactor)
+        self.addCleanup(threads.stop)
+        go = Event()
+        self.addCleanup(go.set)
+        done: list[int] = []
+
+        def work() -> bool:
+            go.wait(5)
+            done.append(1)
+            return True
+
+        waiting = [threads(work, "ada's", "192.0.2.1") for _ in range(100)]
+        for each in waiting[:10]:
+            assert each is not None
+            each.addErrback(lambda failure: None)
+            each.cancel()
+        self.assertEqual(threads.waiting, 1)
+        go.set()
+        for each in waiting[10:]:
+            assert each is not None
+            self.assertIs(await each, True)
+        self.assertEqual((done, threads.waiting), ([1], 0))
+        self.patch(aside, "MAX_TOGETHER", 2)
+        go.clear()
+        last = [threads(work, "ada's", "192.0.2.1") for _ in range(3)]
+        self.assertEqual([each is None for each in last], [False, False, True])
+        go.set()
+        assert last[0] is not None
+        await last[0]
+
+    async def test_guesses_from_one_place(self) -> None:
+        """They have a share of the queue, the whole /64 together; somebody else's password is checked all the same."""
+        threads = Threads(reactor)
+        self.addCleanup(threads.stop)
+        go = Event()
+        self.addCleanup(go.set)
+        taken = [threads(lambda: go.wait(5), number, source_of(f"2001:db8::{number:x}")) for number in range(MAX_WAITING)]
+        self.assertEqual(sum(each is not None for each in taken), MAX_FROM_ONE)
+        for address in ("192.0.2.1", "2001:db8:0:1::1"):
+            self.assertIsNotNone(threads(lambda: go.wait(5), address, source_of(address)))
+        go.set()
+        await until(lambda: threads.waiting == 0)
+        self.assertIsNotNone(threads(lambda: None, "again", source_of("2001:db8::1")))
+        await until(lambda: threads.waiting == 0)
+
+
+class ShareTests(SynchronousTestCase):
+    def test_nothing_is_left_over(self) -> None:
+        """Whoever has nothing is not remembered; those whom nobody knows share nothing."""
+        shares = Shares(2)
+        self.assertEqual([shares.take("a") for _ in range(3)], [True, True, False])
+        self.assertEqual([shares.take(None) for _ in range(3)], [True] * 3)
+        for source in ("a", "a", None, None, None):
+            shares.give_back(source)
+        self.assertEqual(len(shares), 0)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import client
 from tests.security.making import asks
 from voltgw.config.objects.matchers import MatcherTypeBasic
+from voltgw.net.tls.peers import subject_names
 from voltgw.security.client_certificate import ClientCertificate
 from voltgw.security.proofs import Accepted, Denied
 from voltgw.security.texts import fits
@@ -45,6 +46,20 @@ class ClientCertificateTests(SynchronousTestCase):
                 (("alice.example", "https://x.example/a", "spiffe://lab/alice"), "spiffe://lab/alice"),
                 (("alice.example", "https://x.example/a"), "https://x.example/a"), (("alice.example",), "alice")):
             self.assertEqual(self.said(method, der(*names)), known)
+
+    def test_a_common_name_that_is_somebody_elses_id(self) -> None:
+        """Authorities check alternative names; what stands in the subject makes nobody an administrator."""
+        method = ClientCertificate(None)
+        self.assertEqual(self.said(method, der("spiffe://lab/eve", subject="spiffe://lab/admin")), "spiffe://lab/eve")
+        self.assertEqual(self.said(method, der("eve.example", subject="spiffe://lab/admin")), "eve.example")
+        admins = ClientCertificate(fits(MatcherTypeBasic(exact_values=("admin", "spiffe://lab/admin"))))
+        for names, subject in ((("spiffe://lab/eve",), "admin"), (("SPIFFE://lab/eve",), "admin"), (("eve.example",), "spiffe://lab/admin"),
+                               ((), "spiffe://lab/admin")):
+            leaf = der(*names, subject=subject)
+            self.assertEqual(self.said(admins, leaf), "refused: name", (names, subject))
+            self.assertNotIn("admin", "".join(subject_names(load_der_x509_certificate(leaf))))
+        self.assertEqual(self.said(admins, der("eve.example", subject="admin")), "admin")
+        self.assertEqual(self.said(ClientCertificate(None, ("lab",)), der("eve.example", subject="spiffe://lab/admin")), "refused: name")
 
     def test_without_one(self) -> None:
         """403: HTTP has no way to ask for a certificate."""

@@ -35,14 +35,16 @@ class GuardTests(SynchronousTestCase):
         for address in ("127.0.0.1", "127.9.9.9", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
                         "100.64.0.1", "100.100.100.200", "168.63.129.16", "192.0.0.192", "224.0.0.1", "255.255.255.255", "::1", "::",
                         "::ffff:10.0.0.1", "fe80::1", "fd00:ec2::254", "fec0::1", "ff02::1", "::127.0.0.1", "64:ff9b::7f00:1",
-                        "64:ff9b::a00:1", "2002:7f00:1::", "2002:a9fe:a9fe::1", "64:ff9b:1::1"):
+                        "64:ff9b::a00:1", "2002:7f00:1::", "2002:a9fe:a9fe::1", "64:ff9b:1::1", "::ffff:0:127.0.0.1", "::ffff:0:a9fe:a9fe",
+                        "2001:0:4136:e378:8000:63bf:80ff:fffe", "2606:4700::5efe:10.0.0.1", "2606:4700::200:5efe:169.254.169.254"):
             self.assertTrue(guard.refusal(address, 80), address)
 
     def test_the_rest_is_let_through(self) -> None:
         """Public addresses, and what is kept for documentation, which tests use for them."""
         guard = Guard()
         for address in ("1.1.1.1", "172.15.0.1", "172.32.0.1", "100.128.0.1", "192.0.2.7", "203.0.113.9", "2606:4700::1111",
-                        "64:ff9b::101:101", "2002:101:101::1", "2001:db8::1"):
+                        "64:ff9b::101:101", "2002:101:101::1", "2001:db8::1", "2001:4860:4860::8888", "2001:0:4136:e378:8000:63bf:fefe:fefe",
+                        "2606:4700::5efe:1.1.1.1"):
             self.assertEqual(guard.refusal(address, 443), "", address)
 
     def test_an_operator_may_allow_a_prefix_and_nothing_else(self) -> None:

@@ -66,6 +66,17 @@ class NameTests(SynchronousTestCase):
                              (http("b.com", "/any", opened=True), DENY)):
             self.check(made, flow, action)
 
+    def test_paths_with_several_readings(self) -> None:
+        """Rules that treat them alike do not mind; those that do not leave nobody a choice."""
+        made = policies("{deny_list: {http_list: [{exact_value: a.com, path_prefix_value: /secret}], default_action_allow: {}}}")
+        for name, paths, torn in (("a.com", ("/secret/../x", "/x"), True), ("a.com", ("/x/../secret", "/secret"), True),
+                                  ("a.com", ("/x/../y", "/y"), False), ("a.com", ("/secret/a;b", "/secret/a"), False),
+                                  ("b.com", ("/secret/../x", "/x"), False)):
+            flow = http(name, paths[0])
+            self.assertEqual(made.torn(flow, [path.encode() for path in paths[1:]]), torn, (name, paths))
+            self.assertEqual(flow.path, paths[0].encode())
+        self.assertFalse(policies(judged=False).torn(http("a.com", "/secret"), [b"/x"]))
+
     def test_many_urls_are_asked_like_one_after_another(self) -> None:
         """Whatever stands in one list, and whatever is known of the request."""
         chance = Random(7)

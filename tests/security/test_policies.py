@@ -190,8 +190,8 @@ class ListTests(SynchronousTestCase):
             {"route_direct_response": {"response_code": 200}}]}, "route")
         made = serving(host(routes=["open"], active_service_policies={"policies": []}), routes)
         first, second = host_of(made).routes
-        self.assertEqual((first.request_filters, first.guarded), ((), False))
-        self.assertEqual((second.request_filters, second.guarded), ((chain_of(made).judge,), True))
+        self.assertEqual(([gate.name for gate in first.gates], first.guarded), (["paths"], False))
+        self.assertEqual(([gate.name for gate in second.gates], second.guarded), (["paths", "service policies"], True))
 
     def test_a_relay(self) -> None:
         """Its connections are judged: by the set of its namespace, too, unless it says otherwise."""
@@ -242,11 +242,11 @@ class ListTests(SynchronousTestCase):
 
     def test_what_cannot_be_judged(self) -> None:
         """A condition that is not acted on is an error; where it may be ignored, its rule admits nobody."""
-        text = "objects:\n" + service_policy("p", rules({"action": "ALLOW", "asn_list": {"as_numbers": [64500]}}))
+        text = "objects:\n" + service_policy("p", rules({"action": "ALLOW", "dst_asn_list": {"as_numbers": [64500]}}))
         error = self.assertRaises(ConfigErrors, config, text)
         self.assertIn("VG0115", {problem.code for problem in error.problems})
         made = serving(host(active_service_policies={"policies": ["p"]}), text.removeprefix("objects:\n"),
-                       gateway="allow_unenforced: [asn_list]")
+                       gateway="allow_unenforced: [dst_asn_list]")
         self.assertEqual(verdict(chain_of(made), asks()), "deny")
 
     def test_why(self) -> None:
@@ -305,7 +305,7 @@ class BlockingTests(SynchronousTestCase):
         ):
             self.assertEqual(said(asks(target, address=address)), detail, target)
         names = [[gate.name for gate in route.gates] for route in host_of(made).routes]
-        self.assertEqual(names, [["blocking policies"], ["blocking policies", "service policies"]])
+        self.assertEqual(names, [["blocking policies", "paths"], ["blocking policies", "paths", "service policies"]])
         blocking = host_of(made).gates[0]
         self.assertEqual(list(blocking.verdicts()), [("default/them", "refused", 2)])
         reply, reason = blocking.rehearse(asks(address="198.51.100.1"))

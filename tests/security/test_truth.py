@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.security.databases import PLACES, SYSTEMS, places, systems
 from tests.security.making import asks, chain_of, host, service_policy, serving, verdict
 from tests.security.oracle import Question, World, judge
 from voltgw.values.tls import Handshake
@@ -21,7 +24,8 @@ HOSTS = ("shop.example", "api.example", "x.other")
 METHODS = ("GET", "POST", "PUT", "DELETE")
 ADDRESSES = ("192.0.2.1", "192.0.2.200", "10.0.0.1", "10.1.2.3", "203.0.113.9")
 SETS_OF_PREFIXES = {"office": ["10.1.0.0/16", "192.0.2.128/25"], "all": ["0.0.0.0/0"], "one": ["203.0.113.9/32"]}
-WORLD = World(ip_prefix_sets=SETS_OF_PREFIXES)
+SETS_OF_SYSTEMS = {"nets": [64501, 64502], "home": [64500]}
+WORLD = World(ip_prefix_sets=SETS_OF_PREFIXES, asn_sets=SETS_OF_SYSTEMS)
 PREFIXES = ("192.0.2.0/24", "192.0.2.128/25", "10.0.0.0/8", "10.1.0.0/16", "203.0.113.9/32", "0.0.0.0/0")
 SELECTORS = ("tier in (gold, silver)", "tier notin (gold)", "!zone", "tier", "tier=gold,area!=west", "area = east", "zone in (a)")
 LABELS = {"tier": "gold", "area": "east"}
@@ -80,6 +84,10 @@ class Making:
         if "ip_prefix_list" not in spec:
             sets = [{"name": name} for name in self.some(("office", "all", "one"), 2)]
             self.maybe(spec, "ip_matcher", self.inverted({"prefix_sets": sets}), 0.15)
+        if self.random.random() < 0.5:
+            self.maybe(spec, "asn_list", {"as_numbers": self.some((64500, 64501, 64502), 2)}, 0.1)
+        else:
+            self.maybe(spec, "asn_matcher", {"asn_sets": [{"name": self.random.choice(("nets", "home"))}]}, 0.1)
         self.maybe(spec, "port_matcher", self.inverted({"ports": self.some((8080, "8000-8081", 9000), 2)}), 0.1)
         self.maybe(spec, "virtual_host_matcher", {"exact_values": self.some(("h", "other"), 1)}, 0.05)
         self.maybe(spec, "server_selector", {"expressions": [self.random.choice(SELECTORS)]}, 0.1)
@@ -105,6 +113,9 @@ class Making:
         elif kind < 0.25:
             source: dict[str, Any] = {"prefix_list": {"prefixes": self.some(PREFIXES[:5])}}
             self.maybe(source, "ip_prefix_set", [{"name": self.random.choice(("office", "one"))}], 0.3)
+            self.maybe(source, "asn_list", {"as_numbers": self.some((64500, 64501, 64502), 1)}, 0.2)
+            self.maybe(source, "asn_set", [{"name": self.random.choice(("nets", "home"))}], 0.2)
+            self.maybe(source, "country_list", self.some(("COUNTRY_FR", "COUNTRY_DE", "COUNTRY_US"), 2), 0.3)
             self.maybe(source, f"default_action_{self.random.choice(('deny', 'allow', 'next_policy'))}", {}, 0.6)
             spec[self.random.choice(("allow_list", "deny_list"))] = source
         else:
@@ -127,20 +138,28 @@ class Making:
                 f"{self.random.choice('cd')}={self.random.choice(VALUES)}" for _ in range(self.random.randint(1, 2)))))
         query = "&".join(f"{self.random.choice('qr')}={self.random.choice(QUERIES)}" for _ in range(self.random.randint(0, 2)))
         target = self.random.choice(PATHS) + (f"?{query}" if query else "")
+        address = self.random.choice(ADDRESSES)
+        at = ip_address(address)
         return Question(
-            self.random.choice(ADDRESSES), self.random.choice(METHODS), target, self.random.choice(HOSTS),
+            address, self.random.choice(METHODS), target, self.random.choice(HOSTS),
             self.random.choice((8080, 8081, 9000)), headers=[(name, value.strip()) for name, value in headers], vh_name="h",
-            vh_labels=LABELS, ja3=self.random.choice((None, *JA3)), ja4=self.random.choice((None, *JA4)))
+            vh_labels=LABELS, ja3=self.random.choice((None, *JA3)), ja4=self.random.choice((None, *JA4)),
+            country=next((code for prefix, code in PLACES.items() if at in ip_network(prefix)), None),
+            asn=next((number for prefix, number in SYSTEMS.items() if at in ip_network(prefix)), None))
 
 
 def prefix_sets() -> list[str]:
     """The sets that rules refer to."""
-    return [service_policy(name, {"prefix": prefixes}, "ip_prefix_set") for name, prefixes in SETS_OF_PREFIXES.items()]
+    return [*(service_policy(name, {"prefix": prefixes}, "ip_prefix_set") for name, prefixes in SETS_OF_PREFIXES.items()),
+            *(service_policy(name, {"as_numbers": numbers}, "bgp_asn_set") for name, numbers in SETS_OF_SYSTEMS.items())]
 
 
 class TruthTests(SynchronousTestCase):
     def test_ten_thousand_requests(self) -> None:
         """10,000 requests to 200 random lists of policies: the same verdict by the same rule, and both verdicts often enough."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir(parents=True)
+        geo = f"geo: {{database: {places(folder / 'city.mmdb')}, asn_database: {systems(folder / 'asn.mmdb')}}}"
         seen = {"allow": 0, "deny": 0}
         deciding: set[str] = set()
         for seed in range(SETS):
@@ -148,7 +167,8 @@ class TruthTests(SynchronousTestCase):
             policies = [making.policy() for _ in range(making.random.randint(1, 5))]
             names = [f"policy-{number}" for number in range(len(policies))]
             chain = chain_of(serving(
-                host(labels=LABELS, active_service_policies={"policies": names}), *prefix_sets(), *map(service_policy, names, policies)))
+                host(labels=LABELS, active_service_policies={"policies": names}), *prefix_sets(), *map(service_policy, names, policies),
+                gateway=geo))
             for _ in range(REQUESTS):
                 one = making.request()
                 lines = [f"{name}: {value}" for name, value in one.headers]

@@ -42,6 +42,11 @@ class BoundSocket:
         return [f"{host.namespace}/{host.name}" for host in self.plan.hosts]
 
     @property
+    def limits(self) -> dict[str, int]:
+        """Bounds of connections and bytes that its policy says."""
+        return self.plan.terms.limits
+
+    @property
     def certificates_pending(self) -> list[dict[str, str]]:
         """Virtual hosts that refuse all handshakes, since their certificate was not fetched yet, and why."""
         return [{"virtual_host": f"{host.namespace}/{host.name}", "reason": door.pending()}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from voltgw.app.authenticating import Surroundings
 from voltgw.app.fetched import Fetched, Names
 from voltgw.app.gates import gate_objects, gates_of
-from voltgw.app.lists import reading_lists
+from voltgw.app.lists import Known, geo_of, reading_lists
 from voltgw.app.sites import InterfaceAddress, Spot, can_be_added, spots
 from voltgw.app.standing import Standing
 from voltgw.app.tls import NOTHING, REFUSED, Admission, Group, Terms, cluster_tls, host_terms
@@ -28,6 +28,7 @@ from voltgw.config.networks import Networks
 from voltgw.config.objects.virtual_host import ProxyType
 from voltgw.config.watch import Touched, Watch, Watching, touched
 from voltgw.errors import ConfigError, ConfigErrors, TlsRefused
+from voltgw.net.pacing import Rate
 from voltgw.net.sockets import UNIX_MODE
 from voltgw.net.tuning import SocketOption, tcp_options
 from voltgw.registry import CHALLENGES, RegistryError
@@ -37,7 +38,13 @@ from voltgw.routing.route import VirtualHost
 from voltgw.routing.table import build_host
 from voltgw.values.address import where
 from voltgw.values.counters import RouteCounters
-from voltgw.values.defaults import KEEP_ALIVE_TIMEOUT_S, MAX_REQUEST_HEAD_BYTES, REQUEST_HEAD_TIMEOUT_S
+from voltgw.values.defaults import (
+    BYTE_BURST,
+    BYTE_BURST_SHARE,
+    KEEP_ALIVE_TIMEOUT_S,
+    MAX_REQUEST_HEAD_BYTES,
+    REQUEST_HEAD_TIMEOUT_S,
+)
 from voltgw.values.network import HOST, Network
 from voltgw.values.preserve_case import preserve_case
 
@@ -45,6 +52,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from voltgw.app.forward import Forward
+    from voltgw.app.publications import Publication
     from voltgw.app.zones import Delegations
     from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.plan import ClusterPlan
@@ -63,6 +71,7 @@ if TYPE_CHECKING:
     from voltgw.proxy.forward.settings import Egress
     from voltgw.registry import Registry
     from voltgw.security.addresses import Prefixes
+    from voltgw.security.geo import Geo
     from voltgw.values.tls import ClientTls, ServerTls
 
 #: Clusters or virtual hosts in one step that are taken over without a look into them; each of the others has its own step.
@@ -96,7 +105,21 @@ class SocketTerms(NamedTuple):
     max_connections: int | None = None      # None = what the process may hold
     options: tuple[SocketOption, ...] = ()  # set on the listening socket, from which accepted ones have them
     unix_mode: int = UNIX_MODE              # permissions of a Unix socket's file
+    pace: Rate | None = None                # of new connections or sessions
+    upload: Rate | None = None              # bytes of clients that are relayed, each connection or session by itself,
+    download: Rate | None = None            # and bytes for them
     first_datagram_only: bool = False       # UDP: proxies send a header with the first datagram of a session alone
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The bounds that there are, by the fields that say them."""
+        said = {
+            "max_connections": self.max_connections,
+            "connections_per_second": self.pace and self.pace.per_second, "connection_burst": self.pace and self.pace.burst,
+            "upload_bytes_per_second": self.upload and self.upload.per_second,
+            "download_bytes_per_second": self.download and self.download.per_second,
+        }
+        return {name: value for name, value in said.items() if value is not None}
 
 
 class Door(NamedTuple):
@@ -186,9 +209,11 @@ class Runtime:
     listeners: dict[ListenerKey, ListenerPlan] = field(default_factory=dict)
     certificates: dict[bytes, Shown] = field(default_factory=dict)     # by their PEM
     lists: dict[bytes, Prefixes] = field(default_factory=dict)         # of addresses, by the file's contents
+    geo: Geo | None = None                  # where addresses are, where the gateway has a database
     contexts: dict[ServerTls, ServerContext] = field(default_factory=dict)  # of all listeners
     moved: list[tuple[Standing[Any], Object[Any]]] = field(default_factory=list)   # see `settle`
     delegations: Delegations | None = None      # zones of DNS; None = there is none
+    publications: list[Publication] = field(default_factory=list)   # registries of others in which names are published
     forwards: dict[str, Forward] = field(default_factory=dict)      # forward proxies, by what they are called
     dynamic: dict[str, Egress] = field(default_factory=dict)        # what virtual hosts without a cluster may reach, by these
 
@@ -284,6 +309,7 @@ def building(config: Config, previous: Runtime | None, makings: Makings) -> Gene
     work = _Building(Watching.over(config), Runtime(config), previous or Runtime(config), makings)
     changed = yield from work.build_clusters(changed)
     work.made.lists = yield from reading_lists(config, work.before.lists)
+    work.made.geo = geo_of(config, work.before.config, work.before.geo)
     yield from work.build_hosts(changed)
     yield from work.build_listeners()
     if config.of("network_connector"):
@@ -293,6 +319,8 @@ def building(config: Config, previous: Runtime | None, makings: Makings) -> Gene
         delegations = import_module("voltgw.app.zones").delegations
         work.made.delegations = yield from delegations(
             work.made, makings.interface_address, makings.random.random, makings.wall)
+        publications = import_module("voltgw.app.publications").publications
+        work.made.publications = yield from publications(work.made, makings.interface_address)
     return work.made
 
 
@@ -470,7 +498,7 @@ class _Building:
         standing = {id(each.object): each for each in objects}
         guard, gates = gates_of(
             self.config, host.object, [each.object for each in routes], lambda one: standing[id(one)].place, before,
-            self.makings.wall, find, self.makings.surroundings, self.made.lists)
+            self.makings.wall, find, self.makings.surroundings, Known(self.made.lists, self.made.geo))
         made = build_host(
             host.name, host.spec, routes, find, namespace=host.namespace, labels=host.object.metadata.labels, place=host.place,
             counters=counters, registry=self.makings.registry, guard=guard, gates=gates, outward=_outward(host.object))
@@ -697,8 +725,17 @@ def _terms(policy: AdvertisePolicySpec) -> SocketTerms:
         receive_buffer_bytes=tcp.receive_buffer_bytes, user_timeout_s=tcp.user_timeout_s, keep_alive_s=tcp.keep_alive_s,
         fast_open=tcp.fast_open)
     mode = UNIX_MODE if extension.unix_mode is None else int(extension.unix_mode, 8)
+    pace = extension.connections_per_second
     return SocketTerms(
-        policy.proxies, extension.freebind, extension.max_connections, options, mode, policy.first_datagram_only)
+        policy.proxies, extension.freebind, extension.max_connections, options, mode,
+        None if pace is None else Rate(pace, extension.connection_burst or pace),
+        _byte_rate(extension.upload_bytes_per_second), _byte_rate(extension.download_bytes_per_second),
+        policy.first_datagram_only)
+
+
+def _byte_rate(per_second: int | None) -> Rate | None:
+    """What may come at once is small: a rate is of use when it holds from the beginning."""
+    return None if per_second is None else Rate(per_second, max(per_second // BYTE_BURST_SHARE, BYTE_BURST))
 
 
 def _cannot_serve(host: Object[VirtualHostSpec], made: VirtualHost) -> ConfigError | None:

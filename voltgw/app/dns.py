@@ -1,16 +1,19 @@
 """The DNS side of the running gateway: its sockets, its zones, and the health of services as answers show it.
 
 Zones are built with the rest of a configuration (`voltgw.app.zones`). While they serve, the clusters behind their names are
-looked at once a second; a name whose service has come or gone is put into its zone anew, a few in a turn.
+looked at once a second; a name whose service has come or gone is put into its zone anew, a few in a turn, and registries of
+others in which names are published (`voltgw.app.publishing`) are told.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from voltgw.app.zones import Delegations
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from voltgw.app.deps import Deps
+    from voltgw.app.publications import Publication
+    from voltgw.app.publishing import Publishing
     from voltgw.app.zones import Delegated, Name
     from voltgw.config.gateway import DnsAddress
     from voltgw.config.model import Config
@@ -61,6 +66,8 @@ class DnsSide:
         self._loop: Loop | None = None
         self._looking: IDelayedCall | None = None
         self._round: Generator[None, None, None] | None = None
+        self.publishing: Publishing | None = None       # there once a configuration publishes anything
+        self._publications: Sequence[Publication] = ()
 
     # -- sockets -----------------------------------------------------------------------------------------------------------
 
@@ -81,8 +88,10 @@ class DnsSide:
         for bound in opened.values():
             bound.stop()
 
-    def install(self, config: Config, serving: Delegations, opened: Mapping[DnsAddress, DnsBound]) -> None:
-        """Answer by `serving` from the next query on."""
+    def install(self, config: Config, serving: Delegations, opened: Mapping[DnsAddress, DnsBound],
+                publications: Sequence[Publication] = ()) -> None:
+        """Answer by `serving` from the next query on, and keep `publications`."""
+        self._publications = publications
         before = self._serving.zones.zones
         for apex, zone in serving.zones.zones.items():
             if apex in before:
@@ -109,6 +118,7 @@ class DnsSide:
                                reason=reason)
         if self._loop is not None:
             self._tell()
+            self._publish(self._loop)
             self._look_now()
 
     def start(self, loop: Loop) -> None:
@@ -121,17 +131,39 @@ class DnsSide:
             self._log.info("DNS listens on {address} for {zones}", address=bound.name,
                            zones=", ".join(self.zones) or "no zone")
         self._tell()
+        self._publish(loop)
         self._look_now()
+
+    def _publish(self, loop: Loop) -> None:
+        if self._publications and self.publishing is None:
+            self.publishing = import_module("voltgw.app.publishing").Publishing(self._deps, loop.clock, self.up)
+        if self.publishing is not None:
+            self.publishing.install(self._publications)
 
     def stop(self) -> None:
         """Answer no more."""
         if self._looking is not None and self._looking.active():
             self._looking.cancel()
         self._looking = self._round = None
+        if self.publishing is not None:
+            self.publishing.abandon()       # unless that is over already
         if self.notifier is not None:
             self.notifier.stop()
         for bound in self.bound.values():
             bound.stop()
+
+    def withdraw(self, *, at_once: bool) -> Deferred[Any]:
+        """Take names out of registries of others, as far as that is wanted; fires when it is done, or within seconds."""
+        if self.publishing is None:
+            return succeed(None)
+        if at_once:
+            self.publishing.abandon()
+        return self.publishing.withdraw()
+
+    def abandon(self) -> None:
+        """Whoever waits for that waits no longer."""
+        if self.publishing is not None:
+            self.publishing.abandon()
 
     def _responder(self, spec: DnsAddress) -> Responder:
         rate = DNS_RESPONSES_PER_SECOND if spec.responses_per_second is None else spec.responses_per_second
@@ -175,7 +207,7 @@ class DnsSide:
         if self._looking is not None and self._looking.active():
             self._looking.cancel()
         self._looking = None
-        if self._serving.all:
+        if self._serving.all or self.publishing is not None:
             self._round = self._look(self._serving)
             self._go_on()
 
@@ -192,7 +224,9 @@ class DnsSide:
             loop.soon(self._go_on)
 
     def _look(self, serving: Delegations) -> Generator[None, None, None]:
-        """Tell each zone what has come or gone."""
+        """Tell each zone, and each registry, what has come or gone."""
+        if self.publishing is not None:
+            yield from self.publishing.look()
         for delegated in serving.all:
             changed = 0
             for count, name in enumerate(delegated.names.values()):
@@ -215,7 +249,9 @@ class DnsSide:
         return [each.spec.zone for each in self._serving.all]
 
     def names(self) -> Iterable[dict[str, Any]]:
-        """Every name that is answered for a virtual host, JSON-ready; then domains that are left out, with the reason."""
+        """Every name that is answered or published for a virtual host, JSON-ready; then domains that are left out, and why."""
+        if self.publishing is not None:
+            yield from self.publishing.names(_MOST)
         for delegated in self._serving.all:
             for name in islice(delegated.names.values(), _MOST):
                 yield self._name(delegated, name)

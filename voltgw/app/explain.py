@@ -40,6 +40,7 @@ from voltgw.wire.http1 import parse_request
 
 if TYPE_CHECKING:
     from voltgw.app.build import ListenerPlan, Runtime
+    from voltgw.app.publishing import Publishing
     from voltgw.app.question import Question
     from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
@@ -106,9 +107,10 @@ class Explainer:
 
     def __init__(
         self, runtime: Runtime, *, live: bool = False, registry: Registry | None = None,
-        wall: Callable[[], float] = lambda: 0.0,
+        wall: Callable[[], float] = lambda: 0.0, publishing: Publishing | None = None,
     ) -> None:
         self.runtime = runtime
+        self._publishing = publishing
         self._live = live
         self._registry = Registry() if registry is None else registry
         self._wall = wall
@@ -116,7 +118,8 @@ class Explainer:
     def explain(self, question: Question) -> Explanation:
         """What becomes of `question`. Raises `QuestionError` where only the zones tell that it is none."""
         if question.scheme == "dns":
-            return Explanation(*import_module("voltgw.app.explain_dns").of_name(self.runtime, question))
+            return Explanation(*import_module("voltgw.app.explain_dns").of_name(
+                self.runtime, question, self._publishing))
         if question.scheme == "connect":
             return _forwarded(import_module("voltgw.app.explain_forward").explain_connect(self.runtime, question), "relayed")
         head: RequestHead | None = None

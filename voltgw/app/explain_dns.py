@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from voltgw.app.question import QuestionError
 from voltgw.dns.cookies import Cookies
 from voltgw.dns.responder import Responder
+from voltgw.routing.zone import is_below
 from voltgw.values.reason import Reason
 from voltgw.wire.dnsmsg import TYPES, name_of, text_of
 
 if TYPE_CHECKING:
     from voltgw.app.build import Runtime
+    from voltgw.app.publishing import Publishing
     from voltgw.app.question import Question
     from voltgw.app.zones import Delegated
     from voltgw.routing.zone import Zones
@@ -20,8 +23,11 @@ if TYPE_CHECKING:
 _QUERY: Final = struct.Struct("!HHHHHH")
 
 
-def of_name(runtime: Runtime, question: Question) -> tuple[str, list[Reason]]:
-    """In a word what becomes of the question, and every decision. Raises `QuestionError` for a name or type that is none."""
+def of_name(runtime: Runtime, question: Question, publishing: Publishing | None = None) -> tuple[str, list[Reason]]:
+    """In a word what becomes of the question, and every decision. Raises `QuestionError` for a name or type that is none.
+
+    `publishing` is the running gateway's: it knows how names stand in registries of others.
+    """
     text, _, type_name = question.host.partition("/")
     kind = TYPES.get(type_name.upper() or "A")
     try:
@@ -34,16 +40,55 @@ def of_name(runtime: Runtime, question: Question) -> tuple[str, list[Reason]]:
     listens = ", ".join(f"{spec.address}:{spec.port}" for spec in runtime.config.gateway.dns)
     reasons = [Reason("listener", listens or "none", "`gateway.dns`" if listens else "`gateway.dns` names no address")]
     zone = serving.zones.zone_of(name) if serving is not None else None
+    registries = list(_registries(runtime, name, publishing))
     if serving is None or zone is None:
         reasons.append(Reason("zone", "none", "no zone that is delegated to this site has the name"))
-        return "refused", reasons
+        return "published" if any(each.outcome != "none" for each in registries) else "refused", reasons + registries
     delegated = serving.find(zone)
     reasons.append(Reason("zone", delegated.spec.zone, f"the deepest zone above it, of {delegated.object.title}",
                           delegated.object.place("voltgw", "dns_delegation", "zone")))
     reasons.append(_of_the_name(delegated, name))
     rcode, answers = _ask(serving.zones, name, kind, question.source)
     reasons.append(Reason("answer", rcode, "; ".join(answers) or "no record"))
+    reasons += registries
     return ("answered" if answers else "refused" if rcode == "REFUSED" else "no such record"), reasons
+
+
+def _registries(runtime: Runtime, name: bytes, publishing: Publishing | None) -> Iterator[Reason]:
+    """What each registry in which this gateway publishes is to hold of a name, or of the wildcard that covers it."""
+    text = text_of(name)
+    for publication in runtime.publications:
+        registry, one = publication.registry, publication.object
+        zone = registry.zone
+        if zone is not None and name != zone and not is_below(name, zone):
+            continue
+        about = f"{registry.kind} of {one.title}"
+        place = one.place("voltgw", "publish")
+        left_out = dict(publication.left_out).get(text)
+        found = next((publication.names[each] for each in _covering(name) if each in publication.names), None)
+        if left_out is not None:
+            yield Reason(about, "none", f"left out: {left_out}", place)
+        elif found is None:
+            yield Reason(about, "none", "no virtual host that it should have has the name as a domain", place)
+        else:
+            wanted = publication.wanted(found, lambda host: True)
+            steps = [
+                Reason("VIP", str(offer.address), f"policy {offer.policy} offers {offer.host.namespace}/{offer.host.name} at "
+                       f"site {offer.site}", offer.host.place) for offer in found.offers]
+            live = None if publishing is None else publishing.standing(registry.identity, found.text)
+            if live is not None:
+                steps.append(Reason("state", live[0], live[1]))
+            dry = "; nothing is written: dry run" if publication.policy.dry_run else ""
+            yield Reason(about, ", ".join(wanted.addresses) or "no address",
+                         f"{found.text} is kept there as owner {registry.owner}{dry}", place, tuple(steps))
+
+
+def _covering(name: bytes) -> Iterator[bytes]:
+    """The name, and every wildcard that could cover it, the deepest first."""
+    yield name
+    while name[0]:
+        name = name[name[0] + 1:]
+        yield b"\x01*" + name
 
 
 def _of_the_name(delegated: Delegated, name: bytes) -> Reason:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from voltgw.proxy.forward.gate import SAFE_PORTS
+from voltgw.proxy.forward.gate import SAFE_PORTS, torn
 from voltgw.proxy.forward.interception import Action
 from voltgw.proxy.forward.settings import assumed
-from voltgw.security.conditions import judged_path
 from voltgw.security.destinations import literal
 from voltgw.security.egress import ALLOW, DENY, FLAG, WAIT, Flow, Speaks
+from voltgw.security.readings import readings
 from voltgw.values.reason import Reason
 
 if TYPE_CHECKING:
@@ -102,7 +102,10 @@ def explain_request(plan: ListenerPlan, question: Question, head: RequestHead, o
     if result.status:
         return result
     name = head.host if address is None else address.encode("ascii")
-    flow = Flow(question.source, name, port, Speaks.HTTP, path=judged_path(head), address=address or "")
+    paths = readings(head)
+    flow = Flow(question.source, name, port, Speaks.HTTP, path=paths[0] if paths else head.path, address=address or "")
+    if len(paths) != 1 and egress.policies.torn(flow, paths[1:]):
+        return _refuse(result, Reason("path", "refused", torn().detail))
     verdict = egress.policies.judge(flow)
     result.decisions.append(egress.policies.why(flow))
     return _refuse(result, None, verdict.label) if verdict.action == DENY else result

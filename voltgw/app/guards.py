@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from voltgw.app.lists import Lists, prefixes_of
+from voltgw.app.lists import Known, prefixes_of, systems_of
 from voltgw.config.values import Ref
 from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.routing.problems import Collector, ProblemError, at
@@ -102,15 +102,15 @@ def blocking_refs(host: Object[VirtualHostSpec]) -> Sequence[Ref]:
 
 
 def blocking_of(
-    config: Config, host: Object[VirtualHostSpec], place_of: Callable[[Object[Any]], Placer], known: Mapping[str, Hits],
-    wall: Callable[[], float], lists: Lists,
+    config: Config, host: Object[VirtualHostSpec], place_of: Callable[[Object[Any]], Placer], counted: Mapping[str, Hits],
+    wall: Callable[[], float], known: Known,
 ) -> Chain | None:
     """The chain of those, None when there are none. Raises `BuildErrors` with all that is wrong."""
     refs = blocking_refs(host)
     if not refs:
         return None
     found = Collector()
-    work = _Chaining(config, host, place_of, wall, found, lists)
+    work = _Chaining(config, host, place_of, wall, found, known)
     policies: list[Policy] = []
     for number, ref in enumerate(refs):
         path = ("voltgw", "blocking_policies", number)
@@ -119,12 +119,12 @@ def blocking_of(
             if policy is not None:
                 policies.append(policy)
     found.finish()
-    return Chain(policies, known, only_refuses=True)
+    return Chain(policies, counted, only_refuses=True)
 
 
 def chain_of(
-    config: Config, host: Object[VirtualHostSpec], place_of: Callable[[Object[Any]], Placer], known: Mapping[str, Hits],
-    wall: Callable[[], float], lists: Lists,
+    config: Config, host: Object[VirtualHostSpec], place_of: Callable[[Object[Any]], Placer], counted: Mapping[str, Hits],
+    wall: Callable[[], float], known: Known,
 ) -> Chain | None:
     """The chain of a host, None when nobody judges its requests. Raises `BuildErrors` with all that is wrong."""
     listed = policy_refs(config, host)
@@ -132,7 +132,7 @@ def chain_of(
         return None
     holder, refs, field = listed
     found = Collector()
-    work = _Chaining(config, host, place_of, wall, found, lists)
+    work = _Chaining(config, host, place_of, wall, found, known)
     policies: list[Policy] = []
     for number, ref in enumerate(refs):
         path = (field, number) if field == "policies" else (field, "policies", number)
@@ -141,7 +141,7 @@ def chain_of(
             if policy is not None:
                 policies.append(policy)
     found.finish()
-    return Chain(policies, known)
+    return Chain(policies, counted)
 
 
 class _Chaining:
@@ -149,14 +149,14 @@ class _Chaining:
 
     def __init__(
         self, config: Config, host: Object[VirtualHostSpec], place_of: Callable[[Object[Any]], Placer],
-        wall: Callable[[], float], found: Collector, lists: Lists,
+        wall: Callable[[], float], found: Collector, known: Known,
     ) -> None:
         self.config = config
         self.host = host
         self.place_of = place_of
         self.wall = wall
         self.found = found
-        self.lists = lists
+        self.known = known
 
     def policy(self, holder: Object[Any], ref: Ref, find_place: Callable[[], Place]) -> Policy | None:
         """The policy that `ref` means, None when it is out of service. Raises ValueError when there is none."""
@@ -181,11 +181,15 @@ class _Chaining:
         """What conditions in an object may ask for."""
 
         def prefixes(ref: Ref) -> Prefixes:
-            return prefixes_of(self.config, ref, holder.namespace, self.lists)
+            return prefixes_of(self.config, ref, holder.namespace, self.known.lists)
+
+        def systems(ref: Ref) -> tuple[int, ...]:
+            return systems_of(self.config, ref, holder.namespace)
 
         proxy = self.host.spec.proxy
         relays = "" if proxy.http else "UDP" if proxy.transport == "UDP" else "TLS" if proxy.tls or proxy.named else "TCP"
-        return Surroundings(self.host.name, self.host.metadata.labels, prefixes, self.wall, relays)
+        return Surroundings(
+            self.host.name, self.host.metadata.labels, prefixes, self.wall, relays, systems, self.known.geo)
 
     def rules(self, policy: Object[ServicePolicySpec]) -> Iterator[PolicyRule]:
         """The rules of a policy, as they were written. Raises ValueError."""
@@ -199,7 +203,7 @@ class _Chaining:
             if listed is None:
                 continue
             with at(name):
-                yield PolicyRule(name, action, tuple(of_sources(listed, around.prefixes)), partial(place, name))
+                yield PolicyRule(name, action, tuple(of_sources(listed, around)), partial(place, name))
             for rest, then in (("deny", DENY), ("allow", ALLOW)):
                 if getattr(listed, f"default_action_{rest}"):
                     field = f"default_action_{rest}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from voltgw.app.lists import Lists, prefixes_of
+from voltgw.app.lists import Known, prefixes_of
 from voltgw.config.objects.rate_limiter import LimitFields, RateLimitPeriodUnit
 from voltgw.config.values import Ref
 from voltgw.routing.problems import Collector, ProblemError, at
@@ -75,9 +75,10 @@ class HostLimits:
 
     def __init__(
         self, config: Config, host: Object[VirtualHostSpec], routes: Sequence[Object[RouteSpec]],
-        place_of: Callable[[Object[Any]], Placer], before: Sequence[Limits], lists: Lists,
+        place_of: Callable[[Object[Any]], Placer], before: Sequence[Limits], known: Known,
     ) -> None:
         self._config = config
+        self._known = known
         self._host = host
         self._place_of = place_of
         self._before = {limiter.name: limiter for limits in before for limiter in limits.all}
@@ -86,7 +87,7 @@ class HostLimits:
         found = Collector()
         exempt: list[Prefixes] = []
         with found.at(place_of(host), "rate_limiter_allowed_prefixes"):
-            exempt = [prefixes_of(config, ref, host.namespace, lists) for ref in host.spec.rate_limiter_allowed_prefixes]
+            exempt = [prefixes_of(config, ref, host.namespace, known.lists) for ref in host.spec.rate_limiter_allowed_prefixes]
         self._exempt = Prefixes((), exempt) if exempt else None
         whole: list[Limiter] = []
         for number, ref in enumerate(host.spec.rate_limiter):
@@ -144,7 +145,8 @@ class HostLimits:
         page = self._host.spec.temporary_user_blocking
         most = extension.most_users if extension is not None and extension.most_users is not None else MAX_RATE_LIMIT_USERS
         limiter = Limiter(
-            one.full_name, LocalStore(pace_in(spec.limits[0]), most), user_of(rules), described(rules), self._exempt,
+            one.full_name, LocalStore(pace_in(spec.limits[0]), most), user_of(rules, self._known.geo), described(rules),
+            self._exempt,
             report_only=extension is not None and extension.report_only,
             telling=Telling(
                 how is LimitFields.ON_REFUSAL, how is LimitFields.ALWAYS, extension is not None and extension.x_fields),

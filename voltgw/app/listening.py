@@ -21,6 +21,7 @@ from voltgw.app.udp import UdpBound
 from voltgw.net.datagrams import datagram_socket
 from voltgw.net.listener import Listener
 from voltgw.net.namespaces import identity
+from voltgw.net.pacing import paced
 from voltgw.net.sockets import LOCAL_CLIENT, CannotListen, adopt, listening_socket, remove_socket
 from voltgw.net.tuning import tune
 from voltgw.proxy.factory import HttpFactory
@@ -96,6 +97,9 @@ class Bound(BoundSocket):
         for refused in tune(self.listener.fileno(), terms.options) if plan.key.port else ():
             self._log.warn("{name}: the host does not take a TCP {refused}", name=self.name, refused=refused)
         self.listener.limit = terms.max_connections or NO_LIMIT
+        pace = paced(self.listener.pace, terms.pace)
+        if pace is not self.listener.pace:
+            self.listener.keep_pace(pace)
         if self.serving:
             self.listener.room_again()
         factory = self.factory
@@ -112,6 +116,7 @@ class Bound(BoundSocket):
             host = plan.hosts[0]
             factory.route = host.routes[0]
             factory.set_idle_timeout(host.idle_timeout_s)
+            factory.upload, factory.download = terms.upload, terms.download
 
     def stop(self) -> None:
         """Accept no more; connections that are open finish what is under way."""

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.routing.problems import CODE, ProblemError
 from voltgw.security.addresses import Prefixes
+from voltgw.security.geo import Database, Geo
 
 if TYPE_CHECKING:
     from voltgw.config.model import Config, Object
+    from voltgw.config.objects.bgp_asn_set import BgpAsnSetSpec
     from voltgw.config.objects.ip_prefix_set import IpPrefixSetSpec
     from voltgw.config.values import Ref
 
 #: Contents of files -> the prefixes in them.
 Lists: TypeAlias = Mapping[bytes, Prefixes]
+
+
+class Known(NamedTuple):
+    """By what policies know a client: lists of addresses, and where addresses are (None: there is no database)."""
+
+    lists: Lists
+    geo: Geo | None = None
+
+
+def geo_of(config: Config, before: Config, known: Geo | None) -> Geo | None:
+    """The databases that the gateway names, the ones of `before` if those are the same. Raises `ConfigErrors`."""
+    said = config.gateway.geo
+    if said is None:
+        return None
+    if known is not None and said == before.gateway.geo:
+        return known
+    try:
+        return Geo(tuple(Database(path) for path in (said.database, said.asn_database) if path is not None))
+    except ValueError as error:
+        raise ConfigErrors((ConfigError(CODE, config.gateway_place, f"gateway.geo: {error}"),)) from error
 
 
 def reading_lists(config: Config, known: Lists) -> Generator[None, None, dict[bytes, Prefixes]]:
@@ -36,6 +58,14 @@ def reading_lists(config: Config, known: Lists) -> Generator[None, None, dict[by
     if problems:
         raise ConfigErrors(tuple(problems))
     return made
+
+
+def systems_of(config: Config, ref: Ref, namespace: str) -> tuple[int, ...]:
+    """The autonomous systems of a set. Raises ValueError when there is no such set in service."""
+    found: Object[BgpAsnSetSpec] | None = config.find("bgp_asn_set", ref, namespace)
+    if found is None:
+        raise ProblemError(f'there is no bgp_asn_set "{ref.name}" in service, so whom it lists is not known')
+    return found.spec.as_numbers
 
 
 def prefixes_of(config: Config, ref: Ref, namespace: str, lists: Lists) -> Prefixes:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, succeed
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from voltgw import __version__
@@ -24,6 +23,7 @@ from voltgw.app.build import ListenerKey, Makings, Runtime, build, building
 from voltgw.app.challenges import Challenges
 from voltgw.app.dns import DnsSide
 from voltgw.app.explain import Explainer
+from voltgw.app.geo import GeoWatch
 from voltgw.app.journal import Journal
 from voltgw.app.limits import LOOPBACK, SOURCE_SHARE, most_clients, raise_open_files
 from voltgw.app.listening import AnyBound, Listening
@@ -47,6 +47,7 @@ from voltgw.control.orders import Orders, ordered
 from voltgw.control.probes.prober import Prober
 from voltgw.errors import ConfigErrors, Severity
 from voltgw.net.capture import CannotCapture
+from voltgw.net.here import HERE
 from voltgw.net.loop import Loop
 from voltgw.net.resolver import NetworkResolver
 from voltgw.net.sockets import CannotListen
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from voltgw.app.build import ListenerPlan
     from voltgw.app.deps import Deps
     from voltgw.app.load import Loader, TextLoader
+    from voltgw.app.publishing import Publishing
     from voltgw.config.gateway import DnsAddress
     from voltgw.config.model import Config
     from voltgw.control.membership import Membership
@@ -75,8 +77,11 @@ if TYPE_CHECKING:
     from voltgw.net.namespaces import Identity
     from voltgw.observe.access import AccessLog
     from voltgw.observe.log import ProcessLog
+    from voltgw.security.geo import Location
     from voltgw.values.network import Network
 
+#: A socket there answers on every address of this host.
+_EVERY: Final = ("0.0.0.0", "::")
 #: How often it is looked whether an interface that listeners stand for has another address.
 _ADDRESS_LOOK_S: Final = 3.0
 #: A move that failed (somebody else has the port there) is tried again after this.
@@ -155,6 +160,7 @@ class GatewayService(Service):
         self._past = Past(self._plans)
         self.journal = Journal(deps.wall, deps.monotonic, explain=self._past)
         self._bound_already = False
+        self._abandoned = False
         self._reloading = False
         self._ahead: _Ahead | None = None
         self._rest: Generator[None, None, None] | None = None   # what a reload has yet to take apart
@@ -186,6 +192,7 @@ class GatewayService(Service):
         deps, loop, runtime = self.deps, self.loop, self.runtime
         self._slices = Slices(loop, deps.monotonic)
         self._feed = JournalFeed(self.journal, loop.clock)
+        self.geo_watch = GeoWatch(loop.clock, deps.reactor, lambda: self.runtime.geo)
         self._files = FileWatch(loop.clock, self._loader.referred, self._loader.own, self.reload)
         self.access_log = self._open_access_log(runtime.config)
         self.plane = Plane(loop, self._sink(), deps.wall, deps.random.random)
@@ -214,7 +221,7 @@ class GatewayService(Service):
             self.dns.close_unused(names)
             self.listening.close_unused(opened)
             raise
-        self.dns.install(runtime.config, runtime.delegations or Delegations(), names)
+        self.dns.install(runtime.config, runtime.delegations or Delegations(), names, runtime.publications)
         self.listening.install(runtime.listeners, opened, self.drain_timeout_s)
         self._follow_networks(runtime)
         self._try_options(runtime, None)
@@ -230,6 +237,7 @@ class GatewayService(Service):
         self.loop.start()
         self.verifying.start(self.plane, self.runtime)
         self._files.start()
+        self.geo_watch.start()
         self.prober.startService()
         self.admin.startService()
         self.dns.start(self.loop)
@@ -276,6 +284,7 @@ class GatewayService(Service):
         self.drain()
         done: Deferred[Any] = Deferred()
         self._wait_until_drained(self.deps.monotonic() + self.drain_timeout_s, done)
+        done.addCallback(lambda _: self._withdrawn)
         done.addCallback(lambda _: self._stop_all())
         return done
 
@@ -295,6 +304,7 @@ class GatewayService(Service):
         for _ in self._rest or ():
             pass
         self._files.stop()
+        self.geo_watch.stop()
         self.verifying.stop()
         self.networks.stop()
         self.vips.stop()
@@ -323,6 +333,7 @@ class GatewayService(Service):
         self.draining = True
         self._log.info("draining: {connections} connections are open", connections=self.listening.connections)
         self._given_up = self.acme.stop()
+        self._withdrawn = self.dns.withdraw(at_once=self._abandoned)
         self.listening.drain()
         if self._ahead is not None:
             self._ahead.stop()              # a reload that waits for its new clusters gives up
@@ -330,6 +341,9 @@ class GatewayService(Service):
     def abandon(self) -> None:
         """Stop without waiting for anybody (SIGQUIT, a second Ctrl-C)."""
         self.drain_timeout_s = 0.0
+        self._abandoned = True
+        if self._bound_already:
+            self.dns.abandon()
 
     # -- reload --------------------------------------------------------------------------------------------------------
 
@@ -532,7 +546,7 @@ class GatewayService(Service):
         self.listening.install(runtime.listeners, ahead.opened, self.drain_timeout_s if stay_s is None else stay_s)
         self._follow_networks(runtime)
         self.listening.start()
-        self.dns.install(runtime.config, runtime.delegations or Delegations(), ahead.names)
+        self.dns.install(runtime.config, runtime.delegations or Delegations(), ahead.names, runtime.publications)
         self._log.info("generation {generation} serves: {changes}", generation=self.generation,
                        changes="; ".join(plan.describe()) or "only values changed")
         for warning in runtime.config.warnings[:_MOST_LOGGED]:
@@ -602,11 +616,8 @@ class GatewayService(Service):
     def _lead_out(self, runtime: Runtime) -> None:
         """Have what forward proxies share, where there is one."""
         if self.plane.outside is None and (runtime.forwards or runtime.dynamic):
-            reactor = self.deps.reactor
             outside = import_module("voltgw.proxy.forward.outside").Outside(
-                self.plane, self.deps.random, self.resolver_of,
-                lambda call, *args: deferToThreadPool(reactor, reactor.getThreadPool(), call, *args),
-                self._makings.client_context)
+                self.plane, self.deps.random, self.resolver_of, self.verifying.threads.run, self._makings.client_context)
             outside.refuses = self._refused_endpoint
             self.plane.outside = outside
 
@@ -676,12 +687,19 @@ class GatewayService(Service):
         to = ip_address(address)
         to = getattr(to, "ipv4_mapped", None) or to     # the kernel takes ::ffff:127.0.0.1 for 127.0.0.1…
         names = ("127.0.0.1", "::1") if to.is_unspecified else (str(to),)   # …and all zeros for this host
-        refused = any(where(name, port) in self.admin.addresses for name in names)
+        refused = any(where(name, port) in self.admin.addresses for name in names) or (
+            any(where(every, port) in self.admin.addresses for every in _EVERY) and any(name in HERE for name in names))
         return "it is this gateway's own admin address" if refused else ""
 
     def _open_access_log(self, config: Config) -> AccessLog | None:
         return open_access_log(config, self.loop.clock, self.deps.wall, to_stdout=self.access_log_to_stdout,
-                               journal=self.journal, explain=self._past)
+                               journal=self.journal, explain=self._past,
+                               find=self._find_place if config.gateway.geo is not None else None)
+
+    def _find_place(self, address: str) -> Location | None:
+        """Where a client is."""
+        geo = self.runtime.geo
+        return None if geo is None else geo.find(address)
 
     def _plans(self) -> Iterable[ListenerPlan]:
         return self.runtime.listeners.values()
@@ -756,11 +774,24 @@ class GatewayService(Service):
 
     def names(self) -> Mapping[str, Any]:
         """Where names of virtual hosts are answered and published, and with what."""
-        return {"zones": self.dns.status(), "listens": self.dns.listens(), "names": self.dns.names()}
+        publishing = self.dns.publishing
+        return {"zones": self.dns.status(), "listens": self.dns.listens(),
+                "registries": [] if publishing is None else publishing.registries(), "names": self.dns.names()}
+
+    def geo(self) -> dict[str, Any] | None:
+        """The databases of where addresses are: which, how old, and why a newer one is not used."""
+        geo = self.runtime.geo
+        return None if geo is None else {
+            "databases": [{"path": each.path, "type": each.kind, "built": each.built_at} for each in geo.databases],
+            "problem": geo.problem, "taken": self.geo_watch.taken}
 
     def dns_counters(self) -> DnsCounters | None:
         """What the DNS server has done; None where there is none."""
         return self.dns.counters if self.dns.bound else None
+
+    def publishing(self) -> Publishing | None:
+        """How names stand that are published in registries of others; None where none ever was."""
+        return self.dns.publishing
 
     def virtual_hosts(self) -> Iterable[dict[str, Any]]:
         """Every virtual host with its domains, listeners and routes."""
@@ -779,7 +810,8 @@ class GatewayService(Service):
     ) -> dict[str, Any]:
         """What becomes of such a request now. Raises ValueError."""
         question = read_question(method, url, headers, source, listener)
-        explainer = Explainer(self.runtime, live=True, registry=self._registry, wall=self.deps.wall)
+        explainer = Explainer(self.runtime, live=True, registry=self._registry, wall=self.deps.wall,
+                              publishing=self.dns.publishing)
         return explainer.explain(question).plain()
 
     def why(self, request_id: str) -> dict[str, Any] | None:

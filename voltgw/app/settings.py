@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from voltgw.config.model import Config
     from voltgw.interfaces import Journal
-    from voltgw.observe.access import Explain
+    from voltgw.observe.access import Explain, Find
 
 
 class StartError(Exception):
@@ -48,11 +48,11 @@ def drain_timeout_s(config: Config) -> float:
 
 def open_access_log(
     config: Config, clock: IReactorTime, wall: Callable[[], float], *, to_stdout: bool, journal: Journal | None = None,
-    explain: Explain | None = None,
+    explain: Explain | None = None, find: Find | None = None,
 ) -> AccessLog | None:
     """The access log that the configuration wants; None = it wants none.
 
-    With `to_stdout` it wants text on standard output where it says nothing. `journal` and `explain` are the log's own.
+    With `to_stdout` it wants text on standard output where it says nothing. `journal`, `explain` and `find` are the log's own.
     Raises StartError when it cannot be written.
     """
     wanted = config.gateway.access_log
@@ -65,11 +65,12 @@ def open_access_log(
     try:
         return AccessLog(
             path, format, clock, wall, site=config.gateway.site_name, hostname=socket.gethostname(), journal=journal,
-            explain=explain, explain_share=(wanted.explain if wanted is not None else None) or 0.0)
+            explain=explain, explain_share=(wanted.explain if wanted is not None else None) or 0.0, find=find)
     except OSError as error:
         raise StartError(f"gateway.access_log: {path} cannot be written: {error.strerror}") from error
 
 
 def other_access_log(old: Config, new: Config) -> bool:
-    """Whether `new` wants another access log than `old`; the lines name the site, too."""
-    return (old.gateway.access_log, old.gateway.site_name) != (new.gateway.access_log, new.gateway.site_name)
+    """Whether `new` wants another access log than `old`; the lines name the site, and where clients are."""
+    return (old.gateway.access_log, old.gateway.site_name, old.gateway.geo is None) != (
+        new.gateway.access_log, new.gateway.site_name, new.gateway.geo is None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from voltgw.app.bound import BoundSocket
 from voltgw.net.datagrams import DatagramPort
+from voltgw.net.pacing import paced
 from voltgw.proxy.announced_udp import Announcements
 from voltgw.proxy.quic import ConnectionIds
 from voltgw.proxy.udp import UdpFactory
@@ -52,6 +53,8 @@ class UdpBound(BoundSocket):
         if host.quic is not (factory.quic is not None):
             factory.quic = ConnectionIds() if host.quic else None       # for sessions that begin from now on
         terms = plan.terms
+        factory.pace = paced(factory.pace, terms.pace)
+        factory.upload, factory.download = terms.upload, terms.download
         factory.announcements = None if terms.proxies is None else Announcements(
             tuple(map(ip_network, terms.proxies)), terms.first_datagram_only)
 

@@ -27,14 +27,14 @@ class Verifying:
         self.surroundings = Surroundings()
         self.surroundings.monotonic = deps.monotonic
         self._deps = deps
-        self._threads = Threads(deps.reactor)
+        self.threads = Threads(deps.reactor)
         self._keys: Any = None              # a `voltgw.control.jwks.Keys`, once somebody needs keys from elsewhere
         self._plane: Plane | None = None
 
     def start(self, plane: Plane, runtime: Runtime) -> None:
         """The gateway runs."""
         self._plane = plane
-        self.surroundings.aside = self._threads
+        self.surroundings.aside = self.threads
         self.surroundings.asker = import_module("voltgw.proxy.asking").ask(plane)
         self.follow(runtime)
 
@@ -56,7 +56,7 @@ class Verifying:
         if self._keys is not None:
             self._keys.stop()
         self.surroundings.asker = None
-        self._threads.stop()
+        self.threads.stop()
 
     def _fetching(self) -> Any:
         if self._keys is None:

@@ -213,7 +213,7 @@ def _fill(runtime: Runtime, made: Delegations, interface_address: InterfaceAddre
                 delegated.left_out.append((text, "a wildcard of DNS is a whole label"))
                 continue
             if offers is None:
-                offers = list(_offers(runtime.config, source, host, interface_address))
+                offers = list(offers_of(runtime.config, source, host, interface_address))
             if not offers:
                 delegated.left_out.append((text, f"{source.title} has no address that is known here"))
                 continue
@@ -221,7 +221,7 @@ def _fill(runtime: Runtime, made: Delegations, interface_address: InterfaceAddre
             name.offers += offers
 
 
-def _offers(
+def offers_of(
     config: Config, source: Object[VirtualHostSpec], host: VirtualHost, interface_address: InterfaceAddress,
 ) -> Iterator[Offer]:
     """The VIPs of one virtual host, at every site."""

@@ -26,6 +26,10 @@ def run(arguments: list[str]) -> int:
             print(f"  signed; its parent zone needs: {each['ds']}")
         for secondary in each["secondaries"]:
             print(f"  secondary {secondary['address']}: {secondary['why']}")
+    for each in facts["registries"]:
+        print(f"{each['by']} {each['registry']}: {each['state']}, {each['names']} names as owner {each['owner']}"
+              f"{', dry run' if each['dry_run'] else ''} ({each['object']})"
+              f"{': ' + each['last_error'] if each['last_error'] else ''}")
     for each in facts["names"]:
         print(f"  {each['name']:<36} {', '.join(each['addresses']) or '-':<24} {each['why']}")
     return 0

@@ -106,6 +106,7 @@ def _warning(code: str, one: Object[object], path: tuple[str | int, ...], messag
 def _host(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError]:
     """Whether a virtual host is offered, has routes, and such as its kind of proxy can use."""
     yield from check_offered(config, host)
+    yield from _not_relayed(config, host)
     spec = host.spec
     if spec.proxy.http:
         if not spec.routes and not (spec.dynamic_reverse_proxy and spec.dynamic_reverse_proxy.resolve_endpoint_dynamically):
@@ -206,6 +207,19 @@ def _unannounced(config: Config, host: Object[VirtualHostSpec]) -> Iterator[Conf
         if cluster.spec.proxy_protocol_v1:
             yield _warning("VG0216", cluster, ("proxy_protocol_v1",),
                            f"{host.title} is a {host.spec.proxy.value}; version 1 has no header for datagrams, so none is sent")
+
+
+def _not_relayed(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError]:
+    """Byte rates of a host whose bytes are not relayed: nobody would keep them."""
+    for ref in host.spec.advertise_policies if host.spec.proxy not in _RELAYS else ():
+        policy = config.find("advertise_policy", ref, host.namespace)
+        extension = None if policy is None else policy.spec.voltgw
+        for name in ("upload_bytes_per_second", "download_bytes_per_second"):
+            if policy is not None and extension is not None and getattr(extension, name) is not None:
+                yield ConfigError(
+                    "VG0224", policy.place("voltgw", name), f"{policy.title} limits the bytes of connections, which only "
+                    f"relays can keep; {host.title} is a {host.spec.proxy.value}", "limit requests by a rate_limiter instead",
+                    related=(("the virtual host", ref.place),))
 
 
 def _other_transport(config: Config, host: Object[VirtualHostSpec]) -> Iterator[ConfigError]:

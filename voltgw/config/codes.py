@@ -279,9 +279,19 @@ CODES: Final[dict[str, Code]] = {
         "The site gives every policy that names no address one out of a range, and more policies want one than the range has "
         "addresses.",
     ),
+    "VG0224": Code(
+        "Byte rate of requests",
+        "Bytes a second are kept of connections and sessions that are relayed. Requests of HTTP share connections, and are "
+        "limited by their number.",
+    ),
     "VG0230": Code(
         "Zone cannot be answered",
         "A delegated zone is declared twice, or its static records contradict each other, stand outside it or cannot be read.",
+    ),
+    "VG0231": Code(
+        "Registry cannot be published in",
+        "Two discovery objects keep names of one owner in one registry, so that each would take out what the other writes; or "
+        "the credentials for a registry are none.",
     ),
     # -- building ----------------------------------------------------------------------------------------------------
     "VG0301": Code(

@@ -113,6 +113,21 @@ class AccessLog:
 
 
 @message
+class GeoDatabases:
+    """Databases in MaxMind's format that say where an address is, and whose it is. A newer file is taken by itself."""
+
+    database: str | None = field(
+        FilePath(), "Countries, regions and cities.", example="/var/lib/GeoIP/GeoLite2-City.mmdb")
+    asn_database: str | None = field(
+        FilePath(), "Autonomous systems.", example="/var/lib/GeoIP/GeoLite2-ASN.mmdb")
+
+    def rules(self) -> Iterable[Rule]:
+        """Without any there is nothing to ask."""
+        if self.database is None and self.asn_database is None:
+            yield Rule("", "VG0106", "name a `database`, an `asn_database`, or both")
+
+
+@message
 class Gateway:
     """This process."""
 
@@ -130,6 +145,9 @@ class Gateway:
     access_log: AccessLog | None = field(
         Nested(AccessLog, scalar="path"), "Where the line of each request and connection goes.")
     dns: tuple[DnsAddress, ...] = field(ListOf(Nested(DnsAddress), most=64), "Where delegated zones are answered.")
+    geo: GeoDatabases | None = field(
+        Nested(GeoDatabases), "Databases by which policies know countries and autonomous systems.",
+        absent="policies that ask for those are refused")
     log_level: LogLevel = field(Choice(LogLevel, numbers=False), "From which level on the process log is written.")
     monitor: Address | None = field(
         Nested(Address), "A second address for /ready, /live and /metrics alone, which may be public.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from voltgw.security.keys import KeySet
@@ -93,7 +93,7 @@ class _Following:
             timer.cancel()
         self._begun = self._monotonic()
         self.fetches += 1
-        fetching: Deferred[Any] = self._fetch(self.terms.url, self.terms.trusted_ca)
+        fetching: Deferred[Any] = maybeDeferred(self._fetch, self.terms.url, self.terms.trusted_ca)  # whatever it raises
         self._fetching = fetching
         self._late = self._clock.callLater(self.terms.timeout_s, self._too_late)
         fetching.addCallback(self._come).addErrback(self._failed_with).addBoth(self._over, fetching)

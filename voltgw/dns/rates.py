@@ -7,12 +7,15 @@ says "ask over TCP", which a real resolver does and a victim cannot; the others 
 from __future__ import annotations
 
 import socket
+from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
-#: Networks that are remembered; the one that was first to come is forgotten for a new one.
+#: Networks that are remembered. For a new one, one is forgotten that owes nothing, else of so many the one that owes least: a
+#: flood from forged networks must not give a victim a new burst.
 MAX_NETWORKS: Final = 100_000
+_LOOKS: Final = 8
 _V6_BYTES: Final = 7                        # /56
 _ROUNDING: Final = 1e-9
 
@@ -35,7 +38,7 @@ class ResponseRates:
         self._step = 1.0 / per_second
         self._slip = slip
         self._monotonic = monotonic
-        self._full: dict[bytes, float] = {}
+        self._full: OrderedDict[bytes, float] = OrderedDict()     # not a dict: its front is far away when much was deleted
         self._beyond = 0
 
     def __len__(self) -> int:
@@ -48,7 +51,7 @@ class ResponseRates:
         full = self._full.get(key)
         if full is None:
             if len(self._full) >= MAX_NETWORKS:
-                del self._full[next(iter(self._full))]
+                self._forget_one(now)
             self._full[key] = now + self._step
             return Verdict.SEND
         if full < now:
@@ -61,6 +64,19 @@ class ResponseRates:
             if self._beyond % self._slip == 0:
                 return Verdict.SLIP
         return Verdict.DROP
+
+    def _forget_one(self, now: float) -> None:
+        table = self._full
+        least: tuple[float, bytes] | None = None
+        for _ in range(_LOOKS):
+            key, full = table.popitem(last=False)
+            if full <= now:
+                return
+            table[key] = full               # behind all others
+            if least is None or full < least[0]:
+                least = full, key
+        assert least is not None
+        del table[least[1]]
 
 
 def packed(host: str) -> bytes:

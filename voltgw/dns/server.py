@@ -17,7 +17,8 @@ from zope.interface import implementer
 
 from voltgw.dns.responder import Responder
 from voltgw.net.datagrams import DatagramPort, datagram_socket
-from voltgw.net.sockets import listening_socket
+from voltgw.net.sockets import CannotListen, listening_socket
+from voltgw.security.shares import Source, source_of
 from voltgw.values.address import where
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 IDLE_S: Final = 30.0
 #: TCP connections at once; beyond it the one that has been idle longest is closed.
 MAX_CONNECTIONS: Final = 200
-#: Of them, from one address.
+#: With port 0, so many ports are tried until one is free for both.
+_TRIES: Final = 16
+#: Of them, from one address, or from one /64.
 MAX_FROM_ONE: Final = 50
 
 
@@ -42,13 +45,18 @@ class DnsBound:
         """Raises `CannotListen`; then nothing is open. With port 0 the kernel chooses one for UDP, and TCP takes that one."""
         self.responder = responder
         self.problem = ""
-        self._udp = datagram_socket(address, port)
-        try:
-            self.address: tuple[str, int] = (address, self._udp.getsockname()[1])
-            self._tcp = listening_socket(address, self.address[1])
-        except BaseException:
-            self._udp.close()
-            raise
+        tries = 1 if port else _TRIES       # the port that is free for UDP may be taken for TCP
+        while True:
+            tries -= 1
+            self._udp = datagram_socket(address, port)
+            try:
+                self.address: tuple[str, int] = (address, self._udp.getsockname()[1])
+                self._tcp = listening_socket(address, self.address[1])
+                break
+            except BaseException as error:
+                self._udp.close()
+                if not tries or not isinstance(error, CannotListen):
+                    raise
         self.factory = DnsFactory(responder)
         self._datagrams: DatagramPort | None = None
         self._port: IListeningPort | None = None
@@ -117,22 +125,23 @@ class DnsFactory(Factory):
 
     def __init__(self, responder: Responder) -> None:
         self.responder = responder
-        self.open: OrderedDict[DnsStream, str] = OrderedDict()     # the one that has been idle longest comes first
-        self._from: dict[str, int] = {}
+        self.open: OrderedDict[DnsStream, Source] = OrderedDict()  # the one that has been idle longest comes first
+        self._from: dict[Source, int] = {}
         self.refused = 0
 
     def buildProtocol(self, addr: Any) -> DnsStream | None:     # type: ignore[override]  # a protocol all the same
         """None, and the connection is closed, for an address that has many already."""
         host = addr.host
-        if self._from.get(host, 0) >= MAX_FROM_ONE:
+        source = source_of(host)            # whoever has one address of a /64 has them all
+        if self._from.get(source, 0) >= MAX_FROM_ONE:
             self.refused += 1
             return None
         if len(self.open) >= MAX_CONNECTIONS:
             self.refused += 1
             next(iter(self.open)).abort()
         protocol = DnsStream(self, host)
-        self.open[protocol] = host
-        self._from[host] = self._from.get(host, 0) + 1
+        self.open[protocol] = source
+        self._from[source] = self._from.get(source, 0) + 1
         return protocol
 
     def heard(self, protocol: DnsStream) -> None:
@@ -142,13 +151,14 @@ class DnsFactory(Factory):
 
     def gone(self, protocol: DnsStream) -> None:
         """It has been closed."""
-        host = self.open.pop(protocol, None)
-        if host is not None:
-            left = self._from[host] - 1
-            if left:
-                self._from[host] = left
-            else:
-                del self._from[host]
+        if protocol not in self.open:
+            return
+        source = self.open.pop(protocol)
+        left = self._from[source] - 1
+        if left:
+            self._from[source] = left
+        else:
+            del self._from[source]
 
     def close(self) -> None:
         """Close every connection."""

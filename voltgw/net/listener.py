@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
     from voltgw.net.loop import Loop
+    from voltgw.net.pacing import Pace
     from voltgw.net.sniff import Sniffer, Turned
     from voltgw.values.proxyheader import ProxyHeader
 
@@ -49,7 +50,7 @@ class Listener:
 
     It owns `sock` (of `listening_socket` or `adopt`). `limit` bounds the streams of this listener, the loop's own limit
     those of all; at either, accepting pauses and clients wait in the backlog (they are not refused), until a stream
-    ends. Call `room_again` after raising a limit.
+    ends. Call `room_again` after raising a limit. With a `pace`, connections that come faster wait in the backlog, too.
 
     With a `sniffer`, a connection first says its TLS hello (of at most `max_hello_bytes`), and the sniffer says who takes it;
     `factory` is not asked. At most `max_handshakes` are on that way at a time: for one more, the one that has kept us waiting
@@ -72,6 +73,7 @@ class Listener:
         self.sniffer: Any = sniffer         # a Sniffer or None; may be replaced while it listens
         self.on_turned = on_turned
         self.announced_by: Trusted | None = None        # proxies whose PROXY header must come first; None = there is none
+        self.pace: Pace | None = None       # how fast to accept; may be replaced while it listens
         self.max_hello_bytes = MAX_TLS_HELLO_BYTES
         self.max_handshakes = MAX_TLS_HANDSHAKES
         self.under_way: dict[Greeting, None] = {}       # the oldest first
@@ -87,7 +89,7 @@ class Listener:
         self._watched = False
         self._stopped = False
         self._starved = False               # no descriptor was left, and none was accepted since
-        self._retry: Any = None             # the timer of a pause for want of descriptors
+        self._retry: Any = None             # the timer of a pause, for want of descriptors or for its pace
 
     def __repr__(self) -> str:
         return f"<Listener {where(*self._address)}{' closed' if self._stopped else ''}>"
@@ -140,6 +142,13 @@ class Listener:
             self._loop.waiting_listeners.discard(self)
             self._watch()
 
+    def keep_pace(self, pace: Pace | None) -> None:
+        """Accept by another pace from now on, or by none."""
+        self.pace = pace
+        if self._retry is not None and not self._starved:
+            self._retry.cancel()
+            self._try_again()
+
     def _watch(self) -> None:
         if not self._watched and not self._stopped:
             self._watched = True
@@ -162,6 +171,14 @@ class Listener:
                 loop.waiting_listeners.add(self)
                 counters.paused_limit += 1
                 return
+            pace = self.pace
+            if pace is not None:
+                wait = pace.wait(loop.monotonic())
+                if wait > 0.0:
+                    counters.paused_rate += 1
+                    self._unwatch()
+                    self._retry = loop.clock.callLater(wait, self._try_again)
+                    return
             try:
                 fd, sockaddr = self._accept()
             except BlockingIOError:
@@ -174,6 +191,8 @@ class Listener:
             sock = socket.socket(self._family, socket.SOCK_STREAM, 0, fileno=fd)
             sock.setblocking(False)
             self._starved = False
+            if pace is not None:
+                pace.take(1, loop.monotonic())
             self._open(sock, sockaddr)
             if self._stopped:
                 return

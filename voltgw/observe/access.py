@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from voltgw.observe.explained import Explain, ExplainedLines
 from voltgw.observe.fields import ACCESS_FIELDS, AccessField
-from voltgw.observe.json_lines import JsonLines
+from voltgw.observe.json_lines import Find, JsonLines
 from voltgw.observe.lines import Lines
 from voltgw.observe.sink import Sink, WriteTo
 from voltgw.observe.text_lines import TextLines
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from voltgw.interfaces import Journal
     from voltgw.values.record import ConnectionRecord
 
-__all__ = ["ACCESS_FIELDS", "AccessField", "AccessLog", "Explain"]
+__all__ = ["ACCESS_FIELDS", "AccessField", "AccessLog", "Explain", "Find"]
 
 #: How long a record waits at most, when nothing is behind, before its line is written.
 INTERVAL_S: Final = 0.25
@@ -61,12 +61,13 @@ class AccessLog:
         self, path: str | int, format: str, clock: IReactorTime, wall: Callable[[], float], *, site: str = "local",
         hostname: str = "", network: str = "site-local-vn", queue_limit: int = QUEUE_LIMIT,
         write: WriteTo | None = None, journal: Journal | None = None, explain: Explain | None = None,
-        explain_share: float = 0.0,
+        explain_share: float = 0.0, find: Find | None = None,
     ) -> None:
         """Open `path` (``-`` = standard output); `format` is ``json`` or ``text``.
 
-        `journal` is handed every exchange whose line is written. `explain` says why an exchange went where it went; with
-        `explain_share` (0 to 1) that stands in this part of the records, if they are JSON.
+        `find` says where an address is, which JSON records have then. `journal` is handed every exchange whose line is
+        written. `explain` says why an exchange went where it went; with `explain_share` (0 to 1) that stands in this part
+        of the records, if they are JSON.
 
         Raises OSError when the file cannot be opened and ValueError for another format. `write` stands for os.write.
         """
@@ -77,7 +78,7 @@ class AccessLog:
         self.dropped_queue = 0              # records that were not formatted: they came faster than that goes
         self.dropped_format = 0             # records that could not be formatted: bugs, all of them
         self.reopen_failures = 0
-        self._lines: Lines = JsonLines(site, hostname, network) if format == "json" else TextLines()
+        self._lines: Lines = JsonLines(site, hostname, network, find) if format == "json" else TextLines()
         if format == "json" and explain is not None and explain_share:
             self._lines = ExplainedLines(self._lines, explain, explain_share)
         self._journal = journal

@@ -145,7 +145,8 @@ class AdminService(Service):
         except (CannotListenError, OSError) as error:
             why = getattr(error, "socketError", error)
             raise AdminAddressError(f"{key}: {shown}:{at.port} cannot be used: {_words(why)}") from error
-        self._opened(key, port, factory, f"{shown}:{port.getHost().port}")
+        host = port.getHost()               # of a name, the address that it has now: endpoints are compared with that
+        self._opened(key, port, factory, f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}")
 
     def _listen_unix(self, path: str, root: Root) -> None:
         if len(os.fsencode(path)) > _MAX_UNIX_PATH:

@@ -88,6 +88,12 @@ class Pages:
             "clusters": {"all": len(clusters), "with_ready_endpoints": sum(bool(each.any_ready) for each in clusters)},
             "process": view.process(),
         }
+        geo = view.geo()
+        if geo is not None:
+            facts["geo"] = geo
+        publishing = view.publishing()
+        if publishing is not None:
+            facts["registries"] = publishing.registries()
         access = self._collector.access
         if access is not None:
             facts["access_log"] = access.view()
@@ -223,7 +229,7 @@ def _listener(listener: ListenerView) -> dict[str, Any]:
     counters = listener.counters
     return {
         "name": listener.name, "protocol": listener.protocol, "kind": listener.kind, "bound": listener.bound,
-        "network": listener.network, "problem": listener.problem, "virtual_hosts": listener.hosts,
+        "network": listener.network, "problem": listener.problem, "virtual_hosts": listener.hosts, "limits": listener.limits,
         "certificates": [{**one, "ends": _utc(one["ends"])} for one in listener.certificates],
         "certificates_pending": listener.certificates_pending,
         "counters": {name: getattr(counters, name) for name in type(counters).__slots__},

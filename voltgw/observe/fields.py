@@ -24,11 +24,14 @@ class AccessField(NamedTuple):
     always: bool = True
     tls: bool = False
     proxied: bool = False
+    located: bool = False
 
     @property
     def records(self) -> str:
         """In which records it stands, in words."""
         records = "HTTP, TCP" if self.http and self.tcp else "HTTP" if self.http else "TCP"
+        if self.located:
+            return f"{records}, with ``gateway.geo``"
         if self.proxied:
             return f"{records}, with a PROXY header"
         return f"{records}, by TLS" if self.tls else records if self.always else f"{records}, a sample"
@@ -69,6 +72,10 @@ ACCESS_FIELDS: Final = (
     AccessField("src_ip", _S, "The client's address, after ``trusted_hops``.", "203.0.113.10"),
     AccessField("src_port", _S, "Its port; ``0`` when the address comes from a header.", "63826"),
     AccessField("user", _S, "Who the client is taken to be.", "IP-203.0.113.10"),
+    AccessField("country", _S, "Its country (ISO 3166-1), by ``gateway.geo``.", "FR", always=False, located=True),
+    AccessField("region", _S, "Its region.", "Auvergne-Rhone-Alpes", always=False, located=True),
+    AccessField("city", _S, "Its city.", "Lyon", always=False, located=True),
+    AccessField("asn", _S, "Its autonomous system.", "EXAMPLE-NET(64500)", always=False, located=True),
     # Where it was handled.
     AccessField("site", _S, "The site that this gateway embodies.", "paris"),
     AccessField("cluster_name", _S, "The site's cluster of gateways: its name.", "paris"),

@@ -10,9 +10,10 @@ Pieces are kept only while a batch is written (`forget`), so that no ended conne
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from json.encoder import encode_basestring_ascii as quoted
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from voltgw.observe.lines import (
     MAX_LINE,
@@ -59,16 +60,21 @@ def host_type(proxy: str) -> str:
     return "HTTP-LOAD-BALANCER" if first.startswith("HTTP") else f"{'UDP' if first == 'UDP' else 'TCP'}-LOAD-BALANCER"
 
 
+#: Where an address is: country, region, city, autonomous system and whose that is; None = nobody can say.
+Find: TypeAlias = "Callable[[str], tuple[str, str, str, int, str] | None]"
+
+
 class JsonLines:
     """One JSON object a line, with the keys of `voltgw.observe.fields.ACCESS_FIELDS` in its order.
 
     As in the object model's records, scalars are strings, but for times in seconds and counts of our own.
     """
 
-    __slots__ = ("_clients", "_connected", "_endpoints", "_here", "_memo", "_network", "_outcomes", "_routes", "_site",
+    __slots__ = ("_clients", "_connected", "_endpoints", "_find", "_here", "_memo", "_network", "_outcomes", "_routes", "_site",
                  "_stamps")
 
-    def __init__(self, site: str, hostname: str, network: str) -> None:
+    def __init__(self, site: str, hostname: str, network: str, find: Find | None = None) -> None:
+        self._find = find
         self._site = quoted(site)
         self._network = quoted(f"N:{network}")
         self._here = f'"site":{self._site},"cluster_name":{self._site},"hostname":{quoted(hostname)}'
@@ -88,7 +94,7 @@ class JsonLines:
             piece = self._client(client)
         connection, source, address = piece
         if exchange.client_address != address:
-            source = _source(exchange.client_address, 0)
+            source = self._source(exchange.client_address, 0)
         route = self._routes.get(exchange.route)
         if route is None:
             route = self._route(exchange.route, "http")
@@ -225,8 +231,17 @@ class JsonLines:
             said = ",".join(map(quoted, tlv_texts(announced.tlvs[:MAX_TLVS], MAX_TLV)))
             connection += f',"proxied_to":{quoted(to)},"proxy_tlvs":[{said}]'
         address = client.peer_address
-        piece = self._clients[client] = (connection, _source(address, client.peer_port), address)
+        piece = self._clients[client] = (connection, self._source(address, client.peer_port), address)
         return piece
+
+    def _source(self, address: str, port: int) -> str:
+        said = f'"src_ip":{quoted(address)},"src_port":"{port}","user":{quoted("IP-" + address)}'
+        found = self._find(address) if self._find is not None else None
+        if found is not None:
+            country, region, city, number, organisation = found
+            asn = f"{organisation}({number})" if number else ""
+            said += f',"country":{quoted(country)},"region":{quoted(region)},"city":{quoted(city)},"asn":{quoted(asn)}'
+        return said
 
     def _route(self, route: RouteLabels | None, otherwise: str) -> str:
         if route is None:
@@ -275,7 +290,3 @@ class JsonLines:
 def _proven(proof: Proof) -> str:
     user = "" if proof.user is None else proof.user.name[:MAX_IDENTITY]
     return f'"auth":{quoted(proof.said)},"auth_user":{quoted(user)}'
-
-
-def _source(address: str, port: int) -> str:
-    return f'"src_ip":{quoted(address)},"src_port":"{port}","user":{quoted("IP-" + address)}'

@@ -75,7 +75,9 @@ class GatewayCollector(Collector):
         yield from self._routes()
         yield from self._clusters()
         yield from self._endpoints()
+        yield from self._geo()
         yield from self._dns()
+        yield from self._published()
         yield from self._access_log()
         for metric in self._process.collect():
             samples, metric.samples = metric.samples, []
@@ -119,7 +121,9 @@ class GatewayCollector(Collector):
             yield _family(name, _attributes(attribute, ((key, each.counters) for key, each in listeners)))
         yield _family("voltgw_listener_pauses_total", (
             row for key, each in listeners for row in (((*key, "limit"), each.counters.paused_limit),
+                                                       ((*key, "rate"), each.counters.paused_rate),
                                                        ((*key, "descriptors"), each.counters.paused_fds))))
+        yield _family("voltgw_listener_paced_total", ((key, each.counters.paced) for key, each in listeners))
         yield _family("voltgw_listener_refused_total", (
             row for key, each in listeners for row in (((*key, "source"), each.counters.refused_source),
                                                        ((*key, "proxy_header"), each.counters.proxy_refused))))
@@ -235,6 +239,13 @@ class GatewayCollector(Collector):
             for key, each in _live(clusters) if each.requests for index in range(len(_CLASSES))))
         yield _family("voltgw_endpoint_idle_connections", ((key, len(each.pool)) for key, each in _live(clusters)))
 
+    def _geo(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        geo = self._view.geo()
+        if geo is not None:
+            yield _family("voltgw_geo_database_built_timestamp_seconds", [
+                ((each["type"],), each["built"]) for each in geo["databases"]])
+            yield _family("voltgw_geo_database_problem", [((), bool(geo["problem"]))])
+
     def _dns(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
         counted = self._view.dns_counters()
         if counted is None:
@@ -249,6 +260,18 @@ class GatewayCollector(Collector):
         yield _family("voltgw_dns_signatures_total", [((), counted.signatures)])
         yield _family("voltgw_dns_transfers_total", [((result,), count) for result, count in counted.transfers.items()])
         yield _family("voltgw_dns_notifies_total", [((result,), count) for result, count in counted.notifies.items()])
+
+    def _published(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        publishing = self._view.publishing()
+        if publishing is None:
+            return
+        yield _family("voltgw_publish_names", list(publishing.states().items()))
+        yield _family("voltgw_publish_failing", list(publishing.failing().items()))
+        counted = list(publishing.counters().items())
+        for family, what in (("voltgw_publish_writes_total", "writes"), ("voltgw_publish_refused_total", "refused"),
+                             ("voltgw_publish_rounds_total", "rounds")):
+            yield _family(family, [((*labels, word), count) for labels, each in counted
+                                   for word, count in getattr(each, what).items()])
 
     def _access_log(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
         access = self.access

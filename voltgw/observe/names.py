@@ -125,7 +125,10 @@ METRICS: Final = (
     MetricName("voltgw_listener_connections_total", "counter", _LISTENER, "Connections accepted."),
     MetricName("voltgw_listener_open_connections", "gauge", _LISTENER, "Connections open now."),
     MetricName("voltgw_listener_pauses_total", "counter", (*_LISTENER, "reason"),
-               "Times that accepting stopped: at the ``limit`` of connections, or for want of ``descriptors``."),
+               "Times that accepting stopped: at the ``limit`` of connections, at their ``rate``, or for want of "
+               "``descriptors``."),
+    MetricName("voltgw_listener_paced_total", "counter", _LISTENER,
+               "Times that a relayed connection was not read for a while, since it had sent more than its byte rate allows."),
     MetricName("voltgw_listener_refused_total", "counter", (*_LISTENER, "reason"),
                "Connections closed at once; ``source``: their address holds a quarter of all that may be open; "
                "``proxy_header``: not from a trusted proxy, or without a PROXY header."),
@@ -140,10 +143,11 @@ METRICS: Final = (
     MetricName("voltgw_listener_datagrams_total", "counter", (*_LISTENER, "direction"),
                "UDP: datagrams ``in`` from clients and ``out`` to them. Connections are sessions there."),
     MetricName("voltgw_listener_datagrams_dropped_total", "counter", (*_LISTENER, "reason"),
-               "UDP: datagrams that went nowhere. A session could not begin (``full``, ``source`` and ``rate`` are bounds, "
-               "``own`` an address of ours, ``proxy_header`` missing or from a "
+               "UDP: datagrams that went nowhere. A session could not begin (``full``, ``source``, ``rate`` and "
+               "``session_rate`` are bounds, ``own`` an address of ours, ``proxy_header`` missing or from a "
                "stranger, ``draining``, ``no_endpoint``, ``overflow`` of the cluster, ``descriptors``), or "
-               "one could not be sent (``unreachable``, ``blocked``, ``too_long``, ``unsent``; ``unproven``: a QUIC client's "
+               "one could not be sent (``unreachable``, ``blocked``, ``too_long``, ``unsent``; ``byte_rate``: the session "
+               "has its most bytes; ``unproven``: a QUIC client's "
                "new address has to send more first)."),
     MetricName("voltgw_listener_sessions_evicted_total", "counter", _LISTENER,
                "UDP: sessions that no endpoint had answered and that made room for new ones."),
@@ -196,6 +200,10 @@ METRICS: Final = (
     MetricName("voltgw_endpoint_active_requests", "gauge", _ENDPOINT, "Requests under way at it."),
     MetricName("voltgw_endpoint_open_connections", "gauge", _ENDPOINT, "Connections open to it, idle ones included."),
     MetricName("voltgw_endpoint_idle_connections", "gauge", _ENDPOINT, "Connections in its pool."),
+    # Where clients are.
+    MetricName("voltgw_geo_database_built_timestamp_seconds", "gauge", ("type",),
+               "When a database of countries or autonomous systems was built."),
+    MetricName("voltgw_geo_database_problem", "gauge", (), "1 while a newer file of it cannot be used."),
     # The DNS server.
     MetricName("voltgw_dns_queries_total", "counter", ("transport", "type"), "Queries that came, by ``udp`` or ``tcp``."),
     MetricName("voltgw_dns_answers_total", "counter", ("rcode",), "Answers that were sent, by their RCODE."),
@@ -207,10 +215,22 @@ METRICS: Final = (
                "Queries whose TSIG did not hold: ``BADKEY``, ``BADSIG`` or ``BADTIME``."),
     MetricName("voltgw_dns_signatures_total", "counter", (), "Signatures made for answers of signed zones."),
     MetricName("voltgw_dns_transfers_total", "counter", ("result",),
-               "Zones that were asked for by TCP: handed over (``full``), ``current`` already, ``refused``, or too many at once "
-               "(``busy``)."),
+               "Zones that were asked for by TCP: handed over (``full``), ``current`` already, ``refused``, or too many at "
+               "once (``busy``)."),
     MetricName("voltgw_dns_notifies_total", "counter", ("result",),
                "Messages to secondaries that a zone has changed: ``sent``, ``answered``, ``refused``, or ``given_up``."),
+    # Names that are published in registries of others; `registry` is its kind, such as ``dns_update``.
+    MetricName("voltgw_publish_names", "gauge", ("object", "registry", "state"),
+               "Names by how they stand: ``pending``, ``bound``, ``withdrawn`` (held without an address), ``failed``, ``foreign`` "
+               "(another's), ``planned`` (dry run), ``removing``."),
+    MetricName("voltgw_publish_failing", "gauge", ("object", "registry"),
+               "1 while the registry cannot be brought up to date."),
+    MetricName("voltgw_publish_writes_total", "counter", ("object", "registry", "action"),
+               "Writes that the registry has taken: ``create``, ``replace`` (also as a repair) or ``remove``."),
+    MetricName("voltgw_publish_refused_total", "counter", ("object", "registry", "reason"),
+               "Writes that it has not taken: the name is another's (``foreign``), or ``other`` reasons."),
+    MetricName("voltgw_publish_rounds_total", "counter", ("object", "registry", "result"),
+               "Looks at the registry that were ``done`` or ``failed``."),
     # The access log.
     MetricName("voltgw_access_log_lines_total", "counter", (), "Lines handed to the file."),
     MetricName("voltgw_access_log_bytes_total", "counter", (), "Bytes written."),

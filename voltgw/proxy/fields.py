@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from voltgw.values.head import RequestHead
+    from voltgw.routing.route import Route
+    from voltgw.values.head import Field, RequestHead
 
 #: ``name: value`` of a field.
 line: Final = b": ".join
@@ -46,3 +47,10 @@ def asked_upgrade(head: RequestHead, allowed: Collection[bytes]) -> bytes | None
     if upgrade is None or upgrade not in allowed or upgrade in _NEVER or head.length or not head.minor:
         return None
     return upgrade
+
+
+def own_left(trailers: list[Field] | None, route: Route | None) -> list[Field] | None:
+    """What stands behind a request's body, without fields that tell endpoints who asks: some take these for the head's."""
+    if not trailers or route is None or not route.owned:
+        return trailers
+    return [field for field in trailers if field[0] not in route.owned]

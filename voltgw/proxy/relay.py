@@ -14,12 +14,14 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPush
 from zope.interface import implementer
 
 from voltgw.net.deadlines import NO_SLOT
+from voltgw.net.pacing import Valve
 from voltgw.values.defaults import LINGER_TIMEOUT_S
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from voltgw.interfaces import StreamTransport
+    from voltgw.net.pacing import Rate
     from voltgw.proxy.plane import Plane
 
 #: Both sides are closed by us when a relay idles; the access log says it so (Envoy's flag for an idle stream).
@@ -30,7 +32,7 @@ _IDLE_FLAG: Final = "SI"
 class Side:
     """What the two sides of a relay have in common: each is the producer for the other's transport."""
 
-    __slots__ = ("before", "bytes_in", "closed", "half_closed", "other", "relay", "transport")
+    __slots__ = ("before", "bytes_in", "closed", "half_closed", "other", "relay", "transport", "valve")
 
     transport: StreamTransport
 
@@ -41,6 +43,7 @@ class Side:
         self.before = 0                     # what the transport had brought before it was ours
         self.half_closed = False            # its peer has sent FIN
         self.closed = False
+        self.valve: Valve | None = None     # what is read of it comes no faster than a rate
 
     def makeConnection(self, transport: Any) -> None:
         """Connected; which side this is decides what follows."""
@@ -54,6 +57,8 @@ class Side:
         self.bytes_in += len(data)
         if self.other is not None:
             self.other.transport.write(data)
+            if self.valve is not None:
+                self.valve.took(len(data))
         else:
             self.relay.hold(data)
 
@@ -68,6 +73,9 @@ class Side:
     def connectionLost(self, reason: Failure) -> None:
         """This side is over."""
         self.closed = True
+        if self.valve is not None:
+            self.valve.close()
+            self.valve = None
         self.bytes_in = self.moved
         self.relay.lost(self, reason)
 
@@ -86,11 +94,17 @@ class Side:
 
     def pauseProducing(self) -> None:
         """Stop reading this side."""
-        self.transport.pauseProducing()
+        if self.valve is not None:
+            self.valve.hold()
+        else:
+            self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Read this side again."""
-        self.transport.resumeProducing()
+        if self.valve is not None:
+            self.valve.release()
+        else:
+            self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
         """The other transport is gone; its protocol hears of it in a moment."""
@@ -139,6 +153,13 @@ class Relay:
 
     # -- joining -----------------------------------------------------------------------------------------------------------
 
+    def rate_of(self, side: Side) -> Rate | None:
+        """How fast a side may be read; None = as fast as it sends."""
+        return None
+
+    def limited(self) -> None:
+        """A side is not read for a while, for its rate."""
+
     def _join(self, server: Side, now: float) -> None:
         """From now on what one side reads the other one writes. Reading goes on as it was."""
         client = self._client
@@ -148,13 +169,27 @@ class Relay:
         client.transport.registerProducer(server, True)
         for source, sink in ((client, server), (server, client)):
             deliver_to = getattr(source.transport, "deliver_to", None)
-            if deliver_to is not None:
+            rate = self.rate_of(source)
+            if rate is not None:
+                self._limit(source, sink, rate)
+            elif deliver_to is not None:
                 deliver_to(sink.transport.write)
                 splice_to = getattr(source.transport, "splice_to", None)
                 if splice_to is not None:
                     splice_to(sink.transport)
         self.deadline = now + self.idle_timeout_s
         self._plane.deadlines.schedule(self)
+
+    def _limit(self, source: Side, sink: Side, rate: Rate) -> None:
+        """Read a side by its rate, piece by piece: what the kernel carries by itself cannot be counted in time."""
+        plane, transport = self._plane, source.transport
+        source.valve = valve = Valve(
+            transport, sink.transport.write, rate, plane.monotonic, lambda wait, call: plane.later(wait, source, call),
+            self.limited)
+        if hasattr(transport, "deliver_to"):
+            transport.deliver_to(valve.received)
+        if hasattr(transport, "read_at_most"):
+            transport.read_at_most(valve.piece_bytes)
 
     # -- ending ------------------------------------------------------------------------------------------------------------
 

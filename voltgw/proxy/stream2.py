@@ -15,6 +15,7 @@ from zope.interface import implementer
 from voltgw.errors import BadRequest, NoRoute
 from voltgw.net.deadlines import NO_SLOT, TICK_S
 from voltgw.proxy.answering import answer_fields, last_chunk
+from voltgw.proxy.fields import own_left
 from voltgw.proxy.identity import identify
 from voltgw.proxy.phases import BODY, BUFFERING, CLOSED, IDLE, SENT
 from voltgw.proxy.replies import marked, version_2
@@ -150,7 +151,7 @@ class Stream2(EndingStream):
 
     def trailersReceived(self, fields: list[Field]) -> None:
         """What stands behind the body; `readConnectionLost` follows."""
-        self.behind = fields
+        self.behind = own_left(fields, self.route)
 
     def readConnectionLost(self) -> None:
         """The request is complete."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
     from voltgw.cluster.endpoint import Endpoint
+    from voltgw.net.pacing import Rate
     from voltgw.proxy.endpoint import EndpointConnection
     from voltgw.proxy.plane import Dialling, Plane
     from voltgw.routing.table import Route
@@ -107,6 +108,14 @@ class TcpRelay(Relay):
     def idle_timeout_s(self) -> float:
         """The listener's, which a reload may change."""
         return self._factory.idle_timeout_s
+
+    def rate_of(self, side: Side) -> Rate | None:
+        """By the listener's policy."""
+        return self._factory.upload if side is self._client else self._factory.download
+
+    def limited(self) -> None:
+        """Counted for the listener."""
+        self._factory.counters.paced += 1
 
     # -- connecting ----------------------------------------------------------------------------------------------------
 
@@ -303,10 +312,12 @@ class TcpRelay(Relay):
         held, self._held = self._held, []
         if held:
             server.transport.write(b"".join(held))
+            if client.valve is not None:
+                client.valve.took(sum(map(len, held)))
         if client.half_closed:
             server.transport.loseWriteConnection()
         else:
-            client.transport.resumeProducing()
+            client.resumeProducing()
 
     def hold(self, data: bytes) -> None:
         """Keep what the client says until the endpoint accepts; a talkative one is not read any further."""
@@ -381,6 +392,8 @@ class TcpFactory:
         self.route = route
         self.counters = counters
         self.idle_timeout_s = TUNNEL_IDLE_TIMEOUT_S
+        self.upload: Rate | None = None     # how fast clients may send, and
+        self.download: Rate | None = None   # how fast they get, each connection by itself
         self.draining = False
         self.connections: set[TcpRelay] = set()
 

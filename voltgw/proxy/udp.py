@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.net.datagrams import MAX_DATAGRAM_BYTES, connected_datagram_socket, local_text
 from voltgw.net.deadlines import NO_SLOT
+from voltgw.net.pacing import Pace
 from voltgw.net.sockets import plain_address
 from voltgw.proxy.announced_udp import Announcements, header_of
 from voltgw.proxy.announcing import announcement
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.net.datagrams import DatagramPort, Local
+    from voltgw.net.pacing import Rate
     from voltgw.proxy.plane import Plane
     from voltgw.proxy.quic import ConnectionIds
     from voltgw.proxy.sessions import SessionRoom
@@ -52,6 +54,7 @@ class Session:
         "_answered",
         "_client",
         "_cluster",
+        "_down",
         "_endpoint",
         "_factory",
         "_fd",
@@ -62,6 +65,7 @@ class Session:
         "_t_answered",
         "_t_start",
         "_turn",
+        "_up",
         "announced",
         "bytes_in",
         "bytes_out",
@@ -110,6 +114,8 @@ class Session:
         self._endpoint = endpoint
         self._cluster = cluster
         self._sock = sock
+        self._up = None if factory.upload is None else Pace(factory.upload)
+        self._down = None if factory.download is None else Pace(factory.download)
         self._fd = sock.fileno()
         # The record is made at the end: it names us, and the two would be a cycle, which only the collector finds.
         self._route = factory.route
@@ -149,6 +155,8 @@ class Session:
     def send(self, data: memoryview, now: float) -> None:
         """Something of the client's, for the endpoint."""
         self.deadline = now + self._factory.idle_timeout_s
+        if self._up is not None and not self._factory.may_pass(self._up, len(data), now):
+            return
         try:
             if self._announce:
                 self._sock.sendmsg((self._announce, data))
@@ -219,6 +227,8 @@ class Session:
             self.deadline = now + factory.idle_timeout_s
             if quic is not None and not quic.answers(self, data):
                 factory.drop("unproven")
+                continue
+            if self._down is not None and not factory.may_pass(self._down, len(data), now):
                 continue
             if factory.answer(data, self._client, self._local):
                 self.bytes_out += len(data)
@@ -298,6 +308,9 @@ class UdpFactory:
         self.route = route
         self.counters = counters
         self.idle_timeout_s = UDP_IDLE_TIMEOUT_S
+        self.pace: Pace | None = None       # how fast sessions may begin
+        self.upload: Rate | None = None     # bytes of clients, and
+        self.download: Rate | None = None   # bytes for them, each session by itself
         self.draining = False
         self.connections: dict[Any, Session] = {}
         self.buffer = memoryview(bytearray(MAX_DATAGRAM_BYTES))     # for answers, one at a time
@@ -416,6 +429,14 @@ class UdpFactory:
         self.counters.bytes_out += len(data)
         return True
 
+    def may_pass(self, pace: Pace, count: int, now: float) -> bool:
+        """Whether a datagram of so many bytes may go on; it is dropped, and counted, if there were too many before it."""
+        if pace.wait(now) > 0.0:
+            self.drop("byte_rate")
+            return False
+        pace.take(count, now)
+        return True
+
     def drop(self, reason: str) -> None:
         """Count a datagram that goes nowhere."""
         dropped = self.counters.datagrams_dropped
@@ -498,6 +519,10 @@ class UdpFactory:
         if reason:
             self.drop(reason)
             return None
+        pace = self.pace
+        if pace is not None and pace.wait(self._now) > 0.0:
+            self.drop("session_rate")
+            return None
         route = self.route
         if route.gates:
             exchange = arrival(Seen(peer, self.local_port, "", None), self._now)
@@ -527,6 +552,8 @@ class UdpFactory:
                 self.drop("descriptors")
             return None
         session = Session(self, key, client, peer, local, endpoint, cluster, sock, self._now, header)
+        if pace is not None:
+            pace.take(1, self._now)
         try:
             session.open()
         except OSError:                     # the kernel has no room in the epoll set

@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from voltgw.errors import BadRequest
 from voltgw.proxy.client import ClientConnection
+from voltgw.proxy.fields import own_left
 from voltgw.proxy.phases import BODY, BUFFERING, CLOSED, LINGER, SENT
 from voltgw.proxy.reading import LONG_BODY_BYTES, read_in_bulk
 from voltgw.values.head import CHUNKED, RequestHead
@@ -69,7 +70,7 @@ class Uploading(ClientConnection):
             return b""
         if scanner.done:
             self._scanner = None
-            self.behind = scanner.trailers
+            self.behind = own_left(scanner.trailers, self.route)
             self._left = 0
             self.phase = SENT
             if over:

@@ -197,7 +197,7 @@ class Route:
         "answer", "auto_host_rewrite", "buffer_bytes", "buffer_time_s", "cluster", "counters", "destinations",
         "error_filters", "filters",
         "find_place", "gates", "guarded", "hash_key", "host", "host_rewrite", "idle_timeout_s", "index", "max_body_bytes",
-        "mirror", "name", "priority_high",
+        "mirror", "name", "owned", "priority_high",
         "request_filters", "response_filters", "retract", "retry", "rewrite", "share", "split", "sticky", "timeout_s",
         "upgrade_retry", "upgrades",
     )
@@ -213,6 +213,7 @@ class Route:
         self.counters = RouteCounters() if counters is None else counters
         self.guarded = False                        # its host's guard is among its gates
         self.gates: tuple[Guard, ...] = ()          # as many of its request filters, the first ones, are their `judge`
+        self.owned: frozenset[bytes] = frozenset()  # fields that only its gates may write, behind a body, too
         self.request_filters: tuple[RequestFilter, ...] = ()
         self.response_filters: tuple[ResponseFilter, ...] = ()
         self.error_filters: tuple[ResponseFilter, ...] = ()

@@ -5,10 +5,10 @@ Whatever can be wrong is found while building, all of it at once (`voltgw.routin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from voltgw.config.objects.extensions import Balance
 from voltgw.config.objects.route import RoutingPriority
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from voltgw.config.objects.route import RouteSpec, RouteType
     from voltgw.config.objects.virtual_host import VirtualHostSpec
     from voltgw.config.values import Ref
-    from voltgw.interfaces import UpstreamCluster
+    from voltgw.interfaces import RequestFilter, UpstreamCluster
     from voltgw.routing.route import Guard
     from voltgw.values.counters import RouteCounters
+    from voltgw.values.exchange import Exchange
+    from voltgw.values.head import RequestHead
 
 __all__ = ["FindCluster", "FindCounters", "Route", "RouteObject", "Rule", "VirtualHost", "build_host"]
 
@@ -181,7 +183,7 @@ class _RuleBuilder:
             rule, self.number, self.of_object, self.filters)
         route.response_filters = (*route.response_filters, *behind)
         self.gate(route, rule)
-        route.request_filters = (*(gate.judge for gate in route.gates), *route.request_filters)
+        route.request_filters = (*_judging(route.gates), *route.request_filters)
         added = (gate.answer_filter for gate in route.gates)
         route.response_filters = (*route.response_filters, *(each for each in added if each is not None))
         route.filters = (*(FilterLabel(gate.name, gate.text, host.find_place) for gate in route.gates), *route.filters)
@@ -197,6 +199,7 @@ class _RuleBuilder:
         gates = [gate.for_rule(rule, self.obj.namespace, self.obj.spec) for gate in self.host.gates]
         route.gates = tuple(gate for gate in gates if gate is not None)
         route.guarded = self.host.guard is not None and self.host.guard in gates
+        route.owned = frozenset(name for gate in self.host.gates for name in getattr(gate, "owned", ()))
 
     def act(self, route: Route, rule: RouteType, clauses: Sequence[Clause]) -> list[tuple[Clause, Route]]:
         """Each clause with its route; they differ only where what a prefix rewrite replaces depends on the clause."""
@@ -284,3 +287,23 @@ class _RuleBuilder:
             with at("voltgw", "sticky"):
                 route.sticky = sticky = Sticky(spec.voltgw.sticky, destinations, spec.retract_cluster)
             route.share, route.split = sticky.share, sticky.pick
+
+
+def _judging(gates: Sequence[Guard]) -> Iterator[RequestFilter]:
+    """What judges requests, in its order. Before one that looks for secrets in the query, whoever refuses takes those out: a
+    refused request is logged, and nobody later has to look at them.
+    """
+    for number, gate in enumerate(gates):
+        hides = [hide for later in gates[number + 1:] if (hide := getattr(later, "hide", None)) is not None]
+        yield _hiding(gate.judge, hides) if hides else gate.judge
+
+
+def _hiding(judge: RequestFilter, hides: Sequence[Callable[[RequestHead], None]]) -> RequestFilter:
+    def judged(exchange: Exchange) -> Any:
+        reply = judge(exchange)
+        if reply is not None:               # it was refused at once; only who looks for credentials has to wait for anything
+            for hide in hides:
+                hide(exchange.request)
+        return reply
+
+    return judged

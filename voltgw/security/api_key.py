@@ -69,6 +69,7 @@ class ApiKey:
         self._accepted = {digest: Accepted(User(name, self.by)) for digest, name in keys.items()}
         self._place = place
         self.take_out = None if forward and not place.hidden else place.take_out
+        self.hide = place.take_out if place.hidden else None
         self.challenge = challenge = b'ApiKey realm="%b"' % realm_text(realm)
         self._missing = Denied(self.by, MISSING, "there is no key", challenge=challenge)
         self._unknown = Denied(self.by, UNKNOWN, "nobody has this key", challenge=challenge)

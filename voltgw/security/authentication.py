@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from voltgw.errors import NOWHERE, Place
 from voltgw.routing.filters.cors import is_preflight
+from voltgw.security.places import each_of
 from voltgw.security.proofs import ACCEPTED, FLAG, Accepted, Denied
 from voltgw.values.identity import Proof, User
 from voltgw.values.reason import Reason
@@ -96,6 +97,12 @@ class Authentication:
         self.sources: dict[KeySource, None] = {     # where keys of tokens come from, those of routes included
             source: None for method in terms.methods if (source := getattr(method, "keys", None)) is not None}
         self.judge = authentication(self)
+
+    @property
+    def hide(self) -> Callable[[RequestHead], None] | None:
+        """Takes credentials out of the query of a request that somebody else has refused; None where they stand elsewhere."""
+        hides = [hide for method in self.terms.methods if (hide := getattr(method, "hide", None)) is not None]
+        return each_of(hides) if hides else None
 
     @property
     def text(self) -> str:
@@ -261,7 +268,8 @@ class Authentication:
         mine = self.terms.user_header
         if mine is not None and user.name:
             value = user.name.encode("utf-8", "replace")
-            if all(32 <= byte != 127 for byte in value):
+            # a field has no white space around it: an endpoint would take " root" for "root"
+            if value == value.strip() and all(32 <= byte != 127 for byte in value):
                 fields = (*fields, (mine, value))
         if fields:
             names = {name for name, _ in fields}

@@ -1,18 +1,20 @@
 """User and password in Authorization (RFC 7617), against a file of hashes.
 
 A hash that is worth having takes milliseconds to seconds. So it is worked out aside, by few threads and behind a bounded queue,
-and remembered for a while by a keyed hash of the credential; a flood of guesses fills the queue, and then waits outside.
+and remembered for a while by a keyed hash of the credential; a flood of guesses fills the queue, and then waits outside. One
+network of clients has a share of that queue, and requests that come together with the same credential are worked out once.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from voltgw.security.htpasswd import Htpasswd, Verified
 from voltgw.security.places import CredentialPlace, authorization
 from voltgw.security.proofs import Accepted, Denied, realm_text
+from voltgw.security.shares import source_of
 from voltgw.security.tokens import MALFORMED, MISSING, OVERSIZED, Refused
 from voltgw.values.identity import User
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from voltgw.security.proofs import Verdict
+    from voltgw.security.shares import Source
     from voltgw.values.exchange import Exchange
 
 #: For how long a good credential is remembered, and a bad one, in seconds.
@@ -33,10 +36,10 @@ BUSY: Final = "busy"
 
 
 class Aside(Protocol):
-    """Where slow things are done; None says that too many are waiting already."""
+    """Where slow things are done; None says that too many are waiting already, or too many from that `source`."""
 
-    def __call__(self, work: Callable[[], Any], /) -> Deferred[Any] | None:
-        """Have `work` done; the Deferred has its result."""
+    def __call__(self, work: Callable[[], Any], key: Hashable, source: Source, /) -> Deferred[Any] | None:
+        """Have `work` done; the Deferred has its result. What has the same `key` at the same time is done once."""
 
 
 class Basic:
@@ -81,7 +84,7 @@ class Basic:
         aside = self._aside()
         if aside is None:                   # there is no gateway around it
             return self._verdict(user, self._users.check(user, password))
-        working = aside(lambda: self._users.check(user, password))
+        working = aside(lambda: self._users.check(user, password), (self, mark), source_of(exchange.client_address))
         if working is None:
             return self._busy
 

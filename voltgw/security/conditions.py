@@ -3,19 +3,22 @@
 Semantics beyond the object model:
 
 * The path is the host's normal form with its escapes decoded, and dot segments that only this made are resolved too: ``%2F``
-  and ``..%2F`` cannot carry a request around a rule. Empty segments (``//``), case and ``;parameters`` are part of a path;
-  NORMALIZE_PATH and LOWER_CASE are there for origins that see them differently.
+  and ``..%2F`` cannot carry a request around a rule. A path that may be read in several ways (`voltgw.security.readings`), one
+  with ``;parameters`` among them, is refused by any of them, and let pass by all. Empty segments (``//``) and case are part of
+  a path; NORMALIZE_PATH and LOWER_CASE are there for origins that see them differently.
 * A matcher without any value is as if it were not there; of a header, parameter or cookie it asks for presence.
 * Header names compare without case, values exactly. Fields by which proxies speak of the client (X-Forwarded-For and the like)
   are set aside before: a client cannot deceive a rule by them, and a rule on them never finds any.
 * A client's names are those of its verified certificate. Host names compare without case and without port.
+* Methods compare without case: RFC 9110 9.1 tells ``delete`` from ``DELETE``, but many frameworks behind us do not.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -26,8 +29,9 @@ from voltgw.routing.match import set_aside
 from voltgw.routing.problems import ProblemError, at
 from voltgw.security.addresses import MOST_COPIED, Prefixes, number_of
 from voltgw.security.constraints import exceeding
+from voltgw.security.geo import country_code
+from voltgw.security.readings import every_way, readings
 from voltgw.security.texts import fits, patterns, transformer, words
-from voltgw.wire.path import without_dot_segments
 
 if TYPE_CHECKING:
     from voltgw.config.objects.endpoint import LabelSelectorType
@@ -36,12 +40,15 @@ if TYPE_CHECKING:
     from voltgw.config.objects.service_policy import ServicePolicySpec, SourceList
     from voltgw.config.objects.service_policy_rule import ServicePolicyRuleSpec
     from voltgw.config.values import Ref
+    from voltgw.security.geo import Geo, Location
     from voltgw.values.exchange import Exchange
     from voltgw.values.head import RequestHead
 
 Test: TypeAlias = "Callable[[Exchange], bool]"
 #: A reference to an ip_prefix_set -> its prefixes.
 FindPrefixes: TypeAlias = "Callable[[Ref], Prefixes]"
+#: A reference to a bgp_asn_set -> its autonomous systems.
+FindSystems: TypeAlias = "Callable[[Ref], Iterable[int]]"
 
 
 class Condition(NamedTuple):
@@ -49,7 +56,8 @@ class Condition(NamedTuple):
     or ``parameter``.
 
     `keys` are then the values for which it holds: of the last three, names with values; of a path (behind `transform`) exact
-    ones, beginnings, ends and pieces. Without `decisive` it does not hold for others, but has to be asked about these.
+    ones, beginnings, ends and pieces, which with `strict` must fit every reading. Without `decisive` it does not hold for
+    others, but has to be asked about these.
     """
 
     text: str
@@ -59,10 +67,13 @@ class Condition(NamedTuple):
     decisive: bool = True
     transform: Callable[[bytes], bytes] | None = None
     seen: Callable[[Exchange], str] | None = None       # what it looks at, where that is no secret
+    undotted: Callable[[bytes], bytes] | None = None    # `transform`, but for dot segments
+    strict: bool = False
 
 
 class Surroundings(NamedTuple):
-    """What conditions need to know beside the request: the virtual host, prefix sets, the time (seconds since the epoch).
+    """What conditions need to know beside the request: the virtual host, sets, the time (seconds since the epoch), and where
+    addresses are (None: there is no database).
 
     `relays` is set for a host that passes connections on, of which no request is known: ``TCP``, ``TLS`` or ``UDP``.
     """
@@ -72,6 +83,8 @@ class Surroundings(NamedTuple):
     prefixes: FindPrefixes
     wall: Callable[[], float]
     relays: str = ""
+    systems: FindSystems = lambda ref: ()
+    geo: Geo | None = None
 
 
 #: Octets of a value that are shown to people.
@@ -80,8 +93,8 @@ _MOST_SHOWN: Final = 80
 PIECES: Final = (24, 12, 6, 3)
 #: Fields that cannot be judged here. Whoever lets them be ignored gets a rule that never holds: it admits nobody.
 UNJUDGED: Final = (
-    "ip_threat_category_list", "client_selector", "client_role", "label_matcher", "asn_list", "asn_matcher", "dst_asn_list",
-    "dst_asn_matcher", "dst_ip_prefix_list", "dst_ip_matcher", "api_group_matcher", "body_matcher", "arg_matchers",
+    "ip_threat_category_list", "client_selector", "client_role", "label_matcher", "dst_asn_list", "dst_asn_matcher",
+    "dst_ip_prefix_list", "dst_ip_matcher", "api_group_matcher", "body_matcher", "arg_matchers",
     "url_matcher", "segment_policy", "l4_dest_matcher",
 )
 
@@ -95,14 +108,6 @@ OF_REQUESTS: Final = (
 def piece_of(literal: bytes) -> bytes | None:
     """What a regex whose matches all contain `literal` is found by; None where that is too short."""
     return next((literal[:length] for length in PIECES if len(literal) >= length), None)
-
-
-def judged_path(head: RequestHead) -> bytes:
-    """The path that policies judge."""
-    path = head.path
-    if b"%" in path:
-        path = unquote_to_bytes(path)
-    return without_dot_segments(path) if b"/." in path and path.startswith(b"/") else path
 
 
 def of_rule(spec: ServicePolicyRuleSpec, around: Surroundings) -> list[Condition]:
@@ -143,7 +148,7 @@ def of_rule(spec: ServicePolicyRuleSpec, around: Surroundings) -> list[Condition
         found.append(_method(spec.http_method.methods, inverted=spec.http_method.invert_matcher))
     if spec.path is not None:
         with at("path"):
-            found += _path(spec.path)
+            found += _path(spec.path, strict=spec.action.value != "DENY" and not spec.log_rule_evaluation)
     if spec.ip_prefix_list is not None:
         found.append(_address(
             Prefixes(spec.ip_prefix_list.ip_prefixes), "ip_prefix_list", inverted=spec.ip_prefix_list.invert_match))
@@ -151,6 +156,12 @@ def of_rule(spec: ServicePolicyRuleSpec, around: Surroundings) -> list[Condition
         with at("ip_matcher"):
             listed = Prefixes((), [around.prefixes(ref) for ref in spec.ip_matcher.prefix_sets])
         found.append(_address(listed, "ip_matcher", inverted=spec.ip_matcher.invert_matcher))
+    if spec.asn_list is not None:
+        with at("asn_list"):
+            found.append(_system(spec.asn_list.as_numbers, around))
+    if spec.asn_matcher is not None:
+        with at("asn_matcher"):
+            found.append(_system([one for ref in spec.asn_matcher.asn_sets for one in around.systems(ref)], around))
     if spec.port_matcher is not None:
         found.append(_port(spec.port_matcher))
     schemes = frozenset(spec.scheme)
@@ -202,19 +213,31 @@ def of_servers(spec: ServicePolicySpec, around: Surroundings) -> list[Condition]
     return found
 
 
-def of_sources(spec: SourceList, prefixes: FindPrefixes) -> list[Condition]:
+def of_sources(spec: SourceList, around: Surroundings) -> list[Condition]:
     """Whether a client is listed (objects.md 13.2): one criterion is enough."""
     listed = [*(spec.prefix_list.prefixes if spec.prefix_list is not None else ()),
               *(spec.prefix_list.ipv6_prefixes if spec.prefix_list is not None else ())]
     with at("ip_prefix_set"):
-        sets = [prefixes(ref) for ref in spec.ip_prefix_set]
-    by_address = _address(Prefixes(listed, sets), "the list", inverted=False)
+        sets = [around.prefixes(ref) for ref in spec.ip_prefix_set]
+    ways = [_address(Prefixes(listed, sets), "the list", inverted=False)]
+    numbers = list(spec.asn_list.as_numbers) if spec.asn_list is not None else []
+    with at("asn_set"):
+        numbers += [one for ref in spec.asn_set for one in around.systems(ref)]
+    if numbers:
+        with at("asn_list"):
+            ways.append(_system(numbers, around))
+    if spec.country_list:
+        with at("country_list"):
+            ways.append(_country(spec.country_list, around))
     known = frozenset(spec.tls_fingerprint_values)
-    if not known:
-        return [by_address]
-    holds = by_address.test
-    return [Condition(f"{by_address.text}, or the TLS fingerprint is in the list",
-                      lambda exchange: holds(exchange) or ja3_of(exchange) in known)]
+    if known:
+        ways.append(Condition("the TLS fingerprint is in the list", lambda exchange: ja3_of(exchange) in known))
+    if len(ways) == 1:
+        return ways
+    tests = tuple(way.test for way in ways)
+    shown = tuple(way.seen for way in ways if way.seen is not None)
+    return [Condition(", or ".join(way.text for way in ways), lambda exchange: any(test(exchange) for test in tests),
+                      seen=lambda exchange: ", ".join(seen(exchange) for seen in shown))]
 
 
 def ja3_of(exchange: Exchange) -> str:
@@ -236,6 +259,8 @@ def parameter_values(name: str) -> Callable[[RequestHead], list[bytes]]:
     def values(head: RequestHead) -> list[bytes]:
         if not head.query:
             return []
+        if len(head.query) > _LONG_QUERY:
+            return _parsed(head.query).get(wanted, [])
         found: list[bytes] = []
         for pair in head.query.split(b"&"):
             key, _, value = pair.partition(b"=")
@@ -244,6 +269,24 @@ def parameter_values(name: str) -> Callable[[RequestHead], list[bytes]]:
         return found
 
     return values
+
+
+#: Queries that are longer are taken apart once, and not by each rule that asks for a parameter.
+_LONG_QUERY: Final = 256
+
+
+@lru_cache(maxsize=1)
+def _parsed(query: bytes) -> dict[bytes, list[bytes]]:
+    """The parameters of a query. Only the last one is remembered: that of the request which is judged at present."""
+    found: dict[bytes, list[bytes]] = {}
+    for pair in query.split(b"&"):
+        key, _, value = pair.partition(b"=")
+        if b"%" in key or b"+" in key:
+            key = unquote_to_bytes(key.replace(b"+", b" "))
+        if b"%" in value or b"+" in value:
+            value = unquote_to_bytes(value.replace(b"+", b" "))
+        found.setdefault(key, []).append(value)
+    return found
 
 
 # -- one by one --------------------------------------------------------------------------------------------------------
@@ -280,8 +323,9 @@ def _method(names: Sequence[str], *, inverted: bool) -> Condition:
     if "ANY" in names:
         return _static("the method is any", not inverted)
     if inverted:
-        return Condition(f"not: {text}", lambda exchange: exchange.request.method not in wanted, seen=_seen_method)
-    return Condition(text, lambda exchange: exchange.request.method in wanted, "method", tuple(wanted), seen=_seen_method)
+        return Condition(f"not: {text}", lambda exchange: exchange.request.method.upper() not in wanted, seen=_seen_method)
+    return Condition(text, lambda exchange: exchange.request.method.upper() in wanted, "method", tuple(wanted),
+                     seen=_seen_method)
 
 
 def _seen_method(exchange: Exchange) -> str:
@@ -292,7 +336,8 @@ def _text(value: bytes) -> str:
     return repr(value[:_MOST_SHOWN].decode("utf-8", "backslashreplace")) + ("..." if len(value) > _MOST_SHOWN else "")
 
 
-def _path(spec: PolicyPathMatcherType) -> list[Condition]:
+def _path(spec: PolicyPathMatcherType, *, strict: bool) -> list[Condition]:
+    """With `strict` it holds for a path only if it does for all of its readings, else if it does for one."""
     if not (spec.exact_values or spec.prefix_values or spec.suffix_values or spec.regex_values):
         return []
     # An operator may write a path as it looks in a request or decoded: both mean the same.
@@ -301,32 +346,41 @@ def _path(spec: PolicyPathMatcherType) -> list[Condition]:
         for texts in (spec.exact_values, spec.prefix_values, spec.suffix_values))
     compiled = patterns(spec.regex_values)
     regexes = tuple(pattern.matches for pattern in compiled)
-    transform = transformer(spec.transformers)
+    transform, undotted = transformer(spec.transformers), transformer(spec.transformers, dots=False)
     whole = frozenset(exact)
+    inverted = spec.invert_matcher
+    # a rule that speaks of parameters means them
+    parameters = any(";" in text for text in (*spec.exact_values, *spec.prefix_values, *spec.suffix_values, *spec.regex_values))
+
+    def ways(exchange: Exchange) -> Sequence[bytes]:
+        return every_way(readings(exchange.request, parameters=parameters), transform, undotted)
+
+    def fits(path: bytes) -> bool:
+        return (path in whole or path.startswith(prefixes) or path.endswith(suffixes)
+                or any(bool(matches(path)) for matches in regexes)) is not inverted
 
     def test(exchange: Exchange) -> bool:
-        path = judged_path(exchange.request)
-        if transform is not None:
-            path = transform(path)
-        return (path in whole or path.startswith(prefixes) or path.endswith(suffixes)
-                or any(bool(matches(path)) for matches in regexes))
+        paths = ways(exchange)
+        if not paths:
+            return not strict               # nobody reads them all
+        return all(map(fits, paths)) if strict else any(map(fits, paths))
 
     shown = [f"is {text!r}" for text in spec.exact_values] + [f"begins with {text!r}" for text in spec.prefix_values]
     shown += [f"ends with {text!r}" for text in spec.suffix_values] + [f"matches {text!r}" for text in spec.regex_values]
     def seen(exchange: Exchange) -> str:
-        path = judged_path(exchange.request)
-        return f"path {_text(path if transform is None else transform(path))}"
+        return f"path {' or '.join(dict.fromkeys(map(_text, ways(exchange) or (exchange.request.path,))))}"
 
-    made = Condition("the path " + " or ".join(shown[:4]) + (" or …" if len(shown) > 4 else ""), test, seen=seen)
-    if spec.invert_matcher:
-        return [_inverted(made)]
+    text = "the path " + " or ".join(shown[:4]) + (" or …" if len(shown) > 4 else "")
+    made = Condition(f"not: {text}" if inverted else text, test, seen=seen)
+    if inverted or parameters:
+        return [made]
     begins = tuple(pattern.prefix for pattern in compiled if pattern.prefix)
     pieces = tuple(piece_of(pattern.within) for pattern in compiled if not pattern.prefix)
     if not all(suffixes) or not all(pieces):
         return [made]
     steps = [name for name in spec.transformers if name != "TRANSFORMER_NONE"]
     return [made._replace(table=" ".join(("path", *steps)), keys=(exact, prefixes + begins, suffixes, pieces),
-                          decisive=not regexes, transform=transform)]
+                          decisive=not regexes, transform=transform, undotted=undotted, strict=strict)]
 
 
 def _address(prefixes: Prefixes, what: str, *, inverted: bool) -> Condition:
@@ -334,6 +388,28 @@ def _address(prefixes: Prefixes, what: str, *, inverted: bool) -> Condition:
                      "ip" if prefixes.whole and len(prefixes) <= MOST_COPIED else "", tuple(prefixes),
                      seen=lambda exchange: f"address {exchange.client_address}")
     return _inverted(made) if inverted else made
+
+
+def _system(numbers: Sequence[int], around: Surroundings) -> Condition:
+    find, wanted = _located(around, "autonomous systems"), frozenset(numbers)
+    text = ", ".join(f"AS{number}" for number in sorted(wanted)[:8]) + (", …" if len(wanted) > 8 else "")
+    return Condition(f"the client's autonomous system is one of {text or 'none'}",
+                     lambda exchange: find(exchange.client_address).asn in wanted,
+                     seen=lambda exchange: f"AS{find(exchange.client_address).asn or ' unknown'}")
+
+
+def _country(names: Sequence[str], around: Surroundings) -> Condition:
+    find, wanted = _located(around, "countries"), frozenset(map(country_code, names))
+    return Condition(f"the client's country is one of {', '.join(sorted(code or 'none' for code in wanted))}",
+                     lambda exchange: find(exchange.client_address).country in wanted,
+                     seen=lambda exchange: f"country {find(exchange.client_address).country or 'unknown'}")
+
+
+def _located(around: Surroundings, what: str) -> Callable[[str], Location]:
+    if around.geo is None:
+        raise ProblemError(f"{what} are told by a database, and there is none", (),
+                           "say `gateway: {geo: {database: /var/lib/GeoIP/....mmdb}}`")
+    return around.geo.find
 
 
 def _port(spec: PolicyPortMatcherType) -> Condition:

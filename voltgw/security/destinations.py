@@ -8,7 +8,7 @@ resolver of the host would read it, so that all of them are one.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -33,7 +33,12 @@ _NUMERIC: Final = re.compile(rb"[0-9]+|0x[0-9a-f]*")
 _PART: Final = re.compile(rb"0x(?P<hex>[0-9a-f]*)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9][0-9]*)")
 _THIS_HOST: Final = Prefixes(("127.0.0.0/8", "0.0.0.0/32", "::1/128", "::/128"))
 _NAT64: Final = IPv6Address("64:ff9b::")
+#: Translators of the host itself (SIIT, RFC 7915): the last 32 bits are an IPv4 address.
+_SIIT: Final = IPv6Address("::ffff:0:0:0")
 _6TO4: Final = 0x2002
+_TEREDO: Final = 0x20010000
+#: The interface identifier of ISATAP (RFC 5214 6.1), in a network of whoever; the first bit but six says how unique it is.
+_ISATAP: Final = 0x00005EFE
 
 
 def literal(host: bytes) -> str | None:
@@ -97,7 +102,7 @@ class Guard:
         self._denied = tuple((name, Prefixes(prefixes)) for name, prefixes in DENIED)
         self._own = frozenset(own)
 
-    def refusal(self, address: str, port: int, local: Collection[str] = ()) -> str:
+    def refusal(self, address: str, port: int, local: Container[str] = ()) -> str:
         """Why nothing may be sent to that address, in words; "" = it may. `local` are more addresses of this host."""
         number = number_of(address)
         if number[0] == 0:
@@ -112,20 +117,22 @@ class Guard:
         inner = _embedded(address)
         return "" if inner is None else self.refusal(inner, port, local)
 
-    def _is_own(self, address: str, number: Number, port: int, local: Collection[str]) -> bool:
+    def _is_own(self, address: str, number: Number, port: int, local: Container[str]) -> bool:
         if (address, port) in self._own:
             return True
         return ("", port) in self._own and (address in local or _THIS_HOST.holds(number))
 
 
 def _embedded(address: str) -> str | None:
-    """The IPv4 address to which a translator would carry an IPv6 one (RFC 6052, RFC 3056)."""
+    """The IPv4 address to which a translator or a tunnel of the host's would carry an IPv6 one (RFC 6052, 7915, 3056, 4380)."""
     found = ip_address(address.partition("%")[0])
     if found.version == 4:
         return None
     value = int(found)
-    if value >> 32 == int(_NAT64) >> 32:
+    if value >> 32 in (int(_NAT64) >> 32, int(_SIIT) >> 32) or (value >> 32 & 0xFFFFFFFF) & ~0x02000000 == _ISATAP:
         return str(IPv4Address(value & 0xFFFFFFFF))
     if value >> 112 == _6TO4:
         return str(IPv4Address(value >> 80 & 0xFFFFFFFF))
+    if value >> 96 == _TEREDO:              # the client's address, turned over (RFC 4380 4)
+        return str(IPv4Address(~value & 0xFFFFFFFF))
     return None

@@ -175,6 +175,21 @@ class Policies:
                 return _unless(perhaps, verdict)
         return _unless(perhaps, self._end)
 
+    def torn(self, flow: Flow, others: Sequence[bytes]) -> bool:
+        """Whether some rule holds for one reading of the request's path and not for another (`voltgw.security.readings`).
+
+        Without `others` there are too many of them; then every rule about requests counts as one.
+        """
+        path = flow.path
+        if not others:
+            return self.judged and self.about_requests
+        found = set()
+        for reading in (path, *others):
+            flow.path = reading
+            found.add(tuple(rule.holds(flow) for rules in self._rules for rule, _ in rules))
+        flow.path = path
+        return self.judged and len(found) > 1
+
     def rows(self) -> Iterable[Row]:
         """Every rule that has decided something, for the metrics."""
         for policy in self.policies:

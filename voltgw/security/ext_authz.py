@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from voltgw.security.forward_auth import ERROR, REFUSED, Answer, ForwardAuth
+from voltgw.security.forward_auth import ERROR, OURS, REFUSED, Answer, ForwardAuth
 from voltgw.security.names import names_of
 from voltgw.security.proofs import FLAG, Accepted, Denied
-from voltgw.values.head import RequestHead
+from voltgw.values.head import FORWARDING, RequestHead
 from voltgw.values.identity import User
 from voltgw.values.reply import Reply
 from voltgw.wire.protobuf import fields, message, number, octets
@@ -25,9 +25,11 @@ PATH: Final = b"/envoy.service.auth.v3.Authorization/Check"
 #: A message in gRPC's framing: not compressed, its length in four octets.
 _PREFIX: Final = 5
 _HTTP: Final = {0: b"HTTP/1.0", 1: b"HTTP/1.1", 2: b"HTTP/2"}
-#: Fields that no authorizer may set: they frame messages, or say where a request goes.
+#: Fields that no authorizer may set: they frame messages, are for one hop, say where a request goes, or are ours to say.
 _KEPT: Final = frozenset((
-    b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"upgrade", b"trailer", b"keep-alive"))
+    b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"upgrade", b"trailer", b"keep-alive", b"expect",
+    b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"proxy-authentication-info", b"http2-settings",
+    *FORWARDING))
 
 
 class Check(NamedTuple):
@@ -62,16 +64,25 @@ def check_request(exchange: Exchange, sent: Sequence[Field]) -> bytes:
 
 
 def check_response(data: bytes) -> Check:
-    """Read a CheckResponse. Raises ValueError for what is none."""
+    """Read a CheckResponse. Raises ValueError for what is none.
+
+    Of a number that stands twice the last one counts, and a message that does is the sum of both, as Protocol Buffers have it;
+    a verdict that is no number is none.
+    """
     code, found = 0, Check(0)
     for field, value in fields(data):
         if field == 1:
-            code = next((one for number, one in fields(_inside(value)) if number == 1 and isinstance(one, int)), 0)
+            for number, one in fields(_inside(value)):
+                if number == 1:
+                    code = _number(one)
         elif field == 2:
             found = found._replace(headers=(), status=403, body=b"")
             for inner, one in fields(_inside(value)):
                 if inner == 1:
-                    status = next((each for number, each in fields(_inside(one)) if number == 1 and isinstance(each, int)), 0)
+                    status = 0
+                    for number, each in fields(_inside(one)):
+                        if number == 1:
+                            status = _number(each)
                     found = found._replace(status=status if 200 <= status <= 599 else 403)
                 elif inner == 2:
                     found = found._replace(headers=(*found.headers, *_header(_inside(one))))
@@ -135,7 +146,8 @@ class ExtAuthz(ForwardAuth):
         return Accepted(User(name.decode("utf-8", "backslashreplace"), self.by), said)
 
     def _refuses(self, check: Check) -> Denied:
-        told = [field for field in check.headers if self.terms.to_client is None or field[0] in self.terms.to_client]
+        told = [field for field in check.headers
+                if field[0] not in OURS and (self.terms.to_client is None or field[0] in self.terms.to_client)]
         reply = Reply(check.status, told, check.body, flag=FLAG, detail=f"authentication: {self.by} {REFUSED}",
                       negotiate=not check.body)
         return Denied(self.by, REFUSED, f"its answer is code {check.code}", check.status, reply=reply)
@@ -153,6 +165,12 @@ def _utf8(value: bytes) -> bytes:
 def _inside(value: int | bytes) -> bytes:
     if isinstance(value, int):
         raise ValueError("a number where a message should be")
+    return value
+
+
+def _number(value: int | bytes) -> int:
+    if not isinstance(value, int):
+        raise ValueError("a message where a number should be")
     return value
 
 

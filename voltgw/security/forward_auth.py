@@ -32,8 +32,8 @@ BUSY: Final = "busy"
 REFUSED: Final = "refused"
 
 #: Fields of a refusal that belong to its own connection or framing, or that we write ourselves.
-_OURS: Final = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date", b"server", b"trailer",
-                          b"x-request-id"))
+OURS: Final = frozenset((b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"date", b"server", b"trailer",
+                         b"x-request-id"))
 #: What describes a body that is not sent along.
 _OF_BODY: Final = frozenset((b"content-type", b"content-encoding", b"content-length", b"expect", b"te", b"content-md5"))
 
@@ -155,7 +155,7 @@ class ForwardAuth:
         if status >= 500 or status < 200:
             return self._error(ERROR, f"it has answered {status}")
         fields = [field for field in answer.fields
-                  if field[0] not in _OURS and (terms.to_client is None or field[0] in terms.to_client)]
+                  if field[0] not in OURS and (terms.to_client is None or field[0] in terms.to_client)]
         reply = Reply(status, fields, answer.body, flag=FLAG, detail=f"authentication: {self.by} {REFUSED}")
         return Denied(self.by, REFUSED, f"cluster {self._name} has answered {status}", status, reply=reply)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final
@@ -11,6 +12,8 @@ from voltgw.security.hashes import MAX_PASSWORD_BYTES, Check, checker
 #: Users in one file, and bytes of one name.
 MAX_USERS: Final = 100_000
 MAX_NAME_BYTES: Final = 256
+#: Tells users who do not exist apart; nobody outside can say which decoy is whose.
+_DECOY_KEY: Final = os.urandom(32)
 #: Verdicts that `Verified` remembers.
 MAX_VERIFIED: Final = 4096
 
@@ -18,12 +21,11 @@ MAX_VERIFIED: Final = 4096
 class Htpasswd:
     """The users of one file. Nothing of it is ever shown but the number of users."""
 
-    __slots__ = ("_checks", "_decoy")
+    __slots__ = ("_checks", "_decoys")
 
     def __init__(self, checks: Mapping[bytes, Check]) -> None:
         self._checks = dict(checks)
-        # Whoever asks for a user who does not exist shall wait as long as for one who does.
-        self._decoy: Check | None = next(iter(self._checks.values()), None)
+        self._decoys = tuple(self._checks.values())
 
     @classmethod
     def parse(cls, data: bytes) -> Htpasswd:
@@ -58,11 +60,18 @@ class Htpasswd:
         Both are octets as the client sent them (RFC 7617 2.1 asks for UTF-8).
         """
         check = self._checks.get(user)
-        known = check or self._decoy
+        known = check or self._decoy(user)
         # libcrypt would see a password only up to a NUL, and htpasswd never wrote a longer one
         if known is None or len(password) > MAX_PASSWORD_BYTES or b"\0" in password:
             return False
         return known(password) and check is not None
+
+    def _decoy(self, user: bytes) -> Check | None:
+        """For a user who does not exist: whoever asks for one waits as long as for one who does, and always equally long."""
+        decoys = self._decoys
+        if not decoys:
+            return None
+        return decoys[int.from_bytes(blake2b(user, key=_DECOY_KEY, digest_size=8).digest(), "big") % len(decoys)]
 
 
 class Verified:

@@ -129,6 +129,8 @@ class Jwt:
         self._wall = wall
         leaving = [place.take_out for place in self.places if drop or place.hidden]
         self.take_out = each_of(leaving) if leaving else None
+        hidden = [place.take_out for place in self.places if place.hidden]
+        self.hide = each_of(hidden) if hidden else None
         self._realm = realm_text(realm)
         self.challenge = b'Bearer realm="%b"' % self._realm
         self._missing = Denied(self.by, MISSING, "there is no token", challenge=self.challenge)
@@ -277,7 +279,10 @@ def claim_at(claims: Mapping[str, object], path: str) -> object:
 
 
 def field_value(value: object) -> bytes | None:
-    """A claim as the value of a field: text as it is, everything else as JSON; None for what no field can carry."""
+    """A claim as the value of a field: text as it is, everything else as JSON; None for what no field can carry.
+
+    White space around a text is such a thing (RFC 9110 5.5): the endpoint would be told of another one, which somebody may be.
+    """
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
@@ -285,6 +290,6 @@ def field_value(value: object) -> bytes | None:
         data = text.encode("utf-8")
     except UnicodeEncodeError:              # half of a surrogate pair
         return None
-    if len(data) > MAX_CLAIM_BYTES or any(byte < 32 or byte == 127 for byte in data):
+    if len(data) > MAX_CLAIM_BYTES or data != data.strip() or any(byte < 32 or byte == 127 for byte in data):
         return None
-    return data.strip(b" ")
+    return data

@@ -8,15 +8,20 @@ left in all tables is asked. A regex that begins with nothing fixed is found by 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from voltgw.security.addresses import number_of
-from voltgw.security.conditions import Condition, judged_path
+from voltgw.security.conditions import Condition
+from voltgw.security.readings import every_way, readings
 
 if TYPE_CHECKING:
     from voltgw.values.exchange import Exchange
     from voltgw.values.head import Field
+
+
+#: Octets of a path at which a piece is looked for in the time of one look into a table.
+_FIND: Final = 4
 
 
 class Ruling(Protocol):
@@ -30,12 +35,16 @@ class Ruling(Protocol):
 
 
 class _Paths(NamedTuple):
+    """Of rules whose bits are in `strict` every reading must be found."""
+
     transform: Callable[[bytes], bytes] | None
+    undotted: Callable[[bytes], bytes] | None
     exact: dict[bytes, int]
     prefixes: tuple[tuple[int, dict[bytes, int]], ...]
     suffixes: tuple[tuple[int, dict[bytes, int]], ...]
     pieces: tuple[tuple[int, dict[bytes, int]], ...]
     rest: int
+    strict: int
 
 
 class _Addresses(NamedTuple):
@@ -82,21 +91,17 @@ def narrowing(rulings: Sequence[Ruling]) -> Callable[[Exchange], int]:
         if hosts is not None:
             left &= hosts[0].get(head.host, hosts[1])
         if methods is not None:
-            left &= methods[0].get(head.method, methods[1])
+            table, rest = methods
+            found_method = table.get(head.method)
+            left &= table.get(head.method.upper(), rest) if found_method is None else found_method
         if paths:
-            judged = judged_path(head)
-            for transform, exact, prefixes, suffixes, pieces, rest in paths:
-                path = judged if transform is None else transform(judged)
-                found = exact.get(path, rest)
-                for length, table in prefixes:
-                    found |= table.get(path[:length], 0)
-                for length, table in suffixes:
-                    found |= table.get(path[-length:], 0)
-                for length, table in pieces:
-                    for start in range(len(path) - length + 1):
-                        piece = path[start:start + length]
-                        if piece in table:
-                            found |= table[piece]
+            judged = readings(head)
+            for table_of_paths in paths:
+                ways = every_way(judged, table_of_paths.transform, table_of_paths.undotted)
+                found = _of_path(table_of_paths, ways[0]) if ways else ~table_of_paths.strict
+                for path in ways[1:]:       # few have several
+                    other = _of_path(table_of_paths, path)
+                    found = found & other | (found | other) & ~table_of_paths.strict
                 left &= found
         if addresses is not None:
             version, number = number_of(exchange.client_address)
@@ -167,7 +172,29 @@ def _paths(rows: _Rows, rest: int) -> _Paths:
                 table = by_length.setdefault(len(value), {})
                 table[value] = table.get(value, 0) | bit
     prefixes, suffixes, pieces = (tuple(sorted(by_length.items())) for by_length in tables)
-    return _Paths(rows[0][1].transform, exact, prefixes, suffixes, pieces, rest)
+    strict = sum({bit for bit, condition in rows if condition.strict})
+    return _Paths(rows[0][1].transform, rows[0][1].undotted, exact, prefixes, suffixes, pieces, rest, strict)
+
+
+def _of_path(paths: _Paths, path: bytes) -> int:
+    """The bits for one reading, transformed."""
+    _, _, exact, prefixes, suffixes, pieces, rest, _ = paths
+    found = exact.get(path, rest)
+    for length, table in prefixes:
+        found |= table.get(path[:length], 0)
+    for length, table in suffixes:
+        found |= table.get(path[-length:], 0)
+    for length, table in pieces:
+        if len(table) * _FIND < len(path):  # a long path: looking for each of them is quicker than looking at each place
+            for piece, bits in table.items():
+                if piece in path:
+                    found |= bits
+            continue
+        for start in range(len(path) - length + 1):
+            piece = path[start:start + length]
+            if piece in table:
+                found |= table[piece]
+    return found
 
 
 def _addresses(rows: Iterable[tuple[int, Condition]], rest: int) -> _Addresses:

@@ -30,9 +30,13 @@ def _base64(value: bytes) -> bytes:
         return value
 
 
+def _without_empty_segments(value: bytes) -> bytes:
+    return _slashes(b"/", value)
+
+
 def _normal(value: bytes) -> bytes:
     """A path without dot segments and without empty ones."""
-    value = _slashes(b"/", value)
+    value = _without_empty_segments(value)
     return without_dot_segments(value) if value.startswith(b"/") and b"/." in value else value
 
 
@@ -49,9 +53,10 @@ _STEPS: Final[dict[str, Callable[[bytes], bytes]]] = {
 }
 
 
-def transformer(names: Sequence[str]) -> Callable[[bytes], bytes] | None:
-    """All of them, in their order; None = the value stays as it is."""
-    steps = tuple(_STEPS[name] for name in names if name != "TRANSFORMER_NONE")
+def transformer(names: Sequence[str], *, dots: bool = True) -> Callable[[bytes], bytes] | None:
+    """All of them, in their order; None = the value stays as it is. Without `dots`, NORMALIZE_PATH leaves dot segments."""
+    steps = tuple(_STEPS[name] if dots or name != "NORMALIZE_PATH" else _without_empty_segments
+                  for name in names if name != "TRANSFORMER_NONE")
     if not steps:
         return None
 

@@ -20,6 +20,7 @@ from voltgw.security.conditions import ja3_of, ja4_of, parameter_values
 
 if TYPE_CHECKING:
     from voltgw.config.objects.user_identification import UserIdentificationRule
+    from voltgw.security.geo import Geo, Location
     from voltgw.values.exchange import Exchange
     from voltgw.values.head import RequestHead
 
@@ -75,9 +76,9 @@ def needs_claims(rules: Sequence[UserIdentificationRule]) -> bool:
     return any(rule.jwt_claim_name is not None for rule in rules)
 
 
-def user_of(rules: Sequence[UserIdentificationRule]) -> UserOf:
-    """The function that says who a request is from."""
-    readers = [reader for number, rule in enumerate(rules) if (reader := _reader(rule, number)) is not None]
+def user_of(rules: Sequence[UserIdentificationRule], geo: Geo | None = None) -> UserOf:
+    """The function that says who a request is from. Without `geo`, what asks where a client is yields nothing."""
+    readers = [reader for number, rule in enumerate(rules) if (reader := _reader(rule, number, geo)) is not None]
     if not readers or readers[0] is address_of:
         return address_of
     if len(readers) == 1:
@@ -100,7 +101,7 @@ def user_of(rules: Sequence[UserIdentificationRule]) -> UserOf:
     return first
 
 
-def _reader(rule: UserIdentificationRule, number: int) -> _ValueOf | None:
+def _reader(rule: UserIdentificationRule, number: int, geo: Geo | None) -> _ValueOf | None:
     if rule.client_ip:
         return address_of
     if rule.none:
@@ -121,7 +122,20 @@ def _reader(rule: UserIdentificationRule, number: int) -> _ValueOf | None:
     if rule.ja4_tls_fingerprint or rule.ip_and_ja4_tls_fingerprint:
         ja4 = _fingerprint(ja4_of, number)
         return _with_address(ja4) if rule.ip_and_ja4_tls_fingerprint else ja4
-    return None                             # by geography: it yields no value here, so the next rule is asked
+    return None if geo is None else _place(rule, geo.find)
+
+
+def _place(rule: UserIdentificationRule, find: Callable[[str], Location]) -> _ValueOf | None:
+    """By where the client is; one of whom that is not known yields nothing, so the next rule is asked."""
+    if rule.client_asn:
+        return lambda exchange: ("asn", found.asn) if (found := find(exchange.client_address)).asn else None
+    if rule.client_country:
+        return lambda exchange: ("country", found.country) if (found := find(exchange.client_address)).country else None
+    if rule.client_region:
+        return lambda exchange: ("region", *found[:2]) if (found := find(exchange.client_address)).region else None
+    if rule.client_city:
+        return lambda exchange: ("city", *found[:3]) if (found := find(exchange.client_address)).city else None
+    return None
 
 
 def _header(name: str) -> Callable[[RequestHead], list[bytes]]:
@@ -130,12 +144,19 @@ def _header(name: str) -> Callable[[RequestHead], list[bytes]]:
 
 
 def _of_head(values: Callable[[RequestHead], list[bytes]], number: int) -> _ValueOf:
-    """The first value that is not empty."""
+    """The value that is not empty. Several that differ are none: whose request it is depends on who reads which of them, and a
+    client could put one in front that is new each time.
+    """
     def user(exchange: Exchange) -> User | None:
+        found = b""
         for value in values(exchange.request):
-            if value:
-                return number, value if len(value) <= _LONG else blake2b(value, digest_size=16).digest()
-        return None
+            if value and value != found:
+                if found:
+                    return None
+                found = value
+        if not found:
+            return None
+        return number, found if len(found) <= _LONG else blake2b(found, digest_size=16).digest()
 
     return user
 

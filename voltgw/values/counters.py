@@ -79,11 +79,14 @@ class ListenerCounters:
         "datagrams_in",
         "datagrams_out",
         "open",
+        "paced",
         "paused_fds",
         "paused_limit",
+        "paused_rate",
         "proxy_refused",
         "refused_source",
-        "sessions_evicted", "sessions_moved",
+        "sessions_evicted",
+        "sessions_moved",
         "timeouts",
         "tls_crowded",
         "tls_failures",
@@ -108,6 +111,8 @@ class ListenerCounters:
         self.sessions_moved = 0     # whose client has come from another address since
         self.refused_source = 0     # connections closed at once: their address held its share already
         self.paused_limit = 0       # at the connection limit
+        self.paused_rate = 0        # for new connections that came faster than they may
+        self.paced = 0              # times that a relayed connection was not read for its byte rate
         self.paused_fds = 0         # EMFILE, ENFILE, ENOBUFS or ENOMEM from accept
         self.timeouts = 0
         self.tls_handshakes = 0     # finished ones

@@ -113,6 +113,10 @@ SPLICE_PIPE_BYTES: Final = 1024 * 1024
 """A pipe through which the kernel relays the bytes of large TCP flows."""
 MAX_PIPES: Final = 48
 """So many of them there may be, as a user has only so many from Linux; with none left, bytes are read and written."""
+BYTE_BURST: Final = 16 * 1024
+"""A relayed connection with a byte rate may send so many bytes at once after a silence, or,"""
+BYTE_BURST_SHARE: Final = 10
+"""if that is more, this part (a tenth) of what it may send in a second."""
 MAX_REPLAY_BYTES: Final = 64 * 1024
 """So much of a request is kept while its body streams, to be sent again; beyond it there is no other try."""
 MAX_SHADOW_BYTES: Final = 64 * 1024
@@ -157,6 +161,12 @@ DNS_REFRESH_S: Final = 60.0
 """How often the name of an endpoint is looked up when nothing else is said."""
 DNS_TTL_S: Final = 30.0
 """How long answers of a delegated zone may be remembered."""
+PUBLISH_INTERVAL_S: Final = 60.0
+"""How often registries in which names are published are looked at, and repaired."""
+PUBLISH_CLOUD_INTERVAL_S: Final = 300.0
+"""The same for the APIs of clouds, which count requests."""
+PUBLISH_HOLD_DOWN_S: Final = 30.0
+"""A published name changes at most so often with the health of its service."""
 DNS_RESPONSES_PER_SECOND: Final = 200
 """Answers over UDP to one network of clients (/24, /56) that show no cookie."""
 DNS_SLIP: Final = 2

@@ -77,6 +77,19 @@ class AdvertiseExtension:
     max_connections: int | None = field(
         Number(1, 1 << 30), "Connections open at a time on each port, TCP alone; more wait in the kernel and are not refused.",
         since="voltgw", absent="what the process may hold")
+    connections_per_second: int | None = field(
+        Number(1, 1_000_000), "New connections in a second on each port; more wait in the kernel and are not refused. Of UDP: "
+        "new sessions; a datagram that would begin one more is dropped.", since="voltgw", absent="as many as come")
+    connection_burst: int | None = field(
+        Number(1, 1_000_000), "How many of them at once, after a quiet time.", since="voltgw",
+        absent="as many as in a second")
+    upload_bytes_per_second: int | None = field(
+        Size("B", 1, 1 << 40), "What the client of each relayed connection or session may send in a second (TCP_PROXY and its "
+        "kin, UDP_PROXY, TLS that passes through). Connections are not read until it is time; datagrams beyond it are dropped.",
+        since="voltgw", absent="as much as comes", example="1MiB")
+    download_bytes_per_second: int | None = field(
+        Size("B", 1, 1 << 40), "Likewise what the client gets in a second.", since="voltgw", absent="as much as comes",
+        example="10MiB")
     tcp: TcpExtension | None = field(Nested(TcpExtension), "TCP options towards clients.", since="voltgw")
     dns: AdvertiseDns | None = field(
         Nested(AdvertiseDns), "How its VIP is answered in delegated zones.", since="voltgw", example="{weight: 3}")
@@ -152,6 +165,8 @@ class AdvertisePolicySpec:
             yield Rule("voltgw", "VG0106", "`address` and `voltgw: {any_address: true}` exclude each other")
         if self.voltgw is not None and self.voltgw.max_connections is not None and self.protocol is TransportProtocol.UDP:
             yield Rule("voltgw", "VG0106", "`max_connections` is for TCP; UDP has bounds of its own")
+        if self.voltgw is not None and self.voltgw.connection_burst is not None and self.voltgw.connections_per_second is None:
+            yield Rule("voltgw", "VG0106", "`connection_burst` is of `connections_per_second`, which is not there")
         if self.first_datagram_only and self.protocol is not TransportProtocol.UDP:
             yield Rule("voltgw", "VG0106", "`first_datagram_only` is for UDP; a connection begins with one header anyway")
         if self.public_ip and (self.address is not None or self.where is not None):

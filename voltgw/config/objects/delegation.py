@@ -138,14 +138,6 @@ class DnsDelegation:
 
 
 @message
-class DiscoveryExtension:
-    """What voltgw adds to a discovery object."""
-
-    dns_delegation: DnsDelegation | None = field(
-        Nested(DnsDelegation), "A zone of DNS that is delegated to this gateway.", since="voltgw")
-
-
-@message
 class AdvertiseDns:
     """How the VIP of a policy is answered by DNS, in delegated zones whose `order` asks for it."""
 

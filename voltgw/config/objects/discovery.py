@@ -8,7 +8,7 @@ from typing import ClassVar
 from voltgw.config.compound import Anything, ListOf
 from voltgw.config.contents import Content
 from voltgw.config.formats import HOSTNAME, HOSTPORT, OBJECT_NAME
-from voltgw.config.objects.delegation import DiscoveryExtension
+from voltgw.config.objects.publishing import DiscoveryExtension
 from voltgw.config.objects.secrets import SecretType
 from voltgw.config.objects.where import NetworkSiteRefSelector
 from voltgw.config.reader import WARNS

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import ClassVar, Final
+from urllib.parse import urlsplit
 
 from voltgw.config.compound import ListOf
 from voltgw.config.contents import Content
@@ -179,11 +181,18 @@ class JwtExtension:
     def rules(self) -> Iterable[Rule]:
         """Keys are not fetched in the clear by accident."""
         url = self.jwks_url
-        if url is not None and url.startswith("http://") and not self.plain_http:
-            host = url[7:].partition("/")[0].rpartition("@")[2]
-            if not host.startswith(("127.", "[::1]", "localhost:")) and host != "localhost":
-                yield Rule("jwks_url", "VG0103", "keys that are fetched in the clear may be anybody's",
-                           "write https://, or `plain_http: true` where the way is safe")
+        if url is not None and url.startswith("http://") and not self.plain_http and not _on_this_machine(url):
+            yield Rule("jwks_url", "VG0103", "keys that are fetched in the clear may be anybody's",
+                       "write https://, or `plain_http: true` where the way is safe")
+
+
+def _on_this_machine(url: str) -> bool:
+    """Whether what is asked for leads to a loopback address, or to ``localhost``: ``127.example`` is a name like any other."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @message

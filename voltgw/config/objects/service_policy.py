@@ -54,9 +54,10 @@ class SourceList:
 
     prefix_list: PolicyPrefixList | None = field(Nested(PolicyPrefixList), "By address.")
     ip_prefix_set: tuple[Ref, ...] = field(refs("ip_prefix_set", most=4), "By address, in sets.")
-    asn_list: AsnMatchList | None = field(Nested(AsnMatchList), "By autonomous system.", state=REFUSES)
-    asn_set: tuple[Ref, ...] = field(refs("bgp_asn_set"), "By autonomous system, in sets.", state=REFUSES)
-    country_list: tuple[str, ...] = field(ListOf(Text(least=1)), "By country.", example="[COUNTRY_FR]", state=REFUSES)
+    asn_list: AsnMatchList | None = field(Nested(AsnMatchList), "By autonomous system, by `gateway.geo`.")
+    asn_set: tuple[Ref, ...] = field(refs("bgp_asn_set"), "By autonomous system, in sets.")
+    country_list: tuple[str, ...] = field(
+        ListOf(Text(least=1)), "By country, by `gateway.geo`; COUNTRY_NONE: it is not known.", example="[COUNTRY_FR]")
     tls_fingerprint_classes: tuple[str, ...] = field(
         fingerprint_classes(), "By what their TLS fingerprint is known for.", state=REFUSES)
     tls_fingerprint_values: tuple[str, ...] = field(fingerprints(), "By TLS fingerprint (JA3).")

@@ -140,10 +140,10 @@ class ServicePolicyRuleSpec:
     dst_ip_matcher: IpMatcherType | None = field(
         Nested(IpMatcherType), "To addresses of these sets.", since="2020†", group="dst_ip_choice", state=REFUSES)
     any_asn: bool = field(Presence(), "From any autonomous system.", group="asn_choice")
-    asn_list: AsnMatchList | None = field(Nested(AsnMatchList), "From these autonomous systems.", group="asn_choice",
-        state=REFUSES)
+    asn_list: AsnMatchList | None = field(
+        Nested(AsnMatchList), "From these autonomous systems, by `gateway.geo`.", group="asn_choice")
     asn_matcher: AsnMatcherType | None = field(
-        Nested(AsnMatcherType), "From autonomous systems of these sets.", group="asn_choice", state=REFUSES)
+        Nested(AsnMatcherType), "From autonomous systems of these sets, by `gateway.geo`.", group="asn_choice")
     any_dst_asn: bool = field(Presence(), "To any autonomous system.", since="2020†", group="dst_asn_choice")
     dst_asn_list: AsnMatchList | None = field(
         Nested(AsnMatchList), "To these autonomous systems.", since="2020†", group="dst_asn_choice", state=REFUSES)

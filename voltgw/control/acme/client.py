@@ -14,6 +14,7 @@ from voltgw.control.acme.messages import (
     Challenge,
     Directory,
     Order,
+    location,
     read_authorization,
     read_directory,
     read_order,
@@ -87,7 +88,7 @@ class Client:
             raise Refused("the CA wants an external account binding: say `gateway.acme.external_account`",
                           type="externalAccountRequired")
         answer = await self._post(directory.new_account, said, named=False)
-        self.account = _location(answer)
+        self.account = location(answer)
         return self.account
 
     async def tell_contacts(self, contacts: Sequence[str]) -> None:
@@ -99,7 +100,7 @@ class Client:
         directory = await self.directory()
         answer = await self._post(
             directory.new_order, {"identifiers": [{"type": "dns", "value": name} for name in names]})
-        return read_order(answer, _location(answer))
+        return read_order(answer, location(answer))
 
     async def order(self, url: str) -> tuple[Order, float | None]:
         """An order as it stands, and how long to wait (seconds) before asking again, None = the CA says nothing."""
@@ -157,14 +158,6 @@ class Client:
         if nonce and len(nonce) <= 512 and nonce.isascii() and nonce.replace("-", "").replace("_", "").isalnum():
             self._nonces.append(nonce)
             del self._nonces[:-_KEPT_NONCES]
-
-
-def _location(answer: Answer) -> str:
-    """Where that which was made stands from now on."""
-    url = answer.headers.get("location", "")
-    if not url.startswith("https://") or len(url) > 2048:
-        raise Garbled(f"{answer.url} answers without a Location that is an https URL")
-    return url
 
 
 def account_is_gone(error: AcmeError) -> bool:

@@ -76,6 +76,14 @@ class Order:
     problem: str = ""
 
 
+def location(answer: Answer) -> str:
+    """Where that which was made stands from now on (RFC 8555 7.3, 7.4). Raises `Garbled`."""
+    url = answer.headers.get("location", "")
+    if len(url) > 2048 or not url.isascii() or not url.isprintable() or " " in url or not _https(url):
+        raise Garbled(f"{answer.url} answers without a Location that is an https URL")
+    return url
+
+
 def read_directory(answer: Answer) -> Directory:
     """Raises `Garbled`."""
     said = _object(answer)
@@ -188,7 +196,15 @@ def _checked(url: object, answer: Answer, name: str = "url") -> str:
     """A URL that may be asked: RFC 8555 6.1 allows nothing but https, and whoever answers does not send us elsewhere."""
     if not isinstance(url, str) or len(url) > 2048 or not url.isascii() or not url.isprintable() or " " in url:
         raise Garbled(f"{answer.url} answers with a {name} that is no URL")
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname:
+    if not _https(url):
         raise Garbled(f"{answer.url} answers with a {name} that is no https URL: {words(url)}")
     return url
+
+
+def _https(url: str) -> bool:
+    """Whether it leads to a host by https, and to a port if it names one; a user in it would be told to that host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "https" and bool(parts.hostname) and parts.username is None and parts.port != 0
+    except ValueError:                      # half an IPv6 address, a port that is none
+        return False

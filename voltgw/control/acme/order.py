@@ -5,7 +5,7 @@ An order that was under way when the process ended is taken up again, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -49,7 +49,7 @@ async def obtain(state: State, directory: str, tools: Tools) -> KeyPair:
     order = await _order(state, directory, tools)
     try:
         for url in order.authorizations if order.status == "pending" else ():
-            await _authorize(url, tools)
+            await _authorize(url, state.names, tools)
         order = await _until(order, tools, "ready", "valid")
         if order.status == "ready":
             order = await tools.client.finalize(order, request_for(state.names, state.key.encode()))
@@ -92,9 +92,11 @@ def _forget(state: State) -> None:
     state.order = state.order_directory = state.key = ""
 
 
-async def _authorize(url: str, tools: Tools) -> None:
-    """Show that one name is ours."""
+async def _authorize(url: str, names: Sequence[str], tools: Tools) -> None:
+    """Show that one of `names` is ours. A challenge about any other name is not answered: nobody has asked for it here."""
     authorization, _ = await tools.client.authorization(url)
+    if authorization.name not in {name.removeprefix("*.") for name in names}:
+        raise Garbled(f"the CA asks for a proof about {authorization.name}, for which no certificate was ordered")
     if authorization.status == "valid":
         return                              # the CA remembers
     if authorization.status != "pending":

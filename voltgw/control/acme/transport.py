@@ -9,20 +9,19 @@ from OpenSSL import SSL
 from OpenSSL.crypto import Error as SSLError
 from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
+from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from voltgw import __version__
 from voltgw.control.acme.messages import Answer, words
 from voltgw.control.acme.problems import Garbled, Unreachable
+from voltgw.control.ways import Way
 
 if TYPE_CHECKING:
     from twisted.web.iweb import IResponse
@@ -34,50 +33,6 @@ TIMEOUT_S: Final = 30.0
 _BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 #: Header fields of an answer that anybody asks for.
 _FIELDS: Final = ("content-type", "location", "replay-nonce", "retry-after")
-
-
-@implementer(IAgentEndpointFactory)
-class _Way:
-    """The way to one answer: TLS that is refused unless the certificate is of the host that is asked, under `trust`.
-
-    It keeps the connection in hand: what the HTTP client offers for its end is polite, and a server need not be.
-    """
-
-    def __init__(self, reactor: Any, trust: Any) -> None:
-        self._reactor = reactor
-        self._trust = trust
-        self._transports: list[Any] = []
-
-    def endpointForURI(self, uri: URI) -> _Remembered:
-        """To whom a URL leads."""
-        host = uri.host.decode("ascii")
-        secure = optionsForClientTLS(host, trustRoot=self._trust)
-        return _Remembered(
-            wrapClientTLS(secure, HostnameEndpoint(self._reactor, host, uri.port, timeout=TIMEOUT_S)), self._transports)
-
-    def cut(self) -> None:
-        """End what is open, at once."""
-        for transport in self._transports:
-            transport.abortConnection()
-
-
-@implementer(IStreamClientEndpoint)
-class _Remembered:
-    """An endpoint; the transports of its connections go into `transports`."""
-
-    def __init__(self, endpoint: Any, transports: list[Any]) -> None:
-        self._endpoint = endpoint
-        self._transports = transports
-
-    def connect(self, factory: Any) -> Deferred[Any]:
-        """Connect."""
-        connected: Deferred[Any] = self._endpoint.connect(factory)
-
-        def remember(protocol: Any) -> Any:
-            self._transports.append(protocol.transport)
-            return protocol
-
-        return connected.addCallback(remember)
 
 
 class Https:
@@ -102,18 +57,18 @@ class Https:
     def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Deferred[Answer]:
         """See `voltgw.control.acme.client.Sends.request`; redirects are not followed."""
         fields = Headers({"user-agent": [f"voltgw/{__version__}"], **{name: [value] for name, value in headers.items()}})
-        way = _Way(self._reactor, self._trust)
-        agent = Agent.usingEndpointFactory(self._reactor, way, HTTPConnectionPool(self._reactor, persistent=False))
-        asked: Deferred[Any] = agent.request(
-            method.encode("ascii"), url.encode("ascii"), fields, _Body(body) if body else None)
+        way = Way(self._reactor, self._trust, MOST_BYTES, TIMEOUT_S)
+        asked = way.request(method.encode("ascii"), url.encode("ascii", "replace"), fields, _Body(body) if body else None)
         asked.addCallback(self._read, url)
         asked.addTimeout(TIMEOUT_S, self._reactor, lambda value, seconds: _took_too_long(url))
 
-        def failed(failure: Failure) -> Any:
+        def over(result: Any) -> Any:
             way.cut()
-            return failure
+            if way.too_much:
+                raise Garbled(f"{url} answers with more than {MOST_BYTES} bytes, most of them before its body")
+            return result
 
-        return asked.addErrback(failed).addErrback(_in_words, url)
+        return asked.addBoth(over).addErrback(_in_words, url)
 
     def _read(self, response: IResponse, url: str) -> Deferred[Answer]:
         found = {name: values[0] for name in _FIELDS if (values := response.headers.getRawHeaders(name))}

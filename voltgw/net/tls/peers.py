@@ -45,7 +45,10 @@ def refusal(leaf: bytes, rules: PeerRules, server_name: str | None) -> str:
 
 
 def subject_names(certificate: x509.Certificate) -> list[str]:
-    """Its subject alternative names as text (DNS names, URIs, mail and IP addresses), then its common names."""
+    """Its subject alternative names as text (DNS names, URIs, mail and IP addresses), then its common names.
+
+    As for `voltgw.security.names`, a common name is no URI, and none stands beside a SPIFFE id.
+    """
     names: list[str] = []
     try:
         listed = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -56,7 +59,9 @@ def subject_names(certificate: x509.Certificate) -> list[str]:
         names += listed.get_values_for_type(x509.UniformResourceIdentifier)
         names += listed.get_values_for_type(x509.RFC822Name)
         names += map(str, listed.get_values_for_type(x509.IPAddress))
-    names += [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if not any(name.lower().startswith("spiffe://") for name in names):
+        common = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        names += [name for name in common if "://" not in name]
     return names
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from zope.interface import implementer
 
+from voltgw.net.here import HERE
 from voltgw.net.sniff import alert as alert_record
 from voltgw.proxy.forward.client import ForwardClient
 from voltgw.proxy.forward.factory import ForwardFactory
@@ -139,7 +140,7 @@ class Captured(Hearing):
             self.refuse(0, "forward_destination: the host does not say where the connection was meant to go")
             return
         transport = self.transport
-        usable, verdict, why = egress.select(flow, (flow.address,), (factory.local_address,), outside.refuses)
+        usable, verdict, why = egress.select(flow, (flow.address,), HERE, outside.refuses)
         if why or not usable:
             outside.counters.guarded += bool(why)
             self.verdict = None if why else verdict.counted()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voltgw.proxy.forward.gate import DNS_FLAG, Judged, refused_reply
+from voltgw.net.here import HERE
+from voltgw.proxy.forward.gate import DNS_FLAG, Judged, refused_reply, torn
 from voltgw.proxy.forward.origins import RETRY, Asked
-from voltgw.security.conditions import judged_path
 from voltgw.security.destinations import literal
 from voltgw.security.egress import DENY, Flow, Speaks
+from voltgw.security.readings import readings
 from voltgw.values.reply import Reply
 
 if TYPE_CHECKING:
@@ -64,7 +65,11 @@ class Dynamic:
         scheme = exchange.client.scheme
         port = head.port or _PORTS.get(scheme, 80)
         name = head.host if address is None else address.encode("ascii")
-        flow = Flow(exchange.client_address, name, port, Speaks.HTTP, path=judged_path(head), opened=scheme == b"https")
+        paths = readings(head)
+        flow = Flow(
+            exchange.client_address, name, port, Speaks.HTTP, path=paths[0] if paths else head.path, opened=scheme == b"https")
+        if len(paths) != 1 and egress.policies.torn(flow, paths[1:]):
+            return torn()
         if egress.policies.judge(flow).action == DENY:
             return self._reach(exchange, flow, None)
         if address is not None:
@@ -72,7 +77,8 @@ class Dynamic:
         known = outside.lookup.known(egress.network, name)
         if known is not None:
             return self._reach(exchange, flow, known)
-        return outside.lookup.ask(egress.network, name).addCallback(lambda found: self._reach(exchange, flow, found))
+        asked = outside.lookup.ask(egress.network, name, flow.source)
+        return asked.addCallback(lambda found: self._reach(exchange, flow, found))
 
     def _reach(self, exchange: Exchange, flow: Flow, addresses: tuple[str, ...] | None) -> Reply | None:
         """`addresses` None = the name alone is refused."""
@@ -86,7 +92,7 @@ class Dynamic:
         elif not addresses:
             return Reply(502, flag=DNS_FLAG, detail="dns_resolution_failure", negotiate=True)
         else:
-            usable, verdict, why = egress.select(flow, addresses, (client.local_address,), outside.refuses)
+            usable, verdict, why = egress.select(flow, addresses, HERE, outside.refuses)
         if why:
             outside.counters.guarded += 1
             return refused_reply(f"forward_destination: {why}")

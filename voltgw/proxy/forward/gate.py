@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
+from voltgw.net.here import HERE
 from voltgw.proxy.forward.origins import Asked
 from voltgw.proxy.forward.settings import assumed
 from voltgw.security.basic import WRONG
-from voltgw.security.conditions import judged_path
 from voltgw.security.destinations import literal
 from voltgw.security.egress import DENY, FLAG, LOGIN_FLAG, Flow, Speaks, Verdict
+from voltgw.security.readings import readings
 from voltgw.security.tokens import MISSING
 from voltgw.values.identity import Proof, User
 from voltgw.values.reply import Reply
@@ -97,7 +98,7 @@ class Gate:
         egress = self.egress
         if self.way.explicit and egress.users is not None:
             logged_in = self._outside.logins.check(
-                egress.users, _credentials(exchange.request), egress.users_mark)
+                egress.users, _credentials(exchange.request), egress.users_mark, exchange.client_address)
             if isinstance(logged_in, Deferred):
                 return logged_in.addCallback(lambda good: self._logged_in(exchange, good))
             return self._logged_in(exchange, logged_in)
@@ -148,7 +149,10 @@ class Gate:
                         assumed(port) if address is None else Speaks.UNKNOWN, connect=True)
         else:
             name = head.host if address is None else address.encode("ascii")
-            flow = Flow(exchange.client_address, name, port, Speaks.HTTP, path=judged_path(head), opened=opened)
+            paths = readings(head)
+            flow = Flow(exchange.client_address, name, port, Speaks.HTTP, path=paths[0] if paths else head.path, opened=opened)
+            if len(paths) != 1 and egress.policies.torn(flow, paths[1:]):
+                return torn()
         if opened and (head.host if address is None else address.encode("ascii")) != way.name:
             return Reply(421, flag=FLAG, detail="forward_name: the request is for another name than its TLS", negotiate=True)
         if address is not None:
@@ -165,7 +169,7 @@ class Gate:
         known = self._outside.lookup.known(egress.network, head.host)
         if known is not None:
             return self._reach(exchange, flow, known, scheme, settled)
-        asked = self._outside.lookup.ask(egress.network, head.host)
+        asked = self._outside.lookup.ask(egress.network, head.host, exchange.client_address)
         return asked.addCallback(lambda found: self._reach(exchange, flow, found, scheme, settled))
 
     def _looped(self, head: RequestHead) -> bool:
@@ -189,7 +193,7 @@ class Gate:
             return self._reach(exchange, flow, way.addresses, scheme, settled)
         if address is not None:
             return self._disagrees()
-        leads = self._outside.lookup.leads_to(self.egress.network, flow.name, way.addresses[0])
+        leads = self._outside.lookup.leads_to(self.egress.network, flow.name, way.addresses[0], exchange.client_address)
         if isinstance(leads, bool):
             return self._agreed(exchange, flow, leads, scheme, settled)
         return leads.addCallback(lambda leads: self._agreed(exchange, flow, leads, scheme, settled))
@@ -208,7 +212,7 @@ class Gate:
         if not addresses:
             return Reply(502, flag=DNS_FLAG, detail="dns_resolution_failure", negotiate=True)
         usable, verdict, why = egress.select(
-            flow, addresses, (exchange.client.local_address,), self._outside.refuses, settled)
+            flow, addresses, HERE, self._outside.refuses, settled)
         if why:
             self._outside.counters.guarded += 1
             return refused_reply(f"forward_destination: {why}")
@@ -235,6 +239,11 @@ def _credentials(head: RequestHead) -> bytes | None:
     """What the client says in Proxy-Authorization; None = nothing, or more than one thing."""
     found = [value for name, value in head.connection if name == b"proxy-authorization"]
     return found[0] if len(found) == 1 else None
+
+
+def torn() -> Reply:
+    """The answer to a path that the policies would judge by how the origin reads it, which nobody here knows."""
+    return refused_reply("forward_path: origins read it in different ways, which the policies do not treat alike")
 
 
 def refused_reply(detail: str) -> Reply:

@@ -237,7 +237,7 @@ class Hearing:
             self._judge(name)
             return
         factory = self._factory
-        leads = factory.outside.lookup.leads_to(factory.egress.network, name, self.flow.address)
+        leads = factory.outside.lookup.leads_to(factory.egress.network, name, self.flow.address, self.flow.source)
         if isinstance(leads, bool):
             self._agreed(leads, name)
             return

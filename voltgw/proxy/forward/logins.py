@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 
 from voltgw.security.htpasswd import Verified
+from voltgw.security.shares import Shares, source_of
 
 if TYPE_CHECKING:
     from voltgw.security.htpasswd import Htpasswd
@@ -33,12 +34,18 @@ class Logins:
         self._monotonic = monotonic
         self._in_thread = in_thread
         self._under_way: dict[bytes, list[Deferred[str | None]]] = {}
+        self._shares = Shares()
         self.good = 0
         self.bad = 0
         self.crowded = 0
 
-    def check(self, users: Htpasswd, credentials: bytes | None, scope: bytes) -> str | None | Deferred[str | None]:
-        """The user that these are the credentials of, None if nobody's. `scope` tells the contents of files apart."""
+    def check(
+        self, users: Htpasswd, credentials: bytes | None, scope: bytes, client: str = "",
+    ) -> str | None | Deferred[str | None]:
+        """The user that these are the credentials of, None if nobody's. `scope` tells the contents of files apart.
+
+        `client` is the address from which they come, "" = nobody knows: of what may be under way one network gets a share.
+        """
         pair = None if credentials is None else _pair(credentials)
         if pair is None:
             self.bad += credentials is not None
@@ -55,7 +62,8 @@ class Logins:
         if waiting is not None:
             waiting.append(answer)
             return answer
-        if len(self._under_way) >= MAX_UNDER_WAY:
+        source = source_of(client) or None
+        if len(self._under_way) >= MAX_UNDER_WAY or not self._shares.take(source):
             self.crowded += 1
             return None
         self._under_way[mark] = [answer]
@@ -65,6 +73,7 @@ class Logins:
             tell(good)
 
         def tell(good: bool) -> None:
+            self._shares.give_back(source)
             for each in self._under_way.pop(mark, ()):
                 self._count(good)
                 if not each.called:         # else whoever asked has left

@@ -16,11 +16,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from voltgw.security.destinations import plain
+from voltgw.security.shares import Shares, source_of
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IDelayedCall
 
     from voltgw.net.loop import Loop
+    from voltgw.security.shares import Source
     from voltgw.values.network import Network
 
 #: How long an answer is used. The resolver tells no times to live; its own cache keeps to them.
@@ -37,6 +39,8 @@ AGAIN_S: Final = 1.0
 #: Names that are remembered, and names that are asked for at a time. One more is answered as if it had no address.
 MAX_NAMES: Final = 4096
 MAX_ASKED: Final = 512
+#: Of these, for clients of one network.
+MAX_FROM_ONE: Final = 64
 
 
 class _Known(NamedTuple):
@@ -59,6 +63,7 @@ class Lookup:
         self._resolver_of = resolver_of
         self._known: dict[tuple[Network, bytes], _Known] = {}
         self._asked: dict[tuple[Network, bytes], _Question] = {}
+        self._shares = Shares(MAX_FROM_ONE)
         self.questions = 0                  # put to resolvers
         self.failures = 0                   # of these, without an address
         self.crowded = 0                    # not put, because too many were under way
@@ -70,30 +75,35 @@ class Lookup:
             return None
         return found.addresses
 
-    def leads_to(self, network: Network, name: bytes, address: str) -> bool | Deferred[bool]:
-        """Whether a name has that address, or had it a moment ago; a Deferred when it has to be asked for."""
+    def leads_to(self, network: Network, name: bytes, address: str, client: str = "") -> bool | Deferred[bool]:
+        """Whether a name has that address, or had it a moment ago; a Deferred when it has to be asked for, for `client`."""
         found, now = self._known.get((network, name)), self._loop.monotonic()
         if found is not None:
             if found.seen.get(address, 0.0) > now:
                 return True
             if now < found.asked + AGAIN_S:
                 return False
-        return self.ask(network, name).addCallback(lambda addresses: address in addresses)
+        return self.ask(network, name, client).addCallback(lambda addresses: address in addresses)
 
-    def ask(self, network: Network, name: bytes) -> Deferred[tuple[str, ...]]:
-        """The same, from the resolver; () also when it fails or does not answer in time. Cancelling leaves others waiting."""
+    def ask(self, network: Network, name: bytes, client: str = "") -> Deferred[tuple[str, ...]]:
+        """The same, from the resolver; () also when it fails or does not answer in time. Cancelling leaves others waiting.
+
+        `client` is the address for which it is asked, "" = nobody's: one network has a share of what is asked at a time, so
+        that names whose servers never answer keep out only whoever asks for them.
+        """
         answer: Deferred[tuple[str, ...]] = Deferred()
         key = (network, name)
         question = self._asked.get(key)
         if question is not None:
             question.waiting.append(answer)
             return answer
-        if len(self._asked) >= MAX_ASKED:
+        source = source_of(client) or None
+        if len(self._asked) >= MAX_ASKED or not self._shares.take(source):
             self.crowded += 1
             answer.callback(())
             return answer
         self.questions += 1
-        self._asked[key] = question = _Question(self, key)
+        self._asked[key] = question = _Question(self, key, source)
         question.waiting.append(answer)
         question.timer = self._loop.clock.callLater(LOOKUP_TIMEOUT_S, question.timed_out)
         try:
@@ -106,6 +116,7 @@ class Lookup:
     def answered(self, question: _Question, addresses: tuple[str, ...]) -> None:
         """A question is over."""
         del self._asked[question.key]
+        self._shares.give_back(question.source)
         if not addresses:
             self.failures += 1
         now = self._loop.monotonic()
@@ -133,8 +144,9 @@ class Lookup:
 class _Question:
     """One question to a resolver, and everybody who waits for its answer."""
 
-    def __init__(self, lookup: Lookup, key: tuple[Network, bytes]) -> None:
+    def __init__(self, lookup: Lookup, key: tuple[Network, bytes], source: Source) -> None:
         self.key = key
+        self.source = source
         self.waiting: list[Deferred[tuple[str, ...]]] = []
         self.timer: IDelayedCall | None = None
         self._lookup: Lookup | None = lookup

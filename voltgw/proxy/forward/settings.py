@@ -12,7 +12,7 @@ from voltgw.values.defaults import CONNECT_TIMEOUT_S
 from voltgw.values.network import HOST, Network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Container
 
     from voltgw.config.values import Range
     from voltgw.proxy.forward.interception import Interception
@@ -63,7 +63,7 @@ class Egress:
         return port in self.white_ports or self.white_prefixes.holds(number_of(address))
 
     def select(
-        self, flow: Flow, addresses: Collection[str], local: Collection[str] = (),
+        self, flow: Flow, addresses: Collection[str], local: Container[str] = (),
         also: Callable[[str, int], str] = lambda address, port: "", settled: Verdict | None = None,
     ) -> tuple[tuple[str, ...], Verdict, str]:
         """Those of `addresses` to which `flow` may go (in their order), the verdict, and why the guard refuses the rest.

@@ -1,0 +1,1 @@
+Service policies judge by country and autonomous system (``country_list``, ``asn_list``, ``asn_set``, ``asn_matcher``), and rate limits can count by them, with databases in MaxMind's format (``gateway.geo``; ``pip install voltgw[geo]``). Newer files are taken without a reload; the access log has ``country``, ``region``, ``city`` and ``asn``.

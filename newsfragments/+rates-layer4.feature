@@ -1,0 +1,1 @@
+Listeners can accept at a rate (``connections_per_second``, ``connection_burst``: faster clients wait in the kernel, new UDP sessions beyond it are dropped), and relayed connections and sessions can be held to ``upload_bytes_per_second`` and ``download_bytes_per_second``.

@@ -1,0 +1,181 @@
+"""Requests to the HTTP API of a registry: its certificate is verified, and every answer is bounded in size and time.
+
+A connection per request (`voltgw.control.ways`): rounds are rare, and whoever keeps none has none to lose.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from OpenSSL import SSL
+from OpenSSL.crypto import Error as SSLError
+from service_identity import VerificationError
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
+from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
+
+from voltgw import __version__
+from voltgw.control.publish.registrar import RegistryError
+from voltgw.control.ways import Way
+
+#: Largest answer; a page of 300 records of Route 53 has some 100 KiB.
+MOST_BYTES: Final = 8 * 1024 * 1024
+#: For connection, TLS handshake, request and answer together, in seconds.
+TIMEOUT_S: Final = 30.0
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
+#: Of words that come from an API, so many characters are shown.
+_MOST_WORDS: Final = 300
+
+
+class Reply(NamedTuple):
+    """An answer; the names of `fields` are in lower case."""
+
+    status: int
+    fields: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON. Raises `RegistryError` where it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise RegistryError(f"its answer ({self.status}) is no JSON") from error
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """For how long it wants to be left alone, None = it does not say (dates are not understood)."""
+        said = self.fields.get("retry-after", "")
+        return float(said) if said.isascii() and said.isdigit() and len(said) < 8 else None
+
+
+class Api:
+    """Sends requests. `roots` is PEM, None = the system's authorities; with `plain`, URLs of ``http`` may be asked."""
+
+    def __init__(self, reactor: Any, clock: Any, roots: bytes | None = None, *, plain: bool = False) -> None:
+        """Raises ValueError for `roots` without a certificate."""
+        self._reactor = reactor
+        self._clock = clock
+        self._plain = plain
+        self._ways: set[Way] = set()
+        if roots is None:
+            self._trust: Any = platformTrust()
+            return
+        try:
+            certificates = [Certificate.loadPEM(_BEGIN + one) for one in roots.split(_BEGIN)[1:]]
+        except SSLError as error:
+            raise ValueError("what stands in `trusted_ca` is no PEM certificate") from error
+        if not certificates:
+            raise ValueError("no certificate stands in `trusted_ca`")
+        self._trust = trustRootFromCertificates(certificates)
+
+    async def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
+        """The answer, whatever its status; redirects are not followed. Raises `RegistryError`."""
+        fields = Headers({"user-agent": [f"voltgw/{__version__}"], **{name: [value] for name, value in headers.items()}})
+        way = Way(self._reactor, self._trust, MOST_BYTES, TIMEOUT_S, plain=self._plain)
+        self._ways.add(way)
+        try:
+            asked = way.request(method.encode("ascii"), url.encode("ascii", "replace"), fields, _Body(body) if body else None)
+            reply: Reply = await asked.addCallback(_read).addTimeout(TIMEOUT_S, self._clock, _too_late)
+            return reply
+        except (RegistryError, CancelledError):
+            raise
+        except Exception as error:                  # whatever Twisted's client says of connections, TLS and framing
+            if way.too_much:
+                raise RegistryError(f"it answers with more than {MOST_BYTES} bytes") from error
+            raise RegistryError(f"it cannot be reached: {_reason(error)}") from error
+        finally:
+            self._ways.discard(way)
+            way.cut()
+
+    def close(self) -> None:
+        """Cut what is under way."""
+        for way in list(self._ways):
+            way.cut()
+
+
+def _too_late(result: object, seconds: float) -> Reply:
+    raise RegistryError(f"it does not answer within {seconds:g} s")
+
+
+def words(text: str) -> str:
+    """Of what an API says, as much as can be shown."""
+    shown = "".join(each if each.isprintable() else " " for each in text)
+    return shown if len(shown) <= _MOST_WORDS else shown[:_MOST_WORDS] + "…"
+
+
+def _read(response: Any) -> Deferred[Reply]:
+    fields = {name.decode("latin-1").lower(): values[-1].decode("latin-1")
+              for name, values in response.headers.getAllRawHeaders()}
+    whole = _Whole(response.code, fields)
+    response.deliverBody(whole)
+    return whole.done
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, for operators."""
+    reasons = getattr(error, "reasons", None)       # the HTTP client wraps what ended a request (ResponseFailed and others)
+    if reasons:
+        error = reasons[0].value
+    if isinstance(error, VerificationError):
+        return "TLS: its certificate is that of another host"
+    if isinstance(error, SSL.Error):
+        first = error.args[0] if error.args else () # a queue of (library, function, reason), but not for broken connections
+        said = ", ".join(str(each[-1]) for each in first) if isinstance(first, list) else ""
+        return f"TLS: {words(said) or 'the connection broke off'}"
+    return words(str(error)) or type(error).__name__
+
+
+class _Whole(Protocol):
+    """Reads a body to its end, or until it is too large."""
+
+    def __init__(self, status: int, fields: Mapping[str, str]) -> None:
+        self.done: Deferred[Reply] = Deferred()
+        self._head = status, fields
+        self._body = bytearray()
+
+    def dataReceived(self, data: bytes) -> None:
+        """More of it."""
+        self._body += data
+        if len(self._body) > MOST_BYTES and not self.done.called:
+            self.done.errback(RegistryError(f"it answers with more than {MOST_BYTES} bytes"))
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:      # noqa: B008
+        """The end; only the HTTP client knows whether it is all."""
+        if self.done.called:
+            return
+        if reason.check(ResponseDone):
+            self.done.callback(Reply(*self._head, bytes(self._body)))
+        else:
+            self.done.errback(reason)
+
+
+@implementer(IBodyProducer)
+class _Body:
+    """A body that is written at once."""
+
+    def __init__(self, body: bytes) -> None:
+        self.length = len(body)
+        self._body = body
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        """All of it."""
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """There is nothing more."""
+
+    def resumeProducing(self) -> None:
+        """Nor now."""
+
+    def stopProducing(self) -> None:
+        """It has."""

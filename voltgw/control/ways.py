@@ -1,0 +1,131 @@
+"""Connections of Twisted's HTTP client to servers that need not mean well: how much comes over one, and how it ends.
+
+The client bounds the length of a line, but neither the lines of a head nor the interim answers before it; and the end that it
+offers is a polite one, which over TLS a server may put off for as long as it likes. So each request has a connection of its
+own, what comes over it is counted, and when the request is over, well or not, it is cut.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import ClientFactory
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.web.error import SchemeNotSupported
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from twisted.web.http_headers import Headers
+
+#: What head, interim answers and framing may take beside the largest body, in bytes.
+OVERHEAD_BYTES: Final = 64 * 1024
+
+
+class TooMuch(Exception):
+    """More came than any answer that is wanted has."""
+
+
+@implementer(IAgentEndpointFactory)
+class Way:
+    """The way to one answer of at most `most_bytes` of body.
+
+    The server's certificate must be of the host that is asked, under `trust`, or nothing is said to it. With `plain`, URLs of
+    ``http`` may be asked as well.
+    """
+
+    def __init__(self, reactor: Any, trust: Any, most_bytes: int, connect_s: float, *, plain: bool = False) -> None:
+        self.too_much = False
+        self.left = most_bytes + OVERHEAD_BYTES
+        self._reactor = reactor
+        self._trust = trust
+        self._connect_s = connect_s
+        self._plain = plain
+        self._transports: list[Any] = []
+
+    def request(self, method: bytes, url: bytes, fields: Headers, body: Any = None) -> Deferred[Any]:
+        """The answer's head, as Twisted has it; whoever reads the body calls `cut` behind that.
+
+        Fails with ValueError for a URL that cannot be asked (a host that no certificate can name is one).
+        """
+        agent = Agent.usingEndpointFactory(self._reactor, self, HTTPConnectionPool(self._reactor, persistent=False))
+        try:
+            asked: Deferred[Any] = agent.request(method, url, fields, body)
+        except (ValueError, SchemeNotSupported) as error:
+            return fail(ValueError(str(error)))
+        return asked
+
+    def endpointForURI(self, uri: URI) -> _Counted:
+        """To whom a URL leads."""
+        host = uri.host.decode("ascii")
+        there = HostnameEndpoint(self._reactor, host, uri.port, timeout=self._connect_s)
+        if uri.scheme == b"https":
+            return _Counted(wrapClientTLS(optionsForClientTLS(host, trustRoot=self._trust), there), self)
+        if uri.scheme != b"http" or not self._plain:
+            raise SchemeNotSupported(f"{uri.scheme.decode('ascii')}:// is not asked")
+        return _Counted(there, self)
+
+    def opened(self, transport: Any) -> None:
+        """A connection stands."""
+        self._transports.append(transport)
+
+    def came(self, size: int) -> bool:
+        """So many bytes have come; False: those are too many, and the connection is cut."""
+        self.left -= size
+        if self.left >= 0:
+            return True
+        self.too_much = True
+        self.cut()
+        return False
+
+    def cut(self) -> None:
+        """End what is open, at once."""
+        transports, self._transports = self._transports, []
+        for transport in transports:
+            transport.abortConnection()
+
+
+class _Counting(ProtocolWrapper):
+    """What comes is counted before the HTTP client sees it."""
+
+    factory: _CountingFactory
+
+    def dataReceived(self, data: bytes) -> None:
+        """Some bytes."""
+        if self.factory.way.came(len(data)):
+            super().dataReceived(data)
+
+
+class _CountingFactory(WrappingFactory):
+    """Makes the one protocol of a connection."""
+
+    noisy = False
+    protocol = _Counting
+
+    def __init__(self, inner: ClientFactory, way: Way) -> None:
+        super().__init__(inner)
+        self.way = way
+
+
+@implementer(IStreamClientEndpoint)
+class _Counted:
+    """An endpoint whose connections are a `Way`'s."""
+
+    def __init__(self, endpoint: Any, way: Way) -> None:
+        self._endpoint = endpoint
+        self._way = way
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """Connect."""
+        connected: Deferred[Any] = self._endpoint.connect(_CountingFactory(factory, self._way))
+
+        def stands(protocol: Any) -> Any:
+            self._way.opened(protocol.transport)
+            return protocol.wrappedProtocol
+
+        return connected.addCallback(stands)
