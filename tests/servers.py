@@ -93,6 +93,15 @@ def moto_python() -> str:
     return str(python)
 
 
+def clouds_python() -> str:
+    """A Python that has google-cloud-dns and azure-mgmt-dns: ``$CLOUDS_PYTHON``, or the one of `tools/servers`."""
+    named = os.environ.get("CLOUDS_PYTHON")
+    python = Path(named) if named else _PEERS / "clouds/bin/python"
+    if not python.exists():
+        raise missing("google-cloud-dns and azure-mgmt-dns are not installed (sh tools/servers installs them where it may)")
+    return str(python)
+
+
 class Server:
     """A real server in a process of its own, listening on 127.0.0.1:`port`. The test that started it stops it."""
 

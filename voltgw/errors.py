@@ -102,6 +102,7 @@ class BadRequest(ProxyError):
     def __init__(self, why: str, status: int = 400) -> None:
         super().__init__(why)
         self.answer = status
+        self.method = b""                   # of the request, where that much of it was read
 
 
 class BodyTooLarge(ProxyError):

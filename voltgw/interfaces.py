@@ -180,6 +180,9 @@ class GatewayView(Protocol):
     def publishing(self) -> Any:
         """The `voltgw.app.publishing.Publishing`; None where no name is published in a registry."""
 
+    def discoveries(self) -> list[dict[str, Any]]:
+        """How each registry of services fares that is asked, JSON-ready."""
+
     def geo(self) -> dict[str, Any] | None:
         """The databases of where addresses are, JSON-ready; None where there is none."""
 

@@ -48,6 +48,7 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = {
     },
     DISCOVERY: {
         "dns": "voltgw.control.discovery.dns:FACTORY",
+        "registered": "voltgw.control.discovery.registered:FACTORY",
         "static": "voltgw.control.discovery.static:FACTORY",
     },
 }

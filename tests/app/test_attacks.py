@@ -29,7 +29,7 @@ _PATHS = (
     "/admin", "/admin/", "//admin", "/%61dmin", "/x/../admin", "/x/%2e%2e/admin", "/x/..%2Fadmin", "/ADMIN", "/admin;x=1", "/./admin",
     "/admin?x", "/%2Fadmin", "/x/..;/admin", "/x%5C..%5Cadmin", "///x/..//Admin", "/admin%2F..%2Fx", "/..%2fadmin")
 KEY = "0123456789abcdef-a-key"
-_HOSTS = ("bank.example", "BANK.example", "bank.example.", "bank.example:80", "BaNk.ExAmPlE.:8080")
+_HOSTS = ("bank.example", "BANK.example", "bank.example.", "bank.example..", "Bank.example...:80", "bank.example:80", "BaNk.ExAmPlE.:8080")
 
 
 class Client2:
@@ -292,3 +292,16 @@ class SecretTests(AttackCase):
         self.assertNotIn(KEY, str(lines))
         self.assertIn("a=1", lines[1]["req_params"])
         self.assertNotIn(KEY.encode(), b"".join(self.heard))
+
+    async def test_keys_in_the_query_of_what_no_route_takes(self) -> None:
+        """A path that somebody has mistyped is answered 404, and logged without the key."""
+        route = {"kind": "route", "metadata": {"name": "own"}, "spec": {"routes": [{
+            "match": [{"path": {"path": "/only"}}], "route_destination": {"destinations": [{"cluster": [{"name": "shop"}]}]}}]}}
+        keys = {"keys": [{"name": "robot", "sha256": sha256(KEY.encode()).hexdigest()}], "query": "k"}
+        await self.begin(route, routes=["own"], authentication={"api_key": keys}, **BOTH)
+        self.assertEqual(await self.say(f"GET /onyl?k={KEY}&b=2 HTTP/1.1", "Host: h"), 404)
+        self.assertEqual(await self.say2(*self.head2(f"/onyl?k={KEY}")), 404)
+        self.assertEqual(await self.say(f"GET /only?k={KEY} HTTP/1.1", "Host: h"), 200)
+        lines = await self.lines(3)
+        self.assertNotIn(KEY, str(lines))
+        self.assertEqual([line["req_params"] for line in lines], ["b=2", "", ""])

@@ -173,6 +173,9 @@ class PublishingTests(SynchronousTestCase):
             self.serve(discovery(update=update, publish=publish), host("a"), host("b"))
         self.assertEqual(len(registry.writes), 2)
         self.assertGreater(used.closed, 0)
+        looks = registry.looks
+        self.pass_by(21.0)
+        self.assertIn(registry.looks - looks, (3, 4, 5))                # every five seconds from now on
         self.assertEqual(self.made[-1].spec.ttl_s, 99)
 
     def test_another_owner(self) -> None:
@@ -247,8 +250,10 @@ class PublishingTests(SynchronousTestCase):
     def test_many_names(self) -> None:
         """They are looked at in steps, none of which has more than a few hundred."""
         domains = ", ".join(f"n{count}.apps.example" for count in range(33))
-        self.serve(discovery(), *(host(f"h{of}", domains=domains.replace("apps", f"h{of}.apps")) for of in range(40)))
+        self.publishing.install(runtime(ROUTE + ONE + discovery() + "".join(
+            host(f"h{of}", domains=domains.replace("apps", f"h{of}.apps")) for of in range(40))).publications)
         self.assertGreater(sum(1 for _ in self.publishing.look()), 6)
+        self.assertEqual(sum(1 for _ in self.publishing.look()), 0)     # nothing has come or gone
         self.pass_by(60.0)
         self.assertEqual(len(self.held()), 33 * 40)
 

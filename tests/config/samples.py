@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from voltgw.config.compound import Anything, ListOf, MapOf
-from voltgw.config.contents import Content, Hex, SecretContent
+from voltgw.config.contents import Content, Hex, SecretContent, SecretText
 from voltgw.config.kinds import KINDS
 from voltgw.config.model import Metadata
 from voltgw.config.names import Reference
@@ -167,6 +167,8 @@ def sample(type_: Type[Any, Any], number: int = 0) -> Any:
         return str(type_.least + number)
     if isinstance(type_, Hex):
         return f"{number % 256:02x}"
+    if isinstance(type_, SecretText):
+        return f"secret {number}"
     if isinstance(type_, (Content, SecretContent)):
         return "string:///YQ=="
     if isinstance(type_, Nested):

@@ -5,20 +5,26 @@ from __future__ import annotations
 import random
 import struct
 import time
+from collections.abc import Callable
 from ipaddress import IPv6Address
+from typing import Any
 
 import dns.edns
 import dns.message
+import dns.name
+import dns.tsig
 from twisted.internet.address import IPv6Address as PeerAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.dns.test_server import StreamTests as _StreamTests
 from tests.dns.test_server import framed, responder
+from tests.dns.test_transfers import KEY, RING
 from tests.routing.test_zone import APEX, zone
 from voltgw.dns import server
 from voltgw.dns.cookies import MAX_REMEMBERED, Cookies
 from voltgw.dns.rates import MAX_NETWORKS, ResponseRates, Verdict
 from voltgw.dns.responder import Responder
+from voltgw.dns.tsig import Keyring
 from voltgw.routing.zone import Zones
 
 SHOP = f"shop.{APEX}"
@@ -153,3 +159,87 @@ class ForgeryTests(SynchronousTestCase):
             answer = made.respond(struct.pack("!HHHHHH", 9, 0, *counts) + rest, "192.0.2.1")
             assert answer is not None
             self.assertEqual((len(answer), answer[3] & 0xF), (12, 1), counts)
+
+
+class SignatureTests(SynchronousTestCase):
+    """Whoever has no key, but knows the name of one."""
+
+    def setUp(self) -> None:
+        self.wall = 1e9
+        self.responder = Responder(Zones([zone()]), Cookies(bytes(16), lambda: self.wall), keyring=Keyring([KEY], lambda: self.wall))
+
+    def ask(self, changed: Callable[[Any], Any], ring: dict[dns.name.Name, dns.tsig.Key] = RING) -> bytes:
+        """The answer to a signed query whose TSIG was changed."""
+        query = dns.message.make_query(SHOP, "A")
+        plain = query.to_wire()
+        query.use_tsig(ring)
+        query.to_wire()                     # that makes the signature
+        assert query.tsig is not None
+        rdata = changed(query.tsig[0]).to_wire()
+        owner = dns.name.from_text("backup.example").to_wire() or b""
+        wire = plain[:10] + b"\0\1" + plain[12:] + owner + struct.pack("!HHIH", 250, 255, 0, len(rdata)) + rdata
+        answer = self.responder.respond(wire, "192.0.2.53")
+        assert answer is not None
+        return answer
+
+    def test_nobody_is_given_a_signature(self) -> None:
+        """Neither for another time nor for a signature of any length of its own making (CVE-2017-3143's way): BADSIG, unsigned."""
+        for change in (lambda record: record.replace(mac=b"x" * 32, time_signed=1), lambda record: record.replace(mac=b"x" * 32, time_signed=1 << 47),
+                       lambda record: record.replace(mac=b""), lambda record: record.replace(mac=b"y" * 1000, time_signed=7),
+                       lambda record: record.replace(mac=b"x" * 16), lambda record: record.replace(mac=record.mac[:16])):
+            answer = self.ask(change)
+            self.assertEqual(answer[3] & 0xF, 9)
+            self.assertRaises(dns.tsig.PeerBadSignature, dns.message.from_wire, answer, keyring=RING)
+            algorithm = dns.tsig.HMAC_SHA256.to_wire() or b""
+            behind = answer.index(algorithm) + len(algorithm) + 8       # the time and the fudge
+            self.assertEqual(answer[behind:behind + 2], b"\0\0", "there is a signature")
+        self.assertEqual(self.responder.counters.unverified, {"BADSIG": 6})
+
+    def test_a_query_that_is_sent_again_later(self) -> None:
+        """A fudge of eighteen hours makes nothing of it good for so long."""
+        query = dns.message.make_query(SHOP, "A")
+        query.use_tsig(RING, fudge=65535)
+        wire = query.to_wire()
+        assert query.tsig is not None
+        signed = query.tsig[0].time_signed
+        for later, known in ((0, True), (299, True), (301, False), (3600, False), (-301, False)):
+            self.wall = signed + later
+            answer = self.responder.respond(wire, "192.0.2.53")
+            assert answer is not None
+            self.assertEqual(answer[3] & 0xF == 9, not known, later)
+
+    def test_signed_messages_at_random(self) -> None:
+        """Thousands of changed ones: refused or not, but never an error of ours; what was changed before its TSIG is not believed."""
+        query = dns.message.make_query(SHOP, "A", use_edns=0)
+        plain = query.to_wire()
+        query.use_tsig(RING)
+        whole = query.to_wire()
+        assert query.tsig is not None
+        self.wall = float(query.tsig[0].time_signed)
+        good = self.responder.respond(whole, "192.0.2.53")
+        assert good is not None
+        self.assertNotEqual(good[3] & 0xF, 9)
+        chance = random.Random(5)
+        for _ in range(4000):
+            data = bytearray(whole)
+            for _ in range(chance.randint(1, 3)):
+                at = chance.randrange(2, len(data))
+                kind = chance.randrange(4)
+                if kind == 0:
+                    data[at] = chance.choice((0, 1, 0x3F, 0xC0, 0xFF, chance.randrange(256)))
+                elif kind == 1:
+                    del data[at:at + chance.randint(1, 9)]
+                elif kind == 2:
+                    data[at:at] = chance.randbytes(chance.randint(1, 9))
+                else:
+                    data[at:at + 2] = struct.pack("!H", 0xC000 | chance.randrange(80))
+            for tcp in (False, True):
+                answer = self.responder.respond(bytes(data), "192.0.2.53", tcp)
+                if answer is not None:
+                    self.assertTrue(answer[2] & 0x80)
+                    self.assertLessEqual(len(answer), 65535 if tcp else 1232)
+            list(self.responder.respond_all(bytes(data), "192.0.2.53"))
+            changed_before = bytes(data[2:12]) != whole[2:12] and bytes(data[12:]) == whole[12:]
+            if changed_before and answer is not None and answer[3] & 0xF == 0:
+                self.fail(data.hex())
+        self.assertNotEqual(plain, whole)

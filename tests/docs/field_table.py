@@ -117,6 +117,17 @@ FORWARD: Final = FieldTable(
 CLUSTER: Final = FieldTable("cluster-fields.csv", ("cluster",), lambda cls: ".objects.cluster" in cls.__module__)
 
 
+#: docs/publish-fields.csv: registries of others in which names are published.
+PUBLISH: Final = FieldTable(
+    "publish-fields.csv", tuple(f"discovery.voltgw.{name}" for name in ("publish", "dns_update", "route53", "google_dns", "azure_dns")),
+    lambda cls: cls.__module__.endswith(".publishing") or cls.__name__ == "Tsig")
+
+
+def publish() -> str:
+    """For docs/howto/publish-dns.rst."""
+    return PUBLISH.render()
+
+
 def cluster() -> str:
     """For docs/clusters.rst."""
     return CLUSTER.render()

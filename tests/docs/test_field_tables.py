@@ -1,4 +1,5 @@
-"""docs/cluster-fields.csv, docs/health-check-fields.csv, docs/tls-fields.csv and docs/forward-fields.csv tell of every field of theirs, and of nothing else."""
+"""docs/cluster-fields.csv, docs/health-check-fields.csv, docs/tls-fields.csv,
+docs/forward-fields.csv and docs/publish-fields.csv tell of every field of theirs, and of nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from twisted.trial.runner import ErrorHolder, TestLoader
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.docs import features
-from tests.docs.field_table import CLUSTER, DOCS, FORWARD, HEALTH, NOTHING, TLS, WORKS, FieldTable
+from tests.docs.field_table import CLUSTER, DOCS, FORWARD, HEALTH, NOTHING, PUBLISH, TLS, WORKS, FieldTable
 from tests.docs.test_http_fields import cases
 from voltgw.config.reader import State
 
@@ -61,6 +62,14 @@ class ForwardTableTests(TableCase):
         states = {row.field: row.state for row in FORWARD.rows()}
         self.assertEqual(states["forward_proxy_policy.rule_list.rules.url_category_list"], "refused")
         self.assertEqual(states["network_connector.enable_forward_proxy.tls_intercept"], WORKS)
+
+
+class PublishTableTests(TableCase):
+    def test_registries(self) -> None:
+        """How names are kept, and each kind of registry."""
+        self.check(PUBLISH, 40)
+        states = {row.field: row.state for row in PUBLISH.rows()}
+        self.assertEqual({states["discovery.voltgw.publish.owner"], states["discovery.voltgw.dns_update.tsig.secret"]}, {WORKS})
 
 
 class PointsTests(SynchronousTestCase):

@@ -13,12 +13,14 @@ from tests.security.making import asks
 from tests.security.tokens import GOOD, NOW, ec, jwks, okp, part, rsa, signed
 from voltgw.security.api_key import read_keys
 from voltgw.security.basic import Basic
+from voltgw.security.ext_authz import check_response
 from voltgw.security.htpasswd import Htpasswd
 from voltgw.security.jwt import Jwt, JwtTerms, KeySource, field_value
 from voltgw.security.keys import KeySet
 from voltgw.security.places import CredentialPlace, authorization, cookie, header, parameter
 from voltgw.security.proofs import Accepted, Denied
 from voltgw.security.tokens import Refused, read_token
+from voltgw.wire.protobuf import message, number
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -107,3 +109,19 @@ class CredentialsAtRandom(SynchronousTestCase):
         """Any text behind ``Basic`` is refused."""
         method = Basic(Htpasswd({}), "shop", b"key", lambda: 0.0, lambda: None)
         self.assertIsInstance(method.check(asks("/", "GET", f"Authorization: Basic {value.strip()}")), Denied)
+
+    @given(st.binary(max_size=80) | st.lists(st.tuples(st.integers(1, 4), st.binary(max_size=24) | st.integers(0, 1 << 33)), max_size=6).map(
+        lambda parts: b"".join(message(number_, value) if isinstance(value, bytes) else number(number_, value) for number_, value in parts)))
+    @examples(400)
+    def test_answers_of_authorizers(self, data: bytes) -> None:
+        """Read as a verdict, or refused; fields are such as may stand in a head, and a status is one of an answer."""
+        for wrapped in (data, message(1, data), message(2, data), message(3, data), message(3, message(2, message(1, data)))):
+            try:
+                check = check_response(wrapped)
+            except ValueError:
+                continue
+            self.assertTrue(200 <= check.status <= 599)
+            for name, value in (*check.headers, *check.to_client):
+                self.assertRegex(name, rb"^[!#$%&'*+.^_`|~0-9a-z-]+$")
+                self.assertFalse(set(value) & {0, 10, 13})
+                self.assertEqual(value, value.strip(b" \t"))

@@ -49,7 +49,7 @@ class ServerTests(TestCase):
 
     def serve(self, **more: Any) -> Server:
         """The server."""
-        return updatable_named(self, ZONE, TEXT, KEY, base64.b64encode(SECRET).decode(), **more)     # type: ignore[arg-type]
+        return updatable_named(self, ZONE, TEXT, KEY, base64.b64encode(SECRET).decode(), **more)
 
     def registrar(self, port: int, owner: str = "edge-1", secret: bytes = SECRET, key: str = KEY, zone: str = ZONE,
                   ttl: int = 30) -> DnsUpdateRegistrar:
@@ -192,7 +192,7 @@ class ServerTests(TestCase):
 
     def serve_text(self, text: str) -> Server:
         """The server with another zone."""
-        return updatable_named(self, ZONE, text, KEY, base64.b64encode(SECRET).decode())     # type: ignore[arg-type]
+        return updatable_named(self, ZONE, text, KEY, base64.b64encode(SECRET).decode())
 
     async def test_wrong_keys(self) -> None:
         """Another secret, another name, another algorithm: each is said as what it is, and nothing is written."""
@@ -256,11 +256,11 @@ class KnotTests(ServerTests):
 
     def serve(self, **more: Any) -> Server:
         """The server."""
-        return updatable_knot(self, ZONE, TEXT, KEY, base64.b64encode(SECRET).decode(), **more)      # type: ignore[arg-type]
+        return updatable_knot(self, ZONE, TEXT, KEY, base64.b64encode(SECRET).decode(), **more)
 
     def serve_text(self, text: str) -> Server:
         """The server with another zone."""
-        return updatable_knot(self, ZONE, text, KEY, base64.b64encode(SECRET).decode())      # type: ignore[arg-type]
+        return updatable_knot(self, ZONE, text, KEY, base64.b64encode(SECRET).decode())
 
 
 del ServerTests         # it has no server of its own

@@ -14,11 +14,12 @@ import dns.query
 import dns.tsigkeyring
 import dns.update
 import yaml
-from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cli.test_remote import CommandCase
 from tests.dnsservers import updatable_knot, updatable_named
 from tests.integration.gateway import Gateway, ask, free_port, until
 from tests.integration.test_http import origin
+from tests.integration.test_route53 import hosted_zone, moto, records
 from tests.servers import Server
 
 SECRET = base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -45,7 +46,7 @@ def discovery(name: str, zone: str, port: int, *, secret: str = SECRET, **policy
                        "tsig": {"name": KEY, "secret": f"string:///{secret}"}}}}}
 
 
-class PublishTests(SynchronousTestCase):
+class PublishTests(CommandCase):
     """A gateway in a process of its own."""
 
     def setUp(self) -> None:
@@ -62,12 +63,13 @@ class PublishTests(SynchronousTestCase):
     def config(self, *objects: dict[str, Any], domains: tuple[str, ...] = ("shop.a.example", "*.shops.a.example", "shop.b.example"),
                **balancer: Any) -> str:
         """The gateway's file."""
-        return yaml.safe_dump({
+        text: str = yaml.safe_dump({
             "gateway": {"admin": {"port": "ADMIN"}},
             "load_balancers": [{"name": "shop", "listen": f"127.0.0.1:{self.port}", "domains": list(domains),
                                 "origins": [f"127.0.0.1:{self.origin.port}"],
                                 "health_check": {"path": "/healthz", "interval": 1}, **balancer}],
-            "objects": list(objects)}).replace("'ADMIN'", "ADMIN")
+            "objects": list(objects)})
+        return text.replace("'ADMIN'", "ADMIN")
 
     def start(self, *objects: dict[str, Any], **more: Any) -> Gateway:
         """Serve."""
@@ -78,14 +80,23 @@ class PublishTests(SynchronousTestCase):
 
     def folder(self) -> str:
         """One for an origin."""
-        folder = os.path.abspath(self.mktemp())
+        folder: str = os.path.abspath(self.mktemp())
         os.makedirs(folder)
         return folder
 
     def name(self, gateway: Gateway, name: str) -> dict[str, Any]:
         """What the gateway says of a name."""
-        found = [each for each in gateway.admin("/names").json["names"] if each["name"] == name]
+        names: list[dict[str, Any]] = gateway.admin("/names").json["names"]
+        found = [each for each in names if each["name"] == name]
         return found[0] if found else {}
+
+    def there(self, port: int, name: str) -> None:
+        """Wait until a server has a name."""
+        until(f"{name} is there", lambda: addresses(port, name) == ["127.0.0.1"])
+
+    def until_said(self, gateway: Gateway, name: str, words: str) -> None:
+        """Wait until the gateway says so of a name."""
+        until(f"of {name} it is said: {words}", lambda: words in self.name(gateway, name).get("why", ""))
 
     def test_names_come_change_and_go(self) -> None:
         """Both registries get their names, each its own; a reload changes them; what is not configured any more is taken out."""
@@ -93,7 +104,7 @@ class PublishTests(SynchronousTestCase):
         one, two = discovery("one", "a.example", bind.port), discovery("two", "b.example", knot.port)
         gateway = self.start(one, two)
         for port, name in ((bind.port, "shop.a.example"), (bind.port, "x.shops.a.example"), (knot.port, "shop.b.example")):
-            until(name, lambda port=port, name=name: addresses(port, name) == ["127.0.0.1"])
+            self.there(port, name)
         self.assertEqual(ask(self.port, headers={"Host": "shop.a.example"}).body, b"shop GET /\n")
         until("it is known", lambda: self.name(gateway, "shop.a.example").get("state") == "bound")
         shown = self.name(gateway, "shop.a.example")
@@ -157,19 +168,46 @@ class PublishTests(SynchronousTestCase):
                 domains = ("shop.a.example", "shop.b.example", name)
                 gateway.write(self.config(one, two, domains=domains))
                 gateway.reload()
-                until("it is known", lambda name=name: self.name(gateway, name).get("state") in ("failed", "pending")
-                      and "refused" in self.name(gateway, name)["why"])
+                self.until_said(gateway, name, "refused")
                 failing = [each for each in gateway.admin("/names").json["registries"] if each["state"] == "failed"]
                 self.assertEqual(len(failing), 1)
                 revived = revive(server.port, server.folder)
-                until("the new name is there", lambda name=name, revived=revived: addresses(revived.port, name) == ["127.0.0.1"])
-                until("it is known", lambda name=name: self.name(gateway, name).get("state") == "bound")
+                self.there(revived.port, name)
+                self.until_said(gateway, name, "held by")
         finally:
             over.set()
             for thread in threads:
                 thread.join()
         self.assertEqual(failures, [])
         self.assertGreater(asked[0], 100)
+
+    def test_route_53(self) -> None:
+        """Names are written by the API; while it is away requests are answered as ever, and what has changed is there afterwards."""
+        server = moto(self)
+        zone_id = hosted_zone(server.port, "a.example")
+        self.origin = origin(self, "shop", self.folder())
+        cloud = {"kind": "discovery", "metadata": {"name": "cloud", "namespace": "system"}, "spec": {"where": {}, "voltgw": {
+            "publish": {"owner": "edge-1", "interval": "1s", "on_shutdown": "remove"},
+            "route53": {"zone": "a.example", "hosted_zone_id": zone_id, "endpoint": f"http://127.0.0.1:{server.port}", "credentials": {
+                "access_key_id": "AK", "secret_access_key": "string:///c2VjcmV0"}}}}}
+        gateway = Gateway(self, self.config(cloud))
+        gateway.wait_ready()
+        until("it is there", lambda: records(server.port, zone_id).get(("shop.a.example", "A")) == ["127.0.0.1"])
+        self.assertEqual(records(server.port, zone_id)["*.shops.a.example", "A"], ["127.0.0.1"])
+        server.kill()
+        until("it is known", lambda: "cannot be reached" in gateway.admin("/names").json["registries"][0]["last_error"])
+        for _ in range(20):
+            self.assertEqual(ask(self.port, headers={"Host": "shop.a.example"}).status, 200)
+        server = moto(self, server.port)                # another life of it: a zone is missing at first, then it has another id
+        until("it is known", lambda: "NoSuchHostedZone" in gateway.admin("/names").json["registries"][0]["last_error"])
+        zone_id = hosted_zone(server.port, "a.example")
+        cloud["spec"]["voltgw"]["route53"]["hosted_zone_id"] = zone_id      # type: ignore[index]
+        gateway.write(self.config(cloud, domains=("store.a.example",)))
+        gateway.reload()
+        until("it is there", lambda: records(server.port, zone_id).get(("store.a.example", "A")) == ["127.0.0.1"])
+        gateway.process.send_signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait_exit(), 0)
+        self.assertEqual(records(server.port, zone_id), {})
 
     def test_a_wrong_key(self) -> None:
         """It is said, traffic is served, and a reload with the right one publishes at once."""
@@ -178,6 +216,14 @@ class PublishTests(SynchronousTestCase):
         until("it is said", lambda: "BADSIG" in self.name(gateway, "shop.a.example").get("why", ""))
         self.assertEqual(ask(self.port, headers={"Host": "shop.a.example"}).status, 200)
         self.assertIn('voltgw_publish_failing{object="system/one",registry="dns_update"} 1', gateway.admin("/metrics").body.decode())
+        admin = f"127.0.0.1:{gateway.admin_port}"
+        for command, line in (("names", f"dns_update a.example at 127.0.0.1 port {bind.port}: failed, 2 names as owner edge-1 (system/one): "),
+                              ("status", f"  dns_update a.example at 127.0.0.1 port {bind.port}: failed: ")):
+            _, shown, _ = self.command(command, "--admin", admin)
+            self.assertIn(line, shown)
+            self.assertIn("BADSIG", shown)
+        explained = gateway.admin("/explain?method=-&url=dns:shop.a.example/A").body.decode()
+        self.assertRegex(explained, r'"outcome": "failed",\s+"why": "not written to a.example at [^"]*BADSIG')
         gateway.write(self.config(discovery("one", "a.example", bind.port, interval="1h")))
         gateway.reload()
         until("it is there", lambda: addresses(bind.port, "shop.a.example") == ["127.0.0.1"])

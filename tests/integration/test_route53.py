@@ -41,7 +41,7 @@ class SignatureTests(SynchronousTestCase):
     def test_beside_botocore(self) -> None:
         """A hundred requests with odd paths, queries, header fields, bodies and tokens are signed alike."""
         chance = random.Random(1)
-        asked = []
+        asked: list[dict[str, Any]] = []
         for _ in range(100):
             query = "&".join(f"{name}={value}" for name, value in (
                 ("name", chance.choice(["a.example.", "%2Aw", "x%20y", "%C3%A4"])), ("maxitems", str(chance.randrange(300))),

@@ -224,6 +224,11 @@ class View:
         """Those of a server that was asked once."""
         return self.dns
 
+    def discoveries(self) -> list[dict[str, Any]]:
+        """One."""
+        return [{"discovery": "system/consul", "kind": "consul", "state": "bound", "requests": 3, "failures": 1, "turned_away": 2,
+                 "services": {"shop": 2}, "age_s": 4.0}]
+
     def geo(self) -> dict[str, Any] | None:
         """One database."""
         return {"databases": [{"path": "/x.mmdb", "type": "Test-City", "built": 7}], "problem": "", "taken": 0}

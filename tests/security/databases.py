@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdb_writer import MMDBWriter
-from netaddr import IPSet
+from netaddr import IPSet  # type: ignore[import-untyped]  # there are stubs, of an older one
 
 #: Where addresses of the documentation are said to be.
 PLACES = {"192.0.2.0/25": "FR", "192.0.2.128/25": "DE", "10.0.0.0/16": "US", "2001:db8::/32": "FR"}

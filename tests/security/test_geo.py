@@ -129,7 +129,7 @@ class PolicyTests(GeoCase):
                 "192.0.2.1": "deny", "192.0.2.200": "deny", "10.1.0.1": "allow", "203.0.113.1": "deny"})
         lists: tuple[dict[str, Any], ...] = ({"asn_list": {"as_numbers": [64501]}}, {"asn_set": [{"name": "nets"}]})
         for listed in lists:
-            policy = {"deny_list": {**listed, "default_action_allow": {}}}
+            policy = {"deny_list": listed | {"default_action_allow": {}}}
             self.assertEqual(self.said(policy, nets), {
                 "192.0.2.1": "allow", "192.0.2.200": "allow", "10.1.0.1": "deny", "203.0.113.1": "allow"})
 
@@ -139,6 +139,16 @@ class PolicyTests(GeoCase):
         self.assertEqual(self.said(policy), {"192.0.2.1": "allow", "192.0.2.200": "deny", "10.1.0.1": "deny", "203.0.113.1": "allow"})
         policy = {"deny_list": {"country_list": ["COUNTRY_NONE", "COUNTRY_DE"], "default_action_allow": {}}}
         self.assertEqual(self.said(policy), {"192.0.2.1": "allow", "192.0.2.200": "deny", "10.1.0.1": "deny", "203.0.113.1": "deny"})
+
+    def test_labels_of_clients(self) -> None:
+        """A selector sees the country, region, city and network; other labels no client has, which is an error."""
+        for text, allowed in (("geoip.ves.io/country in (FR, US)", {"192.0.2.1"}), ("geoip.ves.io/asn = 64500", {"192.0.2.1", "192.0.2.200"}),
+                              ("geoip.ves.io/city = FR-city", {"192.0.2.1"}), ("!geoip.ves.io/country", {"10.1.0.1", "203.0.113.1"}),
+                              ("geoip.ves.io/region", {"192.0.2.1", "192.0.2.200"})):
+            policy = {"rule_list": {"rules": [{"metadata": {"name": "r"}, "spec": {"action": "ALLOW", "client_selector": {"expressions": [text]}}}]}}
+            self.assertEqual({address for address, said in self.said(policy).items() if said == "allow"}, allowed, text)
+        policy = {"rule_list": {"rules": [{"metadata": {"name": "r"}, "spec": {"action": "ALLOW", "client_selector": {"expressions": ["app=x"]}}}]}}
+        self.assertIn("clients have no label app", self.assertRaises(ConfigErrors, self.said, policy).problems[0].message)
 
     def test_why(self) -> None:
         """The verdict says what was seen."""

@@ -376,7 +376,10 @@ class ConstraintTests(SynchronousTestCase):
         self.assertEqual(verdict(both, asks("/long")), "deny")
 
     def test_the_size_of_a_whole_request(self) -> None:
-        """It is not known yet when a request is judged, so asking for it is an error."""
-        error = self.assertRaises(ConfigErrors, chain, rules(
-            {"action": "DENY", "request_constraints": {"max_request_size_exceeds": 1}}, REST))
-        self.assertIn("VG0115", {problem.code for problem in error.problems})
+        """Head and announced body together; a body of which nobody says how long it is is too long."""
+        limited = chain(rules({"action": "DENY", "request_constraints": {"max_request_size_exceeds": 100}}, REST))
+        whole = len("POST / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+        for line, said in ((f"Content-Length: {100 - whole}", "allow"), (f"Content-Length: {101 - whole}", "deny"),
+                           ("Transfer-Encoding: chunked", "deny")):
+            self.assertEqual(verdict(limited, asks("/", "POST", line)), said)
+        self.assertEqual((verdict(limited, asks()), verdict(limited, asks("/" + "x" * 80))), ("allow", "deny"))

@@ -253,11 +253,11 @@ class _Making:
             raise ProblemError("no keys are named, so that no token could be good",
                                hint="write `jwks_config: {cleartext: \"file:keys.json\"}` or `voltgw: {jwks_url: ...}`")
         path = ("jwks_config", "cleartext") if spec.jwks_config is not None else ("jwks",)
-        data = spec.jwks_config.cleartext if spec.jwks_config is not None else (spec.jwks or "").encode("utf-8")
+        said = spec.jwks_config.cleartext if spec.jwks_config is not None else spec.jwks
         with at(*path):
-            if data is None:
+            if said is None:
                 raise ProblemError("no keys are named, so that no token could be good")
-            source: KeySource = jwt.KeySource("the configuration", keys.KeySet.parse(data, secrets=True))
+            source: KeySource = jwt.KeySource("the configuration", keys.KeySet.parse(said.data, secrets=True))
         return source
 
     def token_places(self, spec: JwtValidation) -> list[CredentialPlace]:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from voltgw.app.authenticating import Surroundings
+from voltgw.app.discovering import query_of
 from voltgw.app.fetched import Fetched, Names
 from voltgw.app.gates import gate_objects, gates_of
 from voltgw.app.lists import Known, geo_of, reading_lists
@@ -414,8 +415,10 @@ class _Building:
         networks = [self.networks.of(each.spec.where, each.namespace, each.spec.ip) for each in here]
         site = config.site
         home = home_of(config.gateway.site or "", site.metadata.labels if site is not None else {})
+        queries = [query_of(config, each) if each.spec.service_info is not None else None for each in here]
         return plan_cluster(
-            cluster, here, [check for check in checks if check is not None], cluster_tls(config, cluster), networks, home)
+            cluster, here, [check for check in checks if check is not None], cluster_tls(config, cluster), networks, home,
+            queries)
 
     # -- virtual hosts -------------------------------------------------------------------------------------------------
 

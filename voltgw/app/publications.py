@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from voltgw.app.zones import Name, offers_of
+from voltgw.config.objects.publishing import PublishPolicy
 from voltgw.control.publish.names import Vip, Wanted
 from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.routing.zone import is_below
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from voltgw.app.sites import InterfaceAddress
     from voltgw.config.model import Config, Object
     from voltgw.config.objects.discovery import DiscoverySpec
-    from voltgw.config.objects.publishing import PublishPolicy
     from voltgw.config.objects.virtual_host import VirtualHostSpec
     from voltgw.control.publish.registrar import Registrar
     from voltgw.routing.route import VirtualHost
@@ -66,11 +67,13 @@ class Registry(Protocol):
 #: lead to that. Imported when a configuration first has one.
 KINDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "dns_update": ("voltgw.app.registries:dns_update", ("voltgw", "dns_update")),
-    "route53": ("voltgw.app.registries:route53", ("voltgw", "route53")),
+    "route53": ("voltgw.app.clouds:route53", ("voltgw", "route53")),
+    "google_dns": ("voltgw.app.clouds:google_dns", ("voltgw", "google_dns")),
+    "azure_dns": ("voltgw.app.clouds:azure_dns", ("voltgw", "azure_dns")),
 }
 
 
-@dataclass(slots=True)
+@dataclass
 class Publication:
     """One registry of one object: the names that are to stand there, and domains that cannot, with the reason."""
 
@@ -79,6 +82,11 @@ class Publication:
     policy: PublishPolicy
     names: dict[bytes, Name] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+
+    @cached_property
+    def hosts(self) -> tuple[VirtualHost, ...]:
+        """The virtual hosts behind its names, each once."""
+        return tuple(dict.fromkeys(offer.host for name in self.names.values() for offer in name.offers))
 
     @property
     def zone_text(self) -> str:
@@ -105,8 +113,6 @@ def publications(runtime: Runtime, interface_address: InterfaceAddress) -> Gener
             continue
         policy = one.spec.voltgw.publish if one.spec.voltgw is not None else None
         for kind, path, registry in _registries(one):
-            if policy is None:
-                continue                            # the object's own rules have said so
             first = known.setdefault(registry.identity, one)
             try:
                 if first is not one:
@@ -116,7 +122,7 @@ def publications(runtime: Runtime, interface_address: InterfaceAddress) -> Gener
             except ValueError as error:
                 problems.append(ConfigError("VG0231", one.place(*path), f"{one.title}: {kind}: {error}"))
                 continue
-            made.append(Publication(one, registry, policy))
+            made.append(Publication(one, registry, policy or PublishPolicy(owner=registry.owner)))
         yield
     if problems:
         raise ConfigErrors(tuple(problems))
@@ -187,7 +193,7 @@ def _takers(made: list[Publication], wire: bytes, text: str) -> Iterator[Publica
         zone = each.registry.zone
         if zone is not None and len(zone) < deepest[each.registry.server]:
             continue
-        if not each.policy.domains or text in each.policy.domains:
+        if not each.policy.domains or text.lower() in map(str.lower, each.policy.domains):
             yield each
 
 

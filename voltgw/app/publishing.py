@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +34,7 @@ class _Kept:
     publisher: Publisher
     damper: Damper
     configured: bool = True                 # the configuration has changed since names were last looked at
+    ups: dict[VirtualHost, bool] = field(default_factory=dict)      # who could serve when they were
 
 
 class Publishing:
@@ -85,12 +86,21 @@ class Publishing:
         """Tell every registry what should be there now, in steps."""
         for kept in list(self._kept.values()):
             publication = kept.publication
-            now: dict[str, Wanted] = {}
-            for count, name in enumerate(publication.names.values()):
-                now[name.text] = publication.wanted(name, self._up)
+            ups: dict[VirtualHost, bool] = {}
+            for count, host in enumerate(publication.hosts):
+                ups[host] = self._up(host)
                 if count % _STEP == _STEP - 1:
                     yield
-            if kept.publication is publication:     # else a reload has come in between, and looks anew
+            if kept.publication is not publication or (
+                    not kept.configured and ups == kept.ups and not kept.damper.held_back):
+                continue                    # nothing has come or gone; or a reload has come in between, and looks anew
+            now: dict[str, Wanted] = {}
+            for count, name in enumerate(publication.names.values()):
+                now[name.text] = publication.wanted(name, ups.__getitem__)
+                if count % _STEP == _STEP - 1:
+                    yield
+            if kept.publication is publication:
+                kept.ups = ups
                 shown = kept.damper.settle(now, self._clock.seconds(), configured=kept.configured)
                 kept.configured = False
                 kept.publisher.want(shown)

@@ -21,6 +21,7 @@ from voltgw.app import view
 from voltgw.app.acme import Acme
 from voltgw.app.build import ListenerKey, Makings, Runtime, build, building
 from voltgw.app.challenges import Challenges
+from voltgw.app.discovering import makers
 from voltgw.app.dns import DnsSide
 from voltgw.app.explain import Explainer
 from voltgw.app.geo import GeoWatch
@@ -42,6 +43,7 @@ from voltgw.app.zones import Delegations
 from voltgw.config.gateway import Addresses as AddressRule
 from voltgw.config.gateway import PacketRules as PacketRuleChoice
 from voltgw.control.build import build_membership
+from voltgw.control.discovery.registries import Registries
 from voltgw.control.discovery.sources import Sources
 from voltgw.control.orders import Orders, ordered
 from voltgw.control.probes.prober import Prober
@@ -200,7 +202,8 @@ class GatewayService(Service):
         self.listening.challenges = Challenges(self._makings.server_context, self._bound)
         self.prober = Prober(loop, deps.random)
         self._resolvers: dict[Network, NetworkResolver] = {}
-        self._sources = Sources(loop, deps.random, deps.resolver, self.resolver_of)
+        self.registries = Registries(loop, deps.random, makers(deps.reactor))
+        self._sources = Sources(loop, deps.random, deps.resolver, self.resolver_of, self.registries)
         self.networks = NetworkWatch(loop.clock, self._network_changed)
         self.vips = Vips(loop.clock, self.listening.holds)
         self.rules = PacketRules(loop.clock)
@@ -776,7 +779,12 @@ class GatewayService(Service):
         """Where names of virtual hosts are answered and published, and with what."""
         publishing = self.dns.publishing
         return {"zones": self.dns.status(), "listens": self.dns.listens(),
-                "registries": [] if publishing is None else publishing.registries(), "names": self.dns.names()}
+                "registries": [] if publishing is None else publishing.registries(), "names": self.dns.names(),
+                "discoveries": self.registries.view()}
+
+    def discoveries(self) -> list[dict[str, Any]]:
+        """How each registry of services fares that is asked."""
+        return self.registries.view()
 
     def geo(self) -> dict[str, Any] | None:
         """The databases of where addresses are: which, how old, and why a newer one is not used."""

@@ -30,6 +30,12 @@ def run(arguments: list[str]) -> int:
         print(f"{each['by']} {each['registry']}: {each['state']}, {each['names']} names as owner {each['owner']}"
               f"{', dry run' if each['dry_run'] else ''} ({each['object']})"
               f"{': ' + each['last_error'] if each['last_error'] else ''}")
+    for each in facts["discoveries"]:
+        age = "never" if each["age_s"] is None else f"{each['age_s']:g} s ago"
+        print(f"{each['kind']} {each['url']} ({each['discovery']}): {each['state']}, last answer {age}"
+              + (f": {each['last_error']}" if each["last_error"] else ""))
+        for name, count in each["services"].items():
+            print(f"  service {name}: {count} instances")
     for each in facts["names"]:
         print(f"  {each['name']:<36} {', '.join(each['addresses']) or '-':<24} {each['why']}")
     return 0

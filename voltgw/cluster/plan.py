@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from voltgw.cluster.snapshot import EndpointKey
     from voltgw.config.objects.cluster_extension import ClusterTcp
     from voltgw.interfaces import PoolLike
+    from voltgw.values.discovery import ServiceQuery
     from voltgw.values.tls import ClientTls
 
 S = TypeVar("S", covariant=True)
@@ -110,6 +111,7 @@ class MemberPlan:
     network: Network = HOST                 # from which it is looked up and reached
     priority: int = 0
     zone: str = ""
+    query: ServiceQuery | None = None       # of a service in registries
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,18 +170,18 @@ class ClusterPlan:
 def plan_cluster(
     cluster: ObjectLike[ClusterSpec], endpoints: Iterable[ObjectLike[EndpointSpec]],
     healthchecks: Iterable[ObjectLike[HealthcheckSpec]], tls: ClientTls | None = None,
-    networks: Iterable[Network] = (), home: Home = NOWHERE_KNOWN,
+    networks: Iterable[Network] = (), home: Home = NOWHERE_KNOWN, queries: Iterable[ServiceQuery | None] = (),
 ) -> ClusterPlan:
     """The plan of one cluster object with the endpoints and health checks it refers to, in that order.
 
     `tls` is how its endpoints are reached, None = in plain text; `networks` where, endpoint by endpoint (none: all by the
     host's own). Disabled objects take no part.
-    An endpoint that names a service in a registry has no feed here.
+    `queries` says what those ask registries for that name a service there (None: nothing).
     """
     spec = cluster.spec
     ours = spec.voltgw
-    placed = zip(endpoints, chain(networks, repeat(HOST)), strict=False)
-    members = (plan_member(endpoint, network) for endpoint, network in placed
+    placed = zip(endpoints, chain(networks, repeat(HOST)), chain(queries, repeat(None)), strict=False)
+    members = (plan_member(endpoint, network, query) for endpoint, network, query in placed
                if not endpoint.metadata.disable)
     checks = (plan_check(check) for check in healthchecks if not check.metadata.disable)
     by_alpn = spec.auto_http_config and spec.tls_parameters is not None     # without TLS nobody is asked: HTTP/1.1
@@ -228,8 +230,10 @@ def _proxy_protocol(spec: ClusterSpec) -> ProxyOut | None:
                     ALL_TLVS if not more.pass_on else tlv_types(more.pass_on), more.first_datagram_only)
 
 
-def plan_member(endpoint: ObjectLike[EndpointSpec], network: Network = HOST) -> MemberPlan | None:
-    """How the addresses of one endpoint object in `network` are found; None when it is not by address or name."""
+def plan_member(
+    endpoint: ObjectLike[EndpointSpec], network: Network = HOST, query: ServiceQuery | None = None,
+) -> MemberPlan | None:
+    """How the addresses of one endpoint object in `network` are found; None when it is not known how."""
     spec = endpoint.spec
     if spec.unix is not None:
         kind, address, refresh_s = "static", spec.unix, None
@@ -239,6 +243,8 @@ def plan_member(endpoint: ObjectLike[EndpointSpec], network: Network = HOST) -> 
         kind, address, refresh_s = "dns", spec.dns_name_advanced.name, spec.dns_name_advanced.refresh_interval_s
     elif spec.dns_name is not None:
         kind, address, refresh_s = "dns", spec.dns_name, None
+    elif query is not None:
+        kind, address, refresh_s = "registered", query.text, None
     else:
         return None
     ours = spec.voltgw
@@ -251,6 +257,7 @@ def plan_member(endpoint: ObjectLike[EndpointSpec], network: Network = HOST) -> 
         weight=1 if weight is None else weight, labels=endpoint.metadata.labels,
         network=HOST if spec.unix is not None else network,
         priority=ours.priority or 0 if ours is not None else 0, zone=ours.zone or "" if ours is not None else "",
+        query=query,
     )
 
 

@@ -293,6 +293,11 @@ CODES: Final[dict[str, Code]] = {
         "Two discovery objects keep names of one owner in one registry, so that each would take out what the other writes; or "
         "the credentials for a registry are none.",
     ),
+    "VG0232": Code(
+        "Registry cannot be asked",
+        "An endpoint is a service in a registry, and no discovery object of this site says how such a registry is asked, or "
+        "one does not say enough.",
+    ),
     # -- building ----------------------------------------------------------------------------------------------------
     "VG0301": Code(
         "Cannot be built",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 from yaml.nodes import Node
 
 from voltgw.config.origin import describe
 from voltgw.config.reader import MISSING, Missing, Reader
-from voltgw.config.types import Schema, Type
+from voltgw.config.types import Schema, Text, Type
 from voltgw.config.values import Secret
 
 
@@ -51,6 +54,7 @@ class Content(Type[bytes, None]):
 
     default = None
     words = "string:///<base64>, file:<path> or env:<NAME>"
+    shown = True                            # what stands there may be told
 
     def __init__(self, most: int, *, pem: bool = False) -> None:
         self.most = most
@@ -76,7 +80,8 @@ class Content(Type[bytes, None]):
             return MISSING if value is MISSING else value.encode()
         if self.pem and text.lstrip().startswith("-----BEGIN "):
             return text.encode()
-        return reader.wrong(node, "VG0110", f"expected {self.words}, found {describe(node)}",
+        found = describe(node) if self.shown else "something else"
+        return reader.wrong(node, "VG0110", f"expected {self.words}, found {found}",
                             "file: may be missing in front of a path" if "/" in text and ":" not in text else "")
 
     def schema(self, definitions: dict[str, Schema]) -> Schema:
@@ -107,6 +112,14 @@ class PemFile(Content):
         return {"type": "string"}
 
 
+@contextmanager
+def _unseen(reader: Reader) -> Iterator[None]:
+    """Problems that are found while this lasts are shown without the line in which they are: it has what must not be shown."""
+    before = len(reader.problems)
+    yield
+    reader.problems[before:] = [replace(problem, source=" ") for problem in reader.problems[before:]]
+
+
 class SecretContent(Type[Secret, None]):
     """Like `Content`, for what must never be shown."""
 
@@ -117,7 +130,9 @@ class SecretContent(Type[Secret, None]):
         self.content = Content(most, pem=True)
 
     def read(self, node: Node, reader: Reader) -> Secret | Missing:
-        data = self.content.read(node, reader)
+        self.content.shown = False
+        with _unseen(reader):
+            data = self.content.read(node, reader)
         return MISSING if data is MISSING else Secret(data)
 
     def schema(self, definitions: dict[str, Schema]) -> Schema:
@@ -137,3 +152,27 @@ class SecretPemFile(SecretContent):
 
     def __init__(self, most: int) -> None:
         self.content = PemFile(most)
+
+
+class SecretText(Type[Secret, None]):
+    """Text that stands in the file and must never be shown."""
+
+    default = None
+    words = "text"
+
+    def __init__(self) -> None:
+        self.text = Text()
+
+    def read(self, node: Node, reader: Reader) -> Secret | Missing:
+        with _unseen(reader):
+            text = self.text.read(node, reader)
+        return MISSING if text is MISSING else Secret(text.encode("utf-8"))
+
+    def schema(self, definitions: dict[str, Schema]) -> Schema:
+        return self.text.schema(definitions)
+
+    def plain(self, value: Secret) -> object:
+        return "***"
+
+    def limits(self) -> str:
+        return self.text.limits()

@@ -32,8 +32,9 @@ SITE_LABEL: Final = "ves.io/siteName"
 ALL_EDGES: Final = "ves-io-all-res"
 PUBLIC: Final = "public"
 _INSIDE: Final = VirtualNetworkType.SITE_LOCAL_INSIDE
-#: Kinds of objects that say what networks are: when one of these changes, anything may be elsewhere.
-KINDS: Final = ("site", "virtual_site", "virtual_network", "fleet")
+#: Kinds of objects that say what networks are, and how endpoints are found: when one of these changes, anything may be
+#: elsewhere.
+KINDS: Final = ("site", "virtual_site", "virtual_network", "fleet", "discovery")
 
 
 def present(config: Config, where: Any, namespace: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from voltgw.config.compound import Anything
+from voltgw.config.hiding import hidden
 from voltgw.config.model import Config, Metadata, Object
 from voltgw.config.schema import Message, plain_message
 from voltgw.errors import ConfigError, Place, Severity
@@ -58,7 +59,7 @@ def render(problem: ConfigError) -> list[str]:
     text += (f" ({related})" if related else "") + (f"; {problem.hint}" if problem.hint else "")
     lines = [text]
     if problem.source.strip() and problem.place.column:
-        source, column = _window(problem.source, problem.place.column)
+        source, column = _window(*hidden(problem.source, problem.place.column))
         # Tabs before the caret stay tabs, so that it stands below its character.
         lead = "".join("\t" if character == "\t" else " " for character in source[:column - 1])
         lines += [f"    {source}", f"    {lead}^"]
@@ -88,7 +89,8 @@ def plain(problem: ConfigError) -> dict[str, Any]:
     """A problem as plain data, for ``--json``."""
     return {
         "code": problem.code, "severity": problem.severity.value, "file": problem.place.file, "line": problem.place.line,
-        "column": problem.place.column, "message": problem.message, "hint": problem.hint, "source": problem.source,
+        "column": problem.place.column, "message": problem.message, "hint": problem.hint,
+        "source": hidden(problem.source, 1)[0],
         "related": [{"words": words, "file": place.file, "line": place.line, "column": place.column}
                     for words, place in problem.related],
     }

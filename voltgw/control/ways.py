@@ -36,16 +36,22 @@ class Way:
     """The way to one answer of at most `most_bytes` of body.
 
     The server's certificate must be of the host that is asked, under `trust`, or nothing is said to it. With `plain`, URLs of
-    ``http`` may be asked as well.
+    ``http`` may be asked as well. `client` is a `PrivateCertificate` by which we are known; `server_name` is what the server's
+    certificate has to have instead of the host's name.
     """
 
-    def __init__(self, reactor: Any, trust: Any, most_bytes: int, connect_s: float, *, plain: bool = False) -> None:
+    def __init__(
+        self, reactor: Any, trust: Any, most_bytes: int, connect_s: float, *, plain: bool = False, client: Any = None,
+        server_name: str = "",
+    ) -> None:
         self.too_much = False
         self.left = most_bytes + OVERHEAD_BYTES
         self._reactor = reactor
         self._trust = trust
         self._connect_s = connect_s
         self._plain = plain
+        self._client = client
+        self._server_name = server_name
         self._transports: list[Any] = []
 
     def request(self, method: bytes, url: bytes, fields: Headers, body: Any = None) -> Deferred[Any]:
@@ -65,7 +71,8 @@ class Way:
         host = uri.host.decode("ascii")
         there = HostnameEndpoint(self._reactor, host, uri.port, timeout=self._connect_s)
         if uri.scheme == b"https":
-            return _Counted(wrapClientTLS(optionsForClientTLS(host, trustRoot=self._trust), there), self)
+            options = optionsForClientTLS(self._server_name or host, trustRoot=self._trust, clientCertificate=self._client)
+            return _Counted(wrapClientTLS(options, there), self)
         if uri.scheme != b"http" or not self._plain:
             raise SchemeNotSupported(f"{uri.scheme.decode('ascii')}:// is not asked")
         return _Counted(there, self)

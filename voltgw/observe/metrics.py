@@ -76,6 +76,7 @@ class GatewayCollector(Collector):
         yield from self._clusters()
         yield from self._endpoints()
         yield from self._geo()
+        yield from self._discoveries()
         yield from self._dns()
         yield from self._published()
         yield from self._access_log()
@@ -238,6 +239,16 @@ class GatewayCollector(Collector):
             ((*key, _CLASSES[index]), each.status[index])
             for key, each in _live(clusters) if each.requests for index in range(len(_CLASSES))))
         yield _family("voltgw_endpoint_idle_connections", ((key, len(each.pool)) for key, each in _live(clusters)))
+
+    def _discoveries(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        found = self._view.discoveries()
+        yield _family("voltgw_discovery_state", [
+            ((each["discovery"], state), each["state"] == state) for each in found for state in ("pending", "bound", "failed")])
+        yield _family("voltgw_discovery_requests_total", [((each["discovery"],), each["requests"]) for each in found])
+        yield _family("voltgw_discovery_failures_total", [((each["discovery"],), each["failures"]) for each in found])
+        yield _family("voltgw_discovery_turned_away_total", [((each["discovery"],), each["turned_away"]) for each in found])
+        yield _family("voltgw_discovery_instances", [
+            ((each["discovery"], name), count) for each in found for name, count in each["services"].items()])
 
     def _geo(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
         geo = self._view.geo()

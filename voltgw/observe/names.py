@@ -200,6 +200,15 @@ METRICS: Final = (
     MetricName("voltgw_endpoint_active_requests", "gauge", _ENDPOINT, "Requests under way at it."),
     MetricName("voltgw_endpoint_open_connections", "gauge", _ENDPOINT, "Connections open to it, idle ones included."),
     MetricName("voltgw_endpoint_idle_connections", "gauge", _ENDPOINT, "Connections in its pool."),
+    # Registries of services.
+    MetricName("voltgw_discovery_state", "gauge", ("discovery", "state"),
+               "1 for the state of a registry: ``pending`` (it has not answered yet), ``bound``, ``failed`` (what it said "
+               "stays)."),
+    MetricName("voltgw_discovery_requests_total", "counter", ("discovery",), "Requests to it."),
+    MetricName("voltgw_discovery_failures_total", "counter", ("discovery",), "Answers that did not come, or were none."),
+    MetricName("voltgw_discovery_turned_away_total", "counter", ("discovery",),
+               "Instances that had an address which it may not name."),
+    MetricName("voltgw_discovery_instances", "gauge", ("discovery", "service"), "Instances of a service that may be used."),
     # Where clients are.
     MetricName("voltgw_geo_database_built_timestamp_seconds", "gauge", ("type",),
                "When a database of countries or autonomous systems was built."),
@@ -221,7 +230,8 @@ METRICS: Final = (
                "Messages to secondaries that a zone has changed: ``sent``, ``answered``, ``refused``, or ``given_up``."),
     # Names that are published in registries of others; `registry` is its kind, such as ``dns_update``.
     MetricName("voltgw_publish_names", "gauge", ("object", "registry", "state"),
-               "Names by how they stand: ``pending``, ``bound``, ``withdrawn`` (held without an address), ``failed``, ``foreign`` "
+               "Names by how they stand: ``pending``, ``bound``, ``withdrawn`` (held without an address), ``failed``, "
+               "``foreign`` "
                "(another's), ``planned`` (dry run), ``removing``."),
     MetricName("voltgw_publish_failing", "gauge", ("object", "registry"),
                "1 while the registry cannot be brought up to date."),

@@ -120,6 +120,7 @@ class Downstream(Uploading):
             return
         route = host.only or host.choose(head, self.local_port)
         if route is None:
+            host.hide(head)
             self._fail(NoRoute("no route of this virtual host takes it"), now)
             return
         self.route = route

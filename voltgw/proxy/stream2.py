@@ -74,6 +74,7 @@ class Stream2(EndingStream):
             return
         route = host.only or host.choose(head, port)
         if route is None:
+            host.hide(head)
             self._fail(NoRoute("no route of this virtual host takes it"), now)
             return
         self.route = route
@@ -97,7 +98,8 @@ class Stream2(EndingStream):
     def refuse(self, error: BadRequest) -> None:
         """The client's fields are no request that may be forwarded."""
         now = self.monotonic()
-        self.exchange = self._connection.misunderstood(now, self._stream.head_bytes)
+        self.exchange = exchange = self._connection.misunderstood(now, self._stream.head_bytes)
+        exchange.request.method = error.method
         self.phase = SENT                   # its body is thrown away
         self._fail(error, now)
 

@@ -101,7 +101,7 @@ class VirtualHost:
 
     __slots__ = (
         "app_type", "choose", "custom_errors", "default_error_pages", "domains", "egress", "find_place", "gates", "guard",
-        "header_case", "identity", "idle_timeout_s", "keep_alive_timeout_s", "keep_server", "max_request_head_bytes",
+        "header_case", "hides", "identity", "idle_timeout_s", "keep_alive_timeout_s", "keep_server", "max_request_head_bytes",
         "max_requests_per_connection", "name", "namespace", "only", "per_packet", "prior_knowledge", "proxy", "proxy_status",
         "quic", "raw_path", "request_head_timeout_s", "request_timeout_s", "rules", "server_line", "version_1", "version_2",
         "via",
@@ -143,6 +143,12 @@ class VirtualHost:
         self.proxy_status = False
         self.egress: Any = None             # policies of a forward proxy (`voltgw.security.egress.Policies`); None = it is none
         self.identity: Identity | None = None       # whom it believes about the client; None = nobody
+        self.hides: tuple[Callable[[RequestHead], None], ...] = ()      # take out secrets that its routes look for in queries
+
+    def hide(self, head: RequestHead) -> None:
+        """Take out what must not be logged of a request that no route takes."""
+        for hide in self.hides:
+            hide(head)
 
     @property
     def place(self) -> Place:

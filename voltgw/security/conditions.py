@@ -29,7 +29,7 @@ from voltgw.routing.match import set_aside
 from voltgw.routing.problems import ProblemError, at
 from voltgw.security.addresses import MOST_COPIED, Prefixes, number_of
 from voltgw.security.constraints import exceeding
-from voltgw.security.geo import country_code
+from voltgw.security.geo import CLIENT_LABELS, country_code, labels_of
 from voltgw.security.readings import every_way, readings
 from voltgw.security.texts import fits, patterns, transformer, words
 
@@ -89,11 +89,13 @@ class Surroundings(NamedTuple):
 
 #: Octets of a value that are shown to people.
 _MOST_SHOWN: Final = 80
+#: Places whose labels were compared and are remembered, for each rule that asks for labels.
+_MOST_KNOWN: Final = 4096
 #: Lengths of the pieces by which regexes are found; a piece has the greatest that fits into it.
 PIECES: Final = (24, 12, 6, 3)
 #: Fields that cannot be judged here. Whoever lets them be ignored gets a rule that never holds: it admits nobody.
 UNJUDGED: Final = (
-    "ip_threat_category_list", "client_selector", "client_role", "label_matcher", "dst_asn_list", "dst_asn_matcher",
+    "ip_threat_category_list", "client_role", "label_matcher", "dst_asn_list", "dst_asn_matcher",
     "dst_ip_prefix_list", "dst_ip_matcher", "api_group_matcher", "body_matcher", "arg_matchers",
     "url_matcher", "segment_policy", "l4_dest_matcher",
 )
@@ -156,6 +158,9 @@ def of_rule(spec: ServicePolicyRuleSpec, around: Surroundings) -> list[Condition
         with at("ip_matcher"):
             listed = Prefixes((), [around.prefixes(ref) for ref in spec.ip_matcher.prefix_sets])
         found.append(_address(listed, "ip_matcher", inverted=spec.ip_matcher.invert_matcher))
+    if spec.client_selector is not None:
+        with at("client_selector"):
+            found.append(_client_labels(spec.client_selector, around))
     if spec.asn_list is not None:
         with at("asn_list"):
             found.append(_system(spec.asn_list.as_numbers, around))
@@ -313,7 +318,8 @@ def _expiry(text: str, wall: Callable[[], float]) -> Condition:
 
 
 def _host(text: str, test: Callable[[bytes], bool], keys: tuple[bytes, ...]) -> Condition:
-    return Condition(text, lambda exchange: test(exchange.request.host), "host" if keys else "", keys,
+    # one final dot is gone already; further ones make no other name of it
+    return Condition(text, lambda exchange: test(exchange.request.host.rstrip(b".")), "host" if keys else "", keys,
                      seen=lambda exchange: f"host {_text(exchange.request.host)}")
 
 
@@ -396,6 +402,31 @@ def _system(numbers: Sequence[int], around: Surroundings) -> Condition:
     return Condition(f"the client's autonomous system is one of {text or 'none'}",
                      lambda exchange: find(exchange.client_address).asn in wanted,
                      seen=lambda exchange: f"AS{find(exchange.client_address).asn or ' unknown'}")
+
+
+def _client_labels(spec: LabelSelectorType, around: Surroundings) -> Condition:
+    wanted = selector(spec.expressions)
+    for alternative in wanted.alternatives:
+        for need in alternative:
+            if need.key not in CLIENT_LABELS:
+                raise ProblemError(f"clients have no label {need.key}: they have {', '.join(CLIENT_LABELS)}")
+    find = _located(around, "labels of clients")
+    known: dict[Location, bool] = {}
+
+    def test(exchange: Exchange) -> bool:
+        found = find(exchange.client_address)
+        holds = known.get(found)
+        if holds is None:
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+            holds = known[found] = wanted.matches(labels_of(found))
+        return holds
+
+    def seen(exchange: Exchange) -> str:
+        labels = labels_of(find(exchange.client_address))
+        return ", ".join(f"{name}={value}" for name, value in labels.items()) or "no labels"
+
+    return Condition(f"the client has the labels {' or '.join(spec.expressions)}", test, seen=seen)
 
 
 def _country(names: Sequence[str], around: Surroundings) -> Condition:

@@ -1,13 +1,16 @@
 """Limits of which a request exceeds one (request_constraints, objects.md 13.3).
 
 Headers are the end-to-end fields: Host, the framing and what belongs to one connection are not counted. Sizes are octets as
-they were sent, of parameters and cookies without their separators. The size of a whole request is not known when it is judged.
+they were sent, of parameters and cookies without their separators. A whole request is its head and the body that it announces;
+one that does not say how long its body will be (chunked, or HTTP/2 without a Content-Length) is longer than any limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from voltgw.values.head import CHUNKED
 
 if TYPE_CHECKING:
     from voltgw.config.objects.constraints import RequestConstraintType
@@ -18,6 +21,9 @@ _Measure: TypeAlias = "Callable[[RequestHead], int]"
 
 #: What stands around method and target in a request line: two spaces and the version.
 _AROUND: Final = len(b"  HTTP/1.1")
+_AROUND_FIELD: Final = len(b": \r\n")
+_AROUND_HOST: Final = len(b"Host: \r\n\r\n\r\n")
+_ENDLESS: Final = 1 << 62
 
 
 def _cookies(head: RequestHead) -> Iterator[tuple[bytes, bytes]]:
@@ -36,6 +42,13 @@ def _parameters(head: RequestHead) -> Iterator[tuple[bytes, bytes]]:
             yield key, value
 
 
+def _whole(head: RequestHead) -> int:
+    if head.length == CHUNKED:
+        return _ENDLESS
+    fields = sum(len(name) + len(value) + _AROUND_FIELD for name, value in head.fields)
+    return len(head.method) + len(head.target) + _AROUND + len(head.authority) + _AROUND_HOST + fields + head.length
+
+
 _MEASURES: Final[dict[str, _Measure]] = {
     "max_cookie_count": lambda head: sum(1 for _ in _cookies(head)),
     "max_cookie_key_size": lambda head: max((len(key) for key, _ in _cookies(head)), default=0),
@@ -48,6 +61,7 @@ _MEASURES: Final[dict[str, _Measure]] = {
     "max_parameter_value_size": lambda head: max((len(value) for _, value in _parameters(head)), default=0),
     "max_query_size": lambda head: len(head.query or b""),
     "max_request_line_size": lambda head: len(head.method) + len(head.target) + _AROUND,
+    "max_request_size": _whole,
     "max_url_size": lambda head: len(head.target),
 }
 

@@ -34,6 +34,17 @@ class Location(NamedTuple):
 _NOWHERE: Final = Location()
 
 
+#: The labels that a client has, each only where it is known.
+CLIENT_LABELS: Final = ("geoip.ves.io/country", "geoip.ves.io/region", "geoip.ves.io/city", "geoip.ves.io/asn")
+
+
+def labels_of(found: Location) -> dict[str, str]:
+    """The labels of a client who is there. Characters that labels do not have stand as ``-``."""
+    values = (found.country, found.region, found.city, str(found.asn) if found.asn else "")
+    return {name: "".join(each if each.isascii() and (each.isalnum() or each in "_.-") else "-" for each in value)
+            for name, value in zip(CLIENT_LABELS, values, strict=True) if value}
+
+
 class Stamp(NamedTuple):
     """By which it is seen that a file is another one."""
 
@@ -62,7 +73,7 @@ class Database:
                     raise ValueError(f"{path} has {found.st_size} bytes; {MAX_FILE_BYTES} are the most")
                 copy = os.memfd_create("voltgw-geo", os.MFD_CLOEXEC)
                 try:
-                    while os.sendfile(copy, file.fileno(), None, _COPY_BYTES):      # type: ignore[arg-type]  # from where it is
+                    while os.sendfile(copy, file.fileno(), None, _COPY_BYTES):
                         pass
                     self._reader = maxminddb.open_database(f"/proc/self/fd/{copy}", maxminddb.MODE_AUTO)
                 finally:

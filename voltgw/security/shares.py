@@ -18,8 +18,8 @@ Source: TypeAlias = "str | bytes | None"
 
 
 def source_of(address: str) -> Source:
-    """The network of a client's address."""
-    return network_of(address) if ":" in address else address
+    """The network of a client's address; of a client that has none (it came by a Unix socket) nobody knows."""
+    return network_of(address) if ":" in address else address or None
 
 
 class Shares:

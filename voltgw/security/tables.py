@@ -89,7 +89,8 @@ def narrowing(rulings: Sequence[Ruling]) -> Callable[[Exchange], int]:
         head = exchange.request
         left = everything
         if hosts is not None:
-            left &= hosts[0].get(head.host, hosts[1])
+            host = head.host
+            left &= hosts[0].get(host.rstrip(b".") if host.endswith(b".") else host, hosts[1])
         if methods is not None:
             table, rest = methods
             found_method = table.get(head.method)

@@ -208,7 +208,11 @@ class RequestReader:
                 raise Malformed("a pseudo-field stands twice, or behind another field (RFC 9113 8.3)")
             else:
                 pseudo[code] = line[0][1]
-        head = self._head(fields, pseudo, others, ended)
+        try:
+            head = self._head(fields, pseudo, others, ended)
+        except BadRequest as error:
+            error.method = pseudo.get(_METHOD, b"")     # the answer to a HEAD has no body, whatever it says
+            raise
         if (decoder.literals == 1 and decoder.literal_kind in _PATH_LITERALS and generation == decoder.generation
                 and ended and self.protocol is None and not head.expect_continue):
             self._remember(block, head, special)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -38,8 +38,17 @@ class ScriptedApi:
             raise said
         return said
 
+    def aside(self, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """At once."""
+        return maybeDeferred(call, *arguments)
+
     def close(self) -> None:
         """Nothing is open."""
+
+
+def scripted(script: Script) -> Any:
+    """One that passes as the real one."""
+    return ScriptedApi(script)
 
 
 def result(call: Coroutine[Any, Any, Any], clock: Clock | None = None) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from tests.support import LoopCase, Peer
@@ -53,7 +56,8 @@ class ApiTests(LoopCase):
         for answer in (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", b"nonsense\r\n\r\n"):
             def said(peer: Peer, data: bytes, answer: bytes = answer) -> None:
                 peer.send(answer)
-                peer.transport.loseConnection()
+                transport: Any = peer.transport
+                transport.loseConnection()
 
             origin = self.origin(said)
             with self.assertRaises(RegistryError) as raised:
@@ -65,7 +69,7 @@ class ApiTests(LoopCase):
         clock = Clock()
         gone: list[Peer] = []
         origin = self.origin(lambda peer, data: gone.append(peer))
-        asked = api.Deferred.fromCoroutine(Api(reactor, clock, plain=True).request("GET", f"http://127.0.0.1:{origin.port}/", {}))
+        asked = Deferred.fromCoroutine(Api(reactor, clock, plain=True).request("GET", f"http://127.0.0.1:{origin.port}/", {}))
         failed = self.assertFailure(asked, RegistryError)
         await self.until(lambda: gone)
         clock.advance(api.TIMEOUT_S + 1.0)

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.control.publish.making import wanted
-from tests.control.publish.scripted import ScriptedApi, error_of, result, says
+from tests.control.publish.scripted import error_of, result, says, scripted
 from voltgw.control.publish.api import Reply
 from voltgw.control.publish.aws_keys import InstanceKeys, StaticKeys
 from voltgw.control.publish.names import FREE, Act, Change, Refused, decide
@@ -50,7 +50,7 @@ class Route53Tests(SynchronousTestCase):
 
     def registrar(self, script: Callable[[str, str, bytes], Reply | Exception], keys: Any = None) -> Route53Registrar:
         """One whose API does what `script` says."""
-        self.api: Any = ScriptedApi(script)
+        self.api = scripted(script)
         return Route53Registrar(self.api, self.clock, keys or StaticKeys(Keys("AK", "s", "token")), lambda: WALL, "example", "Z1",
                                 30, "me")
 
@@ -66,7 +66,7 @@ class Route53Tests(SynchronousTestCase):
         self.assertEqual(found["shop.example"].content, registrar.content(wanted("shop.example", "192.0.2.1", "192.0.2.2")))
         self.assertEqual((found["*.w.example"].owner, found["*.w.example"].shown), ("me", ("192.0.2.3",)))
         self.assertEqual([found[name].occupied for name in ("alias.example", "weighted.example")],
-                         ["its A is a record set with AliasTarget", "its A is a record set with SetIdentifier"])
+                         ["its A is a record set with AliasTarget", "192.0.2.9"])
 
     def test_pages(self) -> None:
         """The next page begins where the last one says; the requests keep their distance."""
@@ -155,7 +155,7 @@ class KeyTests(SynchronousTestCase):
 
     def keys(self) -> InstanceKeys:
         """Those of it."""
-        self.api: Any = ScriptedApi(self.script)
+        self.api = scripted(self.script)
         return InstanceKeys(self.api, lambda: self.wall)
 
     def test_until_they_expire(self) -> None:
@@ -182,15 +182,15 @@ class KeyTests(SynchronousTestCase):
         self.assertIn("this instance has no role", str(error_of(self.keys().get())))
         self.role, self.expires = b"gateway", "tomorrow"
         self.assertIn("no credentials that can be read", str(error_of(self.keys().get())))
-        keys = InstanceKeys(ScriptedApi(lambda *_: RegistryError("it does not answer")), lambda: WALL)     # type: ignore[arg-type]
+        keys = InstanceKeys(scripted(lambda *_: RegistryError("it does not answer")), lambda: WALL)
         self.assertIn("metadata service: it does not answer", str(error_of(keys.get())))
 
     def test_a_change_that_was_not_asked_for(self) -> None:
         """The registrar asks for other credentials when those it has are not taken."""
         keys = self.keys()
         clock = Clock()
-        registrar = Route53Registrar(ScriptedApi(lambda *_: problem(403, "ExpiredToken")), clock, keys, lambda: WALL,     # type: ignore[arg-type]
-                                     "example", "Z1", 30, "me")
+        registrar = Route53Registrar(scripted(lambda *_: problem(403, "ExpiredToken")), clock, keys, lambda: WALL, "example",
+                                     "Z1", 30, "me")
         error_of(registrar.apply([Change(Act.CREATE, "a.example", wanted("a.example"), FREE)]), clock)
         error_of(registrar.apply([Change(Act.CREATE, "a.example", wanted("a.example"), FREE)]), clock)
         self.assertEqual(len(self.asked), 6)

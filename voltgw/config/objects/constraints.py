@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from voltgw.config.reader import REFUSES
 from voltgw.config.schema import field, message
 from voltgw.config.types import Number, Presence
 
@@ -49,7 +48,7 @@ class RequestConstraintType:
         Number(), "Length of the request line above this.", group="max_request_line_size_choice")
     max_request_line_size_none: bool = field(Presence(), "Any.", group="max_request_line_size_choice")
     max_request_size_exceeds: int | None = field(
-        Number(), "Length of the whole request above this.", group="max_request_size_choice", state=REFUSES)
+        Number(), "Length of the whole request above this, or not said.", group="max_request_size_choice")
     max_request_size_none: bool = field(Presence(), "Any.", group="max_request_size_choice")
     max_url_size_exceeds: int | None = field(
         Number(), "Length of the URL above this.", group="max_url_size_choice")

@@ -175,7 +175,7 @@ class DiscoverySpec:
     discovery_k8s: K8SDiscoveryType | None = field(
         Nested(K8SDiscoveryType), "Kubernetes.", group="discovery_choice", state=WARNS)
     discovery_consul: ConsulDiscoveryType | None = field(
-        Nested(ConsulDiscoveryType), "Consul.", group="discovery_choice", state=WARNS)
+        Nested(ConsulDiscoveryType), "Consul.", group="discovery_choice")
     discovery_cbip: object = field(
         Anything(), "BIG-IP of the classic kind.", since="+2024-10", group="discovery_choice", state=WARNS)
     discovery_third_party: object = field(

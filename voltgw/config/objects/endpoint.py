@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
+from typing import Final
 
 from voltgw.config.compound import ListOf
 from voltgw.config.formats import HOSTNAME, IP, PREFIX
 from voltgw.config.labels import SELECTOR
 from voltgw.config.objects.where import NetworkSiteRefSelector
 from voltgw.config.quantities import Duration
-from voltgw.config.reader import WARNS
+from voltgw.config.reader import WARNS, State
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Choice, FilePath, Number, Presence, Text
 from voltgw.config.units import show_seconds
@@ -57,11 +58,16 @@ class DnsNameAdvancedType:
         "known: where its network has DNS servers. Else every minute.", since="+2021-01")
 
 
+#: Registries that are not asked yet.
+_UNASKED: Final[Mapping[DiscoveryType, State]] = {each: WARNS for each in DiscoveryType if each is not DiscoveryType.CONSUL}
+
+
 @message
 class ServiceInfoType:
     """A service in a registry."""
 
-    discovery_type: DiscoveryType = field(Choice(DiscoveryType), "Kind of registry.", required=True)
+    discovery_type: DiscoveryType = field(
+        Choice(DiscoveryType, _UNASKED), "Kind of registry.", required=True)
     service_name: str | None = field(
         Text(least=1, most=256), "K8s ``service.namespace[:cluster_id]``; Consul ``service[:cluster_id]``.",
         group="service_info")
@@ -121,7 +127,7 @@ class EndpointSpec:
         Nested(DnsNameAdvancedType), "DNS name with its own refresh interval.", since="+2021-01", group="endpoint_address",
         aliases=("dns_name_advance",))
     service_info: ServiceInfoType | None = field(
-        Nested(ServiceInfoType), "A service in a registry.", group="endpoint_address", state=WARNS)
+        Nested(ServiceInfoType), "A service in a registry.", group="endpoint_address")
     snat_pool: SnatPoolConfiguration | None = field(
         Nested(SnatPoolConfiguration), "From which addresses we connect to it.", since="+2025-06")
     voltgw: EndpointExtension | None = field(Nested(EndpointExtension), "What voltgw adds.", since="voltgw")

@@ -8,13 +8,14 @@ from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 from voltgw.config.compound import ListOf
-from voltgw.config.contents import Content
+from voltgw.config.contents import Content, SecretContent, SecretText
 from voltgw.config.formats import EDITED_HEADER, HEADER_NAME, URL
 from voltgw.config.objects.conditions import COOKIE_NAME
 from voltgw.config.quantities import Duration, Size
 from voltgw.config.reader import REFUSES
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Flag, Presence, Text
+from voltgw.config.values import Secret
 
 #: Algorithms of RFC 7518, 8037 and 9864 that tokens may be signed with.
 ALGORITHMS: Final = (
@@ -39,7 +40,7 @@ class JwksConfig:
 
     SINCE: ClassVar = ""
 
-    cleartext: bytes | None = field(Content(1 << 20), "The key set as ``string:///`` and base64.")
+    cleartext: Secret | None = field(SecretContent(1 << 20), "The key set as ``string:///`` and base64.")
 
 
 @message
@@ -209,7 +210,7 @@ class JwtValidation:
     token_location: TokenLocation | None = field(Nested(TokenLocation), "Where the token stands.")
     auth_server_uri: str | None = field(
         Text(), "Where the keys are fetched (older; ``jwks_url`` of voltgw).", group="jwks_configuration", state=REFUSES)
-    jwks: str | None = field(Text(), "The keys as text (older).", group="jwks_configuration")
+    jwks: Secret | None = field(SecretText(), "The keys as text (older).", group="jwks_configuration")
     voltgw: JwtExtension | None = field(Nested(JwtExtension), "What voltgw adds to it.", since="voltgw")
 
     @property

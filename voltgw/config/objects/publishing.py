@@ -8,7 +8,7 @@ from typing import Final
 
 from voltgw.config.compound import ListOf
 from voltgw.config.contents import Content, SecretContent
-from voltgw.config.formats import HOSTNAME, IP, URL
+from voltgw.config.formats import HOSTNAME, IP, OBJECT_NAME, PREFIX, URL
 from voltgw.config.objects.delegation import DnsDelegation, Tsig, WhenDown
 from voltgw.config.quantities import Duration
 from voltgw.config.schema import Nested, Rule, field, message
@@ -108,13 +108,91 @@ class Route53:
             yield Rule("hosted_zone_id", "VG0106", "an id has only letters and digits, such as Z0123456789ABCDEFGHIJ")
 
 
+@message
+class GoogleDns:
+    """A managed zone of Google Cloud DNS."""
+
+    zone: str = field(Text(HOSTNAME), "Name of the zone in DNS.", since="voltgw", required=True, example="apps.example.com")
+    project: str = field(Text(least=1, most=128), "Its project.", since="voltgw", required=True, example="shop-prod")
+    managed_zone: str = field(
+        Text(least=1, most=128), "Name of the managed zone.", since="voltgw", required=True, example="apps-example-com")
+    service_account_key: Secret | None = field(
+        SecretContent(65536), "The JSON file of a service account's key.", since="voltgw",
+        absent="the service account of the instance that the gateway runs on", example="file:voltgw.json")
+    ttl_s: float | None = field(
+        Duration("s", 0, 86400, zero="value"), "How long answers may be remembered.", since="voltgw",
+        absent=f"{defaults.DNS_TTL_S:g} s")
+    endpoint: str | None = field(
+        Text(URL, most=2048), "URL of the API, for stand-ins.", since="voltgw", absent="``https://dns.googleapis.com``")
+    token_endpoint: str | None = field(
+        Text(URL, most=2048), "URL where tokens are had, for stand-ins.", since="voltgw", absent="what the key's file says")
+    trusted_ca: bytes | None = field(
+        Content(131072, pem=True), "PEM of the authorities that vouch for both.", since="voltgw", absent="the system's")
+
+
+@message
+class EntraCredentials:
+    """An application of Microsoft Entra."""
+
+    tenant: str = field(
+        Text(OBJECT_NAME), "Its tenant's id or domain.", since="voltgw", required=True,
+        example="72f988bf-86f1-41af-91ab-2d7cd011db47")
+    client_id: str = field(Text(least=1, most=128), "Its id.", since="voltgw", required=True,
+                           example="11111111-1111-1111-1111-111111111111")
+    client_secret: Secret = field(
+        SecretContent(4096), "Its secret: ``file:<path>``, ``env:<NAME>``, or ``string:///`` and base64.", since="voltgw",
+        required=True, example="env:AZURE_CLIENT_SECRET")
+
+
+@message
+class AzureDns:
+    """A zone of Azure DNS."""
+
+    zone: str = field(Text(HOSTNAME), "Name of the zone.", since="voltgw", required=True, example="apps.example.com")
+    subscription_id: str = field(
+        Text(least=1, most=128), "Its subscription.", since="voltgw", required=True,
+        example="00000000-0000-0000-0000-000000000000")
+    resource_group: str = field(Text(least=1, most=128), "Its resource group.", since="voltgw", required=True, example="dns")
+    credentials: EntraCredentials | None = field(
+        Nested(EntraCredentials), "As whom it is written.", since="voltgw",
+        absent="the managed identity of the instance that the gateway runs on")
+    ttl_s: float | None = field(
+        Duration("s", 1, 86400), "How long answers may be remembered.", since="voltgw", absent=f"{defaults.DNS_TTL_S:g} s")
+    endpoint: str | None = field(
+        Text(URL, most=2048), "URL of the API, for other clouds and stand-ins.", since="voltgw",
+        absent="``https://management.azure.com``")
+    token_endpoint: str | None = field(
+        Text(URL, most=2048), "URL of the authority for tokens, for other clouds and stand-ins.", since="voltgw",
+        absent="``https://login.microsoftonline.com``")
+    trusted_ca: bytes | None = field(
+        Content(131072, pem=True), "PEM of the authorities that vouch for both.", since="voltgw", absent="the system's")
+
+
 #: Fields of `DiscoveryExtension` that describe registries.
-REGISTRIES: Final = ("dns_update", "route53")
+REGISTRIES: Final = ("dns_update", "route53", "google_dns", "azure_dns")
+
+
+@message
+class ConsulExtension:
+    """What voltgw adds to a Consul that is asked for services."""
+
+    token: Secret | None = field(
+        SecretContent(4096), "ACL token; it needs ``service:read`` and ``node:read``.", since="voltgw",
+        absent="the anonymous one", example="file:/etc/voltgw/consul.token")
+    datacenter: str | None = field(Text(least=1, most=256), "Data centre.", since="voltgw", absent="the agent's own")
+    namespace: str | None = field(Text(least=1, most=256), "Namespace (Enterprise).", since="voltgw", absent="the token's")
+    partition: str | None = field(Text(least=1, most=256), "Partition (Enterprise).", since="voltgw", absent="the agent's own")
 
 
 @message
 class DiscoveryExtension:
     """What voltgw adds to a discovery object."""
+
+    consul: ConsulExtension | None = field(
+        Nested(ConsulExtension), "How the Consul of `discovery_consul` is asked.", since="voltgw")
+    allowed_addresses: tuple[str, ...] = field(
+        ListOf(Text(PREFIX), most=256, unique=True), "Addresses that it may name; others are turned away.", since="voltgw",
+        absent="all but loopback, link-local and multicast ones", example="[10.0.0.0/8]")
 
     dns_delegation: DnsDelegation | None = field(
         Nested(DnsDelegation), "A zone of DNS that is delegated to this gateway.", since="voltgw")
@@ -125,6 +203,10 @@ class DiscoveryExtension:
 
     route53: Route53 | None = field(
         Nested(Route53), "A zone of Amazon Route 53, in which virtual hosts are published.", since="voltgw")
+    google_dns: GoogleDns | None = field(
+        Nested(GoogleDns), "A zone of Google Cloud DNS, in which virtual hosts are published.", since="voltgw")
+    azure_dns: AzureDns | None = field(
+        Nested(AzureDns), "A zone of Azure DNS, in which virtual hosts are published.", since="voltgw")
 
     def rules(self) -> Iterable[Rule]:
         """Without an owner nobody could say which names of a registry are ours."""

@@ -115,7 +115,8 @@ class ServicePolicyRuleSpec:
         Nested(IPThreatCategoryListType), "From addresses known for these things.", since="+2021-12", group="client_choice",
         state=REFUSES)
     client_selector: LabelSelectorType | None = field(
-        Nested(LabelSelectorType), "From clients with such labels.", group="client_choice", state=REFUSES)
+        Nested(LabelSelectorType), "From clients with such labels: ``geoip.ves.io/country``, ``/region``, ``/city`` and "
+        "``/asn``, by `gateway.geo`.", group="client_choice", example="{expressions: ['geoip.ves.io/country in (FR, DE)']}")
     client_name_matcher: MatcherTypeBasic | None = field(
         Nested(MatcherTypeBasic), "From clients with such names.", group="client_choice")
     client_role: RoleMatcherType | None = field(Nested(RoleMatcherType), "From clients in this role.", since="2020†",

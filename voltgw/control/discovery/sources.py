@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from voltgw.control.discovery.registries import Registries
     from voltgw.control.seams import ControlLoop
     from voltgw.values.network import Network
 
@@ -17,12 +18,14 @@ class Sources:
     """The ways out of the process that a feed may use.
 
     `resolver` is the host's `IHostnameResolver`; `of_network` makes one for a network that has DNS servers of its own.
+    `registries` asks registries of services.
     """
 
     loop: ControlLoop
     random: Random
     resolver: Any
     of_network: Callable[[Network], Any] | None = None
+    registries: Registries | None = None
 
     def resolver_of(self, network: Network) -> Any:
         """What names are looked up with in `network`: by its own servers, else by the host's resolver."""

@@ -6,8 +6,8 @@ A connection per request (`voltgw.control.ways`): rounds are rare, and whoever k
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 
 from OpenSSL import SSL
 from OpenSSL.crypto import Error as SSLError
@@ -15,7 +15,8 @@ from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
+from twisted.internet.ssl import Certificate, PrivateCertificate, platformTrust, trustRootFromCertificates
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
@@ -25,6 +26,8 @@ from zope.interface import implementer
 from voltgw import __version__
 from voltgw.control.publish.registrar import RegistryError
 from voltgw.control.ways import Way
+
+T = TypeVar("T")
 
 #: Largest answer; a page of 300 records of Route 53 has some 100 KiB.
 MOST_BYTES: Final = 8 * 1024 * 1024
@@ -60,8 +63,18 @@ class Reply(NamedTuple):
 class Api:
     """Sends requests. `roots` is PEM, None = the system's authorities; with `plain`, URLs of ``http`` may be asked."""
 
-    def __init__(self, reactor: Any, clock: Any, roots: bytes | None = None, *, plain: bool = False) -> None:
-        """Raises ValueError for `roots` without a certificate."""
+    def __init__(
+        self, reactor: Any, clock: Any, roots: bytes | None = None, *, plain: bool = False,
+        client: tuple[bytes, bytes] | None = None, server_name: str = "",
+    ) -> None:
+        """`client` are a certificate and its key, PEM, by which we are known; `server_name` is what the server's certificate
+        has to have instead of the URL's host. Raises ValueError for `roots` without a certificate, and for what is no PEM.
+        """
+        self._server_name = server_name
+        try:
+            self._client = None if client is None else PrivateCertificate.loadPEM(b"\n".join(client))
+        except SSLError as error:
+            raise ValueError("the client certificate, or its key, is no PEM") from error
         self._reactor = reactor
         self._clock = clock
         self._plain = plain
@@ -79,8 +92,10 @@ class Api:
 
     async def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
         """The answer, whatever its status; redirects are not followed. Raises `RegistryError`."""
-        fields = Headers({"user-agent": [f"voltgw/{__version__}"], **{name: [value] for name, value in headers.items()}})
-        way = Way(self._reactor, self._trust, MOST_BYTES, TIMEOUT_S, plain=self._plain)
+        sent = {"user-agent": f"voltgw/{__version__}", **headers}
+        fields = Headers({name.encode("ascii"): [value.encode("ascii", "replace")] for name, value in sent.items()})
+        way = Way(self._reactor, self._trust, MOST_BYTES, TIMEOUT_S, plain=self._plain, client=self._client,
+                  server_name=self._server_name)
         self._ways.add(way)
         try:
             asked = way.request(method.encode("ascii"), url.encode("ascii", "replace"), fields, _Body(body) if body else None)
@@ -95,6 +110,11 @@ class Api:
         finally:
             self._ways.discard(way)
             way.cut()
+
+    def aside(self, call: Callable[..., T], *arguments: Any) -> Deferred[T]:
+        """Call in a thread what would hold up a turn, such as reading a large answer."""
+        made: Deferred[T] = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call, *arguments)
+        return made
 
     def close(self) -> None:
         """Cut what is under way."""

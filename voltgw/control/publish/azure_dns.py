@@ -85,7 +85,7 @@ class AzureDnsRegistrar:
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise RegistryError("its list of record sets cannot be read") from error
             if not url:
-                return Observed(seen(sets, names, self._strange), complete=True)
+                return Observed(await self._api.aside(seen, sets, names, self._strange), complete=True)
         raise RegistryError(f"the zone has more than {_MOST_PAGES * _PAGE} record sets")
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[Refused | None]:

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from voltgw.control.publish.dnsclient import Account, DnsClient, NoTransfer
 from voltgw.control.publish.marks import Seen, mark_of, marker_of, name_behind
-from voltgw.control.publish.names import Act, Change, Observed, Refused, Wanted
+from voltgw.control.publish.names import Act, Change, Held, Observed, Refused, Wanted
 from voltgw.control.publish.registrar import RegistryError
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ class DnsUpdateRegistrar:
                                "life of this gateway are not found", registry=self.registry, why=self._no_transfer)
         if self._no_transfer:
             seen = await self._asked(names)
-        observed = Observed({name: each.held(_content) for name, each in seen.items()}, not self._no_transfer)
+        held: dict[str, Held] = await self._client.aside(
+            lambda: {name: each.held(_content) for name, each in seen.items()})
+        observed = Observed(held, not self._no_transfer)
         self._seen = serial, observed
         return observed
 

@@ -30,8 +30,8 @@ from voltgw.control.publish.registrar import RegistryError
 
 #: A server accepts a connection, and answers a question, in this time, in seconds.
 ANSWER_S: Final = 10.0
-#: Questions that are under way at once.
-WINDOW: Final = 16
+#: Questions that are under way at once: so many are read and signed in one turn, some 5 ms of work.
+WINDOW: Final = 8
 #: Of a transfer, so many records are read; a zone with more is asked for name by name.
 MOST_RECORDS: Final = 500_000
 #: Of a transfer, each message may take so long, in seconds.

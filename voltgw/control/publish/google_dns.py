@@ -69,7 +69,7 @@ class GoogleDnsRegistrar:
                 if each.type == "SOA" and each.name != self._zone:
                     raise RegistryError(f"the managed zone is {each.name}")
             if not page:
-                return Observed(seen(sets, names), complete=True)
+                return Observed(await self._api.aside(seen, sets, names), complete=True)
         raise RegistryError(f"the zone has more than {_MOST_PAGES * _PAGE} record sets")
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[Refused | None]:

@@ -72,7 +72,7 @@ def seen(
             there.note([(each.type, value, each.ttl) for value in each.values], marker=False)
         strangers = "; ".join(f"its {each.type} is {why}" for each in parts if (why := strange(each)))
         held = there.held(content, token=tuple(each for each in (mark, *parts) if each is not None and not strange(each)))
-        if strangers:
+        if strangers and (mark is not None or not held.occupied):
             held = replace(held, occupied=strangers)
         found[name] = held
     return found

@@ -84,16 +84,14 @@ class Route53Registrar:
         sets: list[RecordSet] = []
         start: dict[str, str] = {}
         for _ in range(_MOST_PAGES):
-            page = _parsed(await self._ask("GET", f"{self._records}?{urlencode({'maxitems': _PAGE, **start})}", b""))
-            sets += map(_record_set, page.iter(f"{_SPACE}ResourceRecordSet"))
+            reply = await self._ask("GET", f"{self._records}?{urlencode({'maxitems': _PAGE, **start})}", b"")
+            some, start = await self._api.aside(_page, reply)
+            sets += some
             for each in sets[:2]:                   # the zone's own come first
                 if each.type == "SOA" and each.name != self._zone:
                     raise RegistryError(f"the zone of this id is {each.name}")
-            if page.findtext(f"{_SPACE}IsTruncated") != "true":
-                return Observed(seen(sets, names), complete=True)
-            start = {key: text for key, tag in (("name", "NextRecordName"), ("type", "NextRecordType"),
-                                                ("identifier", "NextRecordIdentifier"))
-                     if (text := page.findtext(_SPACE + tag)) is not None}
+            if not start:
+                return Observed(await self._api.aside(seen, sets, names), complete=True)
         raise RegistryError(f"the zone has more than {_MOST_PAGES * _PAGE} record sets")
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[Refused | None]:
@@ -133,6 +131,20 @@ def _parsed(reply: Reply) -> ElementTree.Element:
         return ElementTree.fromstring(reply.body)
     except ElementTree.ParseError as error:
         raise RegistryError(f"its answer is no XML: {error}") from error
+
+
+def _page(reply: Reply) -> tuple[list[RecordSet], dict[str, str]]:
+    """The record sets of a page, and what to ask for the next one; {} = it is the last."""
+    page = _parsed(reply)
+    sets = [_record_set(each) for each in page.iter(f"{_SPACE}ResourceRecordSet")]
+    if page.findtext(f"{_SPACE}IsTruncated") != "true":
+        return sets, {}
+    following = {key: text for key, tag in (("name", "NextRecordName"), ("type", "NextRecordType"),
+                                            ("identifier", "NextRecordIdentifier"))
+                 if (text := page.findtext(_SPACE + tag)) is not None}
+    if not following:
+        raise RegistryError("its list goes on, but it does not say where")
+    return sets, following
 
 
 def _record_set(found: ElementTree.Element) -> RecordSet:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voltgw.net.here import HERE
-from voltgw.proxy.forward.gate import DNS_FLAG, Judged, refused_reply, torn
+from voltgw.proxy.forward.gate import DNS_FLAG, SAFE_PORTS, Judged, refused_reply, torn
 from voltgw.proxy.forward.origins import RETRY, Asked
 from voltgw.security.destinations import literal
 from voltgw.security.egress import DENY, Flow, Speaks
@@ -64,6 +64,8 @@ class Dynamic:
             return Reply(400, flag="DPE", detail=f"bad_destination: {error}", negotiate=True)
         scheme = exchange.client.scheme
         port = head.port or _PORTS.get(scheme, 80)
+        if port < 1024 and port not in SAFE_PORTS:
+            return refused_reply(f"forward_port: no requests are sent to port {port}")
         name = head.host if address is None else address.encode("ascii")
         paths = readings(head)
         flow = Flow(

@@ -62,7 +62,7 @@ class Logins:
         if waiting is not None:
             waiting.append(answer)
             return answer
-        source = source_of(client) or None
+        source = source_of(client)
         if len(self._under_way) >= MAX_UNDER_WAY or not self._shares.take(source):
             self.crowded += 1
             return None

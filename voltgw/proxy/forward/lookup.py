@@ -97,7 +97,7 @@ class Lookup:
         if question is not None:
             question.waiting.append(answer)
             return answer
-        source = source_of(client) or None
+        source = source_of(client)
         if len(self._asked) >= MAX_ASKED or not self._shares.take(source):
             self.crowded += 1
             answer.callback(())

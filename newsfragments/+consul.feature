@@ -1,0 +1,1 @@
+Endpoints can be services of Consul (``discovery_consul``, ``service_info``): members, weights and labels follow the registry by blocking queries, with tokens, basic authentication and TLS on both sides; what a registry could not or may not say leaves the members in force. ``voltgw names``, ``/names`` and metrics show each registry.

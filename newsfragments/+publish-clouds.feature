@@ -1,0 +1,1 @@
+Names of virtual hosts are published in Amazon Route 53, Google Cloud DNS and Azure DNS (``route53``, ``google_dns`` and ``azure_dns`` beside ``publish``), with static credentials or those of the instance, without touching records that are not the gateway's.

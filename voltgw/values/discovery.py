@@ -1,0 +1,45 @@
+"""What an endpoint object asks registries of services for, as values: two that are equal ask for the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryAccess:
+    """How the API of a registry is reached, by a discovery object. Nothing of what proves who we are is ever shown.
+
+    `url` has scheme, host and port. `ca` is PEM, b"" = the system's authorities; `certificate` and `key` are PEM of a client
+    certificate, b"" = none. `allowed` are prefixes of addresses that it may name; none = all but loopback, link-local and
+    multicast ones.
+    """
+
+    name: str                               # of the discovery object, ``namespace/name``
+    kind: str                               # of the discovery method's client, such as ``consul``
+    url: str
+    ca: bytes = field(default=b"", repr=False)
+    certificate: bytes = field(default=b"", repr=False)
+    key: bytes = field(default=b"", repr=False)
+    server_name: str = ""                   # that its certificate has to have; "" = the URL's host
+    token: str = field(default="", repr=False)
+    user: str = ""
+    password: str = field(default="", repr=False)
+    datacenter: str = ""
+    namespace: str = ""
+    partition: str = ""
+    allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceQuery:
+    """A service by its name, or services by an expression over their labels, in one or several registries."""
+
+    registries: tuple[RegistryAccess, ...]
+    name: str = ""
+    namespace: str = ""
+    selector: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What is asked for, in words."""
+        return self.name or " or ".join(f"`{each}`" for each in self.selector) or "every service"
