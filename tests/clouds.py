@@ -36,9 +36,21 @@ class Cloud(Resource):
         self.lasts_s = 3600
         self.instead: list[tuple[int, object, dict[str, str]]] = []     # for the next requests to the API
         self.asked: list[str] = []
-        port: Any = reactor.listenTCP(0, Site(self), interface="127.0.0.1")     # type: ignore[arg-type]
-        test.addCleanup(port.stopListening)
-        self.url = f"http://127.0.0.1:{port.getHost().port}"
+        self._port: Any = None
+        self.revive()
+        test.addCleanup(self.die)
+        self.url = f"http://127.0.0.1:{self._number}"
+
+    _number = 0
+
+    def die(self) -> Any:
+        """Nobody answers any more."""
+        return self._port.stopListening()
+
+    def revive(self) -> None:
+        """Somebody does again, on the same port."""
+        self._port = reactor.listenTCP(self._number, Site(self), interface="127.0.0.1")     # type: ignore[arg-type]
+        self._number = self._port.getHost().port
 
     def render(self, request: Request) -> bytes:
         """Any request."""

@@ -127,7 +127,7 @@ def _start(test: SynchronousTestCase, name: str, command: list[str], folder: Pat
 
 
 def updatable_named(test: SynchronousTestCase, zone: str, text: str, key: str, secret: str, *, rights: str = "zonesub ANY",
-                    transfer: bool = True, port: int = 0, folder: Path | None = None) -> Server:
+                    transfer: bool = True, port: int = 0, folder: Path | None = None, algorithm: str = "hmac-sha256") -> Server:
     """BIND that lets `key` update a zone as far as `rights` say, and transfer it; with the `folder` of one before it (its log's)
     it goes on where that one ended."""
     program, port = require("named"), port or free_port()
@@ -139,14 +139,14 @@ def updatable_named(test: SynchronousTestCase, zone: str, text: str, key: str, s
 options {{ directory "{folder}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; pid-file none;
   session-keyfile none; dnssec-validation no; empty-zones-enable no; recursion no; allow-transfer {{ {allowed}; }}; }};
 controls {{}};
-key "{key}" {{ algorithm hmac-sha256; secret "{secret}"; }};
+key "{key}" {{ algorithm {algorithm}; secret "{secret}"; }};
 zone "{zone}" {{ type primary; file "zone"; update-policy {{ grant "{key}" {rights}; }}; }};
 """)
     return _start(test, "named", [program, "-g", "-n", "1", "-c", str(folder / "named.conf")], folder, port)
 
 
 def updatable_knot(test: SynchronousTestCase, zone: str, text: str, key: str, secret: str, *, transfer: bool = True,
-                   port: int = 0, folder: Path | None = None) -> Server:
+                   port: int = 0, folder: Path | None = None, algorithm: str = "hmac-sha256") -> Server:
     """Knot DNS that does the same, and lets `key` write everything."""
     program, port = require("knotd"), port or free_port()
     if folder is None:
@@ -162,7 +162,7 @@ database:
   storage: "{folder}"
 key:
   - id: {key}
-    algorithm: hmac-sha256
+    algorithm: {algorithm}
     secret: {secret}
 acl:
   - id: gateway

@@ -217,6 +217,15 @@ class GatewayView(Protocol):
         names the endpoints. Raises ValueError in words: there is no such endpoint, or the value is none.
         """
 
+    def rollouts_view(self) -> list[dict[str, Any]]:
+        """How far each rollout is, and why, JSON-ready."""
+
+    def rollout_order(self, act: str, name: str, /) -> dict[str, Any]:
+        """``approve``, ``pause``, ``resume``, ``rollback``, ``promote`` or ``restart`` a rollout; the result says how it stands.
+
+        Raises ValueError in words: there is no such rollout, or it is not in the state for that.
+        """
+
     def explain(
         self, method: str, url: str, headers: Sequence[str], source: str, listener: str, /,
     ) -> dict[str, Any]:

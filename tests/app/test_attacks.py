@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
+import json
 import re
+from base64 import b64encode, urlsafe_b64encode
 from hashlib import sha256
 from typing import Any
 
@@ -145,6 +148,15 @@ class PolicyTests(AttackCase):
         self.assertEqual(self.heard, [])
         self.assertIn(await self.say("OPTIONS * HTTP/1.1", "Host: bank.example"), (400, 403))
         self.assertEqual(self.heard, [])
+
+    async def test_answers_to_head(self) -> None:
+        """Whatever is wrong with such a request, its answer has no body, or a client of HTTP/2 would give the stream up."""
+        await self.begin(POLICY, **JUDGED)
+        for fields, status in (((("expect", "much"),), 417), ((("host", "bank.example"),), 0), ((), 403)):
+            path = "/admin" if not fields else "/x"
+            self.assertEqual(await self.say2(*self.head2(path, method="HEAD"), *fields), status, fields)
+        for path in ("/x%zz", "/x%00"):
+            self.assertEqual(await self.say2(*self.head2(path, method="HEAD")), 400, path)
 
     async def test_methods_and_fields(self) -> None:
         """Case changes nothing, and neither do names written otherwise; an upgrade and a call of gRPC are judged like others."""
@@ -305,3 +317,22 @@ class SecretTests(AttackCase):
         lines = await self.lines(3)
         self.assertNotIn(KEY, str(lines))
         self.assertEqual([line["req_params"] for line in lines], ["b=2", "", ""])
+
+    async def test_secrets_of_tokens(self) -> None:
+        """A key set with the secret of an HMAC verifies tokens, and stands on no page, in no log and in no explanation."""
+        secret = b"a secret of sixty-four octets, which nobody but we may ever see!"
+        key = urlsafe_b64encode(secret).decode().rstrip("=")
+        keys = json.dumps({"keys": [{"kty": "oct", "kid": "s", "alg": "HS256", "k": key}]}).encode()
+        await self.begin(jwt_validation={"jwks_config": {"cleartext": "string:///" + b64encode(keys).decode()}}, **BOTH)
+        head, payload = (urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in (
+            {"alg": "HS256", "kid": "s"}, {"sub": "ada", "exp": 4_000_000_000}))
+        signature = urlsafe_b64encode(hmac.digest(secret, f"{head}.{payload}".encode(), "sha256")).decode().rstrip("=")
+        token = f"Authorization: Bearer {head}.{payload}.{signature}"
+        self.assertEqual([await self.say("GET / HTTP/1.1", "Host: h", line) for line in (token, token[:-3])], [200, 401])
+        await self.lines(2)
+        told = "\n".join((
+            json.dumps(self.gateway.effective_config(), default=str), json.dumps(list(self.gateway.virtual_hosts()), default=str), self.exposed(),
+            json.dumps(self.gateway.explain("GET", f"http://h:{self.port}/", [token]), default=str), (self.folder / "access.log").read_text()))
+        for word in (key, b64encode(keys).decode()[:24], secret.decode()[:20], signature):
+            self.assertNotIn(word, told)
+        self.assertIn("***", told)

@@ -57,6 +57,18 @@ class AskedTests(ForwardAuthCase):
         got = fields_of(asked[0])
         self.assertEqual((got["authorization"], "x-other" in got), ("Bearer x", False))
 
+    async def test_another_request_than_the_one_that_goes_on(self) -> None:
+        """Authorizers behind nginx and others look for it in fields that a client could write: these are not sent."""
+        asked: list[bytes] = []
+        heard = await self.guarded(self.origin(hearing(served(b""), asked)))
+        names = ("X-Original-URL", "X-Original-URI", "X-Original-Method", "X-Original-Host", "X-Rewrite-URL", "X-Forwarded-Path", "X-Forwarded-Prefix",
+                 "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Auth-Request-Redirect", "X-HTTP-Method-Override", "X-Host", "Forwarded")
+        await self.get(*(f"{name}: https://public.example/open" for name in names), "X-Other: y", target="/secret")
+        self.assertNotIn(b"public.example", asked[0])
+        got = fields_of(asked[0])
+        self.assertEqual((got["x-forwarded-uri"], got["x-other"]), ("/secret", "y"))
+        self.assertIn(b"x-original-url: https://public.example/open", heard[0].lower())     # to an endpoint it is a field like others
+
     async def test_headers_that_are_named(self) -> None:
         """Only these are sent."""
         asked: list[bytes] = []

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.app.making import runtime
+from tests.app.making import config, runtime
 from tests.control.publish.making import FakeRegistrar, Registry
 from voltgw.app import registries
 from voltgw.app.build import Runtime
+from voltgw.app.dry import dry_build
 from voltgw.app.explain import Explainer
+from voltgw.app.lint import lint
 from voltgw.app.publishing import Publishing
 from voltgw.app.question import read_question
 from voltgw.errors import ConfigErrors
@@ -93,11 +96,24 @@ class PublicationTests(SynchronousTestCase):
         self.assertEqual(problem.code, "VG0231")
         self.assertIn("the two would take each other's out", problem.message)
         runtime(ROUTE + discovery("one") + discovery("two", publish="owner: edge-2"))
+        with self.assertRaises(ConfigErrors) as raised:
+            runtime("gateway: {dns: [{address: 192.0.2.53, port: 53}]}\n" + ROUTE + discovery())
+        self.assertIn("this gateway's own DNS server", raised.exception.problems[0].message)
         for text, reason in ((discovery().replace("publish: {owner: edge-1}, ", ""), "needs an owner"),
                              (discovery(publish="owner: 'edge 1'"), "only letters, digits")):
             with self.assertRaises(ConfigErrors) as raised:
                 runtime(ROUTE + text)
             self.assertIn(reason, raised.exception.problems[0].message)
+
+    def test_without_asking_the_host(self) -> None:
+        """What is looked at on another machine, or before it serves, has addresses that nobody knows there: no error, no warning."""
+        zone = discovery("d").replace("dns_update: {" + UPDATE + "}", "dns_delegation: {zone: d.example}")
+        made = dry_build(config("gateway: {dns: [{address: 0.0.0.0, port: 53}]}\n" + ROUTE + discovery() + zone + host("a", "every") + host(
+            "b", "some", domains="b.apps.example, b.d.example") + policy("every", "port: 80, voltgw: {any_address: true}") + policy("some", "port: 81")))
+        self.assertEqual({name: each[0] for name, each in names(made).items()}, {"a.apps.example": "0.0.0.0", "b.apps.example": "0.0.0.0"})
+        self.assertEqual(lint(made.config, made, datetime(2024, 1, 1, tzinfo=UTC)), ())
+        explained = Explainer(made).explain(read_question("-", "dns:a.apps.example/A", (), "", ""))
+        self.assertIn("an address of this host", str(explained.plain()))
 
     def test_explained(self) -> None:
         """Which registry is to have a name, by what owner, and with which VIPs; also one that a wildcard covers."""
@@ -111,6 +127,23 @@ class PublicationTests(SynchronousTestCase):
             explained = Explainer(made).explain(read_question("-", f"dns:{name}/A", (), "", ""))
             self.assertEqual(explained.outcome, outcome, name)
             self.assertIn(words, str(explained.plain()), name)
+
+
+class LintTests(SynchronousTestCase):
+    """What ``voltgw check`` says of registries."""
+
+    def said(self, *parts: str) -> list[str]:
+        """Of them."""
+        made = runtime(ROUTE + ONE + "".join(parts))
+        return [problem.message for problem in lint(made.config, made, datetime(2024, 1, 1, tzinfo=UTC)) if problem.code == "VG0414"]
+
+    def test_in_vain(self) -> None:
+        """A registry without a name, and a name that leads others to themselves."""
+        self.assertEqual(self.said(discovery(), host("a")), [])
+        (said,) = self.said(discovery(), host("a", domains="a.example"))
+        self.assertIn("dns_update of discovery \"system/names\" gets no name: no virtual host that it could have has a domain in apps.example", said)
+        (said,) = self.said(discovery(), host("a", "here"), policy("here", "address: 127.0.0.1, port: 80"), host("b", "here"))
+        self.assertIn("a.apps.example is published with 127.0.0.1, by which others do not reach this host", said)
 
 
 class RegistrarOf(FakeRegistrar):

@@ -138,3 +138,20 @@ class KeysTests(SynchronousTestCase):
         self.assertEqual(self.fact("url"), "https://other.example/keys")
         self.keys.follow([other])
         self.assertEqual(len(self.fetches), 2)
+
+    def test_a_fetch_that_cannot_even_begin(self) -> None:
+        """It is a failure like others: the last good keys serve, and it is tried again."""
+        self.fetches[0].callback(jwks(rsa()))
+        tried: list[str] = []
+
+        def broken(url: str, ca: bytes | None) -> Deferred[bytes]:
+            tried.append(url)
+            raise UnicodeError("no such label")
+
+        keys = Keys(broken, self.clock, self.clock.seconds, lambda: 0.0, lambda: 1e9)
+        other = KeySource("https://in_house/keys", fetched=TERMS._replace(url="https://in_house/keys"))
+        keys.follow([other])
+        self.clock.pump([1.0] * 4)
+        self.assertEqual((len(tried), other.problem, other.keys), (3, "no such label", None))
+        keys.stop()
+        self.assertEqual(self.kids(), ["r"])

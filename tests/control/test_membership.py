@@ -173,6 +173,21 @@ class FeedsTests(MembershipTestCase):
         self.loop.advance(0)
         self.assertEqual(numbers(self.cluster.endpoints), [2])
 
+    def test_all_are_replaced_at_once(self) -> None:
+        """The old ones serve until the new ones are there: never is there nobody. When all go and none comes, they go at once."""
+        self.feeds[0].say(Reset(found(1, 2)))
+        self.loop.clock.advance(1)
+        self.loop.turn()
+        self.feeds[0].say(Reset(found(3, 4)))
+        self.assertEqual(sum(each.ready for each in self.cluster.endpoints), 2)
+        for _ in range(20):
+            self.loop.turn()
+            self.loop.clock.advance(0.05)
+            self.assertEqual(sum(each.ready for each in self.cluster.endpoints), 2)
+        self.assertEqual([each.address for each in self.cluster.endpoints], ["192.0.2.3", "192.0.2.4"])
+        self.feeds[0].say(Reset(()))
+        self.assertEqual([each.ready for each in self.cluster.endpoints], [False, False])
+
     def test_removed_and_back_in_one_turn(self) -> None:
         """An endpoint that leaves and comes back before the turn ends serves on, with its connections."""
         self.say(Reset(found(1, 2)))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import random
 import subprocess
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import dns.message
@@ -12,22 +16,26 @@ import dns.rdatatype
 import dns.tsigkeyring
 import dns.update
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.dnsservers import updatable_knot, updatable_named
 from tests.integration.gateway import free_port
 from tests.servers import Server, require
+from voltgw.config.objects.delegation import TsigAlgorithm
 from voltgw.control.publish.dns_update import DnsUpdateRegistrar
 from voltgw.control.publish.dnsclient import Account
+from voltgw.control.publish.entries import NameState, PublishCounters, Terms, World
 from voltgw.control.publish.names import FREE, Act, Change, Held, Observed, Refused, Vip, Wanted
+from voltgw.control.publish.publisher import Publisher
 from voltgw.control.publish.registrar import RegistryError
 
 ZONE = "apps.example.test"
 KEY = "gateway-key"
 SECRET = b"0123456789abcdef0123456789abcdef"
 TEXT = (f"$ORIGIN {ZONE}.\n$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\nmail A 192.0.2.25\n"
-        "old A 192.0.2.8\nalias CNAME old\n*.wild A 192.0.2.9\n")
+        "old A 192.0.2.8\nalias CNAME old\n*.wild A 192.0.2.9\n*.wild TXT \"v=spf1 -all\"\n")
 SHOP = f"shop.{ZONE}"
 
 
@@ -52,9 +60,9 @@ class ServerTests(TestCase):
         return updatable_named(self, ZONE, TEXT, KEY, base64.b64encode(SECRET).decode(), **more)
 
     def registrar(self, port: int, owner: str = "edge-1", secret: bytes = SECRET, key: str = KEY, zone: str = ZONE,
-                  ttl: int = 30) -> DnsUpdateRegistrar:
+                  ttl: int = 30, algorithm: str = "hmac-sha256") -> DnsUpdateRegistrar:
         """One for it."""
-        made = DnsUpdateRegistrar(reactor, reactor, Account("127.0.0.1", port, key, "hmac-sha256", secret), zone, ttl, owner)
+        made = DnsUpdateRegistrar(reactor, reactor, Account("127.0.0.1", port, key, algorithm, secret), zone, ttl, owner)
         self.addCleanup(made.close)
         return made
 
@@ -139,16 +147,30 @@ class ServerTests(TestCase):
             f"nobody.{ZONE}": ("", ""), star: ("", "")})
 
     async def test_without_a_transfer(self) -> None:
-        """Names are asked for one by one, many at once; what nobody asks for is not found, and that is said."""
+        """Names are asked for one by one, many at once; those of ours that nobody asks for are found by an index in the zone, which
+        only has what is ours."""
         port = self.serve(transfer=False).port
         registrar = self.registrar(port)
         names = [f"n{count}.{ZONE}" for count in range(150)]
+        await registrar.observe(names)
         self.assertEqual(await registrar.apply([Change(Act.CREATE, name, wanted(name, "192.0.2.1"), FREE) for name in names[:100]]),
                          [None] * 100)
+        below = wanted(f"a.wild.{ZONE}", "192.0.2.1")       # a wildcard answers for its mark
+        self.assertEqual((await registrar.observe([below.name])).held[below.name].owner, "")
+        self.assertIsNone(await self.made(registrar, Act.CREATE, below))
+        self.assertEqual((await registrar.observe([below.name])).held[below.name].content, registrar.content(below))
         found = await registrar.observe(names[50:])
-        self.assertFalse(found.complete)
-        self.assertEqual(set(found.held), set(names[50:]))
-        self.assertEqual([name for name, held in found.held.items() if held.owner == "edge-1"], names[50:100])
+        self.assertTrue(found.complete)
+        self.assertEqual(set(found.held), {*names, below.name})
+        self.assertEqual({name for name, held in found.held.items() if held.owner == "edge-1"}, {*names[:100], below.name})
+        other = self.registrar(port, "edge-2")
+        self.assertEqual(set((await other.observe([])).held), set())
+        self.other_writes(port, lambda update: update.delete(f"_voltgw.{names[3]}."))
+        again = self.registrar(port)                        # another life
+        found = await again.observe([])
+        self.assertEqual((len([held for held in found.held.values() if held.owner]), found.held[names[3]].owner), (100, ""))
+        self.assertEqual(await again.apply([Change(Act.REMOVE, name, None, found.held[name]) for name in (*names[:3], *names[4:100])]), [None] * 99)
+        self.assertEqual(set((await again.observe([])).held), {below.name})
         self.assertEqual({held.content for held in found.held.values() if held.owner},
                          {registrar.content(wanted("x", "192.0.2.1"))})
 
@@ -194,6 +216,50 @@ class ServerTests(TestCase):
         """The server with another zone."""
         return updatable_named(self, ZONE, text, KEY, base64.b64encode(SECRET).decode())
 
+    async def test_a_reload_amid_updates(self) -> None:
+        """Other names and another TTL while hundreds of names are being written: in the end the zone is as it should be, and no
+        name that was there and stays has been away for a moment."""
+        port = self.serve().port
+        counters = PublishCounters()
+        made = Publisher(World(reactor, time.time, random.random), self.registrar(port), Terms(3600.0), counters)
+        self.addCleanup(made.abandon)
+        names = [f"n{count}.{ZONE}" for count in range(400)]
+        made.want({name: wanted(name, "192.0.2.1") for name in names[:300]})
+        await self.until(lambda: counters.writes["create"] >= 150)
+        away: list[str] = []
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.is_set():
+                if not rows(port, names[140], "A"):
+                    away.append("it was away")
+
+        await self.until(lambda: made.entries[names[140]].state is NameState.BOUND)
+        watching = threading.Thread(target=watch)
+        watching.start()
+        try:
+            made.follow(self.registrar(port, ttl=99), Terms(3600.0))
+            made.want({name: wanted(name, "192.0.2.2" if name == names[7] else "192.0.2.1") for name in names[100:] + names[7:8]})
+            await self.until(lambda: {entry.state for entry in made.entries.values()} == {NameState.BOUND} and len(made.entries) == 301)
+        finally:
+            over.set()
+            await deferToThread(watching.join)
+        self.assertEqual(away, [])
+        found = (await self.registrar(port, ttl=99).observe([])).held
+        self.assertEqual(set(found), {*names[100:], names[7]})
+        found = (await self.registrar(port, ttl=99).observe(names)).held
+        good = self.registrar(port, ttl=99)
+        self.assertEqual({name for name in names[100:] if found[name].content != good.content(wanted(name, "192.0.2.1"))}, set())
+        self.assertEqual(found[names[7]].content, good.content(wanted(names[7], "192.0.2.2")))
+        self.assertEqual({found[name].owner for name in names[:100] if name != names[7]}, {""})
+
+    async def until(self, fact: Callable[[], object]) -> None:
+        """Let the reactor run until it is so."""
+        end = time.monotonic() + 40.0
+        while not fact():
+            self.assertLess(time.monotonic(), end)
+            await deferLater(reactor, 0.01, lambda: None)
+
     async def test_wrong_keys(self) -> None:
         """Another secret, another name, another algorithm: each is said as what it is, and nothing is written."""
         port = self.serve().port
@@ -206,6 +272,18 @@ class ServerTests(TestCase):
                 self.assertIn(word, why)
             self.assertIn(words[0], await self.why(made.apply([Change(Act.CREATE, SHOP, wanted(SHOP, "192.0.2.1"), FREE)])))
         self.assertEqual(await self.rows(port, SHOP, "A"), set())
+
+    async def test_algorithms(self) -> None:
+        """Each way of signing is understood; another one than the server has is said."""
+        for algorithm in TsigAlgorithm:
+            server = self.serve(algorithm=algorithm.value)
+            registrar = self.registrar(server.port, algorithm=algorithm.value)
+            self.assertIsNone(await self.made(registrar, Act.CREATE, wanted(SHOP, "192.0.2.1")))
+            self.assertEqual((await registrar.observe([])).held[SHOP].owner, "edge-1")
+            other = "hmac-sha256" if algorithm is TsigAlgorithm.HMAC_SHA512 else "hmac-sha512"
+            self.assertIn("another secret or algorithm", await self.why(self.registrar(server.port, algorithm=other).observe([])))
+            registrar.close()
+            await deferToThread(server.stop)
 
     async def test_another_zone(self) -> None:
         """A zone that the server does not have."""
@@ -249,6 +327,17 @@ class BindTests(ServerTests):
         self.assertIsNone(outcomes[1])
         self.assertIn("NOTZONE: the name is not in the zone", outcomes[2].why)      # type: ignore[union-attr]
         self.assertEqual(await self.rows(port, SHOP, "A"), {("192.0.2.1", 30)})
+
+    async def test_an_index_that_is_refused(self) -> None:
+        """Where the server gives no transfer and does not let us write the index, names are published all the same; what is not found is said."""
+        port = self.serve(rights=f"name {SHOP}. ANY; grant \"{KEY}\" name _voltgw.{SHOP}. ANY", transfer=False).port
+        registrar = self.registrar(port)
+        self.assertTrue((await registrar.observe([SHOP])).complete)
+        self.assertIsNone(await self.made(registrar, Act.CREATE, wanted(SHOP, "192.0.2.1")))
+        found = await registrar.observe([SHOP])
+        self.assertEqual((found.complete, found.held[SHOP].owner), (False, "edge-1"))
+        self.assertIsNone(await self.made(registrar, Act.REMOVE, SHOP))
+        self.assertEqual(await self.rows(port, SHOP, "A"), set())
 
 
 class KnotTests(ServerTests):

@@ -229,6 +229,24 @@ class View:
         return [{"discovery": "system/consul", "kind": "consul", "state": "bound", "requests": 3, "failures": 1, "turned_away": 2,
                  "services": {"shop": 2}, "age_s": 4.0}]
 
+    def rollouts_view(self) -> list[dict[str, Any]]:
+        """One at its second step."""
+        tally = {"requests": 120, "failures": 2, "retried": 0, "error_percent": 1.6667, "error_percent_bounds": [0.46, 5.88],
+                 "latency_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0}}
+        return [{
+            "rollout": "default/shop", "phase": "ramping", "why": "<holds>", "step": 2, "steps": [5.0, 25.0],
+            "weight_percent": 25.0, "baseline": "default/shop?version=v1", "candidate": "default/shop?version=v2",
+            "routes": ["default/shop: shop/0"], "step_lasted_s": 3.0, "finding": "unsure", "found": "<holds>", "looks": 2,
+            "counted": {"candidate": tally, "baseline": tally}, "totals": {"baseline": [2000, 3], "candidate": [120, 2]},
+            "events": [{"time": "2026-01-01T00:00:00+00:00", "event": "begins at 5 %"}], "not_kept": ""}]
+
+    def rollout_order(self, act: str, name: str, /) -> dict[str, Any]:
+        """Note it; there is no rollout called ``nobody``."""
+        if name == "nobody":
+            raise ValueError("there is no rollout 'nobody'")
+        self.asked.append(f"rollout {act} {name}")
+        return {"act": act, **self.rollouts_view()[0]}
+
     def geo(self) -> dict[str, Any] | None:
         """One database."""
         return {"databases": [{"path": "/x.mmdb", "type": "Test-City", "built": 7}], "problem": "", "taken": 0}

@@ -32,7 +32,8 @@ def published() -> SimpleNamespace:
     counters.refused["foreign"] = 2
     counters.rounds["failed"] = 3
     labels = ("system/names", "dns_update")
-    return SimpleNamespace(states=lambda: {(*labels, "bound"): 4}, failing=lambda: {labels: 1}, counters=lambda: {labels: counters})
+    return SimpleNamespace(states=lambda: {(*labels, "bound"): 4}, failing=lambda: {labels: 1},
+                           synced=lambda: {labels: 1e9}, counters=lambda: {labels: counters})
 
 
 def busy_view() -> View:
@@ -252,6 +253,7 @@ class CollectorTests(SynchronousTestCase):
         where = {"object": "system/names", "registry": "dns_update"}
         for name, labels, value in (
             ("voltgw_publish_names", {"state": "bound"}, 4), ("voltgw_publish_failing", {}, 1),
+            ("voltgw_publish_synced_timestamp_seconds", {}, 1e9),
             ("voltgw_publish_writes_total", {"action": "replace"}, 6), ("voltgw_publish_refused_total", {"reason": "foreign"}, 2),
             ("voltgw_publish_rounds_total", {"result": "failed"}, 3),
         ):

@@ -154,7 +154,7 @@ class LookupTests(SteppedLoopCase):
 
     def test_names_that_are_never_answered(self) -> None:
         """Whoever asks for many of them, from however many addresses of a network, leaves room for others."""
-        self.patch(lookup, "MAX_ASKED", 1000)
+        self.patch(lookup, "MAX_ASKED", 2 * lookup.MAX_FROM_ONE)
         for number in range(lookup.MAX_FROM_ONE + 5):
             self.lookup.ask(HOME, b"%d.slow" % number, f"2001:db8::{number:x}")
         self.assertEqual((self.lookup.crowded, self.lookup.questions), (5, lookup.MAX_FROM_ONE))
@@ -164,6 +164,7 @@ class LookupTests(SteppedLoopCase):
         self.assertEqual(self.successResultOf(others[0]), ("192.0.2.7",))
         self.home.answer(0, "192.0.2.8")
         self.assertFalse(self.lookup.ask(HOME, b"more.slow", "2001:db8::1").called)
+        self.assertEqual(self.lookup.crowded, 5)
         self.lookup.stop()
         self.assertEqual(len(self.lookup._shares), 0)
 

@@ -13,6 +13,8 @@ from tests.security.credentials import ADA, basic, credential, gated, judged, to
 from tests.security.making import asks, chain_of, host, service_policy, serving, verdict
 from tests.security.test_limits import answer, limiter, users
 from tests.security.tokens import GOOD, rsa, signed
+from voltgw.app.explain import Explainer
+from voltgw.app.question import read_question
 from voltgw.errors import ConfigErrors
 from voltgw.security.ext_authz import check_response
 from voltgw.security.htpasswd import Htpasswd
@@ -293,6 +295,24 @@ class RouteTests(SynchronousTestCase):
         runtime = self.routes(opened, jwt_validation=tokens())
         self.assertEqual(self.statuses(runtime, "/open/x", "/x", "/open/..%2Fapi", "/open/..;/api", "/open/a//b"), [0, 401, 400, 400, 0])
 
+    def test_a_host_that_takes_paths_as_they_come(self) -> None:
+        """Without normal form there are more ways, and none of them leads past the route that asks."""
+        asking = {"match": [{"path": {"prefix": "/api"}}], "voltgw": {"authentication": {"basic": basic(ADA)}}}
+        runtime = self.routes(asking, disable_path_normalize={})
+        self.assertEqual(self.statuses(runtime, "/api", "/api/x"), [401] * 2)
+        ways = ("//api", "/x/../api", "/./api", "/%61pi", "/x/%2e%2e/api", "/x/..%2Fapi", "/x/..;/api")
+        self.assertEqual(self.statuses(runtime, *ways), [400] * len(ways))
+        self.assertEqual(self.statuses(runtime, "/", "/x/../y", "/x/%61pi"), [0] * 3)
+
+    def test_what_explain_says(self) -> None:
+        """The same as what becomes of the request."""
+        asking = {"match": [{"path": {"prefix": "/api"}}], "voltgw": {"authentication": {"basic": basic(ADA)}}}
+        forward = {"route_destination": {"destinations": [{"cluster": [{"name": "c"}]}]}}
+        runtime = gated(None, service_policy("r", {"routes": [{**forward, **asking}, forward]}, "route"))
+        for path, status in (("//api", 400), ("/x/..%2Fapi", 400), ("/x", 503), ("/api", 401)):        # there is no endpoint
+            explained = Explainer(runtime).explain(read_question("GET", f"http://127.0.0.1:8080{path}", (), "192.0.2.1"))
+            self.assertEqual(explained.status, status, path)
+
     def test_policies_and_limits(self) -> None:
         """A route without policies, one with a limit of its own."""
         free = {"match": [{"path": {"prefix": "/free"}}], "service_policy": {"disable": True}}
@@ -317,3 +337,12 @@ class FloodTests(SynchronousTestCase):
             began = process_time()
             self.assertEqual("deny" if chain.judge(exchange) is not None else "allow", said, query[-20:])
             self.assertLess(process_time() - began, 0.25, query[-20:])
+
+    def test_cookies_without_a_sign(self) -> None:
+        """They count like others: a limit on cookies is not passed by leaving the ``=`` out."""
+        rule = {"action": "DENY", "request_constraints": {"max_cookie_count_exceeds": 3, "max_cookie_value_size_exceeds": 10}}
+        listed = [{"metadata": {"name": "few"}, "spec": rule}, {"metadata": {"name": "rest"}, "spec": {"action": "ALLOW"}}]
+        chain = chain_of(serving(host(active_service_policies={"policies": ["p0"]}), service_policy("p0", {"rule_list": {"rules": listed}})))
+        for line, said in (("a=1; b=2; c=3", "allow"), ("a; b; c; d", "deny"), ("a=1; b; c; d=4", "deny"), ("; ;;  ; a=1", "allow"), ("x" * 11, "deny"),
+                           ("a=" + "x" * 11, "deny"), ("a; b; c", "allow")):
+            self.assertEqual(verdict(chain, asks("/", "GET", f"Cookie: {line}")), said, line)

@@ -180,7 +180,8 @@ class ThreadsTests(TestCase):
         go = Event()
         self.addCleanup(go.set)
         taken = [threads(lambda: go.wait(5), number, source_of(f"2001:db8::{number:x}")) for number in range(MAX_WAITING)]
-        self.assertEqual(sum(each is not None for each in taken), MAX_FROM_ONE)
+        self.assertEqual(sum(each is not None for each in taken), MAX_WAITING // 2)     # as long as half of it is free
+        self.assertGreater(MAX_WAITING // 2, MAX_FROM_ONE)
         for address in ("192.0.2.1", "2001:db8:0:1::1"):
             self.assertIsNotNone(threads(lambda: go.wait(5), address, source_of(address)))
         go.set()
@@ -193,8 +194,9 @@ class ShareTests(SynchronousTestCase):
     def test_nothing_is_left_over(self) -> None:
         """Whoever has nothing is not remembered; those whom nobody knows share nothing."""
         shares = Shares(2)
-        self.assertEqual([shares.take("a") for _ in range(3)], [True, True, False])
-        self.assertEqual([shares.take(None) for _ in range(3)], [True] * 3)
-        for source in ("a", "a", None, None, None):
+        self.assertEqual([shares.take("a", crowded=True) for _ in range(3)], [True, True, False])
+        self.assertTrue(shares.take("a", crowded=False))
+        self.assertEqual([shares.take(None, crowded=True) for _ in range(3)], [True] * 3)
+        for source in ("a", "a", "a", None, None, None):
             shares.give_back(source)
         self.assertEqual(len(shares), 0)

@@ -40,7 +40,8 @@ class Threads:
         """See `Aside`."""
         asking = self._under_way.get(key)
         if asking is None:
-            if len(self._under_way) >= MAX_WAITING or not self._shares.take(source):
+            waiting = len(self._under_way)
+            if waiting >= MAX_WAITING or not self._shares.take(source, crowded=waiting >= MAX_WAITING // 2):
                 return None
             asking = self._under_way[key] = []
             self.run(work).addBoth(self._over, key, source)

@@ -5,14 +5,17 @@ Every discovery object of this site, of the endpoint's kind, is asked; one with 
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from importlib import import_module
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.app.tls import private_key
 from voltgw.config.objects.discovery import SchemeType
 from voltgw.config.objects.endpoint import DiscoveryType
+from voltgw.config.registries import ASKED, registries_of
 from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.values.discovery import RegistryAccess, ServiceQuery
 
@@ -24,28 +27,77 @@ if TYPE_CHECKING:
     from voltgw.control.seams import ControlLoop
 
 _CODE: Final = "VG0232"
+#: Where a pod finds what proves who it is.
+SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 def query_of(config: Config, endpoint: Object[EndpointSpec]) -> ServiceQuery | None:
     """What an endpoint object asks registries for; None when it asks none. Raises `ConfigErrors`."""
     info = endpoint.spec.service_info
-    if info is None or info.discovery_type is not DiscoveryType.CONSUL:
+    if info is None or info.discovery_type not in ASKED:
         return None
-    name, _, cluster = (info.service_name or "").partition(":")
-    found = [one for one in config.of("discovery").values()
-             if one.spec.discovery_consul is not None and config.here(one.spec.where, one.namespace)
-             and (cluster == one.spec.cluster_id if cluster else one.spec.cluster_id is None or not name)]
-    if not found:
+    name = (info.service_name or "").partition(":")[0]
+    access_of = consul_of if info.discovery_type is DiscoveryType.CONSUL else kubernetes_of
+    expressions = info.service_selector.expressions if info.service_selector is not None else ()
+    registries = tuple(access_of(config, one) for one in registries_of(config, endpoint))
+    if info.discovery_type is DiscoveryType.CONSUL:
+        return ServiceQuery(registries, name, "", expressions)
+    name, _, namespace = name.partition(".")
+    return ServiceQuery(registries, name, namespace or "default" if name else "", expressions, endpoint.spec.port or 0)
+
+
+def kubernetes_of(config: Config, one: Object[DiscoverySpec]) -> RegistryAccess:
+    """How the cluster of a discovery object is reached. Raises `ConfigErrors`."""
+    spec = one.spec.discovery_k8s
+    assert spec is not None                     # whoever asks has looked
+    info, path = spec.access_info, ("discovery_k8s", "access_info")
+    allowed = one.spec.voltgw.allowed_addresses if one.spec.voltgw is not None else ()
+    reach = "cluster" if info.isolated and info.in_cluster else "nodes" if info.isolated else "pods"
+    if info.in_cluster:
+        return _in_cluster(one, path, reach, allowed)
+    if info.kubeconfig_url is not None:
+        data = private_key(config, one, info.kubeconfig_url, (*path, "kubeconfig_url"))
+        try:
+            found = import_module("voltgw.control.discovery.kubernetes.kubeconfig").read(
+                data, lambda name: Path(name).read_bytes())
+        except ValueError as error:
+            raise ConfigErrors((ConfigError(_CODE, one.place(*path, "kubeconfig_url"), f"{one.title}: {error}"),)) from error
+        return RegistryAccess(
+            one.full_name, "kubernetes", found.server, found.ca, found.certificate, found.key, found.server_name,
+            _text(one, found.token.encode(), "the token"), found.user, found.password, token_file=found.token_file, reach=reach,
+            allowed=allowed)
+    connection = info.connection_info
+    if connection is None or connection.api_server is None:
         raise ConfigErrors((ConfigError(
-            _CODE, endpoint.place("service_info"), f"{endpoint.title} asks Consul, and no discovery object of this site "
-            f"{f'has the cluster_id {cluster!r}' if cluster else 'is one of Consul'}",
-            "add a discovery object with `discovery_consul`, or say in its `where` that it is for this site"),))
-    selector = info.service_selector
-    return ServiceQuery(
-        tuple(access_of(config, one) for one in found), name, "", selector.expressions if selector is not None else ())
+            _CODE, one.place(*path), f"{one.title} does not say where the API server is",
+            "give it `kubeconfig_url`, `in_cluster: true` or `connection_info: {api_server: HOST:PORT}`"),))
+    certificate, key, ca, server_name = _tls(config, one, connection, (*path, "connection_info", "tls_info"))
+    secure = connection.tls_info is not None
+    url = f"{'https' if secure else 'http'}://{connection.api_server}"
+    return RegistryAccess(
+        one.full_name, "kubernetes", url, ca, certificate, key, server_name, reach=reach, allowed=allowed)
 
 
-def access_of(config: Config, one: Object[DiscoverySpec]) -> RegistryAccess:
+def _in_cluster(one: Object[DiscoverySpec], path: tuple[str, ...], reach: str, allowed: tuple[str, ...]) -> RegistryAccess:
+    """By what a pod is given: where the API server is, its CA, and a token that is replaced before it ends."""
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    folder = Path(SERVICE_ACCOUNT)
+    try:
+        if not host:
+            raise OSError(0, "KUBERNETES_SERVICE_HOST is not set")
+        ca = (folder / "ca.crt").read_bytes()
+        (folder / "token").read_bytes()
+    except OSError as error:
+        raise ConfigErrors((ConfigError(
+            _CODE, one.place(*path, "in_cluster"), f"{one.title}: this is no pod with a service account: {error.strerror}",
+            "run inside the cluster, or give it `kubeconfig_url`"),)) from error
+    shown = f"[{host}]" if ":" in host else host
+    return RegistryAccess(
+        one.full_name, "kubernetes", f"https://{shown}:{port}", ca, token_file=str(folder / "token"), reach=reach,
+        allowed=allowed)
+
+
+def consul_of(config: Config, one: Object[DiscoverySpec]) -> RegistryAccess:
     """How the Consul of a discovery object is reached. Raises `ConfigErrors`."""
     spec = one.spec.discovery_consul
     assert spec is not None                     # whoever asks has looked
@@ -69,7 +121,7 @@ def access_of(config: Config, one: Object[DiscoverySpec]) -> RegistryAccess:
         _text(one, ours.token.data if ours is not None and ours.token is not None else b"", "the token"),
         basic.user_name or "" if basic is not None else "", _text(one, password, "the password"),
         ours.datacenter or "" if ours is not None else "", ours.namespace or "" if ours is not None else "",
-        ours.partition or "" if ours is not None else "", allowed)
+        ours.partition or "" if ours is not None else "", allowed=allowed)
 
 
 def _tls(
@@ -124,4 +176,22 @@ def makers(reactor: Any) -> dict[str, MakeClient]:
             access, standing, loop, random, request, api.close)
         return made
 
-    return {"consul": consul}
+    def kubernetes(access: RegistryAccess, standing: Standing, loop: ControlLoop, random: Random) -> Client:
+        api: Any = import_module("voltgw.control.publish.api").Api(
+            reactor, reactor, access.ca or None, plain=access.url.startswith("http://"),
+            client=(access.certificate, access.key) if access.key else None, server_name=access.server_name)
+        headers = {}
+        if access.user:
+            headers["authorization"] = "Basic " + b64encode(f"{access.user}:{access.password}".encode()).decode()
+
+        def token() -> str:
+            """A token file is replaced while we run, so it is read each time: some hundred bytes."""
+            return Path(access.token_file).read_text("ascii", "replace").strip() if access.token_file else access.token
+
+        transport = import_module("voltgw.control.discovery.kubernetes.transport").HttpTransport(
+            api, access.url, headers, token)
+        made: Client = import_module("voltgw.control.discovery.kubernetes.client").KubernetesClient(
+            access, standing, loop, random, transport, api.close)
+        return made
+
+    return {"consul": consul, "kubernetes": kubernetes}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from voltgw.app.question import QuestionError
+from voltgw.app.zones import THIS_HOST
 from voltgw.dns.cookies import Cookies
 from voltgw.dns.responder import Responder
 from voltgw.routing.zone import is_below
@@ -63,7 +64,7 @@ def _registries(runtime: Runtime, name: bytes, publishing: Publishing | None) ->
         if zone is not None and name != zone and not is_below(name, zone):
             continue
         about = f"{registry.kind} of {one.title}"
-        place = one.place("voltgw", "publish")
+        place = one.place(*publication.path)
         left_out = dict(publication.left_out).get(text)
         found = next((publication.names[each] for each in _covering(name) if each in publication.names), None)
         if left_out is not None:
@@ -73,14 +74,18 @@ def _registries(runtime: Runtime, name: bytes, publishing: Publishing | None) ->
         else:
             wanted = publication.wanted(found, lambda host: True)
             steps = [
-                Reason("VIP", str(offer.address), f"policy {offer.policy} offers {offer.host.namespace}/{offer.host.name} at "
-                       f"site {offer.site}", offer.host.place) for offer in found.offers]
+                Reason("VIP", _shown(str(offer.address)), f"policy {offer.policy} offers {offer.host.namespace}/"
+                       f"{offer.host.name} at site {offer.site}", offer.host.place) for offer in found.offers]
             live = None if publishing is None else publishing.standing(registry.identity, found.text)
             if live is not None:
                 steps.append(Reason("state", live[0], live[1]))
             dry = "; nothing is written: dry run" if publication.policy.dry_run else ""
-            yield Reason(about, ", ".join(wanted.addresses) or "no address",
+            yield Reason(about, ", ".join(map(_shown, wanted.addresses)) or "no address",
                          f"{found.text} is kept there as owner {registry.owner}{dry}", place, tuple(steps))
+
+
+def _shown(address: str) -> str:
+    return "an address of this host" if address == str(THIS_HOST) else address
 
 
 def _covering(name: bytes) -> Iterator[bytes]:
@@ -105,8 +110,8 @@ def _of_the_name(delegated: Delegated, name: bytes) -> Reason:
     if host is None:
         return Reason("name", text_of(owner), f"{how}: static records" if node.rrsets else f"{how}: names below it are there")
     steps = tuple(
-        Reason("VIP", str(offer.address), f"policy {offer.policy} offers {offer.host.namespace}/{offer.host.name} at site "
-               f"{offer.site}", offer.host.place) for offer in host.offers)
+        Reason("VIP", _shown(str(offer.address)), f"policy {offer.policy} offers {offer.host.namespace}/{offer.host.name} at "
+               f"site {offer.site}", offer.host.place) for offer in host.offers)
     return Reason("name", text_of(owner), f"{how}: virtual hosts have it as a domain; "
                   f"{zone.hosts[owner].order.value.replace('_', ' ')}", delegated.object.place(), steps)
 

@@ -53,6 +53,7 @@ def lint(config: Config, runtime: Runtime, now: datetime) -> tuple[ConfigError, 
     found += _weak_tls(config)
     found += _certificates(config, now)
     found += _nobody_there(config, runtime)
+    found += _in_vain(runtime)
     return arranged(list(dict.fromkeys(found)), list(config.files), config.line)
 
 
@@ -181,6 +182,26 @@ def _nobody_there(config: Config, runtime: Runtime) -> Iterator[ConfigError]:
         "VG0413", host.place, f"the certificate of {first} is fetched by {challenge}, for which the CA comes to port {port}, "
         "where there is no listener that could answer",
         f"have {what} on port {port}; `gateway.port_map` may bind another in its place")
+
+
+def _in_vain(runtime: Runtime) -> Iterator[ConfigError]:
+    """Registries that get no name, and names that lead nobody here; the first one of each registry."""
+    for publication in runtime.publications:
+        kind, one = publication.registry.kind, publication.object
+        place = one.place(*publication.path)
+        if not publication.names:
+            where = f" in {publication.zone_text}" if publication.zone_text else ""
+            left_out = "".join(f"; {name} is left out: {why}" for name, why in publication.left_out[:1])
+            yield _warning(
+                "VG0414", place,
+                f"{kind} of {one.title} gets no name: no virtual host that it could have has a domain{where}{left_out}")
+        for name in publication.names.values():
+            mine = next((offer for offer in name.offers if offer.address.is_loopback or offer.address.is_link_local), None)
+            if mine is not None:
+                yield _warning(
+                    "VG0414", place, f"{name.text} is published with {mine.address}, by which others do not reach this host",
+                    "advertise it on an address that clients have a way to", advertised_here=mine.host.place)
+                break
 
 
 def _weak_tls(config: Config) -> Iterator[ConfigError]:

@@ -80,6 +80,7 @@ class Publication:
     object: Object[DiscoverySpec]
     registry: Registry
     policy: PublishPolicy
+    path: tuple[str, ...]                       # of the field that describes it
     names: dict[bytes, Name] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
@@ -108,6 +109,7 @@ def publications(runtime: Runtime, interface_address: InterfaceAddress) -> Gener
     made: list[Publication] = []
     problems: list[ConfigError] = []
     known: dict[Hashable, Object[DiscoverySpec]] = {}
+    own: set[Hashable] = {(spec.address, spec.port) for spec in config.gateway.dns}
     for one in config.of("discovery").values():
         if one.metadata.disable or not config.here(one.spec.where, one.namespace):
             continue
@@ -115,6 +117,9 @@ def publications(runtime: Runtime, interface_address: InterfaceAddress) -> Gener
         for kind, path, registry in _registries(one):
             first = known.setdefault(registry.identity, one)
             try:
+                if registry.server in own:
+                    raise ValueError("that is this gateway's own DNS server, which takes no updates: its zones stand in "
+                                     "`dns_delegation`")
                 if first is not one:
                     raise ValueError(f"{first.title} keeps the names of owner {registry.owner!r} there already: the two would "
                                      "take each other's out")
@@ -122,7 +127,7 @@ def publications(runtime: Runtime, interface_address: InterfaceAddress) -> Gener
             except ValueError as error:
                 problems.append(ConfigError("VG0231", one.place(*path), f"{one.title}: {kind}: {error}"))
                 continue
-            made.append(Publication(one, registry, policy or PublishPolicy(owner=registry.owner)))
+            made.append(Publication(one, registry, policy or PublishPolicy(owner=registry.owner), path))
         yield
     if problems:
         raise ConfigErrors(tuple(problems))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Names that are looked at in one turn.
 _STEP: Final = 200
+#: Of what has changed in a registry, so much is shown.
+_EVENTS: Final = 20
 
 
 @dataclass(slots=True)
@@ -155,6 +157,11 @@ class Publishing:
         return {(kept.publication.object.full_name, kept.publication.registry.kind): int(bool(kept.publisher.error))
                 for kept in self._kept.values()}
 
+    def synced(self) -> dict[tuple[str, str], float]:
+        """When each registry, by object and kind, was last seen to be as it should be (wall clock, 0.0 = never)."""
+        return {(kept.publication.object.full_name, kept.publication.registry.kind): kept.publisher.synced or 0.0
+                for kept in self._kept.values()}
+
     def standing(self, identity: Hashable, name: str) -> tuple[str, str] | None:
         """How a name stands in a registry, in a word and in a sentence; None where it does not."""
         kept = self._kept.get(identity)
@@ -174,6 +181,8 @@ class Publishing:
             "names": len(kept.publication.names), "left_out": len(kept.publication.left_out),
             "held_back": kept.damper.held_back, "dry_run": kept.publisher.terms.dry_run,
             "finds_all": kept.publisher.complete,
+            "events": [{"age_s": round(self._clock.seconds() - event.at, 1), "name": event.endpoint, "state": event.state,
+                        "reason": event.reason} for event in list(kept.publisher.events.ring)[-_EVENTS:]],
         } for kept in (*self._kept.values(), *self._retiring.values())]
 
     def names(self, most: int) -> Iterable[dict[str, Any]]:

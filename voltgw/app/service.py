@@ -33,6 +33,7 @@ from voltgw.app.packet_rules import PacketRules, rules_of
 from voltgw.app.past import Past
 from voltgw.app.question import read_question
 from voltgw.app.reload import Plan, plan_reload
+from voltgw.app.rollouts import Rollouts
 from voltgw.app.settings import AdminConfig, StartError, drain_timeout_s, open_access_log, other_access_log
 from voltgw.app.sites import Addresses, default_interface_address
 from voltgw.app.slices import Slices
@@ -208,6 +209,8 @@ class GatewayService(Service):
         self.vips = Vips(loop.clock, self.listening.holds)
         self.rules = PacketRules(loop.clock)
         self.orders = Orders(loop)
+        self.rollouts = Rollouts(loop.clock, deps.monotonic, deps.wall)
+        self.rollouts.install(runtime)
         self.memberships: dict[str, Membership] = {name: self._membership(name, runtime) for name in runtime.clusters}
         self.dns = DnsSide(deps, self._is_warm)
         self.admin = self._new_admin(runtime.config)
@@ -242,6 +245,7 @@ class GatewayService(Service):
         self._files.start()
         self.geo_watch.start()
         self.prober.startService()
+        self.rollouts.start()
         self.admin.startService()
         self.dns.start(self.loop)
         self.loop.clock.callLater(_ADDRESS_LOOK_S, self._look_at_addresses)
@@ -317,6 +321,7 @@ class GatewayService(Service):
             membership.stopService()
         self.prober.stopService()
         self.orders.stop()
+        self.rollouts.stop()
         for cluster in self.runtime.clusters.values():
             cluster.retire()
         if self.plane.outside is not None:
@@ -534,6 +539,7 @@ class GatewayService(Service):
         """
         old, self.runtime = self.runtime, runtime
         runtime.settle()
+        self.rollouts.install(runtime)
         runtime.lead_out(self.plane.outside)
         self.acme.follow(runtime)
         self.verifying.follow(runtime)
@@ -754,6 +760,16 @@ class GatewayService(Service):
         self._log.info("an operator has said: {act} {endpoint} {value}", act=act, endpoint=endpoint, value=value)
         return result
 
+    def rollouts_view(self) -> list[dict[str, Any]]:
+        """How far each rollout is, and why."""
+        return self.rollouts.view()
+
+    def rollout_order(self, act: str, name: str) -> dict[str, Any]:
+        """Approve, pause, resume, roll back, promote or restart a rollout; see `voltgw.interfaces.GatewayView`."""
+        result = self.rollouts.order(act, name)
+        self._log.info("an operator has said: rollout {act} {rollout}", act=act, rollout=name)
+        return result
+
     def listeners(self) -> list[ListenerView]:
         """Every listener."""
         return list(self.listening.bound.values())
@@ -820,7 +836,11 @@ class GatewayService(Service):
         question = read_question(method, url, headers, source, listener)
         explainer = Explainer(self.runtime, live=True, registry=self._registry, wall=self.deps.wall,
                               publishing=self.dns.publishing)
-        return explainer.explain(question).plain()
+        explained = explainer.explain(question)
+        rollout = self.rollouts.of_route(explained.virtual_host, explained.route)
+        if rollout is not None:
+            explained.decisions.append(rollout)
+        return explained.plain()
 
     def why(self, request_id: str) -> dict[str, Any] | None:
         """What was decided for a past request."""

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _SOA_TIMES: Final = (3600, 600, 604800)
 #: Names in one step of building.
 _STEP: Final = 64
+#: Stands for an address of this host that only the host itself knows.
+THIS_HOST: Final = ip_address("0.0.0.0")
 _EVERY: Final = (None, "0.0.0.0", "::")
 #: Types that a zone has of its own, or that only a signer writes.
 _NOT_STATIC: Final = frozenset(("SOA", "OPT", "TSIG", "RRSIG", "NSEC", "DNSKEY", "CDS", "CDNSKEY", "AXFR", "IXFR", "ANY"))
@@ -246,6 +248,14 @@ def offers_of(
                                 tuple(ip_network(prefix, strict=False) for prefix in terms.client_prefixes))
 
 
+def _own(text: str) -> Address:
+    """An address of this host; where it was not asked (`voltgw.app.dry`), `THIS_HOST`."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        return THIS_HOST
+
+
 def _addresses(
     source: Object[AdvertisePolicySpec], config: Config, networks: Networks, look_up: InterfaceAddress, selected: Selected,
 ) -> list[Address]:
@@ -255,11 +265,11 @@ def _addresses(
         for spot in spots(source, config, networks, look_up):
             if spot.address in _EVERY:
                 if spot.address != "::":
-                    found.append(ip_address(look_up(VirtualNetworkType.SITE_LOCAL, networks.outside)))
+                    found.append(_own(look_up(VirtualNetworkType.SITE_LOCAL, networks.outside)))
                 if spot.address != "0.0.0.0":
                     found += interface_addresses_6()
             elif spot.address is not None:
-                found.append(ip_address(spot.address))
+                found.append(_own(spot.address))
         return found
     if policy.address is not None and policy.address not in _EVERY:
         return [ip_address(policy.address)]
@@ -351,7 +361,7 @@ def _reachable(servers: list[str], config: Config, interface_address: InterfaceA
     found: list[str] = []
     for address in servers:
         if address == "0.0.0.0":
-            found.append(interface_address(VirtualNetworkType.SITE_LOCAL, Networks(config).outside))
+            found.append(str(_own(interface_address(VirtualNetworkType.SITE_LOCAL, Networks(config).outside))))
         elif address == "::":
             found += map(str, interface_addresses_6())
         else:

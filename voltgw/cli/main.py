@@ -40,6 +40,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "pki": Command("voltgw.cli.pki", "pki init|issue|renew|revoke FOLDER: make certificates for labs and first steps"),
     "proxy": Command("voltgw.cli.proxy", "proxy LISTEN ORIGIN...: a load balancer from the command line alone"),
     "reload": Command("voltgw.cli.reload", "have the running gateway read its configuration again"),
+    "rollout": Command("voltgw.cli.rollout", "rollout approve|pause|resume|rollback|promote|restart NAME: decide for one"),
+    "rollouts": Command("voltgw.cli.rollouts", "show how far each rollout of the running gateway is, and why"),
     "rules": Command("voltgw.cli.rules", "rules FILE: print the packet rules that capture connections for a forward proxy"),
     "run": Command("voltgw.cli.run", "run FILE: serve a configuration in the foreground"),
     "schema": Command("voltgw.cli.schema", "print the JSON Schema of a file or of one kind of object"),

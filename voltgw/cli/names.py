@@ -28,7 +28,8 @@ def run(arguments: list[str]) -> int:
             print(f"  secondary {secondary['address']}: {secondary['why']}")
     for each in facts["registries"]:
         print(f"{each['by']} {each['registry']}: {each['state']}, {each['names']} names as owner {each['owner']}"
-              f"{', dry run' if each['dry_run'] else ''} ({each['object']})"
+              f"{', dry run' if each['dry_run'] else ''}"
+              f"{'' if each['finds_all'] else ', what a former life has left there is not found'} ({each['object']})"
               f"{': ' + each['last_error'] if each['last_error'] else ''}")
     for each in facts["discoveries"]:
         age = "never" if each["age_s"] is None else f"{each['age_s']:g} s ago"

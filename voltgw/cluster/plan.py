@@ -251,7 +251,7 @@ def plan_member(
     weight = ours.weight if ours is not None else None
     return MemberPlan(
         name=f"{endpoint.namespace}/{endpoint.name}", kind=kind, address=address,
-        port=0 if spec.unix is not None else spec.port or 0,
+        port=0 if spec.unix is not None or query is not None and query.port else spec.port or 0,
         by_ttl=spec.dns_name_advanced is not None and spec.dns_name_advanced.strict_ttl,
         protocol=spec.protocol.value, health_port=spec.health_check_port or 0, refresh_s=refresh_s or DNS_REFRESH_S,
         weight=1 if weight is None else weight, labels=endpoint.metadata.labels,

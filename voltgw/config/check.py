@@ -16,6 +16,8 @@ from voltgw.config.model import Config, Object
 from voltgw.config.networks import check_capture, check_names, check_networks
 from voltgw.config.objects.virtual_host import ProxyType
 from voltgw.config.references import Names, check_references
+from voltgw.config.registries import check_registry
+from voltgw.config.rollouts import check_rollout
 from voltgw.config.sharing import check_inside, check_network, check_offered, check_sharing, shares_alike
 from voltgw.config.show import arranged
 from voltgw.config.watch import Touched, Watch, Watching, touched
@@ -24,6 +26,7 @@ from voltgw.errors import ConfigError, Severity
 if TYPE_CHECKING:
     from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
     from voltgw.config.objects.cluster import ClusterSpec
+    from voltgw.config.objects.endpoint import EndpointSpec
     from voltgw.config.objects.healthcheck import HealthcheckSpec
     from voltgw.config.objects.route import RouteDestinationList, RouteSpec, RouteType
     from voltgw.config.objects.virtual_host import VirtualHostSpec
@@ -267,10 +270,16 @@ def _advertise_policy(config: Config, policy: Object[AdvertisePolicySpec]) -> It
     yield from check_allocation(config, policy)
 
 
+def _endpoint(config: Config, endpoint: Object[EndpointSpec]) -> Iterator[ConfigError]:
+    yield from check_names(config, endpoint)
+    yield from check_registry(config, endpoint)
+
+
 #: What there is to say of an object of a kind beside its references. A rule finds other objects through the configuration that
 #: it is given, and in no other way.
 _RULES: Final[Mapping[str, Callable[[Config, Object[Any]], Iterator[ConfigError]]]] = {
     "advertise_policy": _advertise_policy, "virtual_host": _host, "route": _route, "cluster": _cluster,
     "healthcheck": _healthcheck,
-    "virtual_network": check_networks, "endpoint": check_names, "network_connector": check_capture,
+    "virtual_network": check_networks, "endpoint": _endpoint, "network_connector": check_capture,
+    "rollout": check_rollout,
 }

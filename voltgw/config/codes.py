@@ -290,8 +290,8 @@ CODES: Final[dict[str, Code]] = {
     ),
     "VG0231": Code(
         "Registry cannot be published in",
-        "Two discovery objects keep names of one owner in one registry, so that each would take out what the other writes; or "
-        "the credentials for a registry are none.",
+        "Two discovery objects keep names of one owner in one registry, so that each would take out what the other writes; "
+        "the credentials for a registry are none; or it is this gateway's own DNS server, which takes no updates.",
     ),
     "VG0232": Code(
         "Registry cannot be asked",
@@ -299,6 +299,17 @@ CODES: Final[dict[str, Code]] = {
         "one does not say enough.",
     ),
     # -- building ----------------------------------------------------------------------------------------------------
+    "VG0235": Code(
+        "Rollout of nothing",
+        "A rollout moves requests between two destinations of a rule. Its route has no rule with exactly those two, or they "
+        "are one and the same: labels tell versions of one cluster apart only if their keys are a key set of the cluster's "
+        "`endpoint_subsets`. Two rollouts cannot move the same requests.",
+    ),
+    "VG0236": Code(
+        "Rollout that would be forgotten",
+        "How far a rollout has come, and that it was rolled back, has to outlive the process: without a folder for it a restart "
+        "would give a version that was rolled back its traffic again.",
+    ),
     "VG0301": Code(
         "Cannot be built",
         "The object is well formed, but what serves cannot be made from it: a regular expression that cannot be "
@@ -392,5 +403,10 @@ CODES: Final[dict[str, Code]] = {
         "Before it issues a certificate, a CA comes to its names and looks whether they are ours: to port 443 for the "
         "challenge `tls-alpn-01`, to port 80 for `http-01`. Ports count as policies name them; `gateway.port_map` may bind "
         "others in their place, and something in front of the gateway may lead there.",
+    ),
+    "VG0414": Code(
+        "Published in vain",
+        "A registry in which names are published gets none, since no virtual host that is advertised has a domain that it can "
+        "have; or a name is published with an address by which nobody else reaches this host.",
     ),
 }

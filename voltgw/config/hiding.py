@@ -13,7 +13,7 @@ HIDDEN: Final = "***"
 
 _INLINE: Final = re.compile(r"(?P<kept>string:///)(?P<secret>[A-Za-z0-9+/=_-]+)")
 _NAMED: Final = re.compile(
-    r"""(?P<kept>(?i:\b[\w-]*(?:secret|token|passw(?:or)?d|passphrase|private_key|api_key|hmac|\bjwks|credentials?)\b["']?\s*:\s+))"""
+    r"""(?P<kept>(?i:\b[\w-]{0,60}(?:secret|token|passw(?:or)?d|passphrase|private_key|api_key|hmac|\bjwks|credentials?)\b["']?\s*:\s+))"""
     r"""(?P<secret>'(?:[^']|'')*'?|"(?:[^"\\]|\\.)*"?|[^\s,{}\[\]&*|>#][^,{}\[\]]*)""")
 _PEM: Final = re.compile(r"(?P<kept>-----BEGIN [A-Z ]*PRIVATE KEY-----)(?P<secret>.+)")
 #: What says where a secret is, and is none itself.

@@ -63,6 +63,7 @@ KINDS: Final = _table(
     Kind("endpoint", "Where servers of one service are found.", "endpoint:EndpointSpec", state=_ACTS),
     Kind("advertise_policy", "Where a virtual host is offered.", "advertise_policy:AdvertisePolicySpec", state=_ACTS),
     Kind("healthcheck", "How endpoints are probed.", "healthcheck:HealthcheckSpec", state=_ACTS),
+    Kind("rollout", "A canary that ramps itself (voltgw's own kind).", "rollout:RolloutSpec", state=_ACTS),
     Kind("site", "One place with one gateway.", "site:SiteSpec", _SYSTEM, _ACTS),
     # -- known, not acted on yet --------------------------------------------------------------------------------------
     Kind("virtual_site", "Sites selected by their labels.", "virtual_site:VirtualSiteSpec", _SHARED, _ACTS),

@@ -214,9 +214,11 @@ class Membership(Service):
             left = set(known)
             known.clear()
             self._note(self.feeds[index].name, "gone", "the source was removed")
-        for key in left:
-            if not any(key in others for others in self._known):
+        gone = {key for key in left if not any(key in others for others in self._known)}
+        if gone and (not any(self._known) or any(each.ready and each.key not in gone for each in self.cluster.endpoints)):
+            for key in gone:
                 self._mark(key, "its feed no longer lists it")
+        # else those that stay are new, and are there after the pass: until then the ones that have left serve
         self._feeds_changed = True
         self._touch()
 

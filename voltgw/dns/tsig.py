@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from voltgw.wire.dnsanswer import BadAnswer, read_name
 from voltgw.wire.dnsmsg import HEADER_BYTES, TSIG, Malformed, Query, name_of, refusal
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ NAMES: Final = {BADSIG: "BADSIG", BADKEY: "BADKEY", BADTIME: "BADTIME"}
 _NOTAUTH: Final = 9
 _ANY: Final = 255
 _RECORD: Final = struct.Struct("!HHIH")
+#: Of a TSIG behind its algorithm: the time, the fudge, the size of the MAC; and behind that the id, an error, other bytes.
+_TIMES: Final = struct.Struct("!HIHH")
+_BEHIND: Final = struct.Struct("!HHH")
 #: A TSIG's bytes beside its names and its MAC: the record's head, time, fudge, sizes, the id, an error, and the time again.
 _FIXED_BYTES: Final = 10 + 6 + 2 + 2 + 2 + 2 + 2 + 6
 
@@ -64,6 +68,7 @@ class Keyring:
 
     def verify(self, data: bytes, query: Query) -> Seal:
         """The seal of whoever has signed `query`, which was read from `data`. Raises `Unverified`, and `Malformed`."""
+        self._know(data, query)
         from dns.exception import DNSException  # slow to import, and few gateways hand their zones to others
         from dns.tsig import BadSignature, validate
         owner, rdata = self._record(data, query)
@@ -84,6 +89,23 @@ class Keyring:
             seal = Seal(key, rdata.mac, lambda: rdata.time_signed, BADTIME, other)
             raise Unverified(BADTIME, seal.sign(refusal(query, _NOTAUTH)))
         return Seal(key, rdata.mac, self._wall)
+
+    def _know(self, data: bytes, query: Query) -> None:
+        """Raises `Unverified` for a key that is none of ours. A flood of invented keys must not cost what good ones do."""
+        try:
+            owner, at = read_name(data, query.tsig)
+            if owner in self._keys:
+                return
+            kind, klass, ttl, _ = _RECORD.unpack_from(data, at)
+            algorithm, at = read_name(data, at + _RECORD.size)
+            time_high, time_low, fudge, size = _TIMES.unpack_from(data, at)
+            identity, _, _ = _BEHIND.unpack_from(data, at + _TIMES.size + size)
+        except (BadAnswer, struct.error):
+            raise Malformed("a TSIG that cannot be read", refusal(query, 1)) from None
+        if kind != TSIG or klass != _ANY or ttl:
+            raise Malformed("a TSIG of another class, or with a TTL", refusal(query, 1))
+        rdata = algorithm + _TIMES.pack(time_high, time_low, fudge, 0) + _BEHIND.pack(identity, BADKEY, 0)
+        raise Unverified(BADKEY, _added(refusal(query, _NOTAUTH), owner, rdata))
 
     def _record(self, data: bytes, query: Query) -> tuple[Any, Any]:
         from dns.exception import DNSException
@@ -114,10 +136,14 @@ def _unsigned(query: Query, owner: Any, rdata: Any, error: int) -> bytes:
 
 
 def _with_record(answer: bytes, owner: Any, rdata: Any) -> bytes:
-    wire = rdata.to_wire()
+    return _added(answer, owner.to_wire(), rdata.to_wire())
+
+
+def _added(answer: bytes, owner: bytes, rdata: bytes) -> bytes:
+    """The answer with a TSIG as its last record."""
     count = int.from_bytes(answer[10:HEADER_BYTES], "big") + 1
-    return b"".join((answer[:10], count.to_bytes(2, "big"), answer[HEADER_BYTES:], owner.to_wire(),
-                     _RECORD.pack(TSIG, _ANY, 0, len(wire)), wire))
+    return b"".join((answer[:10], count.to_bytes(2, "big"), answer[HEADER_BYTES:], owner,
+                     _RECORD.pack(TSIG, _ANY, 0, len(rdata)), rdata))
 
 
 class Seal:

@@ -58,6 +58,9 @@ class Pages:
             b"/config": Page(self._config),
             b"/explain": Page(self._explain), b"/why": Page(self._why),
             b"/reload": Page(self._reload, act=True), b"/drain": Page(self._drain, act=True),
+            b"/rollouts": Page(self._rollouts),
+            **{b"/rollouts/" + act: Page(self._rollout, act=True)
+               for act in (b"approve", b"pause", b"resume", b"rollback", b"promote", b"restart")},
             **{b"/endpoints/" + act: Page(self._order, act=True) for act in (b"drain", b"undrain", b"eject", b"weight")},
         }
 
@@ -101,6 +104,9 @@ class Pages:
 
     def _clusters(self, request: Request) -> Answer:
         return _things(request, "clusters", self._view.clusters())
+
+    def _rollouts(self, request: Request) -> Answer:
+        return _things(request, "rollouts", self._view.rollouts_view())
 
     def _listeners(self, request: Request) -> Answer:
         return _things(request, "listeners", [_listener(each) for each in self._view.listeners()])
@@ -173,6 +179,17 @@ class Pages:
                           "beside it")
         try:
             return json_answer(self._view.order(act, endpoint, _argument(request, b"cluster"), _argument(request, b"value")))
+        except ValueError as error:
+            return refuse(request, 422, str(error))
+
+    def _rollout(self, request: Request) -> Answer:
+        """``?name=``."""
+        act = request.path.rpartition(b"/")[2].decode("ascii")
+        name = _argument(request, b"name")
+        if not name:
+            return refuse(request, 400, f"ask /rollouts/{act}?name=shop")
+        try:
+            return json_answer(self._view.rollout_order(act, name))
         except ValueError as error:
             return refuse(request, 422, str(error))
 

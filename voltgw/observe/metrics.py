@@ -39,6 +39,10 @@ _BY_NAME: Final = {metric.name: metric for metric in METRICS}
 _CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 _BOUNDS: Final = (*(floatToGoString(bound / 1e6) for bound in LATENCY_BOUNDS_US), "+Inf")
 
+#: Label and word of each phase of a rollout (`voltgw.cluster.rollout.Phase`).
+_PHASES: Final = (("ramping", "ramping"), ("approval", "waits for approval"), ("paused", "paused"),
+                  ("rolled_back", "rolled back"), ("promoted", "promoted"))
+
 #: Label values and a number; for histograms, `_histogram` makes the samples itself.
 Row = tuple[tuple[str, ...], float]
 RouteRow = tuple[tuple[str, str], list[RouteCounters]]
@@ -77,6 +81,7 @@ class GatewayCollector(Collector):
         yield from self._endpoints()
         yield from self._geo()
         yield from self._discoveries()
+        yield from self._rollouts()
         yield from self._dns()
         yield from self._published()
         yield from self._access_log()
@@ -250,6 +255,21 @@ class GatewayCollector(Collector):
         yield _family("voltgw_discovery_instances", [
             ((each["discovery"], name), count) for each in found for name, count in each["services"].items()])
 
+    def _rollouts(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        found = self._view.rollouts_view()
+        if not found:
+            return
+        yield _family("voltgw_rollout_weight_percent", [
+            ((each["rollout"],), each["weight_percent"]) for each in found if each["weight_percent"] is not None])
+        yield _family("voltgw_rollout_step", [((each["rollout"],), each["step"]) for each in found])
+        yield _family("voltgw_rollout_state", [
+            ((each["rollout"], phase), each["phase"] == word)
+            for each in found for phase, word in _PHASES])
+        for name, place in (("voltgw_rollout_requests_total", 0), ("voltgw_rollout_failures_total", 1)):
+            yield _family(name, [((each["rollout"], version), totals[place])
+                                 for each in found for version, totals in each["totals"].items()])
+        yield _family("voltgw_rollout_kept", [((each["rollout"],), not each["not_kept"]) for each in found])
+
     def _geo(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
         geo = self._view.geo()
         if geo is not None:
@@ -278,6 +298,7 @@ class GatewayCollector(Collector):
             return
         yield _family("voltgw_publish_names", list(publishing.states().items()))
         yield _family("voltgw_publish_failing", list(publishing.failing().items()))
+        yield _family("voltgw_publish_synced_timestamp_seconds", list(publishing.synced().items()))
         counted = list(publishing.counters().items())
         for family, what in (("voltgw_publish_writes_total", "writes"), ("voltgw_publish_refused_total", "refused"),
                              ("voltgw_publish_rounds_total", "rounds")):

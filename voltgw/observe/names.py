@@ -201,6 +201,17 @@ METRICS: Final = (
     MetricName("voltgw_endpoint_open_connections", "gauge", _ENDPOINT, "Connections open to it, idle ones included."),
     MetricName("voltgw_endpoint_idle_connections", "gauge", _ENDPOINT, "Connections in its pool."),
     # Registries of services.
+    # Rollouts.
+    MetricName("voltgw_rollout_weight_percent", "gauge", ("rollout",),
+               "What the candidate gets now; absent where the configured weights hold."),
+    MetricName("voltgw_rollout_step", "gauge", ("rollout",), "The present step, from 1."),
+    MetricName("voltgw_rollout_state", "gauge", ("rollout", "state"),
+               "1 for the state it is in: ``ramping``, ``approval`` (it waits for that), ``paused``, ``rolled_back``, ``promoted``."),
+    MetricName("voltgw_rollout_requests_total", "counter", ("rollout", "version"),
+               "Requests that the ``candidate`` or the ``baseline`` got through this rollout, since the start."),
+    MetricName("voltgw_rollout_failures_total", "counter", ("rollout", "version"),
+               "Those of them that failed: no answer, half an answer, status 5xx, or saved by another try only."),
+    MetricName("voltgw_rollout_kept", "gauge", ("rollout",), "0 while its state cannot be written, so that a restart forgets it."),
     MetricName("voltgw_discovery_state", "gauge", ("discovery", "state"),
                "1 for the state of a registry: ``pending`` (it has not answered yet), ``bound``, ``failed`` (what it said "
                "stays)."),
@@ -235,6 +246,8 @@ METRICS: Final = (
                "(another's), ``planned`` (dry run), ``removing``."),
     MetricName("voltgw_publish_failing", "gauge", ("object", "registry"),
                "1 while the registry cannot be brought up to date."),
+    MetricName("voltgw_publish_synced_timestamp_seconds", "gauge", ("object", "registry"),
+               "When the registry was last seen to be as it should be, seconds since the epoch; 0 = never."),
     MetricName("voltgw_publish_writes_total", "counter", ("object", "registry", "action"),
                "Writes that the registry has taken: ``create``, ``replace`` (also as a repair) or ``remove``."),
     MetricName("voltgw_publish_refused_total", "counter", ("object", "registry", "reason"),

@@ -427,4 +427,6 @@ class Sender(Exchanging):
         if exchange.flag:
             counters.local_replies[exchange.flag] = counters.local_replies.get(exchange.flag, 0) + 1
         exchange.t_downstream_last = exchange.t_downstream_last or now
+        if route is not None and route.tally is not None:   # type: ignore[attr-defined]  # a `Route`; records see its labels
+            route.tally(exchange, self._cluster, now)       # type: ignore[attr-defined]
         self._plane.access.http(exchange)

@@ -374,6 +374,9 @@ class TcpRelay(Relay):
         counters.latency.observe(now - record.t_start)
         if flag:
             counters.local_replies[flag] = counters.local_replies.get(flag, 0) + 1
+        tally = self._factory.route.tally
+        if tally is not None and self._cluster is not None:
+            tally(record, self._cluster, now)
         self._plane.access.connection(record)
         del self._record                    # it names us: the two would be a cycle
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: The key by which a scheduler that hashes chooses, None for no preference.
 HashKey: TypeAlias = "Callable[[Exchange], int | None]"
+#: What is told of an exchange (or of the record of a connection), the cluster or subset that it was for, and the time.
+Tallying: TypeAlias = "Callable[[Any, Any, float], None]"
 #: The number in [0, 1) by which `Route.split` chooses.
 Share: TypeAlias = "Callable[[Exchange], float]"
 
@@ -191,7 +193,8 @@ class Route:
     endpoint is chosen, in at most `buffer_time_s` (0.0 = no such limit); a larger one is answered 413, as is one
     larger than `max_body_bytes` (0 = any). `hash_key` gives the
     key for schedulers that hash, and may ask for a Set-Cookie; `share` the number for `split` where users keep their
-    destination (None = any random number), which `sticky` then explains. `priority_high` asks for the pool and circuit breaker
+    destination (None = any random number), which `sticky` then explains. `tally` is told of every request that is over, with the
+    cluster (or subset) it was for; None = nobody counts by destination. `priority_high` asks for the pool and circuit breaker
     of that priority. `error_filters` are the response filters of error pages, which the others leave alone. `filters` says
     what the filters are. `find_place` finds the places of its rule's parts.
 
@@ -204,7 +207,7 @@ class Route:
         "error_filters", "filters",
         "find_place", "gates", "guarded", "hash_key", "host", "host_rewrite", "idle_timeout_s", "index", "max_body_bytes",
         "mirror", "name", "owned", "priority_high",
-        "request_filters", "response_filters", "retract", "retry", "rewrite", "share", "split", "sticky", "timeout_s",
+        "request_filters", "response_filters", "retract", "retry", "rewrite", "share", "split", "sticky", "tally", "timeout_s",
         "upgrade_retry", "upgrades",
     )
 
@@ -243,6 +246,7 @@ class Route:
         self.hash_key: HashKey | None = None
         self.share: Share | None = None
         self.sticky: Sticky | None = None
+        self.tally: Tallying | None = None
         self.priority_high = False
         self.filters: tuple[FilterLabel, ...] = ()
 
@@ -257,6 +261,17 @@ class Route:
         self.retract = retract
         self.cluster = destinations[0].cluster if len(destinations) == 1 else None
         self.split = make_split(self.destinations, retract) if self.cluster is None else None
+
+    def reweigh(self, weights: Mapping[str, int]) -> None:
+        """Share requests out by `weights` from now on, by the `identity` of destinations; users that stick stay where they can.
+
+        Raises ValueError when no destination could ever be chosen.
+        """
+        self.forward_to([each.weighing(weights.get(each.identity, each.weight)) for each in self.destinations],
+                        retract=self.retract)
+        if self.sticky is not None:
+            self.sticky = sticky = self.sticky.among(self.destinations)
+            self.share, self.split = sticky.share, sticky.pick
 
     def variant(self) -> Route:
         """Another route of the same rule: everything is shared; the caller sets `rewrite` and `answer` anew."""

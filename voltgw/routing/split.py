@@ -46,6 +46,10 @@ class Destination:
         """Whether its cluster has an endpoint that may be used."""
         return self.cluster is not None and self.cluster.any_ready
 
+    def weighing(self, weight: int) -> Destination:
+        """The same destination with another weight."""
+        return Destination(self.cluster, self.cluster_name, weight, self.priority, self.find_place, self.identity)
+
     def __repr__(self) -> str:
         return f"<Destination {self.cluster_name} weight {self.weight} priority {self.priority}>"
 

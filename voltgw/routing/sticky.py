@@ -66,10 +66,20 @@ class Sticky:
         else:
             raise ValueError("sticky needs cookie or header")
         self._retract = retract
+        self._seat(destinations)
+
+    def among(self, destinations: Sequence[Destination]) -> Sticky:
+        """The same users among `destinations`, whose weights may be others. Raises ValueError like the constructor."""
+        other = Sticky.__new__(Sticky)
+        other._read, other._retract, other.text = self._read, self._retract, self.text
+        other._seat(destinations)
+        return other
+
+    def _seat(self, destinations: Sequence[Destination]) -> None:
         seats = _seats(destinations)
         self._ranked = [[seats[id(one)] for one in group] for group in groups(destinations)]
         self.pick: Callable[[float], Destination] = self._pick
-        if len(self._ranked) == 1 and not retract:
+        if len(self._ranked) == 1 and not self._retract:
             self.pick = _plain(self._ranked[0])
 
     def share(self, exchange: Exchange) -> float:

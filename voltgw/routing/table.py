@@ -108,6 +108,9 @@ def build_host(
         host.egress = outward
     found.finish()
     host.install(rules)
+    for gate in host.gates:
+        if (follow := getattr(gate, "follow", None)) is not None:
+            follow(host)
     gates_of_routes = {id(gate): gate for rule in rules for gate in rule.route.gates}
     host.hides = tuple(dict.fromkeys(
         hide for gate in gates_of_routes.values() if (hide := getattr(gate, "hide", None)) is not None))

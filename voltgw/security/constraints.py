@@ -31,8 +31,8 @@ def _cookies(head: RequestHead) -> Iterator[tuple[bytes, bytes]]:
         if name == b"cookie":
             for part in line.split(b";"):
                 key, sign, value = part.strip(b" \t").partition(b"=")
-                if sign:
-                    yield key, value
+                if sign or key:             # a cookie without "=" is one to browsers, and its text a name or a value to others
+                    yield key, value if sign else key
 
 
 def _parameters(head: RequestHead) -> Iterator[tuple[bytes, bytes]]:

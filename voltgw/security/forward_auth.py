@@ -121,8 +121,9 @@ class ForwardAuth:
             method = asked.method
             target = asked.forward if terms.path == b"/" else terms.path.rstrip(b"/") + asked.forward
         else:
-            fields = [field for field in asked.fields
-                      if (send is None and field[0] not in _OF_BODY) or (send is not None and field[0] in send)]
+            fields = [field for field in asked.fields if (
+                field[0] not in _OF_BODY and field[0] not in _ABOUT and not field[0].startswith(_BEGINS_ABOUT) if send is None
+                else field[0] in send)]
             method, target = b"GET", terms.path
         fields = [field for field in fields if field[0] not in _SAID]
         fields += [
@@ -163,6 +164,12 @@ class ForwardAuth:
         return Denied(self.by, reason, f"cluster {self._name}: {why}", self.terms.status_on_error, passes=self.terms.fail_open)
 
 
+#: Where authorizers behind other proxies look for the request that they are asked about. We speak of it in X-Forwarded-…, so
+#: what stands there is the client's, who would have another request judged than the one that goes on.
+_BEGINS_ABOUT: Final = (b"x-forwarded-", b"x-original-", b"x-auth-request-")
+_ABOUT: Final = frozenset((
+    b"x-rewrite-url", b"x-real-ip", b"x-host", b"x-http-host-override", b"x-http-method", b"x-http-method-override",
+    b"x-method-override", b"x-url-scheme", b"x-scheme", b"front-end-https", b"forwarded", b"client-ip", b"true-client-ip"))
 #: What a client says under these names is not believed.
 _SAID: Final = frozenset((
     b"x-forwarded-method", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-uri", b"x-forwarded-for"))

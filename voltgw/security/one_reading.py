@@ -22,7 +22,7 @@ from voltgw.wire.path import BadTarget, normal_path
 
 if TYPE_CHECKING:
     from voltgw.config.objects.route import RouteSpec, RouteType
-    from voltgw.routing.route import Guard, Route
+    from voltgw.routing.route import Guard, Route, VirtualHost
     from voltgw.values.exchange import Exchange
 
 #: What stands in a path as it is (RFC 3986 3.3).
@@ -39,6 +39,11 @@ class OneReading:
 
     def __init__(self) -> None:
         self.refused = 0
+        self._host: VirtualHost | None = None
+
+    def follow(self, host: VirtualHost) -> None:
+        """These are the routes among which it looks, whoever has them rehearsed."""
+        self._host = host
 
     def for_rule(self, rule: RouteType, namespace: str, spec: RouteSpec) -> OneReading:
         """Of every route."""
@@ -54,14 +59,14 @@ class OneReading:
         path = exchange.request.path
         if b"//" not in path and b"%" not in path and b";" not in path and b"/." not in path:
             return None
-        if _stricter(exchange, path) is None:
+        if _stricter(self._host, exchange, path) is None:
             return None
         self.refused += 1
         return _refusal()
 
     def rehearse(self, exchange: Exchange) -> tuple[Reply | None, Reason]:
         """The verdict and why."""
-        other = _stricter(exchange, exchange.request.path)
+        other = _stricter(self._host, exchange, exchange.request.path)
         if other is None:
             return None, Reason(self.name, "let pass", "whoever reads the path finds a route that asks for no more")
         return _refusal(), Reason(
@@ -72,22 +77,24 @@ def _refusal() -> Reply:
     return Reply(400, flag="DPE", detail="ambiguous_path: it may be read as one of a route that asks for more", negotiate=True)
 
 
-def _stricter(exchange: Exchange, path: bytes) -> Route | None:
+def _stricter(host: VirtualHost | None, exchange: Exchange, path: bytes) -> Route | None:
     """The route of another reading of a path, if it has gates that the request's own has not."""
-    if exchange.route is None or not path.startswith(b"/"):
+    if host is None or exchange.route is None or not path.startswith(b"/"):
         return None
     own: Route = exchange.route             # type: ignore[assignment]  # the records' view of it
     asked = _asked(own.gates)
     decoded = unquote_to_bytes(path) if b"%" in path else path
     if len(path) > MAX_READ_BYTES and (b";" in path or b"\\" in decoded or b"/." in decoded or b"//" in decoded):
-        return next((route for route in own.host.routes if not _asked(route.gates) <= asked), None)      # nobody reads them all
-    for reading in {decoded, *folded(path)} - {path}:
+        return next((route for route in host.routes if not _asked(route.gates) <= asked), None)      # nobody reads them all
+    for reading in dict.fromkeys((decoded, *folded(path))):
+        if reading == path:
+            continue
         head = copy(exchange.request)
-        try:
-            head.path = normal_path(quote_from_bytes(reading, _SAFE).encode("ascii"))
+        try:                                # a host that takes paths as they come chooses by the target
+            head.path = head.target = normal_path(quote_from_bytes(reading, _SAFE).encode("ascii"))
         except BadTarget:
             continue                        # nobody can be asked for that
-        other = own.host.only or own.host.choose(head, exchange.client.local_port)
+        other = host.only or host.choose(head, exchange.client.local_port)
         if other is not None and other is not own and not _asked(other.gates) <= asked:
             return other
     return None

@@ -1,7 +1,8 @@
 """Of what all share and few can have at a time, nobody gets everything: so much for one network of clients.
 
 Hashes of passwords are worked out by few threads, behind a queue that is short. Whoever fills it with guesses from one place
-keeps out only others of that place. A network is what rate limits take for one client: an IPv4 address, the /64 of an IPv6 one.
+keeps out only others of that place; as long as half of it is free, a place may have more. A network is what rate limits take
+for one client: an IPv4 address, the /64 of an IPv6 one.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ class Shares:
     def __len__(self) -> int:
         return len(self._taken)
 
-    def take(self, source: Source) -> bool:
-        """One more; False: that network has its share already."""
+    def take(self, source: Source, *, crowded: bool) -> bool:
+        """One more; False: that network has its share already, and with `crowded` there is no more for anybody."""
         taken = self._taken.get(source, 0)
-        if taken >= self._most and source is not None:
+        if crowded and taken >= self._most and source is not None:
             return False
         self._taken[source] = taken + 1
         return True

@@ -27,6 +27,8 @@ class RegistryAccess:
     datacenter: str = ""
     namespace: str = ""
     partition: str = ""
+    token_file: str = ""                    # is read before each request, "" = `token` is all
+    reach: str = "pods"                     # of Kubernetes: by ``pods``, the ``cluster``'s addresses, or its ``nodes``
     allowed: tuple[str, ...] = ()
 
 
@@ -38,8 +40,10 @@ class ServiceQuery:
     name: str = ""
     namespace: str = ""
     selector: tuple[str, ...] = ()
+    port: int = 0                           # of the service, where that chooses among its ports; 0 = the only one
 
     @property
     def text(self) -> str:
         """What is asked for, in words."""
-        return self.name or " or ".join(f"`{each}`" for each in self.selector) or "every service"
+        name = f"{self.name}.{self.namespace}" if self.name and self.namespace else self.name
+        return name or " or ".join(f"`{each}`" for each in self.selector) or "every service"

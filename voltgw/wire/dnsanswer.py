@@ -58,7 +58,7 @@ def read_answer(data: bytes, identity: int, name: bytes, kind: int) -> Answer:
     number, flags, questions, answers, _, _ = _HEADER.unpack_from(data)
     if number != identity or not flags & _QR or flags & _OPCODE or questions != 1:
         raise BadAnswer("it is not the answer to this question")
-    asked, at = _name(data, _HEADER.size)
+    asked, at = read_name(data, _HEADER.size)
     if asked != name or data[at:at + 4] != struct.pack("!HH", kind, IN):
         raise BadAnswer("it answers another question")
     at += 4
@@ -67,7 +67,7 @@ def read_answer(data: bytes, identity: int, name: bytes, kind: int) -> Answer:
     lives: dict[bytes, int] = {}
     for _ in range(min(answers, MAX_RECORDS)):
         try:
-            owner, at = _name(data, at)
+            owner, at = read_name(data, at)
             type_, class_, ttl, size = _FIXED.unpack_from(data, at)
         except (BadAnswer, struct.error):
             if flags & _TC:
@@ -86,7 +86,7 @@ def read_answer(data: bytes, identity: int, name: bytes, kind: int) -> Answer:
             elif kind == AAAA and size == 16:
                 found.setdefault(owner, []).append((IPv6Address(rdata), ttl))
         elif class_ == IN and type_ == CNAME and owner not in aliases:
-            aliases[owner], _ = _name(data, at)
+            aliases[owner], _ = read_name(data, at)
             lives[owner] = ttl
         at += size
     ttls: list[int] = []
@@ -101,7 +101,7 @@ def read_answer(data: bytes, identity: int, name: bytes, kind: int) -> Answer:
     return Answer(flags & _RCODE, addresses, min(ttls) if records else 0, bool(flags & _TC))
 
 
-def _name(data: bytes, at: int) -> tuple[bytes, int]:
+def read_name(data: bytes, at: int) -> tuple[bytes, int]:
     """A name, in lower case and without pointers, and where what follows it begins. Raises `BadAnswer`."""
     wire = bytearray()
     after = -1

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
+from zope.interface import provider
 
 from tests.control.publish.making import WALL, FakeRegistrar, PublisherCase, all_of, failing, wanted
 from voltgw.control.publish.entries import NameState, Terms
@@ -93,6 +97,32 @@ class RoundTests(PublisherCase):
         self.pass_by(1.0)
         self.assertEqual(self.far.names, {"shop.example": MINE, "store.example": ("me", STORE.addresses)})
         self.assertEqual(made.entries["shop.example"].planned, "")
+
+    def test_events(self) -> None:
+        """What has changed is kept, the last of it; ten thousand changes are not ten thousand lines of the log."""
+        lines: list[str] = []
+
+        @provider(ILogObserver)
+        def line(event: Any) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(line)
+        self.addCleanup(globalLogPublisher.removeObserver, line)
+        made = self.publisher(FakeRegistrar(self.far, most=1000))
+        names = [wanted(f"n{count}.example", "192.0.2.1") for count in range(500)]
+        made.want(all_of(*names))
+        self.pass_by(2.0)
+        self.assertEqual((len(made.events.ring), made.events.ring[-1][1:]), (128, ("n499.example", "bound", "create: 192.0.2.1")))
+        self.assertEqual(len(lines), 21)
+        self.assertEqual(lines[0], "fake memory n0.example is bound: create: 192.0.2.1")
+        self.assertEqual(lines[-1], "fake memory: 480 further changes")
+        self.far.error = failing()
+        made.want(all_of(*names[1:]))
+        self.pass_by(0.5)
+        self.far.error = None
+        self.pass_by(5.0)
+        self.assertEqual([event[1:] for event in made.events.ring][-3:], [
+            ("", "failed", "it is away"), ("n0.example", "removed", "remove"), ("", "bound", "it is up to date again")])
 
     def test_one_name_that_is_refused(self) -> None:
         """The others are written; it is tried again, and says why."""
@@ -235,6 +265,23 @@ class LifeTests(PublisherCase):
         self.pass_by(1.0)
         self.assertEqual((made.finished, self.far.names), (False, {"shop.example": MINE}))
         self.assertIs(made.entries["shop.example"].state, NameState.BOUND)
+
+    def test_back_while_it_is_emptied(self) -> None:
+        """Names that have not been taken out yet are not taken out any more."""
+        made = self.publisher(FakeRegistrar(self.far, most=1))
+        many = all_of(*(wanted(f"n{count}.example", "192.0.2.1") for count in range(5)))
+        made.want(many)
+        self.pass_by(1.0)
+        self.far.hangs = []
+        made.retire()
+        self.pass_by(1.0)
+        made.follow(made.registrar, Terms(60.0))
+        hanging, self.far.hangs = self.far.hangs, None
+        hanging[0].callback(None)
+        self.pass_by(3.0)                               # nobody has said yet what is wanted
+        made.want(many)
+        self.pass_by(1.0)
+        self.assertEqual((len(self.far.names), self.counters.writes), (5, {"create": 6, "replace": 0, "remove": 1}))
 
     def stop(self, remove: bool) -> tuple[float, dict[str, object]]:
         """Stop it; after how long that was done, and what is left."""

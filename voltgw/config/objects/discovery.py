@@ -173,7 +173,7 @@ class DiscoverySpec:
 
     where: NetworkSiteRefSelector = field(Nested(NetworkSiteRefSelector), "On which sites it is used.", required=True)
     discovery_k8s: K8SDiscoveryType | None = field(
-        Nested(K8SDiscoveryType), "Kubernetes.", group="discovery_choice", state=WARNS)
+        Nested(K8SDiscoveryType), "Kubernetes.", group="discovery_choice")
     discovery_consul: ConsulDiscoveryType | None = field(
         Nested(ConsulDiscoveryType), "Consul.", group="discovery_choice")
     discovery_cbip: object = field(

@@ -59,7 +59,8 @@ class DnsNameAdvancedType:
 
 
 #: Registries that are not asked yet.
-_UNASKED: Final[Mapping[DiscoveryType, State]] = {each: WARNS for each in DiscoveryType if each is not DiscoveryType.CONSUL}
+_UNASKED: Final[Mapping[DiscoveryType, State]] = {
+    each: WARNS for each in DiscoveryType if each not in (DiscoveryType.CONSUL, DiscoveryType.K8S)}
 
 
 @message

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from voltgw.control.acme.problems import NotKept
+from voltgw.control.kept import keep, kept
 from voltgw.values.tls import KeyPair
 
 #: Largest file that is read back.
@@ -118,33 +118,15 @@ class Store:
 
     def _read(self, path: Path) -> bytes | None:
         try:
-            with path.open("rb") as file:
-                return file.read(_MOST_BYTES)
-        except FileNotFoundError:
-            return None
+            return kept(path, _MOST_BYTES)
         except OSError as error:
             raise NotKept(f"{path} cannot be read: {error.strerror}") from error
 
     def _write(self, path: Path, data: bytes) -> None:
         """Atomically: a reader finds the old file or the new one, and after a crash one of the two is there."""
-        new = path.with_name(f".{path.name}.new")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                os.fchmod(descriptor, 0o600)        # whatever one of a crash had
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[os.write(descriptor, rest):]
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.replace(new, path)
+            keep(path, data)
         except OSError as error:
-            try:
-                os.unlink(new)
-            except OSError:
-                pass                        # it was never made, or the disk is beyond that; the first error is what counts
             raise NotKept(f"{path} cannot be written: {error.strerror}") from error
 
 

@@ -19,6 +19,7 @@ from twisted.internet.ssl import Certificate, PrivateCertificate, platformTrust,
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
@@ -33,6 +34,10 @@ T = TypeVar("T")
 MOST_BYTES: Final = 8 * 1024 * 1024
 #: For connection, TLS handshake, request and answer together, in seconds.
 TIMEOUT_S: Final = 30.0
+#: Of a stream everything is looked at when it comes, and nothing is kept.
+_ENDLESS: Final = 1 << 62
+#: What comes of reading an answer that is made of other things than it should be.
+UNREADABLE: Final = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError)
 _BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 #: Of words that come from an API, so many characters are shown.
 _MOST_WORDS: Final = 300
@@ -116,6 +121,35 @@ class Api:
         made: Deferred[T] = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call, *arguments)
         return made
 
+    async def stream(
+        self, method: str, url: str, headers: Mapping[str, str], received: Callable[[bytes], None], silence_s: float,
+    ) -> Reply:
+        """Call `received` with each piece of the body of a 200 answer, which is not kept and may go on for ever; any other
+        answer comes whole. Raises `RegistryError`, what `received` raises, and also when nothing comes for `silence_s`.
+        """
+        sent = {"user-agent": f"voltgw/{__version__}", **headers}
+        fields = Headers({name.encode("ascii"): [value.encode("ascii", "replace")] for name, value in sent.items()})
+        way = Way(self._reactor, self._trust, _ENDLESS, TIMEOUT_S, plain=self._plain, client=self._client,
+                  server_name=self._server_name)
+        self._ways.add(way)
+        try:
+            asked = way.request(method.encode("ascii"), url.encode("ascii", "replace"), fields).addTimeout(
+                TIMEOUT_S, self._clock, _too_late)
+            response: Any = await asked
+            if response.code != 200:
+                reply: Reply = await _read(response).addTimeout(TIMEOUT_S, self._clock, _too_late)
+                return reply
+            piece = _Pieces(response.code, received, self._clock, silence_s)
+            response.deliverBody(piece)
+            return await piece.done
+        except (RegistryError, CancelledError):
+            raise
+        except Exception as error:
+            raise RegistryError(f"it cannot be reached: {_reason(error)}") from error
+        finally:
+            self._ways.discard(way)
+            way.cut()
+
     def close(self) -> None:
         """Cut what is under way."""
         for way in list(self._ways):
@@ -176,6 +210,44 @@ class _Whole(Protocol):
             self.done.callback(Reply(*self._head, bytes(self._body)))
         else:
             self.done.errback(reason)
+
+
+class _Pieces(Protocol):
+    """Hands a body on while it comes."""
+
+    def __init__(self, status: int, received: Callable[[bytes], None], clock: Any, silence_s: float) -> None:
+        self.done: Deferred[Reply] = Deferred(lambda deferred: self._stop())
+        self._status = status
+        self._received = received
+        self._silence_s = silence_s
+        self._timer = clock.callLater(silence_s, self._silent)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Some of it."""
+        if self.done.called:
+            return
+        self._timer.reset(self._silence_s)
+        try:
+            self._received(data)
+        except Exception:
+            self._stop()
+            self.done.errback(Failure())
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:      # noqa: B008
+        """The end, in whatever manner: a server may cut what lasts too long, and what came before is good."""
+        self._stop()
+        if not self.done.called:
+            if reason.check(ResponseDone, PotentialDataLoss):
+                self.done.callback(Reply(self._status, {}, b""))
+            else:
+                self.done.errback(reason)
+
+    def _silent(self) -> None:
+        self.done.errback(RegistryError(f"nothing came for {self._silence_s:g} s"))
+
+    def _stop(self) -> None:
+        if self._timer.active():
+            self._timer.cancel()
 
 
 @implementer(IBodyProducer)

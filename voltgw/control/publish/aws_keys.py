@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from voltgw.control.publish.api import Api, Reply
+from voltgw.control.publish.api import UNREADABLE, Api, Reply
 from voltgw.control.publish.registrar import RegistryError
 from voltgw.control.publish.sigv4 import Keys
 
@@ -61,8 +61,8 @@ class InstanceKeys:
         said = (await self._ask("GET", _ROLES + role, fields)).json
         try:
             expires = datetime.fromisoformat(said["Expiration"]).timestamp()
-            return Keys(said["AccessKeyId"], said["SecretAccessKey"], said["Token"], expires)
-        except (KeyError, TypeError, ValueError) as error:
+            return Keys(str(said["AccessKeyId"]), str(said["SecretAccessKey"]), str(said["Token"]), expires)
+        except UNREADABLE as error:
             raise RegistryError("the instance's metadata service gives no credentials that can be read") from error
 
     async def _ask(self, method: str, path: str, fields: dict[str, str]) -> Reply:

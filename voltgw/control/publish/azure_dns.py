@@ -12,7 +12,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from voltgw.control.publish.api import Api, Reply
+from voltgw.control.publish.api import UNREADABLE, Api, Reply
 from voltgw.control.publish.batches import Pace
 from voltgw.control.publish.bearer import Bearer, described
 from voltgw.control.publish.marks import mark_of, marker_of, owner_in
@@ -82,7 +82,7 @@ class AzureDnsRegistrar:
                 url = said.get("nextLink") or ""
                 if url and urlsplit(url).netloc != self._host:      # our token is for this host alone
                     raise RegistryError(f"its list goes on at another host: {urlsplit(url).netloc}")
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
+            except UNREADABLE as error:
                 raise RegistryError("its list of record sets cannot be read") from error
             if not url:
                 return Observed(await self._api.aside(seen, sets, names, self._strange), complete=True)
@@ -177,12 +177,12 @@ class AzureDnsRegistrar:
         name = str(said["name"]).lower()
         values: tuple[str, ...]
         if kind == "TXT":
-            values = tuple("".join(each["value"]) for each in properties.get("TXTRecords") or ())
+            values = tuple("".join(map(str, each["value"])) for each in properties.get("TXTRecords") or ())
         elif kind == "CNAME":
-            values = tuple(each["cname"] for each in (properties.get("CNAMERecord"),) if each)
+            values = tuple(str(each["cname"]) for each in (properties.get("CNAMERecord"),) if each)
         else:
             field = "ipv4Address" if kind == "A" else "ipv6Address"
-            values = tuple(each[field] for each in properties.get(f"{kind}Records") or ())
+            values = tuple(str(each[field]) for each in properties.get(f"{kind}Records") or ())
         own = _Own(str(said.get("etag", "")), owner_in(str((properties.get("metadata") or {}).get(_METADATA, ""))))
         special = "made of another resource" if (properties.get("targetResource") or {}).get("id") else ""
         return RecordSet(self._zone if name == "@" else f"{name}.{self._zone}", kind, int(properties.get("TTL", 0)), values,

@@ -18,6 +18,8 @@ from voltgw.control.publish.registrar import RegistryError
 EARLY_S: Final = 120.0
 #: What we sign to get one is good for so long, in seconds.
 _ASSERTION_S: Final = 600
+#: A token that is said to be good for longer is fetched anew each time.
+_LONGEST_S: Final = 7 * 24 * 3600.0
 _FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
 
 
@@ -117,9 +119,10 @@ class Bearer:
 
 def _lasts(said: Any) -> float:
     try:
-        return max(float(said.get("expires_in", 0)), 0.0)
-    except (TypeError, ValueError):
+        lasts_s = float(said.get("expires_in", 0))
+    except (TypeError, ValueError, OverflowError):
         return 0.0
+    return lasts_s if 0.0 < lasts_s < _LONGEST_S else 0.0
 
 
 def described(body: bytes) -> str:

@@ -16,11 +16,11 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.update
-from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
+from voltgw.control.publish.dns_index import NameIndex, together
 from voltgw.control.publish.dnsclient import Account, DnsClient, NoTransfer
-from voltgw.control.publish.marks import Seen, mark_of, marker_of, name_behind
+from voltgw.control.publish.marks import Seen, mark_of, marker_of, name_behind, owner_in
 from voltgw.control.publish.names import Act, Change, Held, Observed, Refused, Wanted
 from voltgw.control.publish.registrar import RegistryError
 
@@ -50,6 +50,8 @@ class DnsUpdateRegistrar:
         self._zone = _name(zone)
         self._ttl = ttl
         self._no_transfer = ""
+        self._index = NameIndex(self._client, self._zone, owner, ttl)
+        self._stale: list[str] = []                 # names in the index that are not ours any more
         self._seen: tuple[int, Observed] | None = None      # what there was at that serial number
 
     def content(self, wanted: Wanted) -> Hashable:
@@ -57,7 +59,7 @@ class DnsUpdateRegistrar:
         return _content(wanted.addresses, {self._ttl} if wanted.addresses else set(), "")
 
     async def observe(self, names: Collection[str]) -> Observed:
-        """From the zone's transfer where the server gives one, else name by name; nothing is read while its serial stays."""
+        """From the zone's transfer where the server gives one, else by our index; nothing is read while its serial stays."""
         serial = await self._serial()
         if self._seen is not None and self._seen[0] == serial and all(name in self._seen[1].held for name in names):
             return self._seen[1]
@@ -66,20 +68,38 @@ class DnsUpdateRegistrar:
                 seen = await self._transferred(frozenset(names))
             except NoTransfer as error:
                 self._no_transfer = str(error)
-                self._log.info("{registry} is asked name by name, since it cannot be transferred: {why}; names of a former "
-                               "life of this gateway are not found", registry=self.registry, why=self._no_transfer)
+                self._log.info("{registry} is asked name by name, since it cannot be transferred: {why}",
+                               registry=self.registry, why=self._no_transfer)
         if self._no_transfer:
-            seen = await self._asked(names)
+            listed = await self._index.read()
+            seen = await self._asked(dict.fromkeys((*names, *listed)))
+            asked = frozenset(names)
+            self._stale = [name for name in listed if name not in asked and mark_of(self.owner) not in seen[name].marks]
         held: dict[str, Held] = await self._client.aside(
             lambda: {name: each.held(_content) for name, each in seen.items()})
-        observed = Observed(held, not self._no_transfer)
+        observed = Observed(held, complete=not self._no_transfer or not self._index.refused)
         self._seen = serial, observed
         return observed
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[Refused | None]:
         """One update for each change, so that a name that is refused keeps none of the others."""
         self._seen = None
-        return await _together(self._write(change) for change in changes)
+        if self._no_transfer:
+            await self._list(change.name for change in changes if change.act is Act.CREATE)
+        outcomes = await together(self._write(change) for change in changes)
+        if self._no_transfer:
+            gone = [change.name for change, refused in zip(changes, outcomes, strict=True)
+                    if change.act is Act.REMOVE and refused is None]
+            stale, self._stale = self._stale, []
+            await self._index.drop([*gone, *stale])
+        return outcomes
+
+    async def _list(self, names: Iterable[str]) -> None:
+        refused = self._index.refused
+        await self._index.add(list(names))
+        if self._index.refused and not refused:
+            self._log.warn("{registry} cannot have the index of our names: {why}; names of a former life of this gateway are "
+                           "not found", registry=self.registry, why=self._index.refused)
 
     def close(self) -> None:
         """Cut the connection."""
@@ -121,7 +141,7 @@ class DnsUpdateRegistrar:
         waiting = list(names)
         while waiting:
             some, waiting = waiting[:_TOGETHER], waiting[_TOGETHER:]
-            for name, each in zip(some, await _together(self._ask(name) for name in some), strict=True):
+            for name, each in zip(some, await together(self._ask(name) for name in some), strict=True):
                 seen[name] = each
         return seen
 
@@ -130,8 +150,8 @@ class DnsUpdateRegistrar:
         answer = await self._client.ask(_query(_name(marker_of(name)), "TXT"))
         self._taken(answer, f"asked for {name}")
         for rrset in answer.answer:
-            if rrset.rdtype == dns.rdatatype.TXT:
-                seen.note(_rows(rrset), marker=True)
+            if rrset.rdtype == dns.rdatatype.TXT:   # another text may be a wildcard's, and if not, the update itself will tell
+                seen.note((row for row in _rows(rrset) if owner_in(row[1])), marker=True)
         if seen.marks:                              # else what is there may come from a wildcard; the update itself will tell
             for kind in _ADDRESSES:
                 answer = await self._client.ask(_query(_name(name), kind))
@@ -221,16 +241,3 @@ def _failure(rcode: int, when: str, key: str) -> str:
     }.get(dns.rcode.Rcode.make(rcode))
     return f"{when}, the server answers {word}" + (f": {said}" if said else "")
 
-
-async def _together(calls: Iterable[Any]) -> list[Any]:
-    """The results of coroutines that run at once; the first failure ends all of them."""
-    running = [Deferred.fromCoroutine(call) for call in calls]
-    gathered: Any = DeferredList(running, fireOnOneErrback=True, consumeErrors=True)
-    try:
-        return [result for _, result in await gathered]
-    except Exception as error:
-        failure = getattr(error, "subFailure", None)
-        raise (failure.value if failure is not None else error) from None
-    finally:
-        for each in running:
-            each.cancel()

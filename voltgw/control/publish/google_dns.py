@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Sequence
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from voltgw.control.publish.api import Api, Reply
+from voltgw.control.publish.api import UNREADABLE, Api, Reply
 from voltgw.control.publish.batches import Pace, RefusedBatchError, in_halves
 from voltgw.control.publish.bearer import Bearer, described
 from voltgw.control.publish.names import Change, Observed, Refused, Wanted
@@ -62,8 +62,8 @@ class GoogleDnsRegistrar:
             said = (await self._ask("GET", f"/rrsets?{urlencode(query)}", b"")).json
             try:
                 sets += [_record_set(each) for each in said.get("rrsets", ())]
-                page = said.get("nextPageToken") or ""
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                page = str(said.get("nextPageToken") or "")
+            except UNREADABLE as error:
                 raise RegistryError("its list of record sets cannot be read") from error
             for each in sets:
                 if each.type == "SOA" and each.name != self._zone:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
+from voltgw.control.events import Events
 from voltgw.control.publish.entries import Entry, NameState, PublishCounters, Terms, World
 from voltgw.control.publish.names import FREE, Act, Change, Held, Observed, Refused, Wanted, decide
 from voltgw.control.publish.registrar import RegistryError
@@ -29,7 +30,7 @@ SOON_S: Final = 0.05
 #: The pause after a failure, in seconds; it doubles with each one, up to the interval.
 FIRST_PAUSE_S: Final = 1.0
 #: One call of a registrar takes so long at most, in seconds.
-CALL_S: Final = 120.0
+CALL_S: Final = 300.0
 #: A shutdown waits so long, in seconds, for names to be taken out.
 LAST_S: Final = 5.0
 #: Names of a registry that is no longer configured are tried to be taken out for so long, in seconds.
@@ -38,8 +39,6 @@ RETIRE_S: Final = 3600.0
 MOST_PAUSE_S: Final = 3600.0
 #: Names that are decided in one turn of the reactor.
 _STEP: Final = 200
-#: Names whose failures are logged one by one in a round.
-_MOST_LOGGED: Final = 20
 
 
 class _HaltedError(Exception):
@@ -62,6 +61,7 @@ class Publisher:
         self.retiring = False
         self.finished = False
         self.on_finished: Callable[[Publisher], None] | None = None
+        self.events = Events(f"{registrar.kind} {registrar.registry}")
         self._clock: Any = world.clock
         self._wall = world.wall
         self._random = world.random
@@ -110,10 +110,12 @@ class Publisher:
             self._halt = self._running is not None
         self.terms = terms
         if self.retiring:
-            self.retiring = False
+            self.retiring = self._told = False      # nothing more is taken out until somebody says what is wanted
+            self._halt = self._running is not None
+            self._failures = 0
             self._cancel_deadline()
-        self._told = False                          # what was taken out meanwhile is to come back
-        self.hurry()
+        else:
+            self.hurry()
 
     def hurry(self) -> None:
         """Look at the registry now."""
@@ -175,6 +177,8 @@ class Publisher:
 
     def _begin(self) -> None:
         self._timer = None
+        if not self._told and not self.retiring and self._ending is None:
+            return                                  # `want` will have it begin
         self._again = self._halt = False
         self._running = running = Deferred.fromCoroutine(self._run(self.registrar))
         running.addBoth(self._ended)
@@ -233,8 +237,7 @@ class Publisher:
         for change in changes:
             entry = self.entries[change.name]
             if entry.planned != change.act.value:
-                self._log.info("dry run: {act} {name} in {registry}: {addresses}", act=change.act.value, name=change.name,
-                               registry=self.registrar.registry, addresses=_addresses(change.wanted))
+                self._note(change.name, NameState.PLANNED, f"{change.act.value}{_addresses(change.wanted)}")
             entry.state, entry.planned, entry.error = NameState.PLANNED, change.act.value, ""
 
     def _made(self, change: Change, refused: Refused | None) -> None:
@@ -243,8 +246,7 @@ class Publisher:
             self._refused(change.name, refused)
             return
         self.counters.writes[change.act.value] += 1
-        self._log.info("{act} {name} in {registry}: {addresses}", act=change.act.value, name=change.name,
-                       registry=self.registrar.registry, addresses=_addresses(change.wanted))
+        self._note(change.name, _written(change), f"{change.act.value}{_addresses(change.wanted)}")
         entry = self.entries.setdefault(change.name, Entry())
         entry.held = () if change.wanted is None else change.wanted.addresses
         if self._wanted.get(change.name) != change.wanted:
@@ -261,18 +263,25 @@ class Publisher:
 
     def _refused(self, name: str, refused: Refused) -> None:
         entry = self.entries.setdefault(name, Entry())
+        state = NameState.FOREIGN if refused.foreign else NameState.FAILED
         if entry.error != refused.why:
-            self._log.warn("{name} is not published in {registry}: {why}", name=name, registry=self.registrar.registry,
-                           why=refused.why)
-        entry.error, entry.planned = refused.why, ""
-        entry.state = NameState.FOREIGN if refused.foreign else NameState.FAILED
+            self._note(name, state, refused.why, LogLevel.warn)
+        entry.state, entry.error, entry.planned = state, refused.why, ""
         if refused.foreign:
             entry.held = ()
             if name not in self._wanted:
                 del self.entries[name]              # whosever it has become, it is not ours to take out
 
+    def _note(self, name: str, state: NameState | str, why: str, level: Any = LogLevel.info) -> None:
+        """Something has changed: of `name`, or of the registry as a whole ("")."""
+        self.events.add(self._clock.seconds(), name, state if isinstance(state, str) else state.value, why, level)
+
     def _ended(self, result: Failure | None) -> None:
         self._running = None
+        self._after(result)
+        self.events.flush()
+
+    def _after(self, result: Failure | None) -> None:
         if self.finished:
             if result is not None and result.check(CancelledError, RegistryError, _HaltedError) is None:
                 self._log.failure("publishing in {registry}", result, registry=self.registrar.registry)
@@ -281,7 +290,7 @@ class Publisher:
         if result is None:
             counters["done"] += 1
             if self.error:
-                self._log.info("{registry} is up to date again", registry=self.registrar.registry)
+                self._note("", NameState.BOUND, "it is up to date again")
             self.error, self.synced, self._failures = "", self._wall(), 0
             delay_s = self.terms.interval_s * (0.9 + 0.2 * self._random())
         elif result.check(_HaltedError):
@@ -302,7 +311,7 @@ class Publisher:
             self._log.failure("publishing in {registry}", failure, registry=self.registrar.registry)
         why = str(error) or type(error).__name__
         if why != self.error:
-            self._log.warn("{registry} cannot be brought up to date: {why}", registry=self.registrar.registry, why=why)
+            self._note("", NameState.FAILED, why, LogLevel.warn)
         self.error = why
         for entry in self.entries.values():
             if entry.state is NameState.PENDING:
@@ -363,5 +372,11 @@ def _looked_at(names: Mapping[str, None], observed: Observed, owner: str) -> Ite
             yield name, held
 
 
+def _written(change: Change) -> NameState | str:
+    if change.wanted is None:
+        return "removed"
+    return NameState.BOUND if change.wanted.vips else NameState.WITHDRAWN
+
+
 def _addresses(wanted: Wanted | None) -> str:
-    return "removed" if wanted is None else ", ".join(wanted.addresses) or "no address"
+    return "" if wanted is None else f": {', '.join(wanted.addresses) or 'no address'}"

@@ -126,8 +126,8 @@ class Route53Registrar:
 
 def _parsed(reply: Reply) -> ElementTree.Element:
     try:
-        if b"<!DOCTYPE" in reply.body:
-            raise RegistryError("its answer has a document type")
+        if b"<!DOCTYPE" in reply.body or b"\0" in reply.body:     # nor in an encoding in which that would look otherwise
+            raise RegistryError("its answer has a document type, or is not in UTF-8")
         return ElementTree.fromstring(reply.body)
     except ElementTree.ParseError as error:
         raise RegistryError(f"its answer is no XML: {error}") from error

@@ -63,7 +63,8 @@ class Logins:
             waiting.append(answer)
             return answer
         source = source_of(client)
-        if len(self._under_way) >= MAX_UNDER_WAY or not self._shares.take(source):
+        under_way = len(self._under_way)
+        if under_way >= MAX_UNDER_WAY or not self._shares.take(source, crowded=under_way >= MAX_UNDER_WAY // 2):
             self.crowded += 1
             return None
         self._under_way[mark] = [answer]

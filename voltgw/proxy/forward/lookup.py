@@ -98,7 +98,7 @@ class Lookup:
             question.waiting.append(answer)
             return answer
         source = source_of(client)
-        if len(self._asked) >= MAX_ASKED or not self._shares.take(source):
+        if len(self._asked) >= MAX_ASKED or not self._shares.take(source, crowded=len(self._asked) >= MAX_ASKED // 2):
             self.crowded += 1
             answer.callback(())
             return answer

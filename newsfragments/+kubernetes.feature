@@ -1,0 +1,1 @@
+Endpoints can be services of a Kubernetes cluster (``discovery_k8s``, ``service_info``): pods, their labels and zones follow by lists and watches, from inside the cluster or beside it, by pods, node ports or cluster addresses; kubeconfig, service account and token files that are replaced.

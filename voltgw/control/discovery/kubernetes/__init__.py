@@ -1,0 +1,1 @@
+"""Kubernetes: services of a cluster, found by lists and watches of its API."""
