@@ -57,6 +57,18 @@ class ApiServer:
                 """A read."""
                 server.handle(self)
 
+            def do_POST(self) -> None:
+                """An object is made."""
+                server.write(self, "POST")
+
+            def do_PUT(self) -> None:
+                """One is replaced."""
+                server.write(self, "PUT")
+
+            def do_DELETE(self) -> None:
+                """One goes."""
+                server.write(self, "DELETE")
+
         self.port = port or self.port or free_port()
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self._server.daemon_threads = True
@@ -157,6 +169,41 @@ class ApiServer:
             self._watch(request, rest[0], namespace, query)
         else:
             self._list(request, rest[0], namespace, query)
+
+    def write(self, request: BaseHTTPRequestHandler, method: str) -> None:
+        """One request that changes something."""
+        length = int(request.headers.get("content-length", 0))
+        said = json.loads(request.rfile.read(length)) if length else {}
+        self.asked.append(f"{method} {request.path}")
+        if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
+            self._say(request, 401, _status(401, "Unauthorized", "Unauthorized"))
+            return
+        parts = urlsplit(request.path).path.strip("/").split("/")
+        parts = parts[2:] if parts[0] == "api" else parts[3:]
+        namespace, resource = parts[1], parts[2]
+        name = parts[3] if len(parts) > 3 else said["metadata"]["name"]
+        if resource in self.forbidden:
+            self._say(request, 403, _status(403, "Forbidden", f'{resource} is forbidden: User "x" cannot change resource'))
+            return
+        with self.changed:
+            known = self.objects[resource].get((namespace, name))
+            version = known["metadata"]["resourceVersion"] if known is not None else ""
+            if method == "POST" and known is not None:
+                answer = 409, _status(409, "AlreadyExists", f'{resource} "{name}" already exists')
+            elif method != "POST" and known is None:
+                answer = 404, _status(404, "NotFound", f'{resource} "{name}" not found')
+            elif (method == "PUT" and said["metadata"].get("resourceVersion", version) != version
+                  or method == "DELETE" and (said.get("preconditions") or {}).get("resourceVersion", version) != version):
+                answer = 409, _status(409, "Conflict", "the object has been modified")
+            elif method == "DELETE":
+                self.delete(resource, name, namespace)
+                answer = 200, _status(200, "", "")
+            else:
+                rest = {key: value for key, value in said.items() if key not in ("metadata", "apiVersion", "kind")}
+                self.put(resource, name, namespace, said["metadata"].get("labels"), **rest)
+                self.objects[resource][namespace, name]["metadata"]["annotations"] = said["metadata"].get("annotations") or {}
+                answer = 201 if method == "POST" else 200, self.objects[resource][namespace, name]
+        self._say(request, *answer)
 
     def _list(self, request: BaseHTTPRequestHandler, resource: str, namespace: str, query: dict[str, str]) -> None:
         version, kind, _ = RESOURCES[resource]

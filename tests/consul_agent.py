@@ -138,12 +138,16 @@ class Agent:
         if self._server is None:
             request.close_connection = True
             return
-        request.send_response(status)
-        for name, value in fields.items():
-            request.send_header(name, value)
-        request.send_header("Content-Length", str(len(answer)))
-        request.end_headers()
-        request.wfile.write(answer)
+        try:
+            request.send_response(status)
+            for name, value in fields.items():
+                request.send_header(name, value)
+            request.send_header("Content-Length", str(len(answer)))
+            request.end_headers()
+            if answer:
+                request.wfile.write(answer)
+        except OSError:                     # whoever asked has heard enough
+            request.close_connection = True
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes, may: bool) -> tuple[int, bytes, dict[str, str]]:
         """Status, body and fields."""
@@ -156,6 +160,13 @@ class Agent:
             return self._blocking(query, may, lambda: self._health(path.rpartition("/")[2], "passing" in query))
         if method == "GET" and path == "/v1/catalog/services":
             return self._blocking(query, may, self._catalog, empty={})
+        if method == "GET" and path == "/v1/agent/services":
+            return 200, json.dumps(self.services if may else {}).encode(), {}
+        if method == "GET" and path.startswith("/v1/catalog/service/"):
+            wanted = path.rpartition("/")[2]
+            found = [{"Node": "node-1", "ServiceID": id, "ServiceName": one["Service"], "ServiceMeta": one["Meta"]}
+                     for id, one in self.services.items() if one["Service"] == wanted]
+            return 200, json.dumps(found if may else []).encode(), {}
         if method == "GET" and path == "/v1/status/leader":
             return 200, b'"127.0.0.1:8300"', {}
         if method == "POST" and path == "/v1/internal/acl/authorize":
@@ -200,12 +211,17 @@ class Agent:
         said = {name.capitalize(): value for name, value in json.loads(body).items()} if body else {}     # Consul does not mind the case
         said["ID"] = said.pop("Id", None)
         if path == "service/register":
+            check = said.get("Check") or next(iter(said.get("Checks") or ()), None)
+            status = "passing" if not check else {name.lower(): value for name, value in check.items()}.get("status", "critical")
             self.register(said["Name"], said.get("Port", 0), id=said.get("ID") or said["Name"], address=said.get("Address", ""),
                           tags=said.get("Tags"), meta=said.get("Meta"), weight=(said.get("Weights") or {}).get("Passing", 1),
-                          status="critical" if said.get("Check") or said.get("Checks") else "passing")
+                          status=status)
             return 200, b"", {}
         if path.startswith("service/deregister/"):
-            self.deregister(path.rpartition("/")[2])
+            id = path.rpartition("/")[2]
+            if id not in self.services:
+                return 404, f'Unknown service ID "{id}"'.encode(), {}
+            self.deregister(id)
             return 200, b"", {}
         for verb, status in (("pass", "passing"), ("warn", "warning"), ("fail", "critical")):
             if path.startswith(f"check/{verb}/service:"):

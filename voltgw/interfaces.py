@@ -221,7 +221,7 @@ class GatewayView(Protocol):
         """How far each rollout is, and why, JSON-ready."""
 
     def rollout_order(self, act: str, name: str, /) -> dict[str, Any]:
-        """``approve``, ``pause``, ``resume``, ``rollback``, ``promote`` or ``restart`` a rollout; the result says how it stands.
+        """``approve``, ``pause``, ``resume``, ``rollback``, ``promote`` or ``restart`` a rollout; the result says how it is.
 
         Raises ValueError in words: there is no such rollout, or it is not in the state for that.
         """
@@ -266,6 +266,21 @@ class IChallengeFactory(IFactory):
 
     def build(options: object) -> object:
         """A `voltgw.control.acme.challenges.kinds.Kind`, for options that `options` has returned."""
+
+
+class IRegistrarFactory(IFactory):
+    """A kind of registry in which names of virtual hosts are published; group ``voltgw.registrars``."""
+
+    def refuses(options: object, name: str) -> str:
+        """Why such a registry cannot have `name`, a domain in lower case or a wildcard (``*.x``); "" = it can."""
+
+    def build(options: object, zone: str, owner: str, reactor: object, clock: object) -> object:
+        """A `voltgw.control.publish.registrar.Registrar` for options that `options` has returned.
+
+        It is for the names of `zone` ("" = any), and marks them as `owner`'s. `clock` is an `IReactorTime` on monotonic time.
+        It opens nothing, and may be called with None for both only to see whether the options are good: a ValueError says that
+        they are not.
+        """
 
 
 class IFilterFactory(IFactory):

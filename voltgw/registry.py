@@ -22,6 +22,7 @@ PROBES: Final = "voltgw.probes"
 DISCOVERY: Final = "voltgw.discovery"
 FILTERS: Final = "voltgw.filters"
 CHALLENGES: Final = "voltgw.challenges"
+REGISTRARS: Final = "voltgw.registrars"
 
 #: Group -> name -> "module:attribute". A module is imported when its name is asked for.
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = {

@@ -214,7 +214,10 @@ class PublishingTests(SynchronousTestCase):
     def test_another_owner(self) -> None:
         """The names of the one before go, and are taken as soon as they have."""
         self.serve(discovery(), host("a"))
+        self.far["apps.example"].refuses["a.apps.example"] = "not now"
         self.serve(discovery(publish="owner: edge-2"), host("a"))
+        self.assertEqual([each["state"] for each in self.publishing.names(10)], ["foreign", "failed"])
+        self.far["apps.example"].refuses = {}
         self.pass_by(5.0)
         self.assertEqual(self.far["apps.example"].names, {"a.apps.example": ("edge-2", ("192.0.2.1",))})
         self.assertEqual(len(self.publishing.registries()), 1)
@@ -267,6 +270,17 @@ class PublishingTests(SynchronousTestCase):
         self.down = {"a"}
         self.pass_by(35.0)
         self.assertEqual(self.held(), {"a.apps.example": ()})
+
+    def test_back_at_once(self) -> None:
+        """A service that was away for a second is published again when the time is up, though nothing has changed since."""
+        self.serve(discovery(publish="owner: edge-1, when_down: nodata"), host("a"))
+        self.down = {"a"}
+        self.pass_by(1.0)
+        self.down = set()
+        self.pass_by(20.0)
+        self.assertEqual((self.held(), self.publishing.registries()[0]["held_back"]), ({"a.apps.example": ()}, 1))
+        self.pass_by(15.0)
+        self.assertEqual((self.held(), self.publishing.registries()[0]["held_back"]), ({"a.apps.example": ("192.0.2.1",)}, 0))
 
     def test_flapping_that_is_not_held(self) -> None:
         """Without `hold_down` each change is written."""

@@ -17,6 +17,8 @@ from tests.certificates import authority, server
 from voltgw.control.acme import transport
 from voltgw.control.acme.problems import Garbled, Unreachable
 from voltgw.control.fetching import CannotFetch, Fetcher
+from voltgw.control.publish import api
+from voltgw.control.publish.registrar import RegistryError
 from voltgw.control.ways import OVERHEAD_BYTES
 
 MOST = 1000
@@ -125,6 +127,22 @@ class WayTests(TestCase):
         url = self.serve(_HEAD, b"x: %b\r\n" % (b"n" * 1000), tls=True)
         asked = transport.Https(reactor, authority("lab").certificate).request("GET", url, {})
         self.assertIn("most of them before its body", await self.refused(asked, Garbled))   # type: ignore[arg-type]
+        await self.gone
+
+    async def test_a_stream_with_such_a_head(self) -> None:
+        """A watch may go on for ever; what comes before it may not."""
+        self.patch(api, "MOST_BYTES", MOST)
+        heard: list[bytes] = []
+        streaming = Deferred.fromCoroutine(api.Api(reactor, reactor, plain=True).stream(
+            "GET", self.serve(_HEAD, b"x: %b\r\n" % (b"n" * 1000)), {}, heard.append, 5.0))
+        await self.refused(streaming, RegistryError)        # type: ignore[arg-type]
+        await self.gone
+        streaming = Deferred.fromCoroutine(api.Api(reactor, reactor, plain=True).stream(
+            "GET", self.serve(_HEAD + b"\r\n", b"x" * 1000), {}, heard.append, 5.0))
+        while sum(map(len, heard)) < 2 * (OVERHEAD_BYTES + MOST):
+            await deferLater(reactor, 0.01, lambda: None)
+        streaming.cancel()
+        await self.refused(streaming, CancelledError)       # type: ignore[arg-type]
         await self.gone
 
     async def test_a_server_that_does_not_let_go(self) -> None:

@@ -119,8 +119,17 @@ CLUSTER: Final = FieldTable("cluster-fields.csv", ("cluster",), lambda cls: ".ob
 
 #: docs/publish-fields.csv: registries of others in which names are published.
 PUBLISH: Final = FieldTable(
-    "publish-fields.csv", tuple(f"discovery.voltgw.{name}" for name in ("publish", "dns_update", "route53", "google_dns", "azure_dns")),
+    "publish-fields.csv", tuple(f"discovery.voltgw.{name}" for name in ("publish", "dns_update", "route53", "google_dns", "azure_dns", "registrar")),
     lambda cls: cls.__module__.endswith(".publishing") or cls.__name__ == "Tsig")
+
+
+#: docs/rollout-fields.csv: canaries that ramp themselves.
+ROLLOUT: Final = FieldTable("rollout-fields.csv", ("rollout",), lambda cls: cls.__module__.endswith(".rollout"))
+
+
+def rollout() -> str:
+    """For docs/howto/rollout.rst."""
+    return ROLLOUT.render()
 
 
 def publish() -> str:

@@ -1,5 +1,5 @@
 """docs/cluster-fields.csv, docs/health-check-fields.csv, docs/tls-fields.csv,
-docs/forward-fields.csv and docs/publish-fields.csv tell of every field of theirs, and of nothing else."""
+docs/forward-fields.csv, docs/publish-fields.csv and docs/rollout-fields.csv tell of every field of theirs, and of nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from twisted.trial.runner import ErrorHolder, TestLoader
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.docs import features
-from tests.docs.field_table import CLUSTER, DOCS, FORWARD, HEALTH, NOTHING, PUBLISH, TLS, WORKS, FieldTable
+from tests.docs.field_table import CLUSTER, DOCS, FORWARD, HEALTH, NOTHING, PUBLISH, ROLLOUT, TLS, WORKS, FieldTable
 from tests.docs.test_http_fields import cases
 from voltgw.config.reader import State
 
@@ -70,6 +70,13 @@ class PublishTableTests(TableCase):
         self.check(PUBLISH, 40)
         states = {row.field: row.state for row in PUBLISH.rows()}
         self.assertEqual({states["discovery.voltgw.publish.owner"], states["discovery.voltgw.dns_update.tsig.secret"]}, {WORKS})
+
+
+class RolloutTableTests(TableCase):
+    def test_rollouts(self) -> None:
+        """All of them."""
+        self.check(ROLLOUT, 20)
+        self.assertEqual({row.state for row in ROLLOUT.rows()}, {WORKS})
 
 
 class PointsTests(SynchronousTestCase):

@@ -321,7 +321,7 @@ def building(config: Config, previous: Runtime | None, makings: Makings) -> Gene
         work.made.delegations = yield from delegations(
             work.made, makings.interface_address, makings.random.random, makings.wall)
         publications = import_module("voltgw.app.publications").publications
-        work.made.publications = yield from publications(work.made, makings.interface_address)
+        work.made.publications = yield from publications(work.made, makings.interface_address, makings.registry)
     return work.made
 
 

@@ -12,7 +12,7 @@ from voltgw.values.defaults import DNS_TTL_S, PUBLISH_CLOUD_INTERVAL_S
 from voltgw.wire.dnsmsg import name_of
 
 if TYPE_CHECKING:
-    from voltgw.config.model import Object
+    from voltgw.config.model import Config, Object
     from voltgw.config.objects.discovery import DiscoverySpec
     from voltgw.config.objects.publishing import AzureDns as AzureDnsSpec
     from voltgw.config.objects.publishing import GoogleDns as GoogleDnsSpec
@@ -67,7 +67,7 @@ class Route53:
         return made
 
 
-def route53(one: Object[DiscoverySpec]) -> Route53 | None:
+def route53(one: Object[DiscoverySpec], config: Config) -> Route53 | None:
     """Of an object's ``voltgw: {route53: ...}``."""
     extension = one.spec.voltgw
     if extension is None or extension.route53 is None or extension.publish is None:
@@ -120,7 +120,7 @@ class GoogleDns:
         return made
 
 
-def google_dns(one: Object[DiscoverySpec]) -> GoogleDns | None:
+def google_dns(one: Object[DiscoverySpec], config: Config) -> GoogleDns | None:
     """Of an object's ``voltgw: {google_dns: ...}``."""
     extension = one.spec.voltgw
     if extension is None or extension.google_dns is None or extension.publish is None:
@@ -178,7 +178,7 @@ class AzureDns:
         return made
 
 
-def azure_dns(one: Object[DiscoverySpec]) -> AzureDns | None:
+def azure_dns(one: Object[DiscoverySpec], config: Config) -> AzureDns | None:
     """Of an object's ``voltgw: {azure_dns: ...}``."""
     extension = one.spec.voltgw
     if extension is None or extension.azure_dns is None or extension.publish is None:

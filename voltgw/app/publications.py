@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from voltgw.config.objects.discovery import DiscoverySpec
     from voltgw.config.objects.virtual_host import VirtualHostSpec
     from voltgw.control.publish.registrar import Registrar
+    from voltgw.registry import Registry as Names
     from voltgw.routing.route import VirtualHost
 
 #: Names in one step of building.
@@ -70,6 +71,8 @@ KINDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "route53": ("voltgw.app.clouds:route53", ("voltgw", "route53")),
     "google_dns": ("voltgw.app.clouds:google_dns", ("voltgw", "google_dns")),
     "azure_dns": ("voltgw.app.clouds:azure_dns", ("voltgw", "azure_dns")),
+    "consul": ("voltgw.app.services:consul", ("discovery_consul", "publish_info")),
+    "kubernetes": ("voltgw.app.services:kubernetes", ("discovery_k8s", "publish_info")),
 }
 
 
@@ -103,8 +106,13 @@ class Publication:
         return Wanted(name.text, vips, name.offers[0].host.namespace)
 
 
-def publications(runtime: Runtime, interface_address: InterfaceAddress) -> Generator[None, None, list[Publication]]:
-    """What the discovery objects of this site publish, in steps. Raises `ConfigErrors` for registries that cannot be."""
+def publications(
+    runtime: Runtime, interface_address: InterfaceAddress, names: Names,
+) -> Generator[None, None, list[Publication]]:
+    """What the discovery objects of this site publish, in steps. Raises `ConfigErrors` for registries that cannot be.
+
+    `names` finds what installed packages add.
+    """
     config = runtime.config
     made: list[Publication] = []
     problems: list[ConfigError] = []
@@ -114,7 +122,12 @@ def publications(runtime: Runtime, interface_address: InterfaceAddress) -> Gener
         if one.metadata.disable or not config.here(one.spec.where, one.namespace):
             continue
         policy = one.spec.voltgw.publish if one.spec.voltgw is not None else None
-        for kind, path, registry in _registries(one):
+        try:
+            registries = list(_registries(one, names, config))
+        except ConfigErrors as errors:
+            problems += errors.problems
+            continue
+        for kind, path, registry in registries:
             first = known.setdefault(registry.identity, one)
             try:
                 if registry.server in own:
@@ -136,14 +149,21 @@ def publications(runtime: Runtime, interface_address: InterfaceAddress) -> Gener
     return made
 
 
-def _registries(one: Object[DiscoverySpec]) -> Iterator[tuple[str, tuple[str, ...], Registry]]:
+def _registries(
+    one: Object[DiscoverySpec], names: Names, config: Config,
+) -> Iterator[tuple[str, tuple[str, ...], Registry]]:
+    """Kind, field and registry of each that the object describes. Raises `ConfigErrors`."""
+    extension = one.spec.voltgw
+    if extension is not None and extension.registrar is not None and extension.publish is not None:
+        made: Registry = import_module("voltgw.app.registries").installed(one, names)
+        yield "registrar", ("voltgw", "registrar"), made
     for kind, (maker, path) in KINDS.items():
         value: Any = one.spec
         for step in path:
             value = getattr(value, step, None)
         if value is not None:
             module, _, name = maker.partition(":")
-            registry = getattr(import_module(module), name)(one)
+            registry = getattr(import_module(module), name)(one, config)
             if registry is not None:
                 yield kind, path, registry
 

@@ -6,18 +6,25 @@ Those of clouds stand in `voltgw.app.clouds`.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from zope.interface.exceptions import Invalid
+from zope.interface.verify import verifyObject
+
+from voltgw.errors import ConfigError, ConfigErrors
+from voltgw.interfaces import IRegistrarFactory
+from voltgw.registry import REGISTRARS, RegistryError
 from voltgw.values.defaults import DNS_TTL_S, PUBLISH_INTERVAL_S
 from voltgw.wire.dnsmsg import name_of
 
 if TYPE_CHECKING:
-    from voltgw.config.model import Object
+    from voltgw.config.model import Config, Object
     from voltgw.config.objects.discovery import DiscoverySpec
     from voltgw.config.objects.publishing import DnsUpdate as DnsUpdateSpec
     from voltgw.control.publish.registrar import Registrar
+    from voltgw.registry import Registry as Names
 
 _DNS_PORT: Final = 53
 #: Room for the marker's labels before a name (RFC 1035 2.3.4: 255 bytes in wire form).
@@ -67,9 +74,68 @@ class DnsUpdate:
         return made
 
 
-def dns_update(one: Object[DiscoverySpec]) -> DnsUpdate | None:
+def dns_update(one: Object[DiscoverySpec], config: Config) -> DnsUpdate | None:
     """Of an object's ``voltgw: {dns_update: ...}``."""
     extension = one.spec.voltgw
     if extension is None or extension.dns_update is None or extension.publish is None:
         return None
     return DnsUpdate(extension.publish.owner, extension.dns_update)
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A registry of a kind that an installed package knows; `options` are as its factory has made them of `of`'s."""
+
+    kind: ClassVar[str] = "registrar"
+    interval_s: ClassVar[float] = PUBLISH_INTERVAL_S
+    owner: str
+    of: str
+    name: str
+    zone_text: str
+    options: Any
+    factory: Any = field(compare=False)
+
+    @property
+    def identity(self) -> Hashable:
+        """The object that describes it: what of its options makes it another one, only its kind would know."""
+        return self.kind, self.of, self.name, self.zone_text, self.owner
+
+    @property
+    def server(self) -> Hashable:
+        """Itself."""
+        return self.kind, self.of, self.name
+
+    @property
+    def zone(self) -> bytes | None:
+        """Where names have to be."""
+        return name_of(self.zone_text) if self.zone_text else None
+
+    def refuses(self, name: str) -> str:
+        """What its kind says."""
+        return str(self.factory.refuses(self.options, name))
+
+    def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
+        """See `Registry.registrar`."""
+        made: Registrar = self.factory.build(self.options, self.zone_text, self.owner, reactor, clock)
+        return made
+
+
+def installed(one: Object[DiscoverySpec], names: Names) -> Installed:
+    """Of an object's ``voltgw: {registrar: ...}``. Raises `ConfigErrors` for a name that nobody has, and for wrong options."""
+    extension = one.spec.voltgw
+    assert extension is not None and extension.publish is not None
+    use: Any = extension.registrar
+    place = one.place("voltgw", "registrar")
+    try:
+        factory = names.find(REGISTRARS, use.name)
+        verifyObject(IRegistrarFactory, factory)
+    except (RegistryError, Invalid) as error:
+        raise ConfigErrors((ConfigError("VG0302", place, str(error)),)) from error
+    try:
+        options = factory.options(use.options, place)
+    except ConfigErrors:
+        raise
+    except Exception as error:              # a third party's code: whatever it raises is shown where its options stand
+        words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ConfigErrors((ConfigError("VG0231", place, f"{one.title}: registrar {use.name!r}: {words}"),)) from error
+    return Installed(extension.publish.owner, one.full_name, use.name, (use.zone or "").lower(), options, factory)

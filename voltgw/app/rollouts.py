@@ -104,7 +104,7 @@ class Counting:
 class Live:
     """One rollout that is in force."""
 
-    __slots__ = ("attached", "candidate", "baseline", "digest", "interval_s", "name", "place", "ramp", "totals")
+    __slots__ = ("attached", "baseline", "candidate", "digest", "interval_s", "name", "place", "ramp", "totals")
 
     def __init__(self, name: str, ramp: Ramp, digest: str) -> None:
         self.name = name

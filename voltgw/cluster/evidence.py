@@ -7,7 +7,7 @@ ratio; R. G. Newcombe, "Interval estimation for the difference between independe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import inf, sqrt
 from statistics import NormalDist
 from typing import Any, Final
@@ -45,7 +45,8 @@ def difference(failures: int, requests: int, other_failures: int, other_requests
     ratio, other = (failures / requests if requests else 0.5), other_failures / other_requests
     other_low, other_high = wilson(other_failures, other_requests, z)
     gap = ratio - other
-    return gap - sqrt((ratio - low) ** 2 + (other_high - other) ** 2), gap + sqrt((high - ratio) ** 2 + (other - other_low) ** 2)
+    return (gap - sqrt((ratio - low) ** 2 + (other_high - other) ** 2),
+            gap + sqrt((high - ratio) ** 2 + (other - other_low) ** 2))
 
 
 class Latencies:
@@ -141,11 +142,6 @@ class Tally:
 def percent(ratio: float) -> str:
     """A ratio for people to read."""
     return f"{ratio * 100:.3g} %"
-
-
-def milliseconds(values: Iterable[float]) -> list[float]:
-    """Seconds for people to read."""
-    return [round(value * 1e3, 3) for value in values]
 
 
 def _bucket(us: int) -> int:

@@ -126,7 +126,8 @@ class Analysis:
                 name = f"p{limit.q * 100:g} of {candidate.latencies.count} answers"
                 surely = candidate.latencies.quantile(limit.q, -z)
                 if surely > most_s:
-                    return Verdict(Finding.BAD, f"{name} is at least {surely * 1e3:.4g} ms, over {most_s * 1e3:.4g} ms ({what})")
+                    return Verdict(
+                        Finding.BAD, f"{name} is at least {surely * 1e3:.4g} ms, over {most_s * 1e3:.4g} ms ({what})")
                 found = candidate.latencies.quantile(limit.q)
                 if unsure is None and found > least_s:
                     unsure = Verdict(Finding.UNSURE, f"{name} is {found * 1e3:.4g} ms, over {least_s * 1e3:.4g} ms ({what})")
@@ -226,8 +227,8 @@ class Ramp:
             self.why = "holds: the baseline has no endpoint that may be used, so there is nothing to compare with"
             return False
         if self.step.approve:
-            self._enter(Phase.APPROVAL, wall, f"the step of {self.step.weight:g} % is passed ({self.verdict.why}) and waits for "
-                        "an operator's approval")
+            self._enter(Phase.APPROVAL, wall, f"the step of {self.step.weight:g} % is passed ({self.verdict.why}) and waits "
+                        "for an operator's approval")
             return True
         self._advance(wall, self.verdict.why)
         return True

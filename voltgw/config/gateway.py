@@ -137,7 +137,8 @@ class Gateway:
         state=WARNS)
     admin: AdminAddress | None = field(Nested(AdminAddress), "Where the admin interface listens.")
     data_dir: str | None = field(
-        FilePath(), "Folder for state that outlives a restart: certificates that are fetched, and the account for that.",
+        FilePath(), "Folder for state that outlives a restart: certificates that are fetched, the account for that, and how far "
+        "rollouts are.",
         absent="none is kept")
     acme: Acme | None = field(
         Nested(Acme), "From whom certificates are fetched, for load balancers that ask for that.",

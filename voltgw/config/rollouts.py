@@ -88,26 +88,40 @@ def check_rollout(config: Config, rollout: Object[RolloutSpec]) -> Iterator[Conf
         yield ConfigError(
             "VG0235", rollout.place("route"), f"no rule of {route.title} has exactly the two destinations {baseline} and "
             f"{candidate}", "give a rule these two, with the weights that hold without the rollout")
+    for host in config.of("virtual_host").values():
+        if host.spec.proxy.transport == "UDP" and any(
+                config.find("route", ref, host.namespace) is route for ref in host.spec.routes):
+            yield ConfigError("VG0235", rollout.place("route"), f"{host.title} is a {host.spec.proxy.value}; whether a "
+                              "datagram was of use is not known, so nothing can be said of a version", related=(
+                                  ("the virtual host", host.place("routes")),))
     for rule in rules:
-        at = route.place("routes", rule.rule, "route_destination")
-        there = route.spec.routes[rule.rule].route_destination
-        if there is not None and len({each.priority or 0 for each in there.destinations}) > 1:
-            yield ConfigError("VG0235", at, f"{rollout.title} moves the requests of this rule, but its destinations have "
-                              "different priorities, so one of them only stands by", "give both the same priority")
-        for version in (rule.baseline, rule.candidate):
-            cluster = next(config.find("cluster", each.cluster[0], route.namespace) for each in there.destinations) \
-                if there is not None else None
-            keys = {key for key, _ in version.labels}
-            if cluster is not None and keys and version.cluster == f"{cluster.namespace}/{cluster.name}" \
-                    and rule.baseline.cluster == rule.candidate.cluster \
-                    and not any(set(each.keys) == keys for each in cluster.spec.endpoint_subsets):
-                yield ConfigError(
-                    "VG0235", at, f"{version} is not told apart: [{', '.join(sorted(keys))}] is no key set of {cluster.title}",
-                    "add `endpoint_subsets: [{keys: [" + ", ".join(sorted(keys)) + "]}]` to the cluster")
+        yield from _told_apart(config, rollout, route, rule)
     for key, other in config.of("rollout").items():
         if key < (rollout.namespace, rollout.name) and _overlap(config, other, route, rules):
             yield ConfigError("VG0235", rollout.place("route"), f"{rollout.title} and {other.title} move the same requests",
                               "keep one of them", related=(("the other", other.place()),))
+
+
+def _told_apart(
+    config: Config, rollout: Object[RolloutSpec], route: Object[RouteSpec], rule: Moved,
+) -> Iterator[ConfigError]:
+    """Whether both destinations of a rule get requests, and different endpoints."""
+    there = route.spec.routes[rule.rule].route_destination
+    assert there is not None                # `moved` has looked
+    at = route.place("routes", rule.rule, "route_destination")
+    if len({each.priority or 0 for each in there.destinations}) > 1:
+        yield ConfigError("VG0235", at, f"{rollout.title} moves the requests of this rule, but its destinations have "
+                          "different priorities, so one of them only stands by", "give both the same priority")
+    if rule.baseline.cluster != rule.candidate.cluster:
+        return
+    cluster = config.find("cluster", there.destinations[0].cluster[0], route.namespace)
+    declared = [set(each.keys) for each in cluster.spec.endpoint_subsets] if cluster is not None else []
+    for version in (rule.baseline, rule.candidate):
+        keys = {key for key, _ in version.labels}
+        if cluster is not None and keys and keys not in declared:
+            said = ", ".join(sorted(keys))
+            yield ConfigError("VG0235", at, f"{version} is not told apart: [{said}] is no key set of {cluster.title}",
+                              f"add `endpoint_subsets: [{{keys: [{said}]}}]` to the cluster")
 
 
 def _overlap(config: Config, other: Object[RolloutSpec], route: Object[RouteSpec], rules: list[Moved]) -> bool:

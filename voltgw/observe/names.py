@@ -206,12 +206,14 @@ METRICS: Final = (
                "What the candidate gets now; absent where the configured weights hold."),
     MetricName("voltgw_rollout_step", "gauge", ("rollout",), "The present step, from 1."),
     MetricName("voltgw_rollout_state", "gauge", ("rollout", "state"),
-               "1 for the state it is in: ``ramping``, ``approval`` (it waits for that), ``paused``, ``rolled_back``, ``promoted``."),
+               "1 for the state it is in: ``ramping``, ``approval`` (it waits for that), ``paused``, ``rolled_back`` or "
+               "``promoted``."),
     MetricName("voltgw_rollout_requests_total", "counter", ("rollout", "version"),
                "Requests that the ``candidate`` or the ``baseline`` got through this rollout, since the start."),
     MetricName("voltgw_rollout_failures_total", "counter", ("rollout", "version"),
                "Those of them that failed: no answer, half an answer, status 5xx, or saved by another try only."),
-    MetricName("voltgw_rollout_kept", "gauge", ("rollout",), "0 while its state cannot be written, so that a restart forgets it."),
+    MetricName("voltgw_rollout_kept", "gauge", ("rollout",),
+               "0 while its state cannot be written, so that a restart forgets it."),
     MetricName("voltgw_discovery_state", "gauge", ("discovery", "state"),
                "1 for the state of a registry: ``pending`` (it has not answered yet), ``bound``, ``failed`` (what it said "
                "stays)."),

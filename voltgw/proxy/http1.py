@@ -220,6 +220,8 @@ class Downstream(Uploading):
         bucket = (int(took * 1e6) >> _FIRST_BOUND).bit_length()
         latency.buckets[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
         latency.sum_s += took
+        if route.tally is not None:
+            route.tally(exchange, self._cluster, now)
         self._plane.access.http(exchange)
         if self.must_close or not complete:
             self._close_after_answer(exchange, now)

@@ -294,6 +294,8 @@ class Stream2(EndingStream):
         counters.bytes_in += exchange.bytes_in
         counters.bytes_out += exchange.bytes_out
         counters.latency.observe(now - exchange.t_start)
+        if route.tally is not None:
+            route.tally(exchange, cluster, now)
         plane = self._plane
         plane.access.http(exchange)
         if self.deadline_slot != NO_SLOT:

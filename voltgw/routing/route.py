@@ -193,7 +193,7 @@ class Route:
     endpoint is chosen, in at most `buffer_time_s` (0.0 = no such limit); a larger one is answered 413, as is one
     larger than `max_body_bytes` (0 = any). `hash_key` gives the
     key for schedulers that hash, and may ask for a Set-Cookie; `share` the number for `split` where users keep their
-    destination (None = any random number), which `sticky` then explains. `tally` is told of every request that is over, with the
+    destination (None = any random number), which `sticky` then explains. `tally` is told of each request that is over, with the
     cluster (or subset) it was for; None = nobody counts by destination. `priority_high` asks for the pool and circuit breaker
     of that priority. `error_filters` are the response filters of error pages, which the others leave alone. `filters` says
     what the filters are. `find_place` finds the places of its rule's parts.

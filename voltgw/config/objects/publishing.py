@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
-from voltgw.config.compound import ListOf
+from voltgw.config.compound import Anything, ListOf
 from voltgw.config.contents import Content, SecretContent
 from voltgw.config.formats import HOSTNAME, IP, OBJECT_NAME, PREFIX, URL
 from voltgw.config.objects.delegation import DnsDelegation, Tsig, WhenDown
@@ -168,8 +168,22 @@ class AzureDns:
         Content(131072, pem=True), "PEM of the authorities that vouch for both.", since="voltgw", absent="the system's")
 
 
+@message
+class RegistrarUse:
+    """A registry of a kind that an installed package knows."""
+
+    name: str = field(
+        Text(least=1, most=256), "Name of the kind, as the package declares it.", since="voltgw", required=True,
+        example="hosts-file")
+    zone: str | None = field(
+        Text(HOSTNAME), "Only names in this zone.", since="voltgw", absent="all names", example="apps.example.com")
+    options: object = field(
+        Anything(), "What the documentation of the package says.", since="voltgw", absent="none",
+        example="{path: /etc/hosts.d/voltgw}")
+
+
 #: Fields of `DiscoveryExtension` that describe registries.
-REGISTRIES: Final = ("dns_update", "route53", "google_dns", "azure_dns")
+REGISTRIES: Final = ("dns_update", "route53", "google_dns", "azure_dns", "registrar")
 
 
 @message
@@ -207,6 +221,9 @@ class DiscoveryExtension:
         Nested(GoogleDns), "A zone of Google Cloud DNS, in which virtual hosts are published.", since="voltgw")
     azure_dns: AzureDns | None = field(
         Nested(AzureDns), "A zone of Azure DNS, in which virtual hosts are published.", since="voltgw")
+    registrar: RegistrarUse | None = field(
+        Nested(RegistrarUse), "A registry of an installed package's kind, in which virtual hosts are published.",
+        since="voltgw")
 
     def rules(self) -> Iterable[Rule]:
         """Without an owner nobody could say which names of a registry are ours."""

@@ -129,7 +129,7 @@ class Api:
         """
         sent = {"user-agent": f"voltgw/{__version__}", **headers}
         fields = Headers({name.encode("ascii"): [value.encode("ascii", "replace")] for name, value in sent.items()})
-        way = Way(self._reactor, self._trust, _ENDLESS, TIMEOUT_S, plain=self._plain, client=self._client,
+        way = Way(self._reactor, self._trust, MOST_BYTES, TIMEOUT_S, plain=self._plain, client=self._client,
                   server_name=self._server_name)
         self._ways.add(way)
         try:
@@ -139,6 +139,7 @@ class Api:
             if response.code != 200:
                 reply: Reply = await _read(response).addTimeout(TIMEOUT_S, self._clock, _too_late)
                 return reply
+            way.left = _ENDLESS                 # its head is here, and was no endless one
             piece = _Pieces(response.code, received, self._clock, silence_s)
             response.deliverBody(piece)
             return await piece.done

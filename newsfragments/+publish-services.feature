@@ -1,0 +1,1 @@
+Virtual hosts can be published as services of Consul (``publish_info: {publish: {}}``) and of Kubernetes (``publish``, ``publish_fqdns``): marked as ours, repaired, withdrawn with health, and taken out at the end as the policy says.

@@ -1,0 +1,153 @@
+"""Registries of services in which virtual hosts are published: Consul, and Kubernetes clusters; see
+`voltgw.app.publications.Registry`.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from voltgw.app.discovering import consul_of, kubernetes_of
+
+if TYPE_CHECKING:
+    from voltgw.config.model import Config, Object
+    from voltgw.config.objects.discovery import DiscoverySpec
+    from voltgw.control.publish.registrar import Registrar
+    from voltgw.values.discovery import RegistryAccess
+
+#: By whom names are kept where the object does not say it.
+OWNER: Final = "voltgw"
+#: An agent, or a cluster, is near: its names are looked at this often, and the checks at Consul renewed.
+INTERVAL_S: Final = 20.0
+_LABEL: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+#: What may stand behind a name and its namespace.
+_DOMAINS: Final = ("", "svc", "svc.cluster.local")
+
+
+def _api(access: RegistryAccess, reactor: Any, clock: Any) -> Any:
+    return import_module("voltgw.control.publish.api").Api(
+        reactor, clock, access.ca or None, plain=access.url.startswith("http://"),
+        client=(access.certificate, access.key) if access.key else None, server_name=access.server_name)
+
+
+def _basic(access: RegistryAccess) -> dict[str, str]:
+    if not access.user:
+        return {}
+    return {"authorization": "Basic " + b64encode(f"{access.user}:{access.password}".encode()).decode()}
+
+
+@dataclass(frozen=True, slots=True)
+class ConsulServices:
+    """The services of a Consul agent."""
+
+    kind: ClassVar[str] = "consul"
+    zone: ClassVar[None] = None
+    owner: str
+    access: RegistryAccess
+    interval_s: float = INTERVAL_S
+
+    @property
+    def identity(self) -> Hashable:
+        """The agent and the owner."""
+        return self.kind, self.access.url, self.access.namespace, self.access.partition, self.owner
+
+    @property
+    def server(self) -> Hashable:
+        """The agent."""
+        return self.kind, self.access.url
+
+    def refuses(self, name: str) -> str:
+        """What is no label of DNS could not be asked for."""
+        service: str = import_module("voltgw.control.publish.consul").service_name(name)
+        return "" if len(service) <= 63 else f"the service {service} would have more than 63 characters"
+
+    def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
+        """See `Registry.registrar`."""
+        access = self.access
+        fields = {**_basic(access), **({"x-consul-token": access.token} if access.token else {})}
+        where = {"ns": access.namespace, "partition": access.partition}
+        made: Registrar = import_module("voltgw.control.publish.consul").ConsulRegistrar(
+            _api(access, reactor, clock), access.url, fields, where, self.owner, self.interval_s)
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterServices:
+    """The services of a Kubernetes cluster; `namespace` is for domains that name none, "" = each names its own."""
+
+    kind: ClassVar[str] = "kubernetes"
+    zone: ClassVar[None] = None
+    owner: str
+    access: RegistryAccess
+    namespace: str
+    interval_s: float = INTERVAL_S
+
+    @property
+    def identity(self) -> Hashable:
+        """The cluster and the owner."""
+        return self.kind, self.access.url, self.owner
+
+    @property
+    def server(self) -> Hashable:
+        """The cluster."""
+        return self.kind, self.access.url
+
+    def target_of(self, name: str) -> Any:
+        """Where a name stands; None: it is no name of a service."""
+        service, _, rest = name.partition(".")
+        namespace, _, domain = rest.partition(".")
+        if not namespace:
+            namespace = self.namespace
+        if domain not in _DOMAINS or not _LABEL.fullmatch(service) or not _LABEL.fullmatch(namespace):
+            return None
+        return import_module("voltgw.control.publish.kubernetes").Target(namespace, service)
+
+    def refuses(self, name: str) -> str:
+        """Names that no service of a cluster can have."""
+        if self.target_of(name) is not None:
+            return ""
+        form = "NAME, NAME.NAMESPACE" if self.namespace else "NAME.NAMESPACE"
+        return f"a service of Kubernetes is {form} or NAME.NAMESPACE.svc.cluster.local"
+
+    def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
+        """See `Registry.registrar`."""
+        access = self.access
+
+        def fields() -> dict[str, str]:
+            """A token file is replaced while we run."""
+            token = Path(access.token_file).read_text("ascii", "replace").strip() if access.token_file else access.token
+            return {"authorization": f"Bearer {token}"} if token else _basic(access)
+
+        made: Registrar = import_module("voltgw.control.publish.kubernetes").KubernetesRegistrar(
+            _api(access, reactor, clock), access.url, fields, self.target_of, self.owner)
+        return made
+
+
+def _policy(one: Object[DiscoverySpec]) -> tuple[str, float]:
+    policy = one.spec.voltgw.publish if one.spec.voltgw is not None else None
+    return (OWNER, INTERVAL_S) if policy is None else (policy.owner, policy.interval_s or INTERVAL_S)
+
+
+def consul(one: Object[DiscoverySpec], config: Config) -> ConsulServices | None:
+    """Of an object's ``discovery_consul: {publish_info: {publish: {}}}``."""
+    spec = one.spec.discovery_consul
+    if spec is None or spec.publish_info is None or not spec.publish_info.publish:
+        return None
+    owner, interval_s = _policy(one)
+    return ConsulServices(owner, consul_of(config, one), interval_s)
+
+
+def kubernetes(one: Object[DiscoverySpec], config: Config) -> ClusterServices | None:
+    """Of an object's ``discovery_k8s: {publish_info: ...}``."""
+    spec = one.spec.discovery_k8s
+    info = spec.publish_info if spec is not None else None
+    if info is None or info.publish is None and not info.publish_fqdns:
+        return None
+    owner, interval_s = _policy(one)
+    namespace = "" if info.publish is None else info.publish.namespace or "default"
+    return ClusterServices(owner, kubernetes_of(config, one), namespace, interval_s)
