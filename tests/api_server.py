@@ -196,8 +196,9 @@ class ApiServer:
                   or method == "DELETE" and (said.get("preconditions") or {}).get("resourceVersion", version) != version):
                 answer = 409, _status(409, "Conflict", "the object has been modified")
             elif method == "DELETE":
+                gone = self.objects[resource][namespace, name]
                 self.delete(resource, name, namespace)
-                answer = 200, _status(200, "", "")
+                answer = 200, gone if resource == "services" else {**_status(200, "", ""), "status": "Success"}
             else:
                 rest = {key: value for key, value in said.items() if key not in ("metadata", "apiVersion", "kind")}
                 self.put(resource, name, namespace, said["metadata"].get("labels"), **rest)

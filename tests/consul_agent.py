@@ -31,6 +31,7 @@ class Agent:
         self.index = 1
         self.services: dict[str, dict[str, Any]] = {}
         self.checks: dict[str, str] = {}
+        self.ttls: set[str] = set()         # ids of services that have a TTL check
         self.asked: list[str] = []
         self.datacenter = "dc1"
         self.changed = threading.Condition()
@@ -88,13 +89,14 @@ class Agent:
         return f"127.0.0.1:{self.port}"
 
     def register(self, name: str, port: int, *, id: str = "", address: str = "127.0.0.1", tags: list[str] | None = None,
-                 meta: dict[str, str] | None = None, weight: int = 1, status: str = "passing") -> None:
-        """An instance comes, or is another one now."""
+                 meta: dict[str, str] | None = None, weight: int = 1, status: str = "passing", ttl: bool = False) -> None:
+        """An instance comes, or is another one now; `ttl`: it says itself that it lives."""
         with self.changed:
             id = id or f"{name}-{port}"
             self.services[id] = {"ID": id, "Service": name, "Address": address, "Port": port, "Tags": tags or [], "Meta": meta or {},
                                  "Weights": {"Passing": weight, "Warning": 1}}
             self.checks[id] = status
+            (self.ttls.add if ttl else self.ttls.discard)(id)
             self._touch()
 
     def deregister(self, id: str) -> None:
@@ -102,6 +104,7 @@ class Agent:
         with self.changed:
             self.services.pop(id, None)
             self.checks.pop(id, None)
+            self.ttls.discard(id)
             self._touch()
 
     def mark(self, id: str, status: str) -> None:
@@ -133,8 +136,7 @@ class Agent:
         query = {name: values[-1] for name, values in parse_qs(split.query, keep_blank_values=True).items()}
         self.asked.append(request.path)
         token = request.headers.get("x-consul-token", query.get("token", ""))
-        may = not self.acls or token == self.token
-        status, answer, fields = self.answer(method, unquote(split.path), query, body, may)
+        status, answer, fields = self.answer(method, unquote(split.path), query, body, token)
         if self._server is None:
             request.close_connection = True
             return
@@ -149,17 +151,18 @@ class Agent:
         except OSError:                     # whoever asked has heard enough
             request.close_connection = True
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: bytes, may: bool) -> tuple[int, bytes, dict[str, str]]:
+    def answer(self, method: str, path: str, query: dict[str, str], body: bytes, token: str) -> tuple[int, bytes, dict[str, str]]:
         """Status, body and fields."""
+        may = self._may(token)
         broken = next((said for begin, said in self._broken.items() if path.startswith(begin)), None)
         if broken is not None:
             return (*broken, {})
         if query.get("dc") not in (None, "", self.datacenter):
             return 500, b"No path to datacenter", {}
         if method == "GET" and path.startswith("/v1/health/service/"):
-            return self._blocking(query, may, lambda: self._health(path.rpartition("/")[2], "passing" in query))
+            return self._blocking(query, token, lambda: self._health(path.rpartition("/")[2], "passing" in query))
         if method == "GET" and path == "/v1/catalog/services":
-            return self._blocking(query, may, self._catalog, empty={})
+            return self._blocking(query, token, self._catalog, empty={})
         if method == "GET" and path == "/v1/agent/services":
             return 200, json.dumps(self.services if may else {}).encode(), {}
         if method == "GET" and path.startswith("/v1/catalog/service/"):
@@ -177,7 +180,10 @@ class Agent:
             return self._write(path.removeprefix("/v1/agent/"), body) if may else (403, b"Permission denied", {})
         return 404, b"", {}
 
-    def _blocking(self, query: dict[str, str], may: bool, read: Any, empty: Any = None) -> tuple[int, bytes, dict[str, str]]:
+    def _may(self, token: str) -> bool:
+        return not self.acls or token == self.token
+
+    def _blocking(self, query: dict[str, str], token: str, read: Any, empty: Any = None) -> tuple[int, bytes, dict[str, str]]:
         index = int(query.get("index", 0))
         if index:
             end = time.monotonic() + min(_seconds(query.get("wait", "300s")), MOST_WAIT_S)
@@ -188,7 +194,7 @@ class Agent:
             found = read()
             fields = {"X-Consul-Index": str(self.index), "X-Consul-Knownleader": "true", "X-Consul-Lastcontact": "0",
                       "Content-Type": "application/json"}
-            if not may:
+            if not self._may(token):        # rights are looked at when it is answered, not when it was asked
                 if found and self.tells:
                     fields["X-Consul-Results-Filtered-By-ACLs"] = "true"
                 found = [] if empty is None else empty
@@ -211,11 +217,11 @@ class Agent:
         said = {name.capitalize(): value for name, value in json.loads(body).items()} if body else {}     # Consul does not mind the case
         said["ID"] = said.pop("Id", None)
         if path == "service/register":
-            check = said.get("Check") or next(iter(said.get("Checks") or ()), None)
+            check: dict[str, Any] = said.get("Check") or next(iter(said.get("Checks") or ()), {})
             status = "passing" if not check else {name.lower(): value for name, value in check.items()}.get("status", "critical")
             self.register(said["Name"], said.get("Port", 0), id=said.get("ID") or said["Name"], address=said.get("Address", ""),
                           tags=said.get("Tags"), meta=said.get("Meta"), weight=(said.get("Weights") or {}).get("Passing", 1),
-                          status=status)
+                          status=status, ttl=bool(check) and any(name.lower() == "ttl" for name in check))
             return 200, b"", {}
         if path.startswith("service/deregister/"):
             id = path.rpartition("/")[2]
@@ -225,8 +231,8 @@ class Agent:
             return 200, b"", {}
         for verb, status in (("pass", "passing"), ("warn", "warning"), ("fail", "critical")):
             if path.startswith(f"check/{verb}/service:"):
-                id = path.rpartition(":")[2]
-                if id not in self.services:
+                id = path.partition(":")[2]
+                if id not in self.ttls:
                     return 404, f'Unknown check ID "service:{id}"'.encode(), {}
                 self.mark(id, status)
                 return 200, b"", {}

@@ -1,4 +1,4 @@
-"""Real DNS servers for the integration tests: BIND and Knot, each on a port of 127.0.0.1 that was free a moment ago."""
+"""Real DNS servers for the integration tests: BIND, Knot, PowerDNS and gdnsd, each on a port of 127.0.0.1 that was free a moment ago."""
 
 from __future__ import annotations
 
@@ -175,3 +175,42 @@ zone:
     acl: gateway
 """)
     return _start(test, "knotd", [program, "-c", str(folder / "knot.conf")], folder, port)
+
+
+def powerdns(test: SynchronousTestCase, zone: str, text: str) -> Server:
+    """PowerDNS with one zone file that may have LUA records; nothing is cached, health is looked at once a second."""
+    program, folder, port = require("pdns_server"), _folder(test), free_port()
+    short = tempfile.TemporaryDirectory(prefix="pdns")      # paths of sockets have at most 107 characters
+    test.addCleanup(short.cleanup)
+    (folder / "zone").write_text(text)
+    (folder / "named.conf").write_text(f'zone "{zone}" {{ type master; file "{folder}/zone"; }};\n')
+    (folder / "pdns.conf").write_text(f"""\
+launch=bind
+bind-config={folder}/named.conf
+local-address=127.0.0.1
+local-port={port}
+socket-dir={short.name}
+enable-lua-records=yes
+edns-subnet-processing=yes
+lua-health-checks-interval=1
+daemon=no
+guardian=no
+disable-syslog=yes
+cache-ttl=0
+query-cache-ttl=0
+negquery-cache-ttl=0
+""")
+    return _start(test, "pdns_server", [program, f"--config-dir={folder}"], folder, port)
+
+
+def gdnsd(test: SynchronousTestCase, zone: str, text: str, config: str) -> Server:
+    """gdnsd with one zone file; `config` has its service types and plugins. It answers once every service was probed."""
+    program, folder, port = require("gdnsd"), _folder(test), free_port()
+    short = tempfile.TemporaryDirectory(prefix="gdnsd")
+    test.addCleanup(short.cleanup)
+    (folder / "zones").mkdir()
+    (folder / "zones" / zone).write_text(text)
+    (folder / "config").write_text(
+        f"options => {{ listen => 127.0.0.1, dns_port => {port}, run_dir => {short.name}, state_dir => {short.name}, "
+        f"udp_threads => 1, tcp_threads => 1 }}\n{config}\n")
+    return _start(test, "gdnsd", [program, "-c", str(folder), "start"], folder, port)

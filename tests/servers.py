@@ -102,6 +102,15 @@ def clouds_python() -> str:
     return str(python)
 
 
+def kubernetes_python() -> str:
+    """A Python that has Kubernetes' own client: ``$KUBERNETES_PYTHON``, or the one of `tools/servers`."""
+    named = os.environ.get("KUBERNETES_PYTHON")
+    python = Path(named) if named else _PEERS / "kubernetes/bin/python"
+    if not python.exists():
+        raise missing("kubernetes is not installed (sh tools/servers installs it where it may)")
+    return str(python)
+
+
 class Server:
     """A real server in a process of its own, listening on 127.0.0.1:`port`. The test that started it stops it."""
 

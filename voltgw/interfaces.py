@@ -201,11 +201,20 @@ class GatewayView(Protocol):
         ``probes``, ``probe_failures``, ``journal_records``, ``journal_bytes``, ``journal_failures``,
         ``tunnels``, ``tunnels_open``, ``shadows``, ``shadows_open``, ``shadows_refused``, ``shadows_too_large``,
         ``http2_<side>_<number>`` (all of `voltgw.proxy.counters`),
+        ``kept_generation`` (0 = it is not kept), ``rolled_back`` (0 or 1), ``rollbacks`` (`voltgw.app.generations`),
+        ``file_reloads``, ``file_reloads_refused`` (of them; `voltgw.app.tls_watch`),
         ``config_wall`` (when the running configuration was taken over, epoch seconds).
         """
 
     def reload(self) -> Deferred[dict[str, Any]]:
         """Load the configuration again; the result says what changed or what was wrong (``ok``: bool). Never fails."""
+
+    def rollback(self, number: int, /) -> Deferred[dict[str, Any]]:
+        """Serve a kept generation (0: the last one before the one that serves); the result as `reload`'s. Never fails."""
+
+    def generations_view(self) -> dict[str, Any]:
+        """``generations`` that are kept (number, wall, digest, files, main), the ``current`` one, whether it was
+        ``rolled_back`` to, and the files on disk that it ``differs`` from; JSON-ready."""
 
     def drain(self) -> None:
         """Stop taking new work; finish what is under way."""

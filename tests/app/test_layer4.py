@@ -303,6 +303,26 @@ class SmaTests(GatewayCase):
         with socket.socket() as probe:
             self.assertNotEqual(probe.connect_ex(("127.0.0.2", self.port)), 0)
 
+    async def test_the_site_gets_another_address(self) -> None:
+        """A reload moves the listener there; a connection that is relayed stays."""
+        origin = self.ok_origin()
+        self.file.write_text(SMA.replace("gateway: {", "gateway: {admin: {port: 0}, ").replace("POLICY", INSIDE).replace(
+            "PORT", str(self.port)).replace("ORIGIN", str(origin.port)))
+        gateway = self.make()
+        gateway.privilegedStartService()
+        gateway.startService()
+        await self.warm()
+        stays = await self.client(self.port)
+        self.assertEqual(await self.ask(peer=stays), b"HTTP/1.1 200 OK")
+        self.file.write_text(self.file.read_text().replace("inside_vip: 127.0.0.1", "inside_vip: 127.0.0.3"))
+        await gateway.reload()
+        self.assertEqual([each.name for each in gateway.listeners()], [f"127.0.0.3:{self.port}"])
+        with socket.socket() as probe:
+            self.assertEqual(probe.connect_ex(("127.0.0.3", self.port)), 0)
+        with socket.socket() as probe:
+            self.assertNotEqual(probe.connect_ex(("127.0.0.1", self.port)), 0)
+        self.assertEqual(await self.ask(peer=stays), b"HTTP/1.1 200 OK")
+
     def test_outside_is_refused(self) -> None:
         """By `check`, with both places."""
         for policy in ("where: {site: {ref: [system/edge]}}", "address: 127.0.0.1", "voltgw: {any_address: true}"):

@@ -438,3 +438,21 @@ class MemoryTests(ReloadCase):
         self.file.unlink()
         await self.reload(ok=False)
         await self.until(lambda: heard == [0, 2, 0, 2, 0, 2])
+
+
+class WatchTests(ReloadCase):
+    async def test_an_edit_and_a_bad_one(self) -> None:
+        """With ``watch`` an edit serves without anybody asking; a bad one is refused once, and the old origin answers on."""
+        await self.serve(gateway="watch: true")
+        other = self.origin(b"HTTP/1.1 200 Other\r\nContent-Length: 2\r\n\r\nok")
+        self.write(self.shop(other.port), gateway="watch: true")
+        await self.until(lambda: self.gateway.generation == 2)
+        self.assertEqual(await self.ask(), b"HTTP/1.1 200 Other")
+        self.file.write_text("nonsense: 1\n", encoding="utf-8")
+        await self.until(lambda: self.gateway.files.refused)
+        self.advance(5.0)
+        self.assertEqual(await self.ask(), b"HTTP/1.1 200 Other")
+        self.assertEqual((self.gateway.reloads_rejected, self.gateway.files.taken, self.gateway.generation), (1, 2, 2))
+        self.assertIn("nonsense", self.gateway.last_reload_error)
+        process = self.gateway.process()
+        self.assertEqual((process["file_reloads"], process["file_reloads_refused"]), (2, 1))

@@ -14,7 +14,8 @@ from tests.app.making import runtime
 from tests.config.making import loaded
 from tests.config.test_rollouts import BASE, ROLLOUT
 from voltgw.app.build import Runtime
-from voltgw.app.rollouts import ACTS, Rollouts, terms_of
+from voltgw.app.rolling import terms_of
+from voltgw.app.rollouts import ACTS, Rollouts
 from voltgw.cluster.rollout import Analysis, Phase, Quantile, Step, Terms
 from voltgw.routing.route import Route
 
@@ -147,6 +148,19 @@ class RolloutsTests(RolloutsCase):
         self.assertEqual(self.rollouts.view(), [])
         self.rollouts.stop()
 
+    def test_another_name(self) -> None:
+        """One takes over the route of another that goes in the same reload, and finds the weights that are configured."""
+        self.install()
+        self.rollouts.start()
+        self.install(BASE + ROLLOUT.replace("name: shop}", "name: next}", 1))
+        self.assertEqual([each["rollout"] for each in self.rollouts.view()], ["default/next"])
+        self.assertEqual(self.shares(), {"v1": 95.0, "v2": 5.0})
+        self.tell(True, 3, over())
+        self.assertEqual(self.state["totals"]["candidate"], [3, 0])
+        self.install(BASE)
+        self.assertEqual(self.shares(), {"v1": 100.0})
+        self.rollouts.stop()
+
     def test_sticky_users(self) -> None:
         """Users stay with the version that they have seen while its share grows."""
         self.install((BASE + ROLLOUT).replace("        destinations:", "        voltgw: {sticky: {cookie: user}}\n        destinations:"))
@@ -261,7 +275,7 @@ class CountingTests(RolloutsCase):
             (over(200), 1, 0), (over(404), 1, 0), (over(500), 1, 1), (over(502, "UF"), 1, 1), (over(200, "UC"), 1, 1),
             (over(504, "UT"), 1, 1), (over(503, "UH", attempts=0), 1, 1), (over(503, "UO", attempts=0), 1, 1),
             (over(200, "UR"), 1, 1), (over(200, tries=[("10.0.0.1:80", "reset")]), 1, 1),
-            (over(0, "DC"), 0, 0), (over(499, "DC"), 0, 0), (over(429, "RL", attempts=0), 0, 0), (over(503, "FI", attempts=0), 0, 0),
+            (over(200, "DI"), 1, 0), (over(200, "DC"), 0, 0), (over(400, "DPE"), 0, 0), (over(0, "DC"), 0, 0), (over(499, "DC"), 0, 0), (over(429, "RL", attempts=0), 0, 0), (over(503, "FI", attempts=0), 0, 0),
         ):
             counted = self.state["counted"]["candidate"]
             before = counted["requests"], counted["failures"]

@@ -6,6 +6,7 @@ import json
 import socket
 import sys
 import threading
+from functools import partial
 from io import StringIO
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -35,6 +36,10 @@ class CommandCase(SynchronousTestCase):
             sys.stdout, sys.stderr = saved
         return status, out.getvalue(), err.getvalue()
 
+    def shows(self, text: str, *arguments: str) -> bool:
+        """Whether a command prints a text."""
+        return text in self.command(*arguments)[1]
+
 
 class UnixTests(CommandCase):
     """A gateway whose admin interface is a unix socket, where it may be told what to do."""
@@ -56,6 +61,29 @@ class UnixTests(CommandCase):
         shop = balancer("shop", f"127.0.0.1:{self.port}", f"127.0.0.1:{self.silent.getsockname()[1]}", "127.0.0.1:1",
                         more=CHECKED)
         return "gateway: {admin: {unix: " + self.admin + "}, drain_timeout: 1s}\n" + balancers(shop, *more)
+
+    def test_generations(self) -> None:
+        """None without a folder; with one they are listed, and the first serves again although the file says something else."""
+        where = ("--admin", self.admin)
+        status, out, _ = self.command("generations", *where)
+        self.assertEqual((status, out.partition(";")[0]), (0, "none is kept"))
+        self.assertEqual(self.command("rollback", *where)[0], 2)
+        text = self.config().replace("drain_timeout", f"data_dir: {mkdtemp(dir=self.admin.rpartition('/')[0])}, drain_timeout")
+        more = balancer("more", f"127.0.0.1:{free_port()}", "127.0.0.1:1")
+        for number, said in enumerate((text, text + more), 1):
+            self.gateway.write(said)
+            self.assertEqual(self.command("reload", *where)[0], 0)
+            shown = f"{number:>6}  20"
+            until("it is kept", partial(self.shows, shown, "generations", *where))
+        status, out, err = self.command("rollback", *where)
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"^number 1 serves, as generation 4 .*\n(  .*\n)*  the file on disk says something else: /")
+        first, second, differs = self.command("generations", *where)[1].splitlines()
+        self.assertRegex(first, r"^     2  20\S+Z  [0-9a-f]{12}  \S+ \(1 file\)$")
+        self.assertTrue(second.endswith("(1 file)  serves, rolled back to"), second)
+        self.assertIn("says something else", differs)
+        status, _, err = self.command("rollback", *where, "77")
+        self.assertEqual((status, err.partition(" in ")[0]), (2, "voltgw rollback: there is no generation 77"))
 
     def test_them_all(self) -> None:
         """What each prints, and its exit status, in the life of one gateway."""

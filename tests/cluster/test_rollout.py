@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,7 +54,7 @@ class RampTests(SynchronousTestCase):
     def test_a_good_version(self) -> None:
         """It goes up step by step, each for its pause at least, to everything."""
         run = Run(Terms(STEPS), rate=200)
-        weights = []
+        weights: list[float] = []
         for _ in range(600):
             if not weights or weights[-1] != run.ramp.weight:
                 weights.append(run.ramp.weight)
@@ -137,6 +138,14 @@ class RampTests(SynchronousTestCase):
         run.ready = True
         run.seconds(5)
         self.assertIs(run.ramp.phase, Phase.PROMOTED)
+
+    def test_the_baseline_is_not_needed(self) -> None:
+        """At a step of 100 % it may be gone; its ratio is not asked for, and the candidate's alone decides."""
+        for bad, phase in ((0.0, Phase.PROMOTED), (0.05, Phase.ROLLED_BACK)):
+            run = Run(Terms((Step(100.0, 10.0),), Analysis(quantiles=(Quantile(0.99, 0.1),))), bad=bad)
+            run.ready = False
+            run.seconds(60)
+            self.assertIs(run.ramp.phase, phase, run.ramp.why)
 
     def test_time_stands_still_before_the_first_look(self) -> None:
         """A restart adds nothing to the time that a step has lasted."""
@@ -261,8 +270,10 @@ class KeptTests(SynchronousTestCase):
     def test_what_cannot_be_read(self) -> None:
         """It is refused whole, and the rollout stands as it stood."""
         good = Run(Terms(STEPS)).ramp.plain()
-        for change in ({"phase": "LOST"}, {"step": 3}, {"step": "x"}, {"elapsed_s": -1}, {"candidate": {}}, {"events": [1]},
-                       {"elapsed_s": float("nan")}, {"baseline": None}, {"looks": -1}):
+        changes: tuple[dict[str, Any], ...] = (
+            {"phase": "LOST"}, {"step": 3}, {"step": "x"}, {"elapsed_s": -1}, {"candidate": {}}, {"events": [1]},
+            {"elapsed_s": float("nan")}, {"baseline": None}, {"looks": -1})
+        for change in changes:
             ramp = Ramp(Terms(STEPS))
             before = ramp.plain()
             self.assertRaises(ValueError, ramp.restore, {**good, **change})

@@ -32,6 +32,26 @@ ROLLOUT = """\
     steps: [{weight: 5}, {weight: 50}]
 """
 TEXT = BASE + ROLLOUT
+VIEW = """\
+gateway: {data_dir: /var/lib/voltgw}
+objects:
+- kind: http_loadbalancer
+  metadata: {name: shop}
+  spec:
+    domains: [shop.example.com]
+    http: {port: 8080}
+    advertise_custom: {advertise_where: [{site: {site: {name: local}, network: SITE_NETWORK_INSIDE_AND_OUTSIDE}, port: 8080}]}
+    default_route_pools: [{pool: {name: v1}, weight: 100}, {pool: {name: v2}, weight: 1}]
+- {kind: origin_pool, metadata: {name: v1}, spec: {origin_servers: [{public_ip: {ip: 192.0.2.1}}], port: 80, no_tls: {}}}
+- {kind: origin_pool, metadata: {name: v2}, spec: {origin_servers: [{public_ip: {ip: 192.0.2.2}}], port: 80, no_tls: {}}}
+- kind: rollout
+  metadata: {name: shop}
+  spec:
+    route: ves-io-http-loadbalancer-shop
+    baseline: {cluster: ves-io-origin-pool-v1}
+    candidate: {cluster: ves-io-origin-pool-v2}
+    steps: [{weight: 5}]
+"""
 
 
 class RolloutTests(SynchronousTestCase):
@@ -61,6 +81,14 @@ class RolloutTests(SynchronousTestCase):
         text = text.replace("{cluster: shop, endpoint_subsets: {version: v2}}", "{cluster: next}")
         text += "- {kind: cluster, metadata: {name: next}, spec: {endpoints: [v2]}}\n"
         self.assertEqual(judged(text), ())
+
+    def test_views(self) -> None:
+        """Pools of a load balancer are moved by the names of what they stand for."""
+        text = VIEW
+        self.assertEqual(judged(text), ())
+        config = loaded(text)
+        (rule,) = moved(config, config.of("rollout")["default", "shop"])
+        self.assertEqual(str(rule.candidate), "default/ves-io-origin-pool-v2")
 
     def test_no_such_rule(self) -> None:
         """A third destination, or another version: nobody would know what to move."""

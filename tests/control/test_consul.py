@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from voltgw.cluster.plan import MemberPlan
-from voltgw.control.discovery.consul import MOST_PAUSE_S, ConsulClient, instance_of
+from voltgw.control.discovery.consul import MOST_PAUSE_S, MOST_WAITING, ConsulClient, instance_of
 from voltgw.control.discovery.registered import RegisteredFeed
 from voltgw.control.discovery.registries import Allowed, Instance, Registries, Standing
 from voltgw.control.feed import Failed, FeedState, Reset
@@ -129,7 +129,7 @@ class ServiceTests(Case):
 
     def test_an_empty_answer_that_is_true(self) -> None:
         """Where we may read, or everybody may, nobody is there."""
-        for said in ((200, [{"Allow": True}]), (401, b"ACL support disabled")):
+        for said in ((200, [{"Allow": True}, {"Allow": True}]), (401, b"ACL support disabled")):
             self.heard.clear()
             self.say([], 9)
             method, path, _ = self.asked[0]
@@ -144,7 +144,10 @@ class ServiceTests(Case):
         """A token without rights, one that is not known, or nobody who says: never taken for a service without instances."""
         self.say([entry("10.0.0.1")], 9)
         for answers, why in (
-            ([([], 200, {"x_consul_results_filtered_by_acls": "true"})], "left out"), ([([], 200, {}), ([{"Allow": False}], 200, {})], "may not read"),
+            ([([], 200, {"x_consul_results_filtered_by_acls": "true"})], "left out"),
+            ([([], 200, {}), ([{"Allow": False}, {"Allow": True}], 200, {})], "may not read service web"),
+            ([([], 200, {}), ([{"Allow": True}, {"Allow": False}], 200, {})], "may not read nodes"),
+            ([([], 200, {}), ([], 200, {})], "cannot be understood"), ([([], 200, {}), ([1, 2], 200, {})], "may not read service web"),
             ([([], 200, {}), (b"ACL not found", 403, {})], "does not say"), ([([], 200, {}), (b"what?", 404, {})], "does not say"),
         ):
             while not self.asked:
@@ -158,7 +161,9 @@ class ServiceTests(Case):
         """No JSON, something else, an instance without a port, errors with words: what was known stays, and it is said why."""
         self.say([entry("10.0.0.1")], 9)
         for data, status, why in ((b"<html>", 200, "no JSON"), ({}, 200, "no list"), ([{"Service": {}}], 200, "cannot be understood"),
-                                  ([entry("10.0.0.1", 0)], 200, "cannot be understood"), (b"No cluster leader\n", 500, "500: No cluster leader"),
+                                  ([entry("10.0.0.1", -1)], 200, "cannot be understood"), ([entry("10.0.0.1", True)], 200, "cannot be understood"),
+                                  ([{"Service": {"Address": "10.0.0.1", "Port": 80, "Meta": ["x"]}, "Node": {}}], 200, "cannot be understood"),
+                                  ([{"Service": {"Address": "10.0.0.1", "Port": 80, "Tags": 5}, "Node": {}}], 200, "cannot be understood"), (b"No cluster leader\n", 500, "500: No cluster leader"),
                                   (b"rpc error \x1b[31m", 400, "400: rpc error  [31m")):
             while not self.asked:
                 self.clock.advance(0.5)
@@ -185,6 +190,51 @@ class ServiceTests(Case):
         stop()
         self.clock.advance(200)
         self.assertEqual((self.asked, self.clock.getDelayedCalls(), self.standing.services), ([], [], {}))
+
+    def test_two_services_of_which_one_fails(self) -> None:
+        """The registry has failed as long as it does not answer to everything, whatever it says of the other one."""
+        self.client.watch(ServiceQuery((ACCESS,), "api"), lambda instances, why: None)
+        self.clock.advance(1)
+        self.say(b"no right", status=500)
+        self.say([entry("10.0.0.1")], 9)
+        self.assertEqual((self.standing.state, self.standing.last_error), (FeedState.FAILED, "it answers 500: no right"))
+        self.stop()
+        self.assertEqual((self.standing.state, self.standing.last_error), (FeedState.BOUND, ""))
+
+    def test_a_bug_of_whoever_hears_it(self) -> None:
+        """It is logged, and the watch goes on."""
+        def broken(instances: tuple[Instance, ...] | None, why: str) -> None:
+            if instances is not None:
+                raise ZeroDivisionError("ours")
+        self.client.watch(ServiceQuery((ACCESS,), "web"), broken)
+        self.say([entry("10.0.0.1")], 9)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.clock.advance(2)
+        self.assertEqual(len(self.asked), 1)
+        self.assertEqual((self.standing.state, self.standing.last_error), (FeedState.FAILED, "ours"))
+
+    def test_more_watches_than_an_agent_lets_wait(self) -> None:
+        """They take turns, which are short, and each has one; whoever leaves the row gives up its place."""
+        stops = [self.client.watch(ServiceQuery((ACCESS,), f"s{number}"), lambda instances, why: None) for number in range(MOST_WAITING + 20)]
+        self.assertEqual(len(self.asked), MOST_WAITING)
+        seen = set()
+        for _ in range(6):
+            for _ in range(min(len(self.asked), MOST_WAITING)):
+                seen.add(self.asked[0][1].partition("?")[0])
+                self.say([entry("10.0.0.1")], 9)
+            self.clock.advance(0.1)
+            self.assertLessEqual(len(self.asked), MOST_WAITING)
+        self.assertEqual(len(seen), MOST_WAITING + 21)
+        self.assertIn("wait=2000ms", self.asked[0][1])
+        for stop in (self.stop, *stops):
+            stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_where_rights_are_asked_for(self) -> None:
+        """In the data centre, namespace and partition that are asked for instances."""
+        self.client.access = replace(ACCESS, datacenter="lyon", namespace="shops", partition="p")
+        self.say([], 9)
+        self.assertEqual(self.asked[0][:2], ("POST", "/v1/internal/acl/authorize?dc=lyon&ns=shops&partition=p"))
 
     def test_an_end_while_it_is_asked(self) -> None:
         """An answer that comes afterwards goes nowhere."""
@@ -291,6 +341,21 @@ class FeedTests(Case):
         self.assertEqual((feed.state, feed.last_error), (FeedState.BOUND, ""))
         feed.stop()
         self.assertEqual((self.closed, self.registries.standings(), self.clock.getDelayedCalls()), (2, [], []))
+
+    def test_instances_without_a_port(self) -> None:
+        """The others serve, and it is said; with a port of the endpoint's own all do."""
+        self.member = replace(self.member, query=ServiceQuery((ACCESS,), "web"))
+        feed = self.feed()
+        self.say([entry("10.0.0.1", 0), entry("10.0.0.2", 80)], 5)
+        self.assertEqual([one.address for one in self.told[-1].found], ["10.0.0.2"])
+        self.assertEqual((feed.state, feed.last_error), (FeedState.BOUND, "1 instances have no port, and the endpoint says none"))
+        feed.stop()
+        self.asked.clear()
+        self.member = replace(self.member, port=8080)
+        feed = self.feed()
+        self.say([entry("10.0.0.1", 0), entry("10.0.0.2", 80)], 5)
+        self.assertEqual([(one.address, one.port) for one in self.told[-1].found], [("10.0.0.1", 8080), ("10.0.0.2", 8080)])
+        self.assertEqual(feed.last_error, "")
 
     def test_clients_are_shared(self) -> None:
         """Two endpoints that ask the same are one client each; it ends with the last of them."""

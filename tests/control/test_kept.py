@@ -8,7 +8,6 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from voltgw.control import kept as module
 from voltgw.control.kept import keep, kept
 from voltgw.control.rollouts import Damaged, RolloutStore
 
@@ -31,9 +30,17 @@ class KeptTests(SynchronousTestCase):
         """After a power cut the new name is there: file and folder are flushed, the folder after the name was given."""
         said: list[str] = []
         real_fsync, real_replace = os.fsync, os.replace
-        self.patch(module.os, "fsync", lambda fd: (said.append("folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file"),
-                                                   real_fsync(fd)))
-        self.patch(module.os, "replace", lambda a, b: (said.append("name"), real_replace(a, b)))
+
+        def fsync(fd: int) -> None:
+            said.append("folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file")
+            real_fsync(fd)
+
+        def replace(old: Path, new: Path) -> None:
+            said.append("name")
+            real_replace(old, new)
+
+        self.patch(os, "fsync", fsync)
+        self.patch(os, "replace", replace)
         keep(self.folder / "file", b"x")
         self.assertEqual(said, ["file", "name", "folder"])
 
@@ -45,7 +52,7 @@ class KeptTests(SynchronousTestCase):
         def full(fd: int, data: object) -> int:
             raise OSError(28, "No space left on device")
 
-        self.patch(module.os, "write", full)
+        self.patch(os, "write", full)
         self.assertRaises(OSError, keep, path, b"new")
         self.assertEqual(path.read_bytes(), b"old")
         self.assertEqual(os.listdir(self.folder), ["file"])

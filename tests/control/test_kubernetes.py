@@ -14,13 +14,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from voltgw.control.discovery.kubernetes import objects
+from voltgw.control.discovery.kubernetes import objects, reflector
+from voltgw.control.discovery.kubernetes.client import KubernetesClient
 from voltgw.control.discovery.kubernetes.kubeconfig import read
 from voltgw.control.discovery.kubernetes.objects import Malformed, Unusable
 from voltgw.control.discovery.kubernetes.reflector import MOST_PAUSE_S, PAGE, Reflector
 from voltgw.control.discovery.kubernetes.transport import MOST_LINE_BYTES, Lines
+from voltgw.control.discovery.registries import Standing
+from voltgw.control.feed import FeedState
 from voltgw.control.publish.api import Reply
-from voltgw.control.publish.registrar import RegistryError
+from voltgw.control.publish.registrar import RegistryError, TooLarge
+from voltgw.values.discovery import RegistryAccess, ServiceQuery
 
 SERVICE = {"metadata": {"name": "shop", "namespace": "default", "labels": {"app": "shop"}}, "spec": {
     "clusterIPs": ["10.96.0.7"], "ports": [{"name": "http", "port": 80, "nodePort": 30080}, {"name": "admin", "port": 81}]}}
@@ -59,9 +63,11 @@ class ObjectTests(SynchronousTestCase):
         self.assertEqual(self.of(slice_(off, old)), [])
 
     def test_slices_without_the_port(self) -> None:
-        """And such as have names for addresses."""
+        """And such as have names for addresses, or a port that is none: whoever may write slices does not spoil the lists of others."""
         one = {"addresses": ["10.0.0.1"]}
         self.assertEqual(self.of(slice_(one, ports=[{"name": "other", "port": 1}]), slice_(one, addressType="FQDN"), slice_(one, ports=None)), [])
+        for port in (0, -1, 70_000, "80"):
+            self.assertEqual(self.of(slice_(one, ports=[{"name": "http", "port": port}])), [])
 
     def test_ports(self) -> None:
         """By number; the only one need not be named."""
@@ -130,8 +136,9 @@ class ReflectorTests(SynchronousTestCase):
         self.gets.append((path, answer))
         return await answer
 
-    async def lines(self, path: str, line: Callable[[bytes], None], /) -> Reply:
+    async def lines(self, path: str, line: Callable[[bytes], None], begun: Callable[[], None], /) -> Reply:
         """Likewise."""
+        self.begun = begun
         answer: Deferred[Reply] = Deferred()
         self.watches.append((path, line, answer))
         return await answer
@@ -150,6 +157,13 @@ class ReflectorTests(SynchronousTestCase):
     def end(self, status: int = 200, body: bytes = b"{}") -> None:
         """The watch ends."""
         self.watches.pop(0)[2].callback(Reply(status, {}, body))
+
+    def relisted(self) -> float:
+        """It lists again; how many seconds that took."""
+        before = self.clock.seconds()
+        while not self.gets:
+            self.clock.advance(0.25)
+        return self.clock.seconds() - before
 
     def names(self) -> list[str]:
         """Of what is known."""
@@ -189,17 +203,29 @@ class ReflectorTests(SynchronousTestCase):
                 self.watches[0][1](b'{"type":"ERROR","object":{"code":410}}')
             self.end(status)
             self.assertEqual(self.names(), ["a", "b"])
-            self.clock.advance(1)
+            self.relisted()
             self.page("a", "b")
         self.end(410)
-        self.clock.advance(1)
+        self.relisted()
         self.page("x", following="1")
         self.page(status=410)
         self.assertEqual(self.names(), ["a", "b"])
-        self.clock.advance(1)
+        self.relisted()
         self.assertNotIn("continue", self.gets[0][0])
         self.page("b")
         self.assertEqual((self.names(), self.changes), (["b"], 2))
+
+    def test_a_server_that_is_back(self) -> None:
+        """All is well as soon as it watches for us again, though there is nothing new to tell."""
+        self.page("a")
+        self.watches.pop(0)[2].errback(RegistryError("gone"))
+        self.assertEqual(self.reflector.problem, "gone")
+        while not self.watches:
+            self.clock.advance(0.25)
+        self.assertEqual(self.reflector.problem, "gone")
+        changes = self.changes
+        self.begun()
+        self.assertEqual((self.reflector.problem, self.changes), ("", changes + 1))
 
     def test_lines_that_are_none(self) -> None:
         """Half an event, another thing, an error: the rest of the watch is not believed, and all is listed anew."""
@@ -218,6 +244,67 @@ class ReflectorTests(SynchronousTestCase):
         self.watches[0][1](b'{"type":"ERROR","object":{"code":500,"message":"etcd is away"}}')
         self.end()
         self.assertIn("etcd is away", self.problems[-1])
+
+    def test_versions_that_are_forgotten_at_once(self) -> None:
+        """A server that forgets each version that it lists is listed ever more rarely, until a watch tells something."""
+        self.page("a")
+        waited = []
+        for _ in range(16):
+            self.end(410)
+            waited.append(self.relisted())
+            self.page("a")
+        self.assertTrue(max(waited[:2]) <= 2.25 and max(waited[-8:]) > 15 and max(waited) <= MOST_PAUSE_S + 1, waited)
+        self.event("BOOKMARK", "", "9")
+        self.end(410)
+        self.assertLess(self.relisted(), 1.5)
+
+    def test_watches_that_end_at_once(self) -> None:
+        """They are asked for once in a second; one that has lasted is taken up without delay."""
+        self.page("a")
+        for _ in range(5):
+            self.end()
+            self.clock.advance(0.9)
+            self.assertEqual(self.watches, [])
+            self.clock.advance(0.1)
+            self.assertEqual(len(self.watches), 1)
+        self.clock.advance(300)
+        self.end()
+        self.clock.advance(0.05)
+        self.assertEqual((len(self.watches), self.problems), (1, []))
+
+    def test_pages_that_are_too_large(self) -> None:
+        """They are asked for with half as many objects, from where the list has come to; one object that is too large is a failure."""
+        self.page("a", following="1")
+        self.gets.pop(0)[1].errback(TooLarge("too much"))
+        self.assertEqual(self.gets[0][0], f"/pods?labelSelector=a%3Db&limit={PAGE // 2}&continue=1")
+        self.page("b")
+        self.assertEqual((self.names(), self.problems), (["a", "b"], []))
+        self.end(410)
+        self.relisted()
+        while not self.problems:
+            self.gets.pop(0)[1].errback(TooLarge("too much"))
+        self.assertEqual((self.problems, self.names()), (["too much"], ["a", "b"]))
+
+    def test_a_list_without_end(self) -> None:
+        """Is given up, and what was known stays."""
+        self.reflector.stop()
+        self.gets.clear()
+        self.patch(reflector, "MOST_PAGES", 3)
+        self.reflector.start()
+        for _ in range(3):
+            self.page("a", following="1")
+        self.assertIn("more than 3 pages", self.problems[0])
+        self.assertEqual((self.names(), self.gets, self.reflector.synced), ([], [], False))
+
+    def test_a_bug_of_ours(self) -> None:
+        """In reading an answer: it is logged and said, and all is listed anew."""
+        self.page("a")
+        self.watches.pop(0)[2].errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn("bug", self.reflector.problem)
+        self.relisted()
+        self.page("b")
+        self.assertEqual((self.names(), self.reflector.problem), (["b"], ""))
 
     def test_failures(self) -> None:
         """A watch that breaks goes on from its version, with pauses that grow; what was known stays."""
@@ -242,6 +329,49 @@ class ReflectorTests(SynchronousTestCase):
         self.watches.pop(0)[2].errback(RegistryError("cut"))
         self.reflector.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class StandingTests(SynchronousTestCase):
+    """`KubernetesClient`, several of whose watches may fail."""
+
+    def setUp(self) -> None:
+        """A client; slices are forbidden."""
+        self.clock = Clock()
+        self.forbidden = {"endpointslices"}
+        self.access = RegistryAccess("system/c", "kubernetes", "http://k")
+        self.standing = Standing(self.access)
+        loop: Any = SimpleNamespace(clock=self.clock, monotonic=self.clock.seconds, soon=lambda call: call())
+        self.client = KubernetesClient(self.access, self.standing, loop, Random(1), self)
+        self.addCleanup(self.client.close)
+        self.query = ServiceQuery((self.access,), "shop", "default")
+
+    async def get(self, path: str, /) -> Reply:
+        """What may be read is empty."""
+        if any(f"/{name}?" in path for name in self.forbidden):
+            return Reply(403, {}, b'{"message": "it is forbidden"}')
+        return Reply(200, {}, b'{"metadata": {"resourceVersion": "5"}, "items": []}')
+
+    async def lines(self, path: str, line: Callable[[bytes], None], begun: Callable[[], None], /) -> Reply:
+        """Nothing ever comes."""
+        return await Deferred()
+
+    def test_one_of_them_fails(self) -> None:
+        """The state is that of the worst; it is well when all are."""
+        self.client.watch(self.query, lambda instances, why: None)
+        self.assertEqual((self.standing.state, "forbidden" in self.standing.last_error), (FeedState.FAILED, True))
+        self.forbidden.clear()
+        self.clock.advance(2)
+        self.assertEqual((self.standing.state, self.standing.last_error), (FeedState.BOUND, ""))
+
+    def test_two_that_ask_for_the_same(self) -> None:
+        """As at a reload: when the first asks no more, the count of the service stays."""
+        self.forbidden.clear()
+        first = self.client.watch(self.query, lambda instances, why: None)
+        second = self.client.watch(self.query, lambda instances, why: None)
+        first()
+        self.assertEqual(self.standing.services, {"shop.default": 0})
+        second()
+        self.assertEqual(self.standing.services, {})
 
 
 class LineTests(SynchronousTestCase):

@@ -127,6 +127,18 @@ PUBLISH: Final = FieldTable(
 ROLLOUT: Final = FieldTable("rollout-fields.csv", ("rollout",), lambda cls: cls.__module__.endswith(".rollout"))
 
 
+#: docs/names-fields.csv: where services are found and names are told; registries in which names are published have their own table.
+NAMES: Final = FieldTable(
+    "names-fields.csv", ("discovery", "endpoint.service_info", "site", "virtual_site", "virtual_network"),
+    lambda cls: cls.__name__ in ("DiscoveryExtension", "ConsulExtension")
+    or not cls.__module__.endswith((".publishing", ".where")) and cls.__name__ != "Tsig")
+
+
+def names() -> str:
+    """For docs/names-fields.rst."""
+    return NAMES.render()
+
+
 def rollout() -> str:
     """For docs/howto/rollout.rst."""
     return ROLLOUT.render()

@@ -1,5 +1,6 @@
 """docs/cluster-fields.csv, docs/health-check-fields.csv, docs/tls-fields.csv,
-docs/forward-fields.csv, docs/publish-fields.csv and docs/rollout-fields.csv tell of every field of theirs, and of nothing else."""
+docs/forward-fields.csv, docs/publish-fields.csv, docs/names-fields.csv
+and docs/rollout-fields.csv tell of every field of theirs, and of nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +8,19 @@ from twisted.trial.runner import ErrorHolder, TestLoader
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.docs import features
-from tests.docs.field_table import CLUSTER, DOCS, FORWARD, HEALTH, NOTHING, PUBLISH, ROLLOUT, TLS, WORKS, FieldTable
+from tests.docs.field_table import (
+    CLUSTER,
+    DOCS,
+    FORWARD,
+    HEALTH,
+    NAMES,
+    NOTHING,
+    PUBLISH,
+    ROLLOUT,
+    TLS,
+    WORKS,
+    FieldTable,
+)
 from tests.docs.test_http_fields import cases
 from voltgw.config.reader import State
 
@@ -70,6 +83,15 @@ class PublishTableTests(TableCase):
         self.check(PUBLISH, 40)
         states = {row.field: row.state for row in PUBLISH.rows()}
         self.assertEqual({states["discovery.voltgw.publish.owner"], states["discovery.voltgw.dns_update.tsig.secret"]}, {WORKS})
+
+
+class NamesTableTests(TableCase):
+    def test_discovery_and_sites(self) -> None:
+        """How services are found, zones of our own, and what sites and networks are."""
+        self.check(NAMES, 120)
+        states = {row.field: row.state for row in NAMES.rows()}
+        self.assertEqual(states["discovery.discovery_k8s.namespace_mapping.items.namespace_regex"], WORKS)
+        self.assertEqual({states["discovery.discovery_k8s.publish_info.dns_delegation"], states["virtual_network.srv6_network"]}, {"warned"})
 
 
 class RolloutTableTests(TableCase):

@@ -11,10 +11,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.control.publish.scripted import result, says, scripted
+from voltgw.control.discovery.consul import instance_of
 from voltgw.control.publish.aws_keys import InstanceKeys, StaticKeys
 from voltgw.control.publish.azure_dns import AzureDnsRegistrar
 from voltgw.control.publish.bearer import Bearer, Metadata
+from voltgw.control.publish.consul import ConsulRegistrar
 from voltgw.control.publish.google_dns import GoogleDnsRegistrar
+from voltgw.control.publish.kubernetes import KubernetesRegistrar, Target
 from voltgw.control.publish.names import Observed
 from voltgw.control.publish.registrar import RegistryError
 from voltgw.control.publish.route53 import Route53Registrar
@@ -30,6 +33,17 @@ AZURE: Final = {"value": [
         "TTL": 30, "ARecords": [{"ipv4Address": "192.0.2.1"}], "metadata": {"voltgw": "heritage=voltgw owner=me"}, "targetResource": {"id": ""}}},
     {"name": "_voltgw.a", "type": "Microsoft.Network/dnszones/TXT", "properties": {"TTL": 30, "TXTRecords": [{"value": ["heritage=voltgw ", "owner=me"]}]}},
     {"name": "c", "type": "Microsoft.Network/dnszones/CNAME", "properties": {"TTL": 30, "CNAMERecord": {"cname": "x."}}}], "nextLink": ""}
+AGENT: Final = {
+    "voltgw-me-a": {"ID": "voltgw-me-a", "Service": "a-z", "Address": "192.0.2.1", "Port": 443, "Tags": ["voltgw"],
+                    "Meta": {"voltgw-owner": "me", "voltgw-name": "a.z"}, "Weights": {"Passing": 1, "Warning": 1}},
+    "other": {"ID": "other", "Service": "b-z", "Address": "", "Port": 0, "Tags": None, "Meta": {"voltgw-owner": "you", "voltgw-name": "b.z"}}}
+INSTANCE: Final = {
+    "Node": {"Node": "n1", "Address": "192.0.2.9", "Datacenter": "dc1"}, "Checks": [],
+    "Service": {"Address": "192.0.2.1", "Port": 80, "Tags": ["v=1", "x"], "Meta": {"a": "b"}, "Weights": {"Passing": 3, "Warning": 1}}}
+CLUSTER: Final = {"items": [{
+    "metadata": {"name": "a", "namespace": "z", "resourceVersion": "7", "labels": {"kubernetes.io/service-name": "a"},
+                 "annotations": {"voltgw/owner": "me", "voltgw/name": "a.z"}},
+    "endpoints": [{"addresses": ["192.0.2.1"]}], "ports": [{"port": 443}]}]}
 XML: Final = (b'<?xml version="1.0"?><R xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><ResourceRecordSets><ResourceRecordSet><Name>a.z.</Name>'
               b"<Type>A</Type><TTL>30</TTL><ResourceRecords><ResourceRecord><Value>192.0.2.1</Value></ResourceRecord></ResourceRecords>"
               b"</ResourceRecordSet><ResourceRecordSet><Name>_voltgw.a.z.</Name><Type>TXT</Type><TTL>30</TTL><ResourceRecords><ResourceRecord>"
@@ -111,6 +125,23 @@ class AnswerTests(SynchronousTestCase):
         """Lists of Route 53."""
         keys = StaticKeys(Keys("a", "b"))
         self.read(lambda api: Route53Registrar(api, self.clock, keys, lambda: 0.0, "z", "Z", 30, "me"), lambda: garbled(XML, self.chance))
+
+    def test_consul(self) -> None:
+        """Services of an agent, in which names are published."""
+        self.read(lambda api: ConsulRegistrar(api, "http://consul", {}, {}, "me", 20.0), lambda: self.body(AGENT))
+
+    def test_kubernetes(self) -> None:
+        """Services and slices of a cluster, in which names are published."""
+        self.read(lambda api: KubernetesRegistrar(api, "http://api", dict, lambda name: Target("z", name[0]), "me"), lambda: self.body(CLUSTER))
+
+    def test_instances_of_consul(self) -> None:
+        """An instance is one that can be used, or none."""
+        found = [instance_of(changed(INSTANCE, self.chance)) for _ in range(ROUNDS)]
+        self.assertTrue(0 < found.count(None) < ROUNDS)
+        for one in found:
+            if one is not None:
+                self.assertTrue(isinstance(one.address, str) and 0 <= one.port < 65536 and 1 <= one.weight < 65536)
+                hash(one)
 
     def test_credentials(self) -> None:
         """Tokens, and credentials of a role."""

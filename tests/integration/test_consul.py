@@ -268,5 +268,8 @@ class RealTests(SynchronousTestCase):
         self.addCleanup(asking.agent.service.deregister, "voltgw-test-1")
         fake = Agent()
         fake.port = int(port or 8500)
-        tests.start(tests.discovery("consul", fake), info={"service_name": "voltgw-test"})
+        token = os.environ.get("CONSUL_HTTP_TOKEN", "")
+        discovery = tests.discovery("consul", fake, {"consul": {"token": inline(token.encode())}} if token else None)
+        discovery["spec"]["discovery_consul"]["access_info"]["connection_info"]["api_server"] = f"{host}:{port or 8500}"
+        tests.start(discovery, info={"service_name": "voltgw-test"})
         until("it serves", lambda: tests.answers(3) == {"one": 3})

@@ -224,6 +224,17 @@ class GatewayTests(SynchronousTestCase):
             {"cluster": ["shop"], "endpoint_subsets": {"version": "v1"}}]}}], endpoint_subsets=[{"keys": ["version"]}], fallback_policy="NO_FALLBACK")
         until("v1 serves", lambda: self.answers(5) == {"one": 5})
 
+    def test_namespaces_that_are_for_others(self) -> None:
+        """An endpoint object is given services of the namespaces that are mapped to its own, whatever labels others have."""
+        for name, namespace in (("one", "team-a"), ("two", "team-b")):
+            self.api.service("shop", namespace, labels={"app": "shop"})
+            self.api.slice("shop", ("127.0.0.1", True), namespace=namespace, port=self.shops[name].port)
+        found = self.discovery("cluster", self.api)
+        found["spec"]["discovery_k8s"]["namespace_mapping"] = {"items": [
+            {"namespace": "default", "namespace_regex": "team-[b-z]"}, {"namespace": "others", "namespace_regex": ".*"}]}
+        self.start(found, info={"service_selector": {"expressions": ["app in (shop)"]}}, port=None)
+        until("it serves", lambda: self.answers(5) == {"two": 5})
+
     def test_chosen_by_labels(self) -> None:
         """Services of all namespaces that have the labels, by their only port; one that gains them joins."""
         for name, namespace in (("one", "a"), ("two", "b")):

@@ -38,6 +38,13 @@ class PolicyTests(SynchronousTestCase):
         body, _, status = done.stdout.rpartition("\n")
         return int(status), body
 
+    def logged(self, request_id: str, field: str) -> list[str]:
+        """What the access log says of a request, once for each line."""
+        if not self.access_log.exists():
+            return []
+        lines = [json.loads(line) for line in self.access_log.read_text(encoding="utf-8").splitlines()]
+        return [line[field] for line in lines if line["req_id"] == request_id]
+
     def test_the_origin_sees_nothing_of_what_is_refused(self) -> None:
         """403 with a request id and no name of a policy; what is allowed reaches the origin, and nothing else does."""
         refused = ("/admin", "/x/../admin", "/%61dmin/y", "//admin", "/ADMIN", "/x/..%2Fadmin", "/admin;x=1")
@@ -56,18 +63,30 @@ class PolicyTests(SynchronousTestCase):
         seen = [line.split('"')[1] for line in self.origin_log.read_text(encoding="utf-8").splitlines()]
         self.assertEqual(seen, ["GET /allowed HTTP/1.1", "POST /partner HTTP/1.1"])
 
+    def test_the_origin_sees_nothing_of_what_a_rule_finds_too_much(self) -> None:
+        """Three searches reach the origin, the fourth is 429; whatever another rule lets pass is not counted."""
+        said = [self.curl("/search?q=1") for _ in range(4)]
+        self.assertEqual(([status for status, _ in said], self.curl("/other")[0]), ([200, 200, 200, 429], 200))
+        request_id = json.loads(said[3][1])["request_id"]
+        self.assertEqual(until("the line is written", lambda: self.logged(request_id, "rate_limit")), ["default/searches 127.0.0.1"])
+        self.assertEqual(self.logged(request_id, "policy"), ["default/edge/searching"])
+        why = subprocess.run(
+            [sys.executable, "-m", "voltgw.cli.main", "why", "--admin", f"127.0.0.1:{self.gateway.admin_port}", request_id],
+            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+            env={**os.environ, "PYTHONPATH": str(_EXAMPLE.parents[2])})
+        self.assertEqual((why.returncode, why.stderr), (0, ""))
+        self.assertIn("rate_limiter default/searches 127.0.0.1: 3 in 60 s", why.stdout)
+        self.assertIn("default/edge/searching", why.stdout)
+        seen = [line.split('"')[1] for line in self.origin_log.read_text(encoding="utf-8").splitlines()]
+        self.assertEqual(seen, ["GET /search?q=1 HTTP/1.1"] * 3 + ["GET /other HTTP/1.1"])
+        metrics = self.gateway.admin("/metrics").body.decode("utf-8")
+        self.assertIn('policy="default/searches",verdict="refused",virtual_host="default/shop"} 1.0', metrics)
+
     def test_which_policy_denied_me(self) -> None:
         """By the request id of the answer: the log and `voltgw why` name the rule, its place and what it has looked at."""
         _, body = self.curl("/x/../Admin/keys")
         request_id = json.loads(body)["request_id"]
-
-        def logged() -> list[str]:
-            if not self.access_log.exists():
-                return []
-            lines = [json.loads(line) for line in self.access_log.read_text(encoding="utf-8").splitlines()]
-            return [line["policy"] for line in lines if line["req_id"] == request_id]
-
-        self.assertEqual(until("the line is written", logged), ["default/edge/no-admin"])
+        self.assertEqual(until("the line is written", lambda: self.logged(request_id, "policy")), ["default/edge/no-admin"])
         said = subprocess.run(
             [sys.executable, "-m", "voltgw.cli.main", "why", "--admin", f"127.0.0.1:{self.gateway.admin_port}", request_id],
             capture_output=True, text=True, timeout=PATIENCE_S, check=True,

@@ -69,6 +69,8 @@ class ConsulTests(Case):
         until("it is repaired", lambda: found() == [("127.0.0.1", self.port)])
         agent.mark(id, "critical")
         until("its check is renewed", lambda: found() == [("127.0.0.1", self.port)])
+        agent.register("shop-example-com", self.port, id=id, meta=agent.services[id]["Meta"])
+        until("it has its check again, by which it goes after us", lambda: id in agent.ttls)
         port = self.origin.port
         self.origin.stop()
         until("it is withdrawn", lambda: found() == [])

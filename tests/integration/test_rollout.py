@@ -169,6 +169,40 @@ class RolloutTests(SynchronousTestCase):
         self.assertGreaterEqual(seen[503, "v2"] + seen[502, "v2"], 3, seen)
         self.assertEqual(self.send(100), Counter({(200, "v1"): 100}))
 
+    def test_a_crash(self) -> None:
+        """A gateway that is killed in the middle goes on at the step where it was, and comes to the end."""
+        self.start('return 200 "v2";', changed=((", approve: true", ""),))
+        end = time.monotonic() + _PATIENCE_S
+        while self.rollout()["step"] == 1:
+            self.assertLess(time.monotonic(), end, self.rollout())
+            self.send(200)
+        at = self.rollout()
+        self.assertEqual(at["phase"], "ramping")
+        self.gateway.process.kill()
+        self.gateway.process.wait()
+        self.gateway = Gateway(self, self.text)
+        self.gateway.wait_ready()
+        again = self.rollout()
+        self.assertEqual((again["phase"], again["step"], again["events"]), ("ramping", at["step"], at["events"]))
+        self.send_until("promoted")
+        self.assertEqual(self.send(50), Counter({(200, "v2"): 50}))
+
+    def test_what_the_commands_say(self) -> None:
+        """Each with its exit status: shown, done, refused, nobody there."""
+        self.start('return 200 "v2";')
+        status, said = self.command("rollouts", "default/shop")
+        self.assertEqual((status, said.splitlines()[0]), (
+            0, "default/shop: ramping, 5 % for default/shop?version=v2; steps [5], 25, 50"))
+        self.assertEqual(self.command("rollouts", "none"), (1, "voltgw: there is no rollout 'none'\n"))
+        self.assertEqual(json.loads(self.command("rollouts", "--json")[1])[0]["phase"], "ramping")
+        self.assertEqual(self.command("rollout", "pause", "none"), (
+            1, "voltgw rollout: there is no rollout 'none'; `voltgw rollouts` lists them\n"))
+        status, said = self.command("rollout", "pause", "shop", "--json")
+        self.assertEqual((status, json.loads(said)["phase"]), (0, "paused"))
+        self.gateway.stop()
+        for command in (("rollouts",), ("rollout", "resume", "shop")):
+            self.assertEqual(self.command(*command)[0], 3, command)
+
     def test_http_2(self) -> None:
         """Requests that come by HTTP/2 count as well: each of the first 400, and then a bad version is found."""
         program = require("h2load")
@@ -202,13 +236,13 @@ class RolloutTests(SynchronousTestCase):
         end = time.monotonic() + _PATIENCE_S
         while self.rollout()["phase"] != "rolled back":
             self.assertLess(time.monotonic(), end, self.rollout())
-            with socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as connection:
-                try:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as connection:
                     connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
                     while connection.recv(4096):
                         pass
-                except ConnectionError:
-                    pass                    # the version that is not there: we are reset
+            except ConnectionError:
+                pass                        # the version that is not there: we are reset
         self.assertRegex(self.rollout()["why"], r"rolled back from 20 %: (\d+) of \1 requests failed")
         for _ in range(20):                 # each on a connection of its own
             self.assertEqual(self.send(1), Counter({(200, "v1"): 1}))

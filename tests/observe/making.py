@@ -161,7 +161,7 @@ class View:
     numbers: dict[str, float] = field(default_factory=lambda: {
         "turns": 7.0, "slow_turns": 1.0, "longest_turn_s": 0.5, "failures": 0.0,
         "spliced_bytes": 5e6, "splice_pipes": 3.0, "splice_refused": 11.0, "pre_opened": 5.0, "pre_opened_used": 6.0, "open_streams": 4.0, "open_limit": 100.0,
-        "config_wall": WALL, "probes": 8.0, "probe_failures": 2.0,
+        "config_wall": WALL, "kept_generation": 12, "rolled_back": True, "rollbacks": 1, "file_reloads": 3.0, "file_reloads_refused": 1.0, "probes": 8.0, "probe_failures": 2.0,
         "journal_records": 3.0, "journal_bytes": 4000.0, "journal_failures": 0.0,
         **{f"forward_{name}": value for value, name in enumerate(FORWARD, 1)},
         "tunnels": 6.0, "tunnels_open": 2.0, "shadows": 9.0, "shadows_open": 1.0, "shadows_refused": 4.0, "shadows_too_large": 3.0,
@@ -258,6 +258,16 @@ class View:
     def process(self) -> dict[str, float]:
         """Numbers of the process."""
         return self.numbers
+
+    def rollback(self, number: int, /) -> Deferred[dict[str, Any]]:
+        """Note that it was asked for."""
+        self.asked.append(f"rollback {number}")
+        return succeed({"ok": number != 99, "problems": ["there is no generation 99"]})
+
+    def generations_view(self) -> dict[str, Any]:
+        """Two, the older of which serves."""
+        return {"current": 11, "rolled_back": True, "differs": ["/etc/voltgw/voltgw.yaml"], "problem": "", "generations": [
+            {"number": number, "wall": WALL, "digest": "d", "files": 1, "main": "voltgw.yaml"} for number in (12, 11)]}
 
     def reload(self) -> Deferred[dict[str, Any]]:
         """Note that it was asked for."""

@@ -297,7 +297,7 @@ class ProtectionTests(AdminCase):
     async def test_acts_over_tcp(self) -> None:
         """Every user of the machine can connect, so nothing is done; the answer names the ways that there are."""
         address = self.serve().addresses[0]
-        for path in ("/reload", "/drain", "/endpoints/drain", "/endpoints/weight"):
+        for path in ("/reload", "/rollback", "/drain", "/endpoints/drain", "/endpoints/weight", "/rollouts/promote?name=shop"):
             answer = await self.ask(address, path, "POST")
             self.assertEqual(answer.status, 403)
             self.assertIn("unix", answer.json["error"])
@@ -394,6 +394,20 @@ class UnixSocketTests(AdminCase):
         self.assertEqual((answer.status, answer.json), (422, {"error": "no cluster has an endpoint 'nobody'"}))
         self.assertEqual((await self.ask(path, "/endpoints/drain", "POST")).status, 400)
 
+    async def test_orders_for_a_rollout(self) -> None:
+        """Each reaches the gateway, and the answer says how it is then; what it refuses is a 422 with its words."""
+        path = self.serve(Config(At(unix=self.socket_path()))).addresses[0]
+        for act in ("approve", "pause", "resume", "rollback", "promote", "restart"):
+            answer = await self.ask(path, f"/rollouts/{act}?name=shop", "POST")
+            self.assertEqual((answer.status, answer.json["phase"]), (200, "ramping"))
+            self.assertEqual(self.view.asked[-1], f"rollout {act} shop")
+        answer = await self.ask(path, "/rollouts/pause?name=nobody", "POST")
+        self.assertEqual((answer.status, answer.json), (422, {"error": "there is no rollout 'nobody'"}))
+        self.assertEqual((await self.ask(path, "/rollouts/pause", "POST")).status, 400)
+        self.assertEqual((await self.ask(path, "/rollouts/pause?name=shop")).status, 405)
+        (found,) = (await self.ask(path, "/rollouts")).json["rollouts"]
+        self.assertEqual((found["rollout"], found["weight_percent"]), ("default/shop", 25.0))
+
     async def test_reload(self) -> None:
         """The answer is the result: 200, or 422 when the configuration was refused."""
         path = self.serve(Config(At(unix=self.socket_path()))).addresses[0]
@@ -406,6 +420,19 @@ class UnixSocketTests(AdminCase):
         self.view.reloaded.callback({"ok": False, "errors": ["voltgw.yaml:1:1: error"]})
         answer = await waiting
         self.assertEqual((answer.status, answer.json["errors"]), (422, ["voltgw.yaml:1:1: error"]))
+
+    async def test_generations(self) -> None:
+        """Those that are kept with their times; going back to one by its number, which is an act and nothing else."""
+        path = self.serve(Config(At(unix=self.socket_path()))).addresses[0]
+        facts = (await self.ask(path, "/generations")).json
+        self.assertEqual((facts["current"], [each["number"] for each in facts["generations"]]), (11, [12, 11]))
+        self.assertRegex(facts["generations"][0]["time"], r"^\d{4}-\d\d-\d\dT.*Z$")
+        for query, number, status in (("", 0, 200), ("?number=11", 11, 200), ("?number=99", 99, 422)):
+            self.assertEqual((await self.ask(path, f"/rollback{query}", "POST")).status, status)
+            self.assertEqual(self.view.asked[-1], f"rollback {number}")
+        for said in ("x", "-1", "0", "1" * 10, "%D9%A1"):
+            self.assertEqual((await self.ask(path, f"/rollback?number={said}", "POST")).status, 400)
+        self.assertEqual((await self.ask(path, "/rollback")).status, 405)
 
     async def test_a_client_that_does_not_wait_for_the_reload(self) -> None:
         """The reload goes on; that nobody hears of its result is no error."""

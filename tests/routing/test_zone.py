@@ -320,12 +320,21 @@ class OrderTests(SynchronousTestCase):
             self.assertEqual(set(first), {f"10.0.0.{number}" for number in given}, (peer, subnet))
 
     def test_scope(self) -> None:
-        """An answer that depends on the client is true for its own subnet only; others are true for all (RFC 7871 7.2.1)."""
-        for order, scope in ((Order.CLIENT_SUBNET, 128), (Order.ROUND_ROBIN, 0), (Order.WEIGHTED, 0)):
+        """How many bits of the client's subnet an answer depends on: as few as tell it from others (RFC 7871 7.2.1)."""
+        targets = [target(1, clients=("10.0.0.0/8",)), target(2, clients=("10.1.0.0/16", "2001:db8::/32")), target(3)]
+        for order, subnet, scope in (
+            (Order.ROUND_ROBIN, "10.0.0.0/24", 0), (Order.WEIGHTED, "10.0.0.0/24", 0), (Order.PRIORITY, "10.0.0.0/24", 0),
+            (Order.CLIENT_SUBNET, "10.1.2.0/24", 16), (Order.CLIENT_SUBNET, "10.128.2.0/24", 9),
+            (Order.CLIENT_SUBNET, "10.0.2.0/24", 16), (Order.CLIENT_SUBNET, "192.0.2.0/24", 1),
+            (Order.CLIENT_SUBNET, "11.0.2.0/24", 8), (Order.CLIENT_SUBNET, "2001:db8:1::/48", 32),
+            (Order.CLIENT_SUBNET, "2002::/48", 15), (Order.CLIENT_SUBNET, "10.0.0.0/12", 16),
+        ):
             made = zone()
-            made.set_host(host("shop", target(1, clients=("10.0.0.0/8",)), order=order))
-            query = read_query(dns.message.make_query(f"shop.{APEX}", "A").to_wire())
-            found = Zones([made]).answer(query, "10.0.0.1")
+            made.set_host(host("shop", *targets, order=order))
+            options = [dns.edns.ECSOption.from_text(subnet)]
+            query = read_query(dns.message.make_query(f"shop.{APEX}", "A", use_edns=0, options=options).to_wire())
+            found = Zones([made]).answer(query, "198.51.100.1")
             assert found is not None
-            self.assertEqual(found[1], scope)
+            self.assertEqual(found[1], scope, subnet)
+        query = read_query(dns.message.make_query(f"shop.{APEX}", "A").to_wire())
         self.assertEqual(client_of(query, "2001:db8::1"), (ip_address("2001:db8::1"), 128))

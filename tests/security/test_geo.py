@@ -158,6 +158,32 @@ class PolicyTests(GeoCase):
         assert reply is not None
         self.assertIn("country FR", str(chain_of(made).rehearse(asks())))
 
+    def test_a_set_that_changes(self) -> None:
+        """A reload that changes a bgp_asn_set judges by the new one, whether a rule of the policy, one by reference or a list
+        names it."""
+        rule = {"action": "ALLOW", "asn_matcher": {"asn_sets": ["nets"]}}
+        for policy, more in (({"rule_list": {"rules": [{"metadata": {"name": "r"}, "spec": rule}]}}, ()),
+                             ({"rules": ["r"]}, (service_policy("r", rule, "service_policy_rule"),)),
+                             ({"allow_list": {"asn_set": ["nets"]}}, ())):
+            parts = (host(active_service_policies={"policies": ["p"]}), service_policy("p", policy), *more)
+            made = serving(*parts, service_policy("nets", {"as_numbers": [64500]}, "bgp_asn_set"), gateway=self.gateway)
+            after = serving(*parts, service_policy("nets", {"as_numbers": [64501]}, "bgp_asn_set"), gateway=self.gateway,
+                            previous=made)
+            said = [[verdict(chain_of(each), asks(address=address)) for address in ("192.0.2.1", "10.0.0.1")]
+                    for each in (made, after)]
+            self.assertEqual(said, [["allow", "deny"], ["deny", "allow"]], policy)
+
+    def test_another_database(self) -> None:
+        """A reload that names another file judges by that one."""
+        other = systems(self.folder / "other.mmdb", {"10.0.0.0/8": 64500})
+        parts = (host(active_service_policies={"policies": ["p"]}),
+                 service_policy("p", {"allow_list": {"asn_list": {"as_numbers": [64500]}}}))
+        made = serving(*parts, gateway=self.gateway)
+        after = serving(*parts, gateway=f"geo: {{asn_database: {other}}}", previous=made)
+        said = [[verdict(chain_of(each), asks(address=address)) for address in ("192.0.2.1", "10.0.0.1")]
+                for each in (made, after)]
+        self.assertEqual(said, [["allow", "deny"], ["deny", "allow"]])
+
     def test_no_database(self) -> None:
         """Nobody could keep such a rule: an error at its place, as is a database that is none, and a country that is none."""
         policy = {"deny_list": {"country_list": ["COUNTRY_FR"]}}

@@ -44,7 +44,7 @@ class BoundSocket:
     @property
     def limits(self) -> dict[str, int]:
         """Bounds of connections and bytes that its policy says."""
-        return self.plan.terms.limits
+        return self.plan.limits
 
     @property
     def certificates_pending(self) -> list[dict[str, str]]:

@@ -37,6 +37,7 @@ from voltgw.routing.hosts import HostTable
 from voltgw.routing.problems import NO_EXTENSION, BuildErrors
 from voltgw.routing.route import VirtualHost
 from voltgw.routing.table import build_host
+from voltgw.security.rates import local_store
 from voltgw.values.address import where
 from voltgw.values.counters import RouteCounters
 from voltgw.values.defaults import (
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from voltgw.registry import Registry
     from voltgw.security.addresses import Prefixes
     from voltgw.security.geo import Geo
+    from voltgw.security.rates import NewStore
     from voltgw.values.tls import ClientTls, ServerTls
 
 #: Clusters or virtual hosts in one step that are taken over without a look into them; each of the others has its own step.
@@ -107,8 +109,6 @@ class SocketTerms(NamedTuple):
     options: tuple[SocketOption, ...] = ()  # set on the listening socket, from which accepted ones have them
     unix_mode: int = UNIX_MODE              # permissions of a Unix socket's file
     pace: Rate | None = None                # of new connections or sessions
-    upload: Rate | None = None              # bytes of clients that are relayed, each connection or session by itself,
-    download: Rate | None = None            # and bytes for them
     first_datagram_only: bool = False       # UDP: proxies send a header with the first datagram of a session alone
 
     @property
@@ -117,10 +117,28 @@ class SocketTerms(NamedTuple):
         said = {
             "max_connections": self.max_connections,
             "connections_per_second": self.pace and self.pace.per_second, "connection_burst": self.pace and self.pace.burst,
-            "upload_bytes_per_second": self.upload and self.upload.per_second,
-            "download_bytes_per_second": self.download and self.download.per_second,
         }
         return {name: value for name, value in said.items() if value is not None}
+
+
+class ByteRates(NamedTuple):
+    """How fast the bytes of a relayed host flow, each connection or session by itself; None = as fast as they come.
+
+    They are a host's and not the listener's: names that pass through share a port with others, each at its own rate.
+    """
+
+    upload: Rate | None = None              # of clients
+    download: Rate | None = None            # for them
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The rates that there are, by the fields that say them."""
+        said = {"upload_bytes_per_second": self.upload, "download_bytes_per_second": self.download}
+        return {name: rate.per_second for name, rate in said.items() if rate is not None}
+
+
+#: No rate of bytes.
+ANY_BYTES: Final = ByteRates()
 
 
 class Door(NamedTuple):
@@ -147,6 +165,7 @@ class ListenerPlan:
     default: VirtualHost | None = None      # takes TLS connections without or with an unknown server name
     skip_xff_append: bool = False
     terms: SocketTerms = field(default_factory=SocketTerms)
+    byte_rates: dict[VirtualHost, ByteRates] = field(default_factory=dict)  # of the relayed hosts that have some
     network: Network = HOST                 # in which it listens
     vip: bool = False                       # the address is ours to add to the interface, if the host does not have it
     capture: Capture | None = None          # packet rules bring it connections that are meant for others
@@ -164,6 +183,19 @@ class ListenerPlan:
     def tls(self) -> bool:
         """Whether its clients begin with a TLS hello, by which it is decided who serves them."""
         return self.kind.tls or self.kind.named
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The bounds that there are, by the fields that say them; where hosts share a port, rates with their names."""
+        found = self.terms.limits
+        for host, rates in self.byte_rates.items():
+            whose = "" if len(self.hosts) == 1 else f" of {host.namespace}/{host.name}"
+            found.update((name + whose, value) for name, value in rates.limits.items())
+        return found
+
+    def rates_of(self, host: VirtualHost) -> ByteRates:
+        """How fast the bytes of a host flow that is relayed."""
+        return self.byte_rates.get(host, ANY_BYTES)
 
     def add(self, host: VirtualHost) -> None:
         """One more virtual host; what acts before the host is known is the most that any of them asks for."""
@@ -287,6 +319,7 @@ class Makings:
     affinity_key: bytes = field(default_factory=lambda: token_bytes(32))    # of clusters that say none: good for this process
     fetched: Fetched = NOTHING
     surroundings: Surroundings = field(default_factory=Surroundings)     # what gates need that ask for credentials
+    new_store: NewStore = local_store           # where rate limits remember what users owe
 
 
 def build(config: Config, previous: Runtime | None, makings: Makings) -> Runtime:
@@ -475,7 +508,7 @@ class _Building:
 
     def says_the_same(self, source: HostSource, objects: tuple[Object[Any], ...]) -> bool:
         """Whether building a host from `objects` would give what `source` gave."""
-        return (len(objects) == len(source.objects)
+        return (self.made.geo is self.before.geo and len(objects) == len(source.objects)
                 and all(one == other.object for one, other in zip(objects, source.objects, strict=True))
                 and all(self.cluster(ref, namespace) is cluster for ref, namespace, cluster in source.clusters))
 
@@ -501,7 +534,8 @@ class _Building:
         standing = {id(each.object): each for each in objects}
         guard, gates = gates_of(
             self.config, host.object, [each.object for each in routes], lambda one: standing[id(one)].place, before,
-            self.makings.wall, find, self.makings.surroundings, Known(self.made.lists, self.made.geo))
+            self.makings.wall, find, self.makings.surroundings,
+            Known(self.made.lists, self.made.geo, self.makings.new_store))
         made = build_host(
             host.name, host.spec, routes, find, namespace=host.namespace, labels=host.object.metadata.labels, place=host.place,
             counters=counters, registry=self.makings.registry, guard=guard, gates=gates, outward=_outward(host.object))
@@ -533,6 +567,9 @@ class _Building:
             for policy, port, terms, key, spot in self.entrances(source, transport, keys):
                 plan = plans.get(key)
                 if plan is not None and plan.hosts[-1] is made:     # by another policy with the same address and port
+                    problem = _other_terms(plan, made, policy)
+                    if problem is not None:
+                        problems.append(problem)
                     plan.skip_xff_append = plan.skip_xff_append or policy.spec.skip_xff_append
                     continue
                 host: Object[VirtualHostSpec] = source.objects[0].object
@@ -545,22 +582,23 @@ class _Building:
                     plan = plans[key] = ListenerPlan(
                         key, host.spec.proxy, port, terms=_terms(policy.spec), network=spot.network, vip=vip)
                 elif plan.terms != _terms(policy.spec):
-                    first = plan.hosts[0]
-                    problems.append(ConfigError(
-                        "VG0201", policy.place("voltgw"), f"{policy.title} does not say the same in `voltgw` as the "
-                        f"policy of {first.namespace}/{first.name} on {key}; a listener has one rule for all connections",
-                        related=(("the other virtual host", first.place),)))
+                    problems.append(_other_rule(plan, policy))
                     continue
                 try:
                     self.open_door(plan, host, made, terms)
-                except TlsRefused as error:
+                except (TlsRefused, ConfigErrors) as error:
+                    if not plan.hosts:
+                        del plans[key]      # the next host there opens it, and is told of its own mistakes
+                    if isinstance(error, ConfigErrors):
+                        problems += error.problems
+                        continue
                     holder: Object[Any] = policy if policy.spec.tls_parameters is not None else host
                     problems.append(ConfigError(REFUSED, holder.place("tls_parameters"), f"TLS of {host.title}: {error}"))
                     continue
-                except ConfigErrors as errors:
-                    problems += errors.problems
-                    continue
                 plan.add(made)
+                rates = _byte_rates(policy.spec)
+                if rates != ANY_BYTES:
+                    plan.byte_rates[made] = rates
                 plan.skip_xff_append = plan.skip_xff_append or policy.spec.skip_xff_append
             if count % SAME == 0 or self.fresh:
                 self.fresh = 0
@@ -732,8 +770,14 @@ def _terms(policy: AdvertisePolicySpec) -> SocketTerms:
     return SocketTerms(
         policy.proxies, extension.freebind, extension.max_connections, options, mode,
         None if pace is None else Rate(pace, extension.connection_burst or pace),
-        _byte_rate(extension.upload_bytes_per_second), _byte_rate(extension.download_bytes_per_second),
         policy.first_datagram_only)
+
+
+def _byte_rates(policy: AdvertisePolicySpec) -> ByteRates:
+    extension = policy.voltgw
+    if extension is None:
+        return ANY_BYTES
+    return ByteRates(_byte_rate(extension.upload_bytes_per_second), _byte_rate(extension.download_bytes_per_second))
 
 
 def _byte_rate(per_second: int | None) -> Rate | None:
@@ -747,6 +791,22 @@ def _cannot_serve(host: Object[VirtualHostSpec], made: VirtualHost) -> ConfigErr
         return None
     return ConfigError("VG0203", host.place("routes"), f"{host.title} ({host.spec.proxy.value}) has no route in service, so it "
                        "does not know where connections go")
+
+
+def _other_rule(plan: ListenerPlan, policy: Object[AdvertisePolicySpec]) -> ConfigError:
+    """A policy that does not say the same of a listener as the one that has opened it."""
+    first = plan.hosts[0]
+    return ConfigError(
+        "VG0201", policy.place("voltgw"), f"{policy.title} does not say the same in `voltgw` as the policy of "
+        f"{first.namespace}/{first.name} on {plan.key}; a listener has one rule for all connections",
+        related=(("the other virtual host", first.place),))
+
+
+def _other_terms(plan: ListenerPlan, made: VirtualHost, policy: Object[AdvertisePolicySpec]) -> ConfigError | None:
+    """A second policy of the same host for the same address and port that says something else."""
+    if plan.terms == _terms(policy.spec) and plan.rates_of(made) == _byte_rates(policy.spec):
+        return None
+    return _other_rule(plan, policy)
 
 
 def _in_the_way(host: Object[VirtualHostSpec], plan: ListenerPlan) -> ConfigError | None:

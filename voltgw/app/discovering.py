@@ -17,6 +17,8 @@ from voltgw.config.objects.discovery import SchemeType
 from voltgw.config.objects.endpoint import DiscoveryType
 from voltgw.config.registries import ASKED, registries_of
 from voltgw.errors import ConfigError, ConfigErrors
+from voltgw.routing.regex.pattern import ANY, Pattern
+from voltgw.routing.regex.syntax import RegexError
 from voltgw.values.discovery import RegistryAccess, ServiceQuery
 
 if TYPE_CHECKING:
@@ -37,13 +39,46 @@ def query_of(config: Config, endpoint: Object[EndpointSpec]) -> ServiceQuery | N
     if info is None or info.discovery_type not in ASKED:
         return None
     name = (info.service_name or "").partition(":")[0]
-    access_of = consul_of if info.discovery_type is DiscoveryType.CONSUL else kubernetes_of
     expressions = info.service_selector.expressions if info.service_selector is not None else ()
-    registries = tuple(access_of(config, one) for one in registries_of(config, endpoint))
+    asked = registries_of(config, endpoint)
     if info.discovery_type is DiscoveryType.CONSUL:
-        return ServiceQuery(registries, name, "", expressions)
+        return ServiceQuery(tuple(consul_of(config, one) for one in asked), name, "", expressions)
     name, _, namespace = name.partition(".")
-    return ServiceQuery(registries, name, namespace or "default" if name else "", expressions, endpoint.spec.port or 0)
+    namespace = namespace or "default" if name else ""
+    limits = {one.full_name: patterns for one in asked if (patterns := _given(one, endpoint.namespace)) is not None}
+    if name:
+        theirs = [one for one in asked if one.full_name not in limits
+                  or any(Pattern(text, ANY).matches(namespace.encode()) for text in limits[one.full_name])]
+        if asked and not theirs:
+            raise ConfigErrors((ConfigError(
+                _CODE, endpoint.place("service_info", "service_name"),
+                f"{endpoint.title} asks for a service of the cluster's namespace {namespace}, which no discovery object gives "
+                f"to namespace {endpoint.namespace}", "add a pair to `namespace_mapping` of the discovery object"),))
+        asked, limits = theirs, {}
+    return ServiceQuery(
+        tuple(kubernetes_of(config, one) for one in asked), name, namespace, expressions, endpoint.spec.port or 0,
+        tuple(limits.items()))
+
+
+def _given(one: Object[DiscoverySpec], namespace: str) -> tuple[str, ...] | None:
+    """Patterns of the cluster's namespaces that are for objects of `namespace`; None where all are for everyone. Raises
+    `ConfigErrors` for one that cannot be matched."""
+    spec = one.spec.discovery_k8s
+    if spec is None or spec.namespace_mapping is None:
+        return None
+    patterns = []
+    for index, item in enumerate(spec.namespace_mapping.items):
+        if item.namespace_regex is None or item.namespace is None:
+            continue                            # the reader has said so
+        try:
+            Pattern(item.namespace_regex, ANY)
+        except RegexError as error:
+            raise ConfigErrors((ConfigError(
+                _CODE, one.place("discovery_k8s", "namespace_mapping", "items", index, "namespace_regex"),
+                f"{one.title}: {error}"),)) from error
+        if item.namespace == namespace:
+            patterns.append(item.namespace_regex)
+    return tuple(patterns)
 
 
 def kubernetes_of(config: Config, one: Object[DiscoverySpec]) -> RegistryAccess:

@@ -192,14 +192,17 @@ class DnsSide:
     # -- health ------------------------------------------------------------------------------------------------------------
 
     def up(self, host: VirtualHost) -> bool:
-        """Whether requests of a virtual host can be answered: a rule of it needs no endpoint, or one of its clusters has one
-        that is ready, or nobody knows yet."""
+        """Whether requests of a virtual host can be answered: a rule of it needs no endpoint, or one of its clusters that get
+        requests at all has one that is ready, or nobody knows yet."""
         for route in host.routes:
             if not route.destinations:
                 return True
+            several = len(route.destinations) > 1
             for destination in route.destinations:
                 cluster: Any = destination.cluster
-                if cluster is not None and (cluster.any_ready or not self._warm(destination.cluster_name)):
+                if cluster is None or several and not destination.weight:
+                    continue
+                if cluster.any_ready or not self._warm(destination.cluster_name):
                     return True
         return not host.routes
 

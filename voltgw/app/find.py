@@ -108,7 +108,7 @@ def _of_listener(runtime: Runtime, plan: ListenerPlan, why: str, steps: tuple[Re
         why += "; QUIC connections keep their session by their connection ids when a client's address changes"
     if plan.key.transport == "UDP" and plan.hosts[0].per_packet:
         why += "; each datagram has its own choice of an endpoint"
-    why += "".join(f"; {name} is {value}" for name, value in plan.terms.limits.items())
+    why += "".join(f"; {name} is {value}" for name, value in plan.limits.items())
     if plan.network.apart:
         why += f"; it listens in network {plan.network}"
     return Reason("listener", str(plan.key), f"{plan.kind.value}: {why}", _policy_place(runtime, plan), steps)

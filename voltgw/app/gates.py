@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 def gate_objects(config: Config, host: Object[VirtualHostSpec], routes: Sequence[Object[RouteSpec]]) -> list[Object[Any]]:
     """Every object beside the host and its routes that its gates are made of. Raises `ConfigErrors`."""
-    return [*guarding(config, host), *limit_objects(config, host, routes)]
+    guards = guarding(config, host)
+    return [*guards, *limit_objects(config, host, routes, [one for one in guards if one.kind == "rate_limiter"])]
 
 
 def gates_of(
@@ -43,14 +44,15 @@ def gates_of(
     """
     standing = before.gates if before is not None else ()
     hits = {gate.only_refuses: gate.hits for gate in standing if isinstance(gate, Chain)}
-    blocking = blocking_of(config, host, place_of, hits.get(True, {}), wall, known)
-    guard = chain_of(config, host, place_of, hits.get(False, {}), wall, known)
     limits = HostLimits(config, host, routes, place_of, [gate for gate in standing if isinstance(gate, Limits)], known)
+    blocking = blocking_of(config, host, place_of, hits.get(True, {}), wall, known, limits)
+    guard = chain_of(config, host, place_of, hits.get(False, {}), wall, known, limits)
+    early, late = limits.gates()
     ways = OneReading() if host.spec.proxy.http and _differ(host, routes) else None
     if ways is not None:
         ways.refused = sum(gate.refused for gate in standing if isinstance(gate, OneReading))
     gates: tuple[Guard | None, ...] = (
-        blocking, limits.early, ways, gate_of(host, routes, place_of, find, around, before, wall), guard, limits.late)
+        blocking, early, ways, gate_of(host, routes, place_of, find, around, before, wall), guard, late)
     return guard, tuple(gate for gate in gates if gate is not None)
 
 

@@ -15,9 +15,11 @@ from voltgw.config.values import Ref
 from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.routing.problems import Collector, ProblemError, at
 from voltgw.security.conditions import Surroundings, of_rule, of_servers, of_sources
+from voltgw.security.limiting import Limits
 from voltgw.security.policies import ALLOW, DENY, LOG, NEXT, Chain, Hits, Policy, PolicyRule
 
 if TYPE_CHECKING:
+    from voltgw.app.limiters import HostLimits
     from voltgw.config.model import Config, Object
     from voltgw.config.objects.service_policy import ServicePolicySpec
     from voltgw.config.objects.service_policy_rule import ServicePolicyRuleSpec
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from voltgw.errors import Place
     from voltgw.routing.problems import Placer
     from voltgw.security.addresses import Prefixes
+    from voltgw.security.limiting import Limiter
 
 
 #: The policies that are built in, by what they do with every request.
@@ -70,12 +73,16 @@ def guarding(config: Config, host: Object[VirtualHostSpec]) -> list[Object[Any]]
     if listed is not None:
         named += [(listed[0], ref) for ref in listed[1]]
 
-    def sets(refs: Sequence[Ref], namespace: str) -> None:
-        found.extend(one for ref in refs if (one := config.find("ip_prefix_set", ref, namespace)) is not None)
+    def sets(kind: str, refs: Sequence[Ref], namespace: str) -> None:
+        found.extend(one for ref in refs if (one := config.find(kind, ref, namespace)) is not None)
 
     def of_rule_spec(spec: ServicePolicyRuleSpec | None, namespace: str) -> None:
         if spec is not None and spec.ip_matcher is not None:
-            sets(spec.ip_matcher.prefix_sets, namespace)
+            sets("ip_prefix_set", spec.ip_matcher.prefix_sets, namespace)
+        if spec is not None and spec.asn_matcher is not None:
+            sets("bgp_asn_set", spec.asn_matcher.asn_sets, namespace)
+        if spec is not None:
+            sets("rate_limiter", spec.rate_limiter, namespace)
 
     for holder, ref in named:
         policy = config.find("service_policy", ref, holder.namespace)
@@ -85,7 +92,8 @@ def guarding(config: Config, host: Object[VirtualHostSpec]) -> list[Object[Any]]
         spec: ServicePolicySpec = policy.spec
         for source in (spec.allow_list, spec.deny_list):
             if source is not None:
-                sets(source.ip_prefix_set, policy.namespace)
+                sets("ip_prefix_set", source.ip_prefix_set, policy.namespace)
+                sets("bgp_asn_set", source.asn_set, policy.namespace)
         for rule in spec.rule_list.rules_ if spec.rule_list is not None else ():
             of_rule_spec(rule.spec, policy.namespace)
         for rule_ref in (*spec.rules_, *(spec.legacy_rule_list.rules_ if spec.legacy_rule_list is not None else ())):
@@ -103,14 +111,14 @@ def blocking_refs(host: Object[VirtualHostSpec]) -> Sequence[Ref]:
 
 def blocking_of(
     config: Config, host: Object[VirtualHostSpec], place_of: Callable[[Object[Any]], Placer], counted: Mapping[str, Hits],
-    wall: Callable[[], float], known: Known,
+    wall: Callable[[], float], known: Known, limits: HostLimits,
 ) -> Chain | None:
     """The chain of those, None when there are none. Raises `BuildErrors` with all that is wrong."""
     refs = blocking_refs(host)
     if not refs:
         return None
     found = Collector()
-    work = _Chaining(config, host, place_of, wall, found, known)
+    work = _Chaining(config, host, place_of, wall, found, known, limits, proven=False)
     policies: list[Policy] = []
     for number, ref in enumerate(refs):
         path = ("voltgw", "blocking_policies", number)
@@ -124,7 +132,7 @@ def blocking_of(
 
 def chain_of(
     config: Config, host: Object[VirtualHostSpec], place_of: Callable[[Object[Any]], Placer], counted: Mapping[str, Hits],
-    wall: Callable[[], float], known: Known,
+    wall: Callable[[], float], known: Known, limits: HostLimits,
 ) -> Chain | None:
     """The chain of a host, None when nobody judges its requests. Raises `BuildErrors` with all that is wrong."""
     listed = policy_refs(config, host)
@@ -132,7 +140,7 @@ def chain_of(
         return None
     holder, refs, field = listed
     found = Collector()
-    work = _Chaining(config, host, place_of, wall, found, known)
+    work = _Chaining(config, host, place_of, wall, found, known, limits, proven=True)
     policies: list[Policy] = []
     for number, ref in enumerate(refs):
         path = (field, number) if field == "policies" else (field, "policies", number)
@@ -149,14 +157,17 @@ class _Chaining:
 
     def __init__(
         self, config: Config, host: Object[VirtualHostSpec], place_of: Callable[[Object[Any]], Placer],
-        wall: Callable[[], float], found: Collector, known: Known,
+        wall: Callable[[], float], found: Collector, known: Known, limits: HostLimits, *, proven: bool,
     ) -> None:
+        """`proven`: it is known by then who has sent a request, so users may be told apart by claims."""
         self.config = config
         self.host = host
         self.place_of = place_of
         self.wall = wall
         self.found = found
         self.known = known
+        self.limits = limits
+        self.proven = proven
 
     def policy(self, holder: Object[Any], ref: Ref, find_place: Callable[[], Place]) -> Policy | None:
         """The policy that `ref` means, None when it is out of service. Raises ValueError when there is none."""
@@ -213,7 +224,7 @@ class _Chaining:
             named = rule.metadata.name if rule.metadata is not None else f"rule {number}"
             if rule.spec is not None and not (rule.metadata is not None and rule.metadata.disable):
                 with at(*path, "spec"):
-                    yield _rule(named, rule.spec, around, partial(place, *path))
+                    yield self.rule(policy, named, rule.spec, around, partial(place, *path))
         for name, refs in (("rules", spec.rules_), (
                 "legacy_rule_list", spec.legacy_rule_list.rules_ if spec.legacy_rule_list is not None else ())):
             for number, ref in enumerate(refs):
@@ -229,9 +240,17 @@ class _Chaining:
             return
         place = self.place_of(one)
         with self.found.at(place):
-            yield _rule(one.name, one.spec, self.around(one), partial(place))
+            yield self.rule(one, one.name, one.spec, self.around(one), partial(place))
 
-
-def _rule(name: str, spec: ServicePolicyRuleSpec, around: Surroundings, find_place: Callable[[], Place]) -> PolicyRule:
-    action = LOG if spec.log_rule_evaluation else {DENY: DENY, ALLOW: ALLOW}.get(spec.action.value, NEXT)
-    return PolicyRule(name, action, tuple(of_rule(spec, around)), find_place)
+    def rule(
+        self, holder: Object[Any], name: str, spec: ServicePolicyRuleSpec, around: Surroundings,
+        find_place: Callable[[], Place],
+    ) -> PolicyRule:
+        """One rule, which stands in `holder`. Raises ValueError."""
+        action = LOG if spec.log_rule_evaluation else {DENY: DENY, ALLOW: ALLOW}.get(spec.action.value, NEXT)
+        conditions = tuple(of_rule(spec, around))
+        limiters: list[Limiter] = []
+        for number, ref in enumerate(spec.rate_limiter):
+            with at("rate_limiter", number):
+                limiters.append(self.limits.of_policies(ref, holder.namespace, proven=self.proven))
+        return PolicyRule(name, action, conditions, find_place, Limits(limiters) if limiters else None)

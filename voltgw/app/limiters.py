@@ -1,8 +1,9 @@
 """Which rate limits hold for the requests of a virtual host, and of each of its rules (objects.md 14).
 
 The virtual host's ``rate_limiter`` counts every request; a rule, or its route object, may add its own (``voltgw: {rate_limiter:
-[...]}``) or say that none holds. Users are told apart by what the limiter says, else by what the virtual host says, else by
-their address. One limiter of one virtual host has one store, wherever in it the limiter is named.
+[...]}``) or say that none holds. A rule of a service policy counts what it holds for. Users are told apart by what the limiter
+says, else by what the virtual host says, else by their address. One limiter of one virtual host has one store, wherever in it
+the limiter is named.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from voltgw.config.values import Ref
 from voltgw.routing.problems import Collector, ProblemError, at
 from voltgw.security.addresses import Prefixes
 from voltgw.security.limiting import Limiter, Limits, Telling, pace_of
-from voltgw.security.rates import LocalStore, Pace
+from voltgw.security.rates import Pace
 from voltgw.security.users import described, needs_claims, user_of
 from voltgw.values.defaults import MAX_RATE_LIMIT_USERS
 
@@ -35,8 +36,10 @@ _UNITS_S: Final = {
 }
 
 
-def limit_objects(config: Config, host: Object[VirtualHostSpec], routes: Sequence[Object[RouteSpec]]) -> list[Object[Any]]:
-    """Every object that the limits of a host are made of, each once."""
+def limit_objects(
+    config: Config, host: Object[VirtualHostSpec], routes: Sequence[Object[RouteSpec]], of_policies: Sequence[Object[Any]],
+) -> list[Object[Any]]:
+    """Every object that the limits of a host are made of, each once; `of_policies` are the limiters that its policies name."""
     found: dict[int, Object[Any]] = {}
 
     def add(kind: str, refs: Sequence[Ref], namespace: str) -> None:
@@ -48,6 +51,9 @@ def limit_objects(config: Config, host: Object[VirtualHostSpec], routes: Sequenc
                     add("user_identification", one.spec.user_identification, one.namespace)
 
     spec = host.spec
+    for one in of_policies:
+        found[id(one)] = one
+        add("user_identification", one.spec.user_identification, one.namespace)
     add("rate_limiter", spec.rate_limiter, host.namespace)
     for route in routes:
         for extension in (route.spec.voltgw, *(rule.voltgw for rule in route.spec.routes)):
@@ -57,8 +63,6 @@ def limit_objects(config: Config, host: Object[VirtualHostSpec], routes: Sequenc
         add("user_identification", spec.user_identification, host.namespace)
         add("ip_prefix_set", spec.rate_limiter_allowed_prefixes, host.namespace)
     return list(found.values())
-
-
 
 
 def pace_in(value: RateLimitValue) -> Pace:
@@ -71,7 +75,7 @@ def pace_in(value: RateLimitValue) -> Pace:
 
 
 class HostLimits:
-    """Makes the gates of one host: `early` counts before anybody is authenticated, `late` what is told apart by claims."""
+    """Makes the limiters of one host, and of those that hold for its requests or its routes two gates (`gates`)."""
 
     def __init__(
         self, config: Config, host: Object[VirtualHostSpec], routes: Sequence[Object[RouteSpec]],
@@ -100,9 +104,24 @@ class HostLimits:
                     with found.at(place_of(route), *path, "rate_limiter", number):
                         of_rules.setdefault(id(extension), []).append(self._limiter(ref, route.namespace))
         found.finish()
+        self._whole = whole
+        self._of_rules = of_rules
+
+    def gates(self) -> tuple[Limits | None, Limits | None]:
+        """What counts before anybody is authenticated, and what is told apart by claims.
+
+        They tell of all limiters, those of policies among them.
+        """
         self._before = {}                           # what was before may go
-        self.early = self._gate(whole, of_rules, late=False)
-        self.late = self._gate(whole, of_rules, late=True)
+        return self._gate(self._whole, self._of_rules, late=False), self._gate(self._whole, self._of_rules, late=True)
+
+    def of_policies(self, ref: Ref, namespace: str, *, proven: bool) -> Limiter:
+        """The limiter that a rule of a service policy names; `proven`: claims are known by then. Raises ValueError."""
+        limiter = self._limiter(ref, namespace)
+        if id(limiter) in self._late and not proven:
+            raise ProblemError(
+                f"{limiter.name} tells users apart by a claim, and this policy is asked before it is known who sends a request")
+        return limiter
 
     @staticmethod
     def _extensions(route: Object[RouteSpec]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
@@ -145,7 +164,8 @@ class HostLimits:
         page = self._host.spec.temporary_user_blocking
         most = extension.most_users if extension is not None and extension.most_users is not None else MAX_RATE_LIMIT_USERS
         limiter = Limiter(
-            one.full_name, LocalStore(pace_in(spec.limits[0]), most), user_of(rules, self._known.geo), described(rules),
+            one.full_name, self._known.new_store(f"{self._host.full_name} {one.full_name}", pace_in(spec.limits[0]), most),
+            user_of(rules, self._known.geo), described(rules),
             self._exempt,
             report_only=extension is not None and extension.report_only,
             telling=Telling(

@@ -116,7 +116,7 @@ class Bound(BoundSocket):
             host = plan.hosts[0]
             factory.route = host.routes[0]
             factory.set_idle_timeout(host.idle_timeout_s)
-            factory.upload, factory.download = terms.upload, terms.download
+            factory.upload, factory.download = plan.rates_of(host)
 
     def stop(self) -> None:
         """Accept no more; connections that are open finish what is under way."""

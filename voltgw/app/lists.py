@@ -9,22 +9,25 @@ from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.routing.problems import CODE, ProblemError
 from voltgw.security.addresses import Prefixes
 from voltgw.security.geo import Database, Geo
+from voltgw.security.rates import local_store
 
 if TYPE_CHECKING:
     from voltgw.config.model import Config, Object
     from voltgw.config.objects.bgp_asn_set import BgpAsnSetSpec
     from voltgw.config.objects.ip_prefix_set import IpPrefixSetSpec
     from voltgw.config.values import Ref
+    from voltgw.security.rates import NewStore
 
 #: Contents of files -> the prefixes in them.
 Lists: TypeAlias = Mapping[bytes, Prefixes]
 
 
 class Known(NamedTuple):
-    """By what policies know a client: lists of addresses, and where addresses are (None: there is no database)."""
+    """By what gates know a client: lists of addresses, where addresses are (None: there is no database), what users owe."""
 
     lists: Lists
     geo: Geo | None = None
+    new_store: NewStore = local_store
 
 
 def geo_of(config: Config, before: Config, known: Geo | None) -> Geo | None:

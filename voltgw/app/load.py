@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
+from typing import NamedTuple, Protocol
 
+from voltgw.config.includes import Wanted, expanded
 from voltgw.config.load import Cache, checked_in_steps, load_text, loading
 from voltgw.config.model import Config
+
+
+class Named(NamedTuple):
+    """A file of a configuration: its name for people, its path, what an include said of it, its SHA-256 when it was read."""
+
+    name: str
+    path: str
+    kind: str
+    namespace: str
+    main: bool
+    digest: str
 
 
 class Loader:
@@ -25,6 +39,28 @@ class Loader:
     def own(self) -> Mapping[str, str]:
         """The same for the files in which it stands."""
         return {entry.file.path: entry.file.digest for entry in self._cache.entries.values() if entry.file.path}
+
+    def files(self) -> list[Named]:
+        """All files that the last load has read, in their order."""
+        main = os.path.abspath(self._path)
+        return [Named(*entry.context[:1], path, *entry.context[1:], path == main, entry.file.digest)
+                for path, entry in self._cache.entries.items()]
+
+    def named(self) -> Iterator[str | None]:
+        """Paths of the files that the last load's includes name by now, the main one first; None now and then, for a pause."""
+        waiting = deque([Wanted(self._path, os.path.abspath(self._path), main=True)])
+        seen = {waiting[0].path}
+        yield waiting[0].path
+        while waiting:
+            by = waiting.popleft()
+            entry = self._cache.entries.get(by.path)
+            for include in () if entry is None else entry.head.includes:
+                for found in expanded(include, by, []):
+                    if found is None or found.path not in seen:
+                        yield None if found is None else found.path
+                    if found is not None and found.path not in seen:
+                        seen.add(found.path)
+                        waiting.append(found)
 
     def steps(self) -> Generator[None, None, Config]:
         """Read and check, some objects at a time. Raises `ConfigErrors`.
@@ -51,6 +87,14 @@ class TextLoader:
 
     own = referred
 
+    def named(self) -> Iterator[str | None]:
+        """No file."""
+        return iter(())
+
+    def files(self) -> list[Named]:
+        """Likewise."""
+        return []
+
     def steps(self) -> Generator[None, None, Config]:
         """As `Loader.steps`."""
         config = load_text(self._text, name=self._name, folder=os.getcwd(), environ={})
@@ -58,7 +102,12 @@ class TextLoader:
         return (yield from checked_in_steps(config))
 
 
-def at_once(loader: Loader | TextLoader) -> Config:
+class _Steps(Protocol):
+    def steps(self) -> Generator[None, None, Config]:
+        """As `Loader.steps`."""
+
+
+def at_once(loader: _Steps) -> Config:
     """Run all the steps now, before there is a reactor to hold up. Raises `ConfigErrors`."""
     steps = loader.steps()
     while True:

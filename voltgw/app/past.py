@@ -73,7 +73,7 @@ def _of_authentication(route: Route, proof: Proof, exchange: Exchange) -> Reason
 
 def _of_limits(route: Route, exchange: Exchange) -> Reason:
     """Which rate limit has spoken, and where it stands; what it would say now is another matter."""
-    limiter = next((limiter for gate in route.gates if isinstance(gate, Limits) for limiter in gate.limiters
+    limiter = next((limiter for gate in route.host.gates if isinstance(gate, Limits) for limiter in gate.all
                     if exchange.limit.partition(" ")[0] == limiter.name), None)
     outcome = "refused" if exchange.flag == LIMITED else "let pass"
     why = exchange.limit if limiter is None else f"rate_limiter {exchange.limit}: {limiter.text}"

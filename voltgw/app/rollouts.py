@@ -9,16 +9,14 @@ another begins anew at its first step; one that is gone leaves the configured we
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
-from voltgw.cluster.rollout import Analysis, Phase, Quantile, Ramp, Step, Terms, tally_view
+from voltgw.app.rolling import Live, terms_of
+from voltgw.cluster.rollout import Phase, Ramp
 from voltgw.config.objects import rollout as defaults
-from voltgw.config.objects.rollout import IfBad
-from voltgw.config.objects.virtual_host import ProxyType
 from voltgw.config.rollouts import moved
 from voltgw.control.rollouts import Damaged, RolloutStore
 from voltgw.values.reason import Reason
@@ -32,146 +30,11 @@ if TYPE_CHECKING:
     from voltgw.config.model import Object
     from voltgw.config.objects.rollout import RolloutSpec
     from voltgw.routing.route import Route
-    from voltgw.routing.split import Destination
 
 #: What an operator may say of one.
 ACTS: Final = ("approve", "pause", "resume", "rollback", "promote", "restart")
-#: Weights are whole numbers; a step may have a tenth of a percent, and a share is kept to a hundredth of that.
-_WHOLE: Final = 100_000
 #: What was counted is written down at least so often (seconds), changes at once.
 _KEEP_S: Final = 60.0
-#: Response flags of requests that failed at, or for want of, an endpoint.
-_THEIRS: Final = frozenset(("UF", "UC", "UR", "UH", "UO", "UT", "UPE"))
-#: Those of requests for which no endpoint was picked that are its cluster's fault all the same.
-_UNPICKED: Final = frozenset(("UH", "UO"))
-
-
-def terms_of(spec: RolloutSpec) -> Terms:
-    """What a rollout is told to do."""
-    analysis = spec.analysis
-    quantiles = tuple(
-        Quantile((defaults.QUANTILE_PERCENT if each.quantile_percent is None else each.quantile_percent) / 100.0,
-                 None if each.max_increase_percent is None else each.max_increase_percent / 100.0,
-                 defaults.SLACK_S if each.slack_s is None else each.slack_s, each.max_s)
-        for each in (analysis.latency if analysis is not None else ()))
-    errors = confidence = requests = None
-    if analysis is not None:
-        errors, confidence, requests = analysis.max_error_percent, analysis.confidence_percent, analysis.min_requests
-    return Terms(
-        tuple(Step(each.weight, defaults.PAUSE_S if each.pause_s is None else each.pause_s, each.approve)
-              for each in spec.steps),
-        Analysis((defaults.ERROR_PERCENT if errors is None else errors) / 100.0,
-                 (defaults.CONFIDENCE_PERCENT if confidence is None else confidence) / 100.0,
-                 defaults.REQUESTS if requests is None else requests, quantiles),
-        spec.step_deadline_s, spec.if_bad is IfBad.PAUSE)
-
-
-class Counting:
-    """Counts what becomes of the requests of one route, by destination; satisfies `voltgw.routing.route.Tallying`."""
-
-    __slots__ = ("_candidate", "_http", "_live")
-
-    def __init__(self, live: Live, candidate: Destination, http: bool) -> None:
-        self._live = live
-        self._candidate = candidate.cluster
-        self._http = http
-
-    def __call__(self, exchange: Any, cluster: Any, now: float) -> None:
-        """One request (or connection) is over. What its client has broken off says nothing, nor what we answered ourselves."""
-        flag = exchange.flag
-        if not exchange.attempts and flag not in _UNPICKED:
-            return
-        live = self._live
-        ramp = live.ramp
-        candidate = cluster is self._candidate
-        tally = ramp.candidate if candidate else ramp.baseline
-        if self._http:
-            status = exchange.response_code
-            failed = flag in _THEIRS or status >= 500
-            if not failed and (flag or not status):
-                return
-            answered = exchange.t_upstream_first_rx
-            retried = exchange.tries is not None
-            tally.count(failed, retried, answered - exchange.t_start if answered else None)
-        else:
-            failed, retried = flag in _THEIRS, exchange.attempts > 1
-            tally.count(failed, retried, None)
-        totals = live.totals[candidate]
-        totals[0] += 1
-        totals[1] += failed or retried
-
-
-class Live:
-    """One rollout that is in force."""
-
-    __slots__ = ("attached", "baseline", "candidate", "digest", "interval_s", "name", "place", "ramp", "totals")
-
-    def __init__(self, name: str, ramp: Ramp, digest: str) -> None:
-        self.name = name
-        self.ramp = ramp
-        self.digest = digest
-        self.interval_s = defaults.INTERVAL_S
-        self.baseline = self.candidate = ""                 # identities of destinations
-        self.place: Callable[[], Any] | None = None
-        self.attached: list[tuple[Route, tuple[Destination, ...]]] = []     # with the destinations as configured
-        self.totals = ([0, 0], [0, 0])                      # requests and failures of the baseline, of the candidate
-
-    def attach(self, routes: Iterable[Route]) -> None:
-        """Count on these, and share their requests out as the rollout stands."""
-        known = {id(route): destinations for route, destinations in self.attached}
-        before, self.attached = self.attached, []
-        for route in routes:
-            self.attached.append((route, known.get(id(route), route.destinations)))
-            candidate = next(each for each in route.destinations if each.identity == self.candidate)
-            route.tally = Counting(self, candidate, ProxyType(route.host.proxy).http)
-        now = {id(route) for route, _ in self.attached}
-        for route, destinations in before:
-            if id(route) not in now:
-                _restore(route, destinations)
-        self.share_out()
-
-    def detach(self) -> None:
-        """Leave the weights that are configured."""
-        for route, destinations in self.attached:
-            _restore(route, destinations)
-        self.attached = []
-
-    def share_out(self) -> None:
-        """Give the candidate its share, and the baseline the rest."""
-        if self.ramp.unknown:
-            for route, destinations in self.attached:
-                route.reweigh({each.identity: each.weight for each in destinations})
-            return
-        share = round(self.ramp.weight * _WHOLE / 100.0)
-        for route, _ in self.attached:
-            route.reweigh({self.candidate: share, self.baseline: _WHOLE - share})
-
-    @property
-    def baseline_ready(self) -> bool:
-        """Whether the baseline has an endpoint that may be used, on every route."""
-        return all(each.ready for route, _ in self.attached for each in route.destinations if each.identity == self.baseline)
-
-    def plain(self) -> dict[str, Any]:
-        """What is kept."""
-        return {"digest": self.digest, **self.ramp.plain()}
-
-    def view(self) -> dict[str, Any]:
-        """JSON-ready, for people."""
-        ramp = self.ramp
-        confidence = ramp.terms.analysis.confidence
-        return {
-            "rollout": self.name, "phase": ramp.phase.value, "why": ramp.why,
-            "step": ramp.index + 1, "steps": [each.weight for each in ramp.terms.steps],
-            "weight_percent": None if ramp.unknown else ramp.weight,
-            "baseline": self.baseline, "candidate": self.candidate,
-            "routes": [f"{route.host.namespace}/{route.host.name}: {route.name}" for route, _ in self.attached],
-            "step_lasted_s": round(ramp.elapsed_s, 1), "finding": ramp.verdict.finding.value, "found": ramp.verdict.why,
-            "looks": ramp.looks,
-            "counted": {"candidate": tally_view(ramp.candidate, confidence), "baseline": tally_view(ramp.baseline, confidence)},
-            "totals": {"baseline": self.totals[0], "candidate": self.totals[1]},
-            "events": [{"time": datetime.fromtimestamp(wall, UTC).isoformat(timespec="seconds"), "event": said}
-                       for wall, said in ramp.events],
-        }
 
 
 class Rollouts:
@@ -206,25 +69,34 @@ class Rollouts:
             return
         states, damaged = self._states(runtime.config.gateway.data_dir)
         before, self._live = self._live, {}
+        digests = {name: _digest(one) for name, one in objects.items()}
+        # Those that end let go first: others may take over the same routes, and shall find them as they are configured.
+        for name, live in before.items():
+            if live.digest != digests.get(name):
+                live.detach()
+                if name not in digests:
+                    self._log.info("rollout {name} is gone: the configured weights hold", name=name)
+        wanted: dict[str, list[Live]] = {}      # by the name that routes of their rules have
         for name, one in objects.items():
-            digest = _digest(one)
-            live = before.get(name)
-            if live is None or live.digest != digest:
-                if live is not None:
-                    live.detach()
-                live = Live(name, self._ramp(name, one.spec, digest, states, damaged), digest)
+            same = before.get(name)
+            if same is not None and same.digest == digests[name]:
+                live = same
+            else:
+                live = Live(name, self._ramp(name, one.spec, digests[name], states, damaged), digests[name])
             self._live[name] = live
             live.place = one.place
             live.interval_s = one.spec.interval_s or defaults.INTERVAL_S
             rules = moved(runtime.config, one)
             live.baseline, live.candidate = (str(rules[0].baseline), str(rules[0].candidate)) if rules else ("", "")
             route = runtime.config.find("route", one.spec.route[0], one.namespace)
-            wanted = {f"{route.name}/{rule.rule}" for rule in rules} if route is not None else set()
-            live.attach(_routes(runtime, wanted, live.baseline, live.candidate))
-        for name, live in before.items():
-            if name not in self._live:
-                live.detach()
-                self._log.info("rollout {name} is gone: the configured weights hold", name=name)
+            if route is not None:
+                for each in rules:
+                    wanted.setdefault(f"{route.name}/{each.rule}", []).append(live)
+        routes: dict[str, list[Route]] = {name: [] for name in self._live}
+        for found, live in _routes(runtime, wanted):
+            routes[live.name].append(found)
+        for name, live in self._live.items():
+            live.attach(routes[name])
         self._due = {name: self._due.get(name, 0.0) for name in self._live}
         self._changed = True
         if self._running:
@@ -363,18 +235,14 @@ def _digest(one: Object[RolloutSpec]) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def _routes(runtime: Runtime, names: set[str], baseline: str, candidate: str) -> Iterator[Route]:
-    """The routes, variants included, that have one of these names and these two destinations."""
+def _routes(runtime: Runtime, wanted: dict[str, list[Live]]) -> Iterator[tuple[Route, Live]]:
+    """The routes, variants included, that have one of these names and the two destinations of the rollout."""
     seen: set[int] = set()
     for host in runtime.hosts.values():
         for rule in host.rules:
-            for route in (rule.route, *(route for _, route in rule.clauses)):
-                if route.name in names and id(route) not in seen \
-                        and {each.identity for each in route.destinations} == {baseline, candidate}:
-                    seen.add(id(route))
-                    yield route
-
-
-def _restore(route: Route, destinations: tuple[Destination, ...]) -> None:
-    route.tally = None
-    route.reweigh({each.identity: each.weight for each in destinations})
+            for live in wanted.get(rule.route.name, ()):
+                both = {live.baseline, live.candidate}
+                for route in (rule.route, *(route for _, route in rule.clauses)):
+                    if id(route) not in seen and {each.identity for each in route.destinations} == both:
+                        seen.add(id(route))
+                        yield route, live

@@ -24,6 +24,7 @@ from voltgw.app.challenges import Challenges
 from voltgw.app.discovering import makers
 from voltgw.app.dns import DnsSide
 from voltgw.app.explain import Explainer
+from voltgw.app.generations import Generations
 from voltgw.app.geo import GeoWatch
 from voltgw.app.journal import Journal
 from voltgw.app.limits import LOOPBACK, SOURCE_SHARE, most_clients, raise_open_files
@@ -46,6 +47,7 @@ from voltgw.config.gateway import PacketRules as PacketRuleChoice
 from voltgw.control.build import build_membership
 from voltgw.control.discovery.registries import Registries
 from voltgw.control.discovery.sources import Sources
+from voltgw.control.generations import NotKept
 from voltgw.control.orders import Orders, ordered
 from voltgw.control.probes.prober import Prober
 from voltgw.errors import ConfigErrors, Severity
@@ -155,6 +157,7 @@ class GatewayService(Service):
         self.acme = Acme(deps, self._registry, self._fetched)
         self._fetched_more = False          # since the runtime was built
         self.verifying = Verifying(deps)
+        self.generations = Generations(self.verifying.threads.run, deps.wall, deps.environ)
         self._makings = Makings(lambda key: Pool(), deps.random, self._registry, self._addresses,
                                 partial(server_context, keys=TicketKeys(deps.monotonic)), wall=deps.wall, fetched=self.acme,
                                 surroundings=self.verifying.surroundings)
@@ -168,6 +171,7 @@ class GatewayService(Service):
         self._ahead: _Ahead | None = None
         self._rest: Generator[None, None, None] | None = None   # what a reload has yet to take apart
         self._waiting: list[Deferred[dict[str, Any]]] = []      # who asked for a reload that has not begun
+        self._back: list[tuple[int, Deferred[dict[str, Any]]]] = []     # the same for kept generations
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -196,7 +200,8 @@ class GatewayService(Service):
         self._slices = Slices(loop, deps.monotonic)
         self._feed = JournalFeed(self.journal, loop.clock)
         self.geo_watch = GeoWatch(loop.clock, deps.reactor, lambda: self.runtime.geo)
-        self._files = FileWatch(loop.clock, self._loader.referred, self._loader.own, self.reload)
+        self.files = FileWatch(loop.clock, self._referred, self._loader.own, self._reload_for_files,
+                               watched=lambda: self.runtime.config.gateway.watch, named=self._loader.named)
         self.access_log = self._open_access_log(runtime.config)
         self.plane = Plane(loop, self._sink(), deps.wall, deps.random.random)
         self.listening = Listening(self.plane, loop)
@@ -242,7 +247,8 @@ class GatewayService(Service):
         self._feed.start()
         self.loop.start()
         self.verifying.start(self.plane, self.runtime)
-        self._files.start()
+        self.files.start()
+        self.generations.serves(self._loader, self.runtime.config)
         self.geo_watch.start()
         self.prober.startService()
         self.rollouts.start()
@@ -310,7 +316,8 @@ class GatewayService(Service):
     def _stop_all(self) -> Deferred[Any]:
         for _ in self._rest or ():
             pass
-        self._files.stop()
+        self.files.stop()
+        self.generations.stop()
         self.geo_watch.stop()
         self.verifying.stop()
         self.networks.stop()
@@ -367,6 +374,33 @@ class GatewayService(Service):
             self._next_reload()
         return outcome
 
+    def rollback(self, number: int = 0) -> Deferred[dict[str, Any]]:
+        """Serve a kept generation (0: the last one before the one that serves) until the files change; as `reload`."""
+        outcome: Deferred[dict[str, Any]] = Deferred()
+        self._back.append((number, outcome))
+        if not self._reloading:
+            self._next_rollback()
+        return outcome
+
+    def _next_rollback(self) -> None:
+        number, outcome = self._back.pop(0)
+        self._reloading = True
+        if self.on_reload is not None:
+            self.on_reload()
+        result = Deferred.fromCoroutine(self._reload(back=number))
+        result.addErrback(self._reload_crashed)
+        result.addCallback(self._reloaded, [outcome])
+
+    def _referred(self) -> Mapping[str, str]:
+        """The files to which the configuration refers that serves, and to which the one in the files does."""
+        kept = self.generations.in_force
+        return self._loader.referred() if kept is None else {**self._loader.referred(), **kept.referred()}
+
+    def _reload_for_files(self) -> Deferred[dict[str, Any]]:
+        """A renewed certificate is taken, but does not end a rollback; an edit of the configuration does."""
+        kept = self.generations.in_force
+        return self.reload() if kept is None or self.files.own_changed else self.rollback(kept.number)
+
     def _next_reload(self) -> None:
         waiting, self._waiting = self._waiting, []
         self._reloading = True
@@ -394,6 +428,8 @@ class GatewayService(Service):
             outcome.callback(result)
         if self._waiting:
             self._next_reload()
+        elif self._back:
+            self._next_rollback()
         elif self._fetched_more:
             self._fetched()
 
@@ -437,10 +473,12 @@ class GatewayService(Service):
             self._look_again = 0.0
         self._reloaded(result, [])
 
-    async def _reload(self, moving: bool = False) -> dict[str, Any]:
-        """With `moving`, the configuration that runs is built anew for the addresses that the host has now."""
+    async def _reload(self, moving: bool = False, back: int | None = None) -> dict[str, Any]:
+        """With `moving`, the configuration that runs is built anew for the addresses that the host has now; with `back`, a
+        kept one is served.
+        """
         said = self._addresses.in_use
-        result = await self._reload_now(moving)
+        result = await (self._reload_now(moving) if back is None else self._roll_back(back))
         if not result["ok"]:
             self._addresses.put_back(said)
         return result
@@ -453,16 +491,45 @@ class GatewayService(Service):
         try:
             config = await self._slices.run(self._loader.steps(), self._go_on)
             self.acme.hurry()
+            if self.generations.still_left(self._loader):
+                self._log.warn("reload: the files say what was rolled back; number {number} serves on until they are edited",
+                               number=self.generations.current)
+                return {"ok": True, "generation": self.generation, "changes": []}
             if config.digest == self.runtime.config.digest:
                 self._log.info("reload: nothing has changed")
                 self.last_reload_error = ""
+                if self.generations.in_force is not None:
+                    self.generations.serves(self._loader, config)
                 return {"ok": True, "generation": self.generation, "changes": []}
         except ConfigErrors as errors:
             return self._rejected([f"{problem.place}: {problem.message}" for problem in errors.problems
                                    if problem.severity is Severity.ERROR])
         except (StartError, RegistryError) as error:
             return self._rejected([str(error)])
-        return await self._serve_by(config, None)
+        result = await self._serve_by(config, None)
+        if result["ok"]:
+            self.generations.serves(self._loader, config)
+        return result
+
+    async def _roll_back(self, number: int) -> dict[str, Any]:
+        try:
+            kept = await self.generations.loader(number)
+            config = await self._slices.run(kept.steps(), self._go_on)
+        except ConfigErrors as errors:
+            return self._rejected([f"{problem.place}: {problem.message}" for problem in errors.problems
+                                   if problem.severity is Severity.ERROR])
+        except (NotKept, StartError, RegistryError) as error:
+            return self._rejected([str(error)])
+        if config.digest == self.runtime.config.digest:
+            result = {"ok": True, "generation": self.generation, "changes": []}
+        else:
+            result = await self._serve_by(config, None)
+        if result["ok"]:
+            self.generations.went_back(kept, self._loader)
+            self._log.warn("number {number} of the kept configurations serves; on disk, other text stands in: {differs}",
+                           number=kept.number, differs=", ".join(view.some(kept.differs, "files", 5)) or "no file")
+            result |= {"number": kept.number, "differs": view.some(kept.differs, "files", 100)}
+        return result
 
     async def _serve_by(self, config: Config, stay_s: float | None) -> dict[str, Any]:
         """Make what `config` says and serve it; `stay_s` is how long connections of former listeners may stay (None: as in a
@@ -842,6 +909,13 @@ class GatewayService(Service):
             explained.decisions.append(rollout)
         return explained.plain()
 
+    def generations_view(self) -> dict[str, Any]:
+        """The configurations that are kept, and which of them serves."""
+        try:
+            return self.generations.view()
+        except NotKept as error:
+            return {"current": None, "rolled_back": False, "differs": [], "problem": str(error), "generations": []}
+
     def why(self, request_id: str) -> dict[str, Any] | None:
         """What was decided for a past request."""
         return self.journal.find(request_id)
@@ -854,7 +928,10 @@ class GatewayService(Service):
             "spliced_bytes": loop.pipes.carried_bytes, "splice_pipes": loop.pipes.lent, "splice_refused": loop.pipes.refused,
             "pre_opened": len(self.plane.waiting), "pre_opened_used": self.plane.waiting.used,
             "failures": loop.failures, "open_streams": loop.open, "open_limit": loop.open_limit,
-            "config_wall": self.config_wall, "probes": self.prober.probes, "probe_failures": self.prober.failures,
+            "config_wall": self.config_wall, "kept_generation": self.generations.current,
+            "rolled_back": self.generations.in_force is not None, "rollbacks": self.generations.rollbacks,
+            "file_reloads": self.files.taken, "file_reloads_refused": self.files.refused,
+            "probes": self.prober.probes, "probe_failures": self.prober.failures,
             **self.journal.numbers(), **self.plane.counters.numbers(),
             **({} if self.plane.outside is None else self.plane.outside.numbers()),
             **self.acme.numbers(),

@@ -237,7 +237,7 @@ class TlsTable:
         if isinstance(factory, TcpFactory):
             factory.route = hosts[0].routes[0]
             factory.set_idle_timeout(hosts[0].idle_timeout_s)
-            factory.upload, factory.download = plan.terms.upload, plan.terms.download
+            factory.upload, factory.download = plan.rates_of(hosts[0])
             return
         assert plan.table is not None       # HTTP hosts have one
         alone = len(hosts) == len(plan.hosts) and plan.default is None

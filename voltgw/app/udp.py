@@ -54,7 +54,7 @@ class UdpBound(BoundSocket):
             factory.quic = ConnectionIds() if host.quic else None       # for sessions that begin from now on
         terms = plan.terms
         factory.pace = paced(factory.pace, terms.pace)
-        factory.upload, factory.download = terms.upload, terms.download
+        factory.upload, factory.download = plan.rates_of(host)
         factory.announcements = None if terms.proxies is None else Announcements(
             tuple(map(ip_network, terms.proxies)), terms.first_datagram_only)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,6 +61,7 @@ class Offer:
     weight: int = 1
     priority: int = 0
     clients: tuple[Network, ...] = ()
+    said: bool = False                      # weight, priority and clients are what the policy says, not what it leaves out
 
 
 @dataclass(slots=True)
@@ -72,17 +73,26 @@ class Name:
     offers: list[Offer] = field(default_factory=list)
 
     def host(self, up: Callable[[VirtualHost], bool], spec: DnsDelegation) -> Host:
-        """What the zone is told of it now; an address is up when one of the hosts behind it is."""
-        targets: dict[Address, Target] = {}
-        for offer in self.offers:
-            before = targets.get(offer.address)
-            is_up = up(offer.host) or before is not None and before.up
-            targets[offer.address] = Target(offer.address, offer.weight, offer.priority, offer.clients, is_up)
-        return Host(self.wire, tuple(targets.values()), Order(spec.order.value), self._https(spec),
-                    spec.when_down.value == "serve_all")
+        """What the zone is told of it now; an address is up when one of the hosts behind it is.
 
-    def _https(self, spec: DnsDelegation) -> bytes | None:
-        secure = [offer for offer in self.offers if offer.tls]
+        Of several policies that have one address (on several ports), the first counts that says anything of DNS.
+        """
+        terms: dict[Address, Offer] = {}
+        is_up: dict[Address, bool] = {}
+        for offer in self.offers:
+            before = terms.get(offer.address)
+            if before is None or offer.said and not before.said:
+                terms[offer.address] = offer
+            is_up[offer.address] = is_up.get(offer.address, False) or up(offer.host)
+        targets = tuple(Target(address, offer.weight, offer.priority, offer.clients, is_up[address])
+                        for address, offer in terms.items())
+        host = Host(self.wire, targets, Order(spec.order.value), None, spec.when_down.value == "serve_all")
+        return replace(host, https=self._https(spec, host))
+
+    def _https(self, spec: DnsDelegation, host: Host) -> bytes | None:
+        """Its hints are addresses that every client would be given; one that is told one address is not led to another."""
+        given = {target.address for target in host.given}
+        secure = [offer for offer in self.offers if offer.tls and offer.address in given]
         if not secure or spec.disable_https_records:
             return None
         ports = {offer.port for offer in secure}
@@ -90,8 +100,9 @@ class Name:
         version_2 = all(offer.host.version_2 for offer in secure)
         version_1 = all(offer.host.version_1 for offer in secure)
         alpn = [name for name, spoken in ((b"h2", version_2), (b"http/1.1", version_1)) if spoken]
-        return https_rdata(alpn, port if port != 443 else None,
-                           list(dict.fromkeys(offer.address for offer in secure if offer.port == port)))
+        common = host.common
+        return https_rdata(alpn, port if port != 443 else None, list(dict.fromkeys(
+            offer.address for offer in secure if offer.port == port and offer.address in common)))
 
 
 @dataclass(slots=True)
@@ -245,7 +256,7 @@ def offers_of(
                 else:
                     yield Offer(address, host, policy.full_name, selected.name, selected.own, port, tls,
                                 1 if terms.weight is None else terms.weight, terms.priority or 0,
-                                tuple(ip_network(prefix, strict=False) for prefix in terms.client_prefixes))
+                                tuple(ip_network(prefix, strict=False) for prefix in terms.client_prefixes), True)
 
 
 def _own(text: str) -> Address:

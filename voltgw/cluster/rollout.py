@@ -196,8 +196,8 @@ class Ramp:
     def look(self, now: float, wall: float, baseline_ready: bool = True) -> bool:
         """Decide; True if the phase or the step is another one now. `now` is monotonic, `wall` since the epoch, seconds.
 
-        While the baseline has no endpoint that may be used nothing is passed: there is nothing to compare with, and its
-        requests may be on the candidate.
+        While the baseline has no endpoint that may be used nothing is passed but a step of 100 %: there is nothing to compare
+        with, and its requests may be on the candidate.
         """
         passed_s = 0.0 if self._last is None else max(now - self._last, 0.0)
         self._last = now
@@ -223,7 +223,7 @@ class Ramp:
         if self.verdict.finding is Finding.UNSURE:
             self.why = f"holds: {self.verdict.why}"
             return False
-        if not baseline_ready:
+        if not baseline_ready and self.step.weight < 100.0:
             self.why = "holds: the baseline has no endpoint that may be used, so there is nothing to compare with"
             return False
         if self.step.approve:

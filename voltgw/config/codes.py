@@ -307,8 +307,8 @@ CODES: Final[dict[str, Code]] = {
     ),
     "VG0236": Code(
         "Rollout that would be forgotten",
-        "How far a rollout has come, and that it was rolled back, has to outlive the process: without a folder for it a restart "
-        "would give a version that was rolled back its traffic again.",
+        "How far a rollout has come, and that it was rolled back, has to outlive the process: without a folder for it a "
+        "restart would give a version that was rolled back its traffic again.",
     ),
     "VG0301": Code(
         "Cannot be built",

@@ -12,7 +12,7 @@ from voltgw.config.formats import HOST, IP, OBJECT_NAME, PREFIX
 from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Choice, Decimal, FilePath, Number, Text
+from voltgw.config.types import Choice, Decimal, FilePath, Flag, Number, Text
 from voltgw.config.units import show_seconds
 from voltgw.config.values import FrozenMap, Secret
 from voltgw.values import defaults
@@ -137,8 +137,8 @@ class Gateway:
         state=WARNS)
     admin: AdminAddress | None = field(Nested(AdminAddress), "Where the admin interface listens.")
     data_dir: str | None = field(
-        FilePath(), "Folder for state that outlives a restart: certificates that are fetched, the account for that, and how far "
-        "rollouts are.",
+        FilePath(), "Folder for state that outlives a restart: certificates that are fetched, the account for that, how far "
+        "rollouts are, and the last configurations that have served.",
         absent="none is kept")
     acme: Acme | None = field(
         Nested(Acme), "From whom certificates are fetched, for load balancers that ask for that.",
@@ -167,6 +167,8 @@ class Gateway:
     drain_timeout_s: float | None = field(
         Duration("s", zero="value"), "SIGTERM waits this long for what is under way; 0 = not at all.",
         absent=show_seconds(defaults.DRAIN_TIMEOUT_S))
+    watch: bool = field(
+        Flag(), "The files of the configuration are watched, and reloaded when an edit of them has come to rest.")
     max_connections: int | None = field(
         Number(1), "Most client connections; then accepting pauses.",
         absent=f"(open-file limit - {defaults.RESERVED_FDS}) / 2")

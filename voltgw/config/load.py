@@ -165,6 +165,13 @@ def loading(
     return _Load(mains, environ, cache if cache is not None else Cache(), lines=lines).steps()
 
 
+def loading_texts(
+    files: Sequence[Wanted], *, environ: Mapping[str, str], cache: Cache | None = None,
+) -> Generator[None, None, Config]:
+    """Like `loading`, of files whose texts are known: all of them, so that nothing is included beside them."""
+    return _Load(list(files), environ, cache if cache is not None else Cache(), closed=True).steps()
+
+
 def _finished(steps: Generator[None, None, Config]) -> Config:
     with without_collector():
         while True:
@@ -188,8 +195,10 @@ class _Draft:
 class _Load:
     """One load."""
 
-    def __init__(self, mains: list[Wanted], environ: Mapping[str, str], cache: Cache, *, lines: bool = True) -> None:
+    def __init__(self, mains: list[Wanted], environ: Mapping[str, str], cache: Cache, *, lines: bool = True,
+                 closed: bool = False) -> None:
         self.mains = mains
+        self.closed = closed                            # `mains` are all the files that there are
         self.environ = environ
         self.cache = cache
         self.lines = lines
@@ -213,7 +222,7 @@ class _Load:
             self._take_head(main.entry.head if isinstance(main, _Draft) else main.head)
         for wanted, main in begun:
             self._keep(wanted, (yield from self._completed(wanted, main)))
-        waiting = deque((self.entries[wanted.path].head, wanted) for wanted, _ in begun)
+        waiting = deque((self.entries[wanted.path].head, wanted) for wanted, _ in begun if not self.closed)
         while waiting:
             head, by = waiting.popleft()
             for include in head.includes:

@@ -7,6 +7,7 @@ own, what comes over it is counted, and when the request is over, well or not, i
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, fail
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 #: What head, interim answers and framing may take beside the largest body, in bytes.
 OVERHEAD_BYTES: Final = 64 * 1024
+#: Of a connection on which nothing may come for long the kernel asks, after so many seconds, so many seconds apart and so many
+#: times, whether the other side is there: one that went without a word is known after half a minute (tcp(7)).
+KEEP_IDLE_S: Final = 15
+KEEP_INTERVAL_S: Final = 5
+KEEP_COUNT: Final = 3
+#: Of a stream everything is looked at when it comes, and nothing is kept.
+_ENDLESS: Final = 1 << 62
 
 
 class TooMuch(Exception):
@@ -89,6 +97,18 @@ class Way:
         self.too_much = True
         self.cut()
         return False
+
+    def may_be_silent(self) -> None:
+        """Nothing may come for long, and from now on as much as it likes: have the kernel see that the other side is there."""
+        self.left = _ENDLESS
+        for transport in self._transports:
+            while isinstance(transport, ProtocolWrapper):       # TLS, over what has the socket
+                transport = transport.transport
+            sock = transport.getHandle()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_IDLE_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_INTERVAL_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEP_COUNT)
 
     def cut(self) -> None:
         """End what is open, at once."""

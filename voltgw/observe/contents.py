@@ -57,6 +57,7 @@ class Pages:
             b"/certificates": Page(self._certificates),
             b"/config": Page(self._config),
             b"/explain": Page(self._explain), b"/why": Page(self._why),
+            b"/generations": Page(self._generations), b"/rollback": Page(self._rollback, act=True),
             b"/reload": Page(self._reload, act=True), b"/drain": Page(self._drain, act=True),
             b"/rollouts": Page(self._rollouts),
             **{b"/rollouts/" + act: Page(self._rollout, act=True)
@@ -161,6 +162,19 @@ class Pages:
     def _reload(self, request: Request) -> Deferred[Answer]:
         self._log.info("a reload was asked for through the admin interface")
         return self._view.reload().addCallback(self._reloaded)
+
+    def _generations(self, request: Request) -> Answer:
+        facts = self._view.generations_view()
+        return _facts(request, "generations", {
+            **facts, "generations": [{**each, "time": _utc(each["wall"])} for each in facts["generations"]]})
+
+    def _rollback(self, request: Request) -> Answer | Deferred[Answer]:
+        """``?number=`` of a kept generation; without it the last one before the one that serves."""
+        said = _argument(request, b"number")
+        if said and not (said.isascii() and said.isdigit() and 0 < len(said) < 10 and int(said)):
+            return refuse(request, 400, "ask /rollback?number=12, a number that /generations names")
+        self._log.info("a rollback was asked for through the admin interface")
+        return self._view.rollback(int(said or 0)).addCallback(self._reloaded)
 
     def _reloaded(self, result: dict[str, Any]) -> Answer:
         return json_answer(result, 200 if result.get("ok", True) else 422)

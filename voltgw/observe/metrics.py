@@ -102,6 +102,10 @@ class GatewayCollector(Collector):
         yield _family("voltgw_config_generation", [((), view.generation)])
         yield _family("voltgw_config_reloads_total",
                       [(("ok",), max(view.generation - 1, 0)), (("rejected",), view.reloads_rejected)])
+        if "file_reloads" in process:
+            yield _family("voltgw_config_file_reloads_total", [
+                (("ok",), process["file_reloads"] - process["file_reloads_refused"]),
+                (("rejected",), process["file_reloads_refused"])])
         for name, key in _FROM_PROCESS:
             if key in process:
                 yield _family(name, [((), process[key])])
@@ -485,6 +489,9 @@ _OF_HTTP2: Final = (
 #: Metric and key of `GatewayView.process`.
 _FROM_PROCESS: Final = (
     ("voltgw_config_last_success_timestamp_seconds", "config_wall"),
+    ("voltgw_config_kept_generation", "kept_generation"),
+    ("voltgw_config_rolled_back", "rolled_back"),
+    ("voltgw_config_rollbacks_total", "rollbacks"),
     ("voltgw_open_streams", "open_streams"),
     ("voltgw_open_streams_limit", "open_limit"),
     ("voltgw_loop_turns_total", "turns"),

@@ -190,7 +190,7 @@ class _RuleBuilder:
         route.response_filters = (*route.response_filters, *behind)
         self.gate(route, rule)
         route.request_filters = (*_judging(route.gates), *route.request_filters)
-        added = (gate.answer_filter for gate in route.gates)
+        added = dict.fromkeys(gate.answer_filter for gate in route.gates)
         route.response_filters = (*route.response_filters, *(each for each in added if each is not None))
         route.filters = (*(FilterLabel(gate.name, gate.text, host.find_place) for gate in route.gates), *route.filters)
         clauses: list[Clause] = []

@@ -43,7 +43,7 @@ MAX_CHAIN: Final = 8
 MAX_ANSWERS: Final = 16
 _ANY_TTL_S: Final = 3600
 _HINFO: Final = b"\x07RFC8482\x00"
-#: As many bits as any client's subnet has: the answer is true for the client's own subnet and not for a wider one.
+#: As many bits as any client's subnet has: nothing wider than what the client told is known to be answered alike.
 _WHOLE_SUBNET: Final = 128
 
 Address = IPv4Address | IPv6Address
@@ -91,6 +91,16 @@ class Host:
             return up
         return tuple(replace(target, up=True) for target in self.targets)
 
+    @property
+    def common(self) -> frozenset[Address]:
+        """The addresses that every client is given, whoever it is and whenever it asks."""
+        found: set[Address] = set()
+        for version in (4, 6):
+            targets = _usable([target for target in self.given if target.address.version == version], self.order)
+            if len(targets) == 1 or self.order in (Order.ROUND_ROBIN, Order.PRIORITY) and len(targets) <= MAX_ANSWERS:
+                found.update(target.address for target in targets)
+        return frozenset(found)
+
 
 @dataclass(frozen=True, slots=True)
 class RRset:
@@ -101,49 +111,78 @@ class RRset:
     rdatas: tuple[bytes, ...]
 
 
+def _usable(targets: Sequence[Target], order: Order) -> list[Target]:
+    """Those of one family that an order uses at all: of weight 0 only where all have it, by priority only the best."""
+    usable = [target for target in targets if target.weight > 0] or list(targets)
+    if order is Order.PRIORITY and usable:
+        best = min(target.priority for target in usable)
+        usable = [target for target in usable if target.priority == best]
+    return usable
+
+
 class Choice:
     """Chooses among the addresses of one name and family; an answer is made ahead for everything that can be chosen."""
 
     __slots__ = ("_cumulative", "_networks", "_random", "_total", "_turn", "_variants")
 
     def __init__(self, targets: Sequence[Target], order: Order, ttl: int, random: Callable[[], float]) -> None:
-        """At least one target; one of weight 0 is given only where all have it."""
+        """At least one target; one of weight 0 is given only where all have it.
+
+        Whose turn it is begins at random: a name that is put in anew with every change of health, and servers that answer for
+        it side by side, would else give the first address more often than others.
+        """
         self._random = random
-        self._turn = 0
         self._total = 0
         self._cumulative: list[int] = []
         self._networks: tuple[tuple[Network, Choice], ...] = ()
-        targets = [target for target in targets if target.weight > 0] or list(targets)
+        targets = _usable(targets, order)
         if order is Order.WEIGHTED:
             for target in targets:
                 self._total += max(target.weight, 1)
                 self._cumulative.append(self._total)
             self._variants = tuple(_addresses((target,), ttl) for target in targets)
+            self._turn = 0
             return
-        if order is Order.PRIORITY:
-            best = min(target.priority for target in targets)
-            targets = [target for target in targets if target.priority == best]
-        elif order is Order.CLIENT_SUBNET:
+        if order is Order.CLIENT_SUBNET:
             self._networks = tuple(
                 (network, Choice([target for target in targets if network in target.clients], Order.ROUND_ROBIN, ttl, random))
                 for network in sorted({network for target in targets for network in target.clients}, key=_longest_first))
             targets = [target for target in targets if not target.clients] or targets
         self._variants = tuple(
             _addresses([*targets[turn:], *targets[:turn]][:MAX_ANSWERS], ttl) for turn in range(len(targets)))
+        self._turn = int(random() * len(targets)) if len(targets) > 1 else 0
 
     def sections(self, query: Query, peer: str) -> tuple[Sections, int]:
         """The next answer, and its scope: for how many bits of the client's subnet it is true."""
+        scope = 0
         if self._networks:
             address, bits = client_of(query, peer)
-            for network, choice in self._networks:
-                if network.prefixlen <= bits and address in network:
-                    return choice.sections(query, peer)[0], _WHOLE_SUBNET
+            found = next(((network, choice) for network, choice in self._networks
+                          if network.prefixlen <= bits and address in network), None)
+            if query.subnet is not None:
+                scope = self._scope(address, found[0] if found is not None else None)
+            if found is not None:
+                return found[1].sections(query, peer)[0], scope
         variants = self._variants
         if self._cumulative:
             return variants[bisect_right(self._cumulative, self._random() * self._total)], 0
         turn = self._turn
         self._turn = turn + 1 if turn + 1 < len(variants) else 0
-        return variants[turn], _WHOLE_SUBNET if self._networks else 0
+        return variants[turn], scope
+
+    def _scope(self, client: Address, taken: Network | None) -> int:
+        """The bits of the shortest prefix around a client all of whose hosts are answered as it is (RFC 7871 7.2.1); at least
+        1, as 0 would speak for clients of the other family, too."""
+        scope = 1 if taken is None else max(taken.prefixlen, 1)
+        for network, _ in self._networks:
+            if network.version == client.version and network is not taken:
+                apart = int(client) ^ int(network.network_address)
+                common = client.max_prefixlen - apart.bit_length()
+                if common < network.prefixlen:
+                    scope = max(scope, common + 1)
+                elif taken is None or network.prefixlen > taken.prefixlen:
+                    return _WHOLE_SUBNET        # too few bits of the client are known to tell
+        return scope
 
 
 def _longest_first(network: Network) -> tuple[int, int, bytes]:

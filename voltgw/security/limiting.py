@@ -11,7 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from voltgw.security.addresses import Prefixes, number_of
-from voltgw.security.rates import LocalStore, Pace
+from voltgw.security.rates import Pace, Store
 from voltgw.security.users import shown
 from voltgw.values.reason import Reason
 from voltgw.values.reply import Reply
@@ -45,7 +45,7 @@ class Limiter:
     )
 
     def __init__(
-        self, name: str, store: LocalStore, user_of: UserOf, who: str, exempt: Prefixes | None, *, report_only: bool,
+        self, name: str, store: Store, user_of: UserOf, who: str, exempt: Prefixes | None, *, report_only: bool,
         telling: Telling, find_place: Callable[[], Place], blocking_page: bytes = b"",
     ) -> None:
         self.name = name                    # "namespace/name" of the rate_limiter
@@ -122,7 +122,8 @@ class Limits:
     @property
     def text(self) -> str:
         """What they are, in words."""
-        return "; ".join(f"{limiter.name}: {limiter.text}" for limiter in self.limiters) or "none but those of some routes"
+        return "; ".join(f"{limiter.name}: {limiter.text}" for limiter in self.limiters) or (
+            "none but those of some routes or rules")
 
     @property
     def answer_filter(self) -> Callable[[Exchange], None] | None:

@@ -6,6 +6,9 @@ address, values of headers) is looked up in tables, each of which gives the bits
 lowest bit that is left in all of them is the first rule worth asking, and only what no table knows is asked of it. So 2,000
 rules cost little more than one.
 
+A rule with rate limits counts a request for which it holds, before it lets it pass or goes on; what is too much is refused by
+the limit. One that refuses, only logs or only reports counts nothing.
+
 The first rule that holds decides: DENY refuses, ALLOW lets pass, NEXT_POLICY goes on with the next policy, as does a policy of
 which no rule holds. Behind the last policy everything is refused. A policy that only reports does not take part in that.
 """
@@ -16,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from voltgw.errors import Place
+from voltgw.security.limiting import Limits, tell
 from voltgw.security.tables import narrowing
 from voltgw.values.reason import Reason
 from voltgw.values.reply import Reply
@@ -62,6 +66,7 @@ class PolicyRule(NamedTuple):
     action: str
     conditions: tuple[Condition, ...]
     find_place: Callable[[], Place]
+    limits: Limits | None = None            # that count what it lets pass, or lets go on
 
 
 class Policy(NamedTuple):
@@ -78,7 +83,10 @@ class Policy(NamedTuple):
 class _Ruling:
     """A rule in the list of all."""
 
-    __slots__ = ("action", "asked", "beyond", "conditions", "find_place", "hits", "label", "policy", "report", "rule")
+    __slots__ = (
+        "action", "asked", "beyond", "conditions", "find_place", "hits", "label", "limits", "policy", "report", "rule",
+        "too_many",
+    )
 
     def __init__(self, policy: Policy, rule: PolicyRule, hits: Hits, beyond: int) -> None:
         self.policy = policy.name
@@ -91,6 +99,8 @@ class _Ruling:
         self.hits = hits
         self.beyond = beyond                # keeps the bits of the policies behind this one
         self.find_place = rule.find_place
+        self.limits = rule.limits if rule.action in (ALLOW, NEXT) and not policy.report_only else None
+        self.too_many = None if self.limits is None else self.limits.judge
 
 
 def ordered(rules: Iterable[PolicyRule], order: str) -> list[PolicyRule]:
@@ -146,7 +156,10 @@ class Chain:
             return self
         return None if rule.service_policy is not None and rule.service_policy.disable else self
 
-    answer_filter: Final = None
+    @property
+    def answer_filter(self) -> Callable[[Exchange], None] | None:
+        """Answers say where a client stands, if a limit of a rule asks for it."""
+        return tell if any(each.limits is not None and each.limits.answer_filter for each in self.rulings) else None
 
     def verdicts(self) -> Iterable[tuple[str, str, int]]:
         """What its policies have said: ``allow`` and ``deny``, or that a policy that only reports would have."""
@@ -182,6 +195,14 @@ class Chain:
                     continue
                 holds = " and ".join(_said(each, exchange) for each in ruling.conditions) or "it takes every request"
                 of_policy.append(Reason(about, f"matches: {ruling.action}", holds, ruling.find_place()))
+                if ruling.limits is not None:
+                    too_many, counted = ruling.limits.rehearse(exchange)
+                    of_policy.append(counted)
+                    if too_many is not None:
+                        steps.append(Reason(f"policy {policy.name}", "refused", counted.why, policy.find_place(),
+                                            tuple(of_policy[-MOST_SHOWN:])))
+                        return too_many, Reason(self.name, "refused", f"{counted.why}, of rule {ruling.label}",
+                                                ruling.find_place(), tuple(steps))
                 if ruling.action != LOG:
                     decided = ruling
                     break
@@ -235,10 +256,15 @@ def service_policies(chain: Chain) -> Callable[[Exchange], Reply | None]:
                     exchange.policy = f"{ruling.label} (report only: {action})"
                     left &= ruling.beyond
                     continue
-                elif action is NEXT:
-                    left &= ruling.beyond
-                    continue
                 else:
+                    if ruling.too_many is not None:
+                        refused = ruling.too_many(exchange)
+                        if refused is not None:
+                            exchange.policy = ruling.label
+                            return refused
+                    if action is NEXT:
+                        left &= ruling.beyond
+                        continue
                     exchange.policy = ruling.label
                     return None if action is ALLOW else _refusal(ruling.label)
             left ^= low

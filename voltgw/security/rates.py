@@ -9,9 +9,9 @@ and not in between, which is the same sum over a clock that only moves in whole 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from voltgw.values.defaults import MAX_RATE_LIMIT_USERS
 
@@ -51,13 +51,27 @@ class Pace:
 class Store(Protocol):
     """Where the state of users is kept.
 
-    It answers at once: one that is shared between processes decides by what it knows and evens out behind the scenes.
-    Several processes that each have a store of their own let a user send as much through each of them.
+    It answers at once and never raises: one that is shared between processes decides by what it knows and evens out behind
+    the scenes. *N* processes that each have a store of their own let a user send as much through each of them, so *N* times
+    as much; of *N* that tell each other every *d* seconds, each lets pass at most one burst and what comes in *d* seconds
+    beyond what it knows of the others: at most *N* - 1 times that more than one store would. One whose others cannot be
+    reached goes on as if it were alone.
     """
 
     @property
     def pace(self) -> Pace:
         """What it allows."""
+
+    @property
+    def most(self) -> int:
+        """Users that it remembers at most."""
+
+    @property
+    def evicted(self) -> int:
+        """Users that owed something and were forgotten for others, so far."""
+
+    def __len__(self) -> int:
+        """Users that it remembers."""
 
     def take(self, key: Hashable, now: float) -> float:
         """One more of a user at the time `now` (monotonic seconds).
@@ -67,7 +81,16 @@ class Store(Protocol):
         """
 
     def peek(self, key: Hashable, now: float) -> float:
-        """What `take` would say; nothing is counted."""
+        """What `take` would say, but for `Pace.block_s` that a refusal begins; nothing is counted."""
+
+
+#: Makes the store of one limiter: (a name that is the limiter's in every process, what it allows, users at most).
+NewStore: TypeAlias = Callable[[str, Pace, int], Store]
+
+
+def local_store(name: str, pace: Pace, most: int) -> Store:
+    """The `NewStore` of a process that shares with nobody."""
+    return LocalStore(pace, most)
 
 
 class LocalStore:

@@ -41,6 +41,8 @@ class ServiceQuery:
     namespace: str = ""
     selector: tuple[str, ...] = ()
     port: int = 0                           # of the service, where that chooses among its ports; 0 = the only one
+    #: By names of registries: patterns, one of which a namespace has to match; what is not named has no such limit.
+    namespaces: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def text(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet import reactor
@@ -75,6 +76,26 @@ class ApiTests(LoopCase):
         clock.advance(api.TIMEOUT_S + 1.0)
         self.assertIn("does not answer within", str(await failed))
         await self.until(lambda: gone[0].lost is not None)
+
+    async def test_a_stream(self) -> None:
+        """Pieces come as they are sent; while nothing comes the kernel asks whether the other side is there."""
+        pieces: list[bytes] = []
+        peers: list[Peer] = []
+
+        def said(peer: Peer, data: bytes) -> None:
+            peers.append(peer)
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\none")
+
+        origin = self.origin(said)
+        made: Any = Api(reactor, reactor, plain=True)
+        asked = Deferred.fromCoroutine(made.stream("GET", f"http://127.0.0.1:{origin.port}/", {}, pieces.append, 60.0))
+        await self.until(lambda: pieces)
+        [way] = made._ways
+        sock = way._transports[0].getHandle()
+        self.assertEqual([sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)], [1, 15])
+        peers[0].send(b"two")
+        self.assertEqual((await asked).status, 200)
+        self.assertEqual(b"".join(pieces), b"onetwo")
 
     async def test_what_is_not_asked(self) -> None:
         """Plain HTTP only where it is allowed; nobody there; authorities that are none."""

@@ -102,8 +102,9 @@ class K8SNamespaceMappingItem:
 
     SINCE: ClassVar = "+2025-11"
 
-    namespace: str | None = field(Text(OBJECT_NAME), "Our namespace.")
-    namespace_regex: str | None = field(Text(REGEX), "Pattern of the cluster's namespaces.")
+    namespace: str | None = field(Text(OBJECT_NAME), "Namespace of ours, whose endpoint objects may ask.", required=True)
+    namespace_regex: str | None = field(
+        Text(REGEX), "Pattern that the cluster's namespaces have to match, as a whole.", required=True)
 
 
 @message
@@ -163,7 +164,7 @@ class ConsulDiscoveryType:
     default_all: bool = field(
         Presence(), "All of its namespaces.", since="†", group="namespace_mapping_choice", internal=True)
     namespace_mapping: object = field(
-        Anything(), "Some of its namespaces.", since="†", group="namespace_mapping_choice", internal=True)
+        Anything(), "Some of its namespaces.", since="†", group="namespace_mapping_choice", internal=True, state=WARNS)
 
 
 @message

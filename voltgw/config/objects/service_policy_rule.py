@@ -164,7 +164,8 @@ class ServicePolicyRuleSpec:
         Nested(WafAction), "What the web application firewall does about them.", absent="what it does about all")
     domain_matcher: MatcherTypeBasic | None = field(Nested(MatcherTypeBasic), "Condition on Host.")
     rate_limiter: tuple[Ref, ...] = field(
-        refs("rate_limiter", most=2), "How many of them a user may send.", since="2020†", state=REFUSES)
+        refs("rate_limiter", most=2), "How many of them a user may send; what is refused, or only logged, counts nothing.",
+        since="2020†")
     virtual_host_matcher: MatcherTypeBasic | None = field(
         Nested(MatcherTypeBasic), "Condition on the virtual host's name.", since="2020†")
     ja4_tls_fingerprint: JA4TlsFingerprintMatcherType | None = field(

@@ -118,7 +118,7 @@ class VirtualNetworkSpec:
         Text(one_of=(*LEGACY, *(str(number) for number in (0, 1, 2, 3, 4, 7)))), "The type by name or number.",
         group="network_choice")
     srv6_network: object = field(
-        Anything(), "A network of segment routing.", since="+2021-02†", group="network_choice", internal=True)
+        Anything(), "A network of segment routing.", since="+2021-02†", group="network_choice", internal=True, state=WARNS)
     static_routes: tuple[StaticRouteViewType, ...] = field(
         ListOf(Nested(StaticRouteViewType), most=165, unique=True), "Static routes.", state=WARNS)
     static_v6_routes: tuple[StaticV6RouteViewType, ...] = field(

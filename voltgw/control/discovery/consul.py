@@ -14,7 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
 from voltgw.config.labels import selector
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 #: So long an agent lets a query wait. It adds up to a sixteenth of it, and all must fit into the time for a request.
 WAIT_S: Final = 20.0
+#: Queries that wait at once: an agent lets one client have 200 connections (``http_max_conns_per_client``) for all it does.
+MOST_WAITING: Final = 100
+#: So long queries wait where there are more watches than that, so that each has its turn.
+TURN_S: Final = 2.0
 #: Between two questions about one service, however often it changes.
 LEAST_PAUSE_S: Final = 0.1
 #: The pause after the first failure; it doubles with each further one.
@@ -62,6 +66,7 @@ class ConsulClient:
         self._request = request
         self._closed = closed
         self._watches: dict[str, _Service] = {}
+        self._turns = DeferredSemaphore(MOST_WAITING)
 
     def watch(self, query: ServiceQuery, answered: Answered) -> Callable[[], None]:
         """See `Client`."""
@@ -84,6 +89,7 @@ class ConsulClient:
             if not watch.hearers and self._watches.get(name) is watch:
                 del self._watches[name]
                 self.standing.services.pop(name, None)
+                self.standing.forget(name)
                 watch.stop()
 
         watch.start()
@@ -98,14 +104,16 @@ class ConsulClient:
 
     async def ask(self, path: str, parameters: Mapping[str, str], index: int = 0) -> Reply:
         """A read. Raises `RegistryError` for everything but 200."""
-        access = self.access
-        asked = {name: value for name, value in (
-            ("dc", access.datacenter), ("ns", access.namespace), ("partition", access.partition)) if value}
-        asked.update(parameters)
-        if index:
-            asked.update(index=str(index), wait=f"{int(WAIT_S * 1000)}ms")
-        self.standing.requests += 1
-        reply: Reply = await self._request("GET", f"{path}?{urlencode(asked)}", b"")
+        await self._turns.acquire()
+        try:
+            asked = {**self._where(), **parameters}
+            if index:
+                wait_s = WAIT_S if len(self._watches) < MOST_WAITING else TURN_S
+                asked.update(index=str(index), wait=f"{int(wait_s * 1000)}ms")
+            self.standing.requests += 1
+            reply: Reply = await self._request("GET", f"{path}?{urlencode(asked)}", b"")
+        finally:
+            self._turns.release()
         if reply.status != 200:
             raise RegistryError(f"it answers {reply.status}: {_words(reply.body)}")
         return reply
@@ -114,22 +122,36 @@ class ConsulClient:
         """Whether an empty answer is the truth. Raises `RegistryError` where it is not, or nobody can say."""
         if reply.fields.get("x-consul-results-filtered-by-acls", "").lower() == "true":
             raise RegistryError("what we may not read was left out of its answer (X-Consul-Results-Filtered-By-ACLs)")
-        wanted = json.dumps([{"Resource": "service", "Access": "read", "Segment": name}]).encode()
+        wanted = [{"Resource": what, "Access": "read", "Segment": which}    # nodes: without it their instances are left out
+                  for what, which in (("service", name), ("node", ""))]
         self.standing.requests += 1
-        said: Reply = await self._request("POST", "/v1/internal/acl/authorize", wanted)
+        where = urlencode(self._where())
+        said: Reply = await self._request(
+            "POST", "/v1/internal/acl/authorize" + (f"?{where}" if where else ""), json.dumps(wanted).encode())
         if said.status == 200:
             rights = said.json
-            if not isinstance(rights, list) or not all(isinstance(each, dict) and each.get("Allow") is True for each in rights):
-                raise RegistryError(f"the token may not read service {name}: its empty answer is not believed")
+            if not isinstance(rights, list) or len(rights) != len(wanted):
+                raise RegistryError("its answer is empty, and what it says of our rights cannot be understood")
+            for what, right in zip((f"service {name}", "nodes"), rights, strict=True):
+                if not isinstance(right, dict) or right.get("Allow") is not True:
+                    raise RegistryError(f"the token may not read {what}: its empty answer is not believed")
         elif b"ACL support disabled" not in said.body:
             raise RegistryError(
                 f"its answer is empty, and it does not say whether we may read ({said.status}: {_words(said.body)})")
+
+    def _where(self) -> dict[str, str]:
+        """Data centre, namespace and partition, as parameters of a query."""
+        access = self.access
+        return {name: value for name, value in (
+            ("dc", access.datacenter), ("ns", access.namespace), ("partition", access.partition)) if value}
 
 
 class _Loop:
     """Something that is asked again and again."""
 
     _log = Logger()
+    #: What `Standing` knows it by.
+    name = ""
 
     def __init__(self, client: ConsulClient) -> None:
         self.client = client
@@ -164,14 +186,18 @@ class _Loop:
                 await self._take(reply)
                 self._index = index if index >= self._index else 0      # backwards: all of it is asked anew
                 self._failures = 0
-                standing.succeeded(loop.monotonic())
+                standing.succeeded(loop.monotonic(), self.name)
                 pause = max(LEAST_PAUSE_S - (loop.monotonic() - began), 0.0)
                 if not self._index:
                     pause = FIRST_PAUSE_S           # nobody tells us when to ask, so we ask now and then
-            except RegistryError as error:
+            except CancelledError:
+                raise
+            except Exception as error:
+                if not isinstance(error, RegistryError):        # a watch that ends is one that nobody sees
+                    self._log.failure("a watch of {name} met a bug of ours, and goes on", name=self.client.access.name)
                 self._index = 0
-                why = str(error)
-                standing.failed(why)
+                why = str(error) or type(error).__name__
+                standing.failed(why, self.name)
                 self._failed(why)
                 pause = min(FIRST_PAUSE_S * 2 ** min(self._failures, 16), MOST_PAUSE_S) * (0.5 + self.client.random.random())
                 self._failures += 1
@@ -249,6 +275,7 @@ class _Chosen(_Loop):
 
     def __init__(self, client: ConsulClient, expressions: tuple[str, ...], answered: Answered) -> None:
         super().__init__(client)
+        self.name = "/v1/catalog/services"      # no service has such a name in a question of ours
         self._selector = selector(expressions)
         self._answered = answered
         self._parts: dict[str, Callable[[], None]] = {}
@@ -259,6 +286,7 @@ class _Chosen(_Loop):
 
     def stop(self) -> None:
         super().stop()
+        self.client.standing.forget(self.name)
         parts, self._parts = self._parts, {}
         for end in parts.values():
             end()
@@ -311,7 +339,7 @@ def instance_of(entry: Any) -> Instance | None:
     """An instance of ``/v1/health/service``; None for what is none.
 
     Tags are labels: ``version=v2`` is ``version`` with the value ``v2``, another one is a label without a value. So are the
-    keys of Meta, which win.
+    keys of Meta, which win. A service may have no port (0): then whoever asks for it has to know one.
     """
     if not isinstance(entry, dict):
         return None
@@ -319,21 +347,24 @@ def instance_of(entry: Any) -> Instance | None:
     if not isinstance(service, dict) or not isinstance(node, dict):
         return None
     address, port = service.get("Address") or node.get("Address"), service.get("Port")
-    if not isinstance(address, str) or not isinstance(port, int) or not 0 < port < 65536:
+    if not isinstance(address, str) or type(port) is not int or not 0 <= port < 65536:
+        return None
+    tags, meta = service.get("Tags") or (), service.get("Meta") or {}
+    if not isinstance(tags, list | tuple) or not isinstance(meta, dict):
         return None
     labels: dict[str, str] = {}
-    for tag in service.get("Tags") or ():
+    for tag in tags:
         if isinstance(tag, str):
             key, _, value = tag.partition("=")
             labels[key] = value
-    for key, value in (service.get("Meta") or {}).items():
+    for key, value in meta.items():
         labels[str(key)] = str(value)
     for key, said in ((NODE_LABEL, node.get("Node")), (DATACENTER_LABEL, node.get("Datacenter"))):
         if isinstance(said, str) and said:
             labels[key] = said
     weights = service.get("Weights")
     weight = weights.get("Passing", 1) if isinstance(weights, dict) else 1
-    known = weight if isinstance(weight, int) and weight in _WEIGHTS else 1
+    known = weight if type(weight) is int and weight in _WEIGHTS else 1
     return Instance(address, port, known, FrozenMap(labels))
 
 

@@ -73,10 +73,15 @@ class RegisteredFeed:
         self.last_success = self._loop.monotonic()
         self.last_error = "; ".join(filter(None, self._errors))
         self.state = FeedState.FAILED if self.last_error else FeedState.BOUND
+        if not self._member.port:
+            portless = sum(not one.port for known in self._known for one in known or ())
+            if portless:                    # the others serve
+                self.last_error = "; ".join(filter(None, (
+                    self.last_error, f"{portless} instances have no port, and the endpoint says none")))
         if before != instances or self._told:
             self._told = False
             self._deliver(Reset(tuple(dict.fromkeys(
-                self._found(one) for known in self._known if known is not None for one in known))))
+                self._found(one) for known in self._known for one in known or () if self._member.port or one.port))))
 
     def _says(self, why: str) -> None:
         self.state = FeedState.FAILED

@@ -60,15 +60,29 @@ class Standing:
     failures: int = 0
     services: dict[Hashable, int] = field(default_factory=dict)     # instances of each service that is watched
     turned_away: int = 0                    # instances whose address it may not name
+    errors: dict[str, str] = field(default_factory=dict)            # of what is asked for and does not come
 
-    def succeeded(self, now: float) -> None:
-        """It has answered."""
-        self.state, self.last_error, self.last_success = FeedState.BOUND, "", now
+    def succeeded(self, now: float, what: str = "") -> None:
+        """It has answered to `what`; it fares well when it answers to everything."""
+        self.last_success = now
+        self.forget(what)
+        if not self.errors:
+            self.state, self.last_error = FeedState.BOUND, ""
 
-    def failed(self, why: str) -> None:
+    def failed(self, why: str, what: str = "") -> None:
         """It has not, or not well; what it said before stays."""
         self.failures += 1
+        self.errors[what] = why
         self.state, self.last_error = FeedState.FAILED, why
+
+    def forget(self, what: str) -> None:
+        """Nobody asks for `what` any more, or it is well."""
+        if self.errors.pop(what, None) is None:
+            return
+        if self.errors:
+            self.last_error = next(iter(self.errors.values()))
+        else:
+            self.state, self.last_error = FeedState.BOUND if self.last_success else FeedState.PENDING, ""
 
 
 class Allowed:

@@ -25,7 +25,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from voltgw import __version__
-from voltgw.control.publish.registrar import RegistryError
+from voltgw.control.publish.registrar import RegistryError, TooLarge
 from voltgw.control.ways import Way
 
 T = TypeVar("T")
@@ -34,8 +34,6 @@ T = TypeVar("T")
 MOST_BYTES: Final = 8 * 1024 * 1024
 #: For connection, TLS handshake, request and answer together, in seconds.
 TIMEOUT_S: Final = 30.0
-#: Of a stream everything is looked at when it comes, and nothing is kept.
-_ENDLESS: Final = 1 << 62
 #: What comes of reading an answer that is made of other things than it should be.
 UNREADABLE: Final = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError)
 _BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
@@ -110,7 +108,7 @@ class Api:
             raise
         except Exception as error:                  # whatever Twisted's client says of connections, TLS and framing
             if way.too_much:
-                raise RegistryError(f"it answers with more than {MOST_BYTES} bytes") from error
+                raise TooLarge(f"it answers with more than {MOST_BYTES} bytes") from error
             raise RegistryError(f"it cannot be reached: {_reason(error)}") from error
         finally:
             self._ways.discard(way)
@@ -123,9 +121,11 @@ class Api:
 
     async def stream(
         self, method: str, url: str, headers: Mapping[str, str], received: Callable[[bytes], None], silence_s: float,
+        begun: Callable[[], None] = lambda: None,
     ) -> Reply:
-        """Call `received` with each piece of the body of a 200 answer, which is not kept and may go on for ever; any other
-        answer comes whole. Raises `RegistryError`, what `received` raises, and also when nothing comes for `silence_s`.
+        """Call `begun` when a 200 answer begins and `received` with each piece of its body, which is not kept and may go on for
+        ever; any other answer comes whole. Raises `RegistryError`, what `received` raises, and also when nothing comes for
+        `silence_s`.
         """
         sent = {"user-agent": f"voltgw/{__version__}", **headers}
         fields = Headers({name.encode("ascii"): [value.encode("ascii", "replace")] for name, value in sent.items()})
@@ -139,7 +139,8 @@ class Api:
             if response.code != 200:
                 reply: Reply = await _read(response).addTimeout(TIMEOUT_S, self._clock, _too_late)
                 return reply
-            way.left = _ENDLESS                 # its head is here, and was no endless one
+            way.may_be_silent()                 # its head is here, and was no endless one
+            begun()
             piece = _Pieces(response.code, received, self._clock, silence_s)
             response.deliverBody(piece)
             return await piece.done
@@ -201,7 +202,7 @@ class _Whole(Protocol):
         """More of it."""
         self._body += data
         if len(self._body) > MOST_BYTES and not self.done.called:
-            self.done.errback(RegistryError(f"it answers with more than {MOST_BYTES} bytes"))
+            self.done.errback(TooLarge(f"it answers with more than {MOST_BYTES} bytes"))
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:      # noqa: B008
         """The end; only the HTTP client knows whether it is all."""

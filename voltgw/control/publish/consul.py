@@ -12,6 +12,7 @@ from collections.abc import Collection, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
+from voltgw.control.publish.api import UNREADABLE
 from voltgw.control.publish.names import Act, Change, Held, Observed, Refused, Vip, Wanted
 from voltgw.control.publish.registrar import RegistryError
 
@@ -59,6 +60,12 @@ class ConsulRegistrar:
         """What the agent has with our mark, whose checks are renewed by the way; others' services where a name of ours would
         be.
         """
+        try:
+            return await self._observe(names)
+        except UNREADABLE as error:
+            raise RegistryError("its list of services cannot be read") from error
+
+    async def _observe(self, names: Collection[str]) -> Observed:
         services = (await self._ask("GET", "/v1/agent/services")).json
         if not isinstance(services, dict):
             raise RegistryError("its list of services cannot be read")
@@ -74,10 +81,8 @@ class ConsulRegistrar:
                 continue
             content: tuple[Any, ...] = before.content if before is not None else ()     # type: ignore[assignment]  # ours
             ids = before.token if before is not None else ()
-            if _NOWHERE not in meta:
+            if _NOWHERE not in meta and (owner != self.owner or await self._renew(id)):
                 content = tuple(sorted({*content, (str(one.get("Address")), int(one.get("Port") or 0))}))
-                if owner == self.owner:
-                    await self._renew(id)
             held[name] = Held(owner, content, tuple(f"{address}:{port}" for address, port in content), "", (*ids, id))
         for name in names:
             if name not in held:
@@ -119,8 +124,10 @@ class ConsulRegistrar:
         return {"ID": id, "Name": service, "Address": address, "Port": port, "Meta": meta, "Check": check,
                 "Tags": ["voltgw", *(["tls"] if vip is not None and vip.tls else [])]}
 
-    async def _renew(self, id: str) -> None:
-        await self._ask("PUT", f"/v1/agent/check/pass/{quote(f'service:{id}', safe=':')}", missing=True)
+    async def _renew(self, id: str) -> bool:
+        """Whether the instance has our check: without one nobody would take it out after us, and it counts as not there."""
+        reply = await self._ask("PUT", f"/v1/agent/check/pass/{quote(f'service:{id}', safe=':')}", missing=True)
+        return reply.status == 200
 
     async def _strangers(self, name: str) -> str:
         """Services of that name which somebody else has registered, at whatever agent."""
@@ -135,8 +142,8 @@ class ConsulRegistrar:
     async def _ask(self, method: str, path: str, body: bytes = b"", *, missing: bool = False) -> Reply:
         query = f"?{urlencode(self._where)}" if self._where else ""
         reply = await self._api.request(method, self._url + path + query, self._fields, body)
-        if reply.status == 200 or missing and reply.status == 404:
-            return reply
+        if reply.status == 200 or missing and (reply.status == 404 or reply.status == 500 and b"TTL" in reply.body):
+            return reply                        # 500: there is such a check, or was one, but it is no TTL check
         text = "".join(each if each.isprintable() else " " for each in reply.body[:200].decode("utf-8", "replace")).strip()
         raise RegistryError(f"it answers {reply.status}: {text or 'nothing'}", credentials=reply.status in (401, 403),
                             retry_after_s=reply.retry_after_s)

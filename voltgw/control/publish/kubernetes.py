@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
+from voltgw.control.publish.api import UNREADABLE
 from voltgw.control.publish.names import Act, Change, Held, Observed, Refused, Vip, Wanted
 from voltgw.control.publish.registrar import RegistryError
 
@@ -55,6 +56,12 @@ class KubernetesRegistrar:
 
     async def observe(self, names: Collection[str]) -> Observed:
         """Services with our mark and their slices; other services where a name of ours would be."""
+        try:
+            return await self._observe(names)
+        except UNREADABLE as error:
+            raise RegistryError("its list cannot be read") from error
+
+    async def _observe(self, names: Collection[str]) -> Observed:
         chosen = urlencode({"labelSelector": f"{_MANAGED}=voltgw"})
         services = await self._list(f"/api/v1/services?{chosen}")
         slices: dict[tuple[str, str], list[Any]] = {}
@@ -135,6 +142,8 @@ class KubernetesRegistrar:
         reply = await self._ask("GET", f"/api/v1/namespaces/{target.namespace}/services/{quote(target.service)}")
         if reply.status == 404:
             return ""
+        if reply.status != 200:
+            raise RegistryError(f"it answers {reply.status}: {_message(reply)}")
         return f"the service {target.service} in namespace {target.namespace}"
 
     async def _put(self, before: Any, made: dict[str, Any], path: str) -> str:

@@ -25,6 +25,10 @@ class RegistryError(Exception):
         self.credentials = credentials
 
 
+class TooLarge(RegistryError):
+    """An answer is larger than any that is read; to ask for less of it may help."""
+
+
 class Registrar(Protocol):
     """One registry with one set of credentials, in which the names of one owner are kept.
 

@@ -7,15 +7,16 @@ all namespaces. Labels of pods are taken where they may be read; who may not rea
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from voltgw.config.labels import selector
 from voltgw.control.discovery.kubernetes import objects
 from voltgw.control.discovery.kubernetes.objects import Key, Unusable
 from voltgw.control.discovery.kubernetes.reflector import Reflector, Transport
 from voltgw.control.discovery.registries import Allowed, Answered, Instance
+from voltgw.routing.regex.pattern import ANY, Pattern
 
 if TYPE_CHECKING:
     from voltgw.control.discovery.registries import Standing
@@ -30,7 +31,7 @@ class _Scope:
     """The reflectors of one namespace, "" = all of them."""
 
     def __init__(self, client: KubernetesClient, namespace: str) -> None:
-        inside = f"/namespaces/{namespace}" if namespace else ""
+        inside = f"/namespaces/{quote(namespace, '')}" if namespace else ""
         make = client.reflector
         self.services = make(f"{_CORE}{inside}/services", objects.service)
         self.slices: Reflector | None = None
@@ -81,7 +82,7 @@ class KubernetesClient:
             self._nodes = self.reflector(f"{_CORE}/nodes", objects.node)
             self._nodes.start()
         scope.users += 1
-        ask = _Ask(query, scope, answered)
+        ask = _Ask(query, scope, answered, dict(query.namespaces).get(self.access.name))
         self._asks.append(ask)
         self._mark()
 
@@ -89,7 +90,8 @@ class KubernetesClient:
             if ask not in self._asks:
                 return
             self._asks.remove(ask)
-            self.standing.services.pop(query.text, None)
+            if all(other.query.text != query.text for other in self._asks):
+                self.standing.services.pop(query.text, None)
             scope.users -= 1
             if not scope.users and self._scopes.get(namespace) is scope:
                 del self._scopes[namespace]
@@ -110,17 +112,26 @@ class KubernetesClient:
 
     def reflector(self, path: str, read: Callable[[Any], Any], *, optional: bool = False) -> Reflector:
         """A reflector that tells us of changes; one that is optional may fail."""
-        return Reflector(path, {}, read, self._transport, self._loop, self._random, self._changed,
-                         self._mark_failed if not optional else partial(self._optional_failed), self._request)
+        return Reflector(path, {}, read, self._transport, self._loop, self._random, self._mark,
+                         self._failed if not optional else self._optional_failed, self._request, self._heard)
 
     def _request(self) -> None:
         self.standing.requests += 1
 
-    def _changed(self) -> None:
-        self.standing.succeeded(self._loop.monotonic())
-        self._mark()
+    def _heard(self) -> None:
+        """One of them is well; the cluster is if all are that have to be."""
+        now = self._loop.monotonic()
+        if any(each.problem or not each.synced for each in self._needed()):
+            self.standing.last_success = now
+        else:
+            self.standing.succeeded(now)
 
-    def _mark_failed(self, why: str) -> None:
+    def _needed(self) -> list[Reflector]:
+        """All without which services are not known."""
+        found = [each for scope in self._scopes.values() for each in (scope.services, scope.slices)]
+        return [each for each in (*found, self._nodes) if each is not None]
+
+    def _failed(self, why: str) -> None:
         self.standing.failed(why)
         self._mark()
 
@@ -171,6 +182,8 @@ class KubernetesClient:
         made: list[Instance] = []
         unusable = ""
         for one in scope.services.objects.values():
+            if not ask.may_see(one.key[0]):
+                continue
             try:
                 made += [each for each in self._of(one, scope, query.port) if ask.selector.matches(each.labels)]
             except Unusable as why:
@@ -197,12 +210,17 @@ class KubernetesClient:
 class _Ask:
     """One endpoint object that asks."""
 
-    def __init__(self, query: ServiceQuery, scope: _Scope, answered: Answered) -> None:
+    def __init__(self, query: ServiceQuery, scope: _Scope, answered: Answered, namespaces: tuple[str, ...] | None) -> None:
         self.query = query
         self.scope = scope
         self.selector = selector(query.selector)
+        self._namespaces = None if namespaces is None else [Pattern(text, ANY) for text in namespaces]
         self._answered = answered
         self._said: tuple[tuple[Instance, ...] | None, str] | None = None
+
+    def may_see(self, namespace: str) -> bool:
+        """Whether services of this namespace are for whoever asks."""
+        return self._namespaces is None or any(each.matches(namespace.encode()) for each in self._namespaces)
 
     def say(self, instances: tuple[Instance, ...] | None, why: str) -> None:
         """Answer, if that is another answer."""

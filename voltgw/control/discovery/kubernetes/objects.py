@@ -103,8 +103,8 @@ def slice_of(found: Any) -> Slice:
     ports: dict[str, int] = {}
     for one in _list(found.get("ports")):
         port = _mapping(one)
-        if port.get("port") is not None:    # none: all ports, which no service of ours can mean
-            ports[str(port.get("name") or "")] = _port(port["port"])
+        if _number(port.get("port")):       # none: all ports, which no service of ours can mean. Anyone may write slices, and
+            ports[str(port.get("name") or "")] = int(port["port"])  # the API takes any number: it is not to spoil others' lists
     backends = []
     for each in _list(found.get("endpoints")):
         one = _mapping(each)

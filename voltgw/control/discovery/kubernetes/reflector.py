@@ -14,19 +14,24 @@ from urllib.parse import urlencode
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from voltgw.control.discovery.kubernetes.objects import Key, Malformed, key_of
-from voltgw.control.publish.registrar import RegistryError
+from voltgw.control.publish.registrar import RegistryError, TooLarge
 
 if TYPE_CHECKING:
     from voltgw.control.publish.api import Reply
     from voltgw.control.seams import ControlLoop
 
-#: Objects of one page of a list, and of one kind altogether.
+#: Objects of one page of a list, and of one kind altogether. A page that is larger than an answer may be (`TooLarge`) is asked
+#: for again with half as many: pods have some 10 KB each, and some have 100.
 PAGE: Final = 500
 MOST_OBJECTS: Final = 200_000
+#: Pages of one list, for a server whose list has no end.
+MOST_PAGES: Final = 20_000
 #: For how long a watch is asked for, in seconds; servers end it at about that time.
 WATCH_S: Final = 300
+BRIEF_S: Final = 1.0
 FIRST_PAUSE_S: Final = 1.0
 MOST_PAUSE_S: Final = 60.0
 _GONE: Final = 410
@@ -38,8 +43,9 @@ class Transport(Protocol):
     async def get(self, path: str, /) -> Reply:
         """A whole answer. Raises `RegistryError`."""
 
-    async def lines(self, path: str, line: Callable[[bytes], None], /) -> Reply:
-        """Call `line` with each line of a 200 answer while it comes; returns at its end, or with the answer of another status.
+    async def lines(self, path: str, line: Callable[[bytes], None], begun: Callable[[], None], /) -> Reply:
+        """Call `begun` when a 200 answer begins and `line` with each line of it while it comes; returns at its end, or with the
+        answer of another status.
 
         Raises `RegistryError`, also for a connection that was cut in the middle of a line.
         """
@@ -57,7 +63,9 @@ class Reflector:
     def __init__(
         self, path: str, selection: Mapping[str, str], read: Callable[[Any], Any], transport: Transport, loop: ControlLoop,
         random: Random, changed: Callable[[], None], failed: Callable[[str], None], asked: Callable[[], None],
+        heard: Callable[[], None] = lambda: None,
     ) -> None:
+        """`asked` is called for each request, `heard` whenever something good has come, be it only that nothing is new."""
         self.objects: dict[Key, Any] = {}
         self.synced = False                 # all of it has been listed once
         self.problem = ""
@@ -71,8 +79,11 @@ class Reflector:
         self._changed = changed
         self._failed = failed
         self._asked = asked
+        self._heard = heard
         self._version = ""
+        self._page = PAGE
         self._failures = 0
+        self._expiries = 0                  # in a row, without a watch that was worth its list
         self._running: Deferred[None] | None = None
         self._expired = False
         self._wrong = ""
@@ -98,17 +109,31 @@ class Reflector:
             try:
                 if not self._version:
                     await self._list()
+                began = self._loop.monotonic()
                 await self._watch()
-                pause = 0.05                # a server that ends every watch at once is not asked in a loop
+                brief = self._loop.monotonic() - began < BRIEF_S    # who ends every watch at once is not asked in a loop
+                pause = FIRST_PAUSE_S if brief else 0.05
             except Expired:
-                self._version = ""
-                pause = FIRST_PAUSE_S * self._random.random()       # all who watch are told at once
+                self._version = ""          # all who watch are told at once: not all of them list at once
+                pause = min(FIRST_PAUSE_S * 2 ** min(self._expiries, 16), MOST_PAUSE_S) * self._random.random()
+                self._expiries += 1
             except RegistryError as error:
-                self.problem = str(error)
-                self._failed(self.problem)
-                pause = min(FIRST_PAUSE_S * 2 ** min(self._failures, 16), MOST_PAUSE_S) * (0.5 + self._random.random())
-                self._failures += 1
+                pause = self._fails(str(error))
+            except CancelledError:
+                raise
+            except Exception:               # a bug of ours in reading one answer is not the end of all that follow
+                self._log.failure("{path} cannot be watched, by a bug of ours", Failure(), path=self._path)
+                self._version = ""
+                pause = self._fails("a bug of ours, which is in the log")
             await self._sleep(pause)
+
+    def _fails(self, why: str) -> float:
+        """Say so; for how long to wait, in seconds."""
+        self.problem = why
+        self._failed(why)
+        pause: float = min(FIRST_PAUSE_S * 2 ** min(self._failures, 16), MOST_PAUSE_S) * (0.5 + self._random.random())
+        self._failures += 1
+        return pause
 
     async def _sleep(self, seconds: float) -> None:
         timer: Any = None
@@ -122,45 +147,64 @@ class Reflector:
 
     async def _list(self) -> None:
         found: dict[Key, Any] = {}
-        asked: dict[str, str] = {**self._selection, "limit": str(PAGE)}
+        following = ""
         self.relists += 1
-        while True:
-            self._asked()
-            reply = await self._transport.get(f"{self._path}?{urlencode(asked)}")
+        for _ in range(MOST_PAGES):
+            reply = await self._get_page(following)
             if reply.status == _GONE:       # between two pages: from the beginning
                 raise Expired
             page = _whole(reply)
             try:
                 for item in page["items"] or ():
                     found[key_of(item)] = self._read(item)
-                version, following = str(page["metadata"]["resourceVersion"]), page["metadata"].get("continue")
+                version, following = str(page["metadata"]["resourceVersion"]), str(page["metadata"].get("continue") or "")
             except (Malformed, KeyError, TypeError, AttributeError) as error:
                 raise RegistryError(f"a list of {self._path} cannot be understood: {error}") from error
             if len(found) > MOST_OBJECTS:
                 raise RegistryError(f"{self._path} has more than {MOST_OBJECTS} objects")
             if not following:
                 break
-            asked["continue"] = str(following)
+        else:
+            raise RegistryError(f"a list of {self._path} has more than {MOST_PAGES} pages")
         other = found != self.objects
         self.objects, self._version = found, version
+        failures, first, self.synced = self._failures, not self.synced, True
         self._well()
-        first, self.synced = not self.synced, True
+        self._failures = failures           # until a watch has said something as well: lists are dear
         if other or first:
             self._changed()
+
+    async def _get_page(self, following: str) -> Reply:
+        """A page, as large as an answer may be."""
+        while True:
+            asked = {**self._selection, "limit": str(self._page), **({"continue": following} if following else {})}
+            self._asked()
+            try:
+                return await self._transport.get(f"{self._path}?{urlencode(asked)}")
+            except TooLarge:
+                if self._page == 1:
+                    raise
+                self._page //= 2
 
     async def _watch(self) -> None:
         asked = {**self._selection, "watch": "1", "allowWatchBookmarks": "true", "resourceVersion": self._version,
                  "timeoutSeconds": str(WATCH_S)}
         self._asked()
         self._expired, self._wrong = False, ""
-        reply = await self._transport.lines(f"{self._path}?{urlencode(asked)}", self._event)
+        reply = await self._transport.lines(f"{self._path}?{urlencode(asked)}", self._event, self._begun)
         if self._expired or reply.status == _GONE:
             raise Expired
         if self._wrong:
             raise RegistryError(self._wrong)
         if reply.status != 200:
             _whole(reply)
+        self._watched()
+
+    def _begun(self) -> None:
+        """The server watches for us: all is well, though nothing may be new for a long time."""
+        failures = self._failures
         self._well()
+        self._failures = failures           # a watch that is cut each time has not said anything yet
 
     def _event(self, line: bytes) -> None:
         """One line of a watch. After one that cannot be understood nothing is: the next list tells what it was."""
@@ -176,7 +220,7 @@ class Reflector:
             version = str(found["metadata"]["resourceVersion"])
             if kind == "BOOKMARK":
                 self._version = version
-                self._well()
+                self._watched()
                 return
             key = key_of(found)
             made = None if kind == "DELETED" else self._read(found)
@@ -185,7 +229,7 @@ class Reflector:
             self._wrong = f"an event of {self._path} cannot be understood: {error}"
             return
         self._version = version
-        self._well()
+        self._watched()
         if made is None:
             if self.objects.pop(key, None) is not None:
                 self._changed()
@@ -193,10 +237,16 @@ class Reflector:
             self.objects[key] = made
             self._changed()
 
+    def _watched(self) -> None:
+        """A watch has said something, or has ended as it should."""
+        self._expiries = 0
+        self._well()
+
     def _well(self) -> None:
         self._failures = 0
-        if self.problem:
-            self.problem = ""
+        recovered, self.problem = bool(self.problem), ""
+        self._heard()
+        if recovered:
             self._changed()
 
 

@@ -51,10 +51,10 @@ class HttpTransport:
         """See `Transport`."""
         return await self._api.request("GET", self._url + path, self._fields())
 
-    async def lines(self, path: str, line: Callable[[bytes], None]) -> Reply:
+    async def lines(self, path: str, line: Callable[[bytes], None], begun: Callable[[], None]) -> Reply:
         """See `Transport`."""
         lines = Lines(line)
-        reply = await self._api.stream("GET", self._url + path, self._fields(), lines.received, SILENCE_S)
+        reply = await self._api.stream("GET", self._url + path, self._fields(), lines.received, SILENCE_S, begun)
         if reply.status == 200:
             lines.ended()
         return reply

@@ -1,0 +1,1 @@
+With a ``data_dir``, the last configurations that have served are kept. ``voltgw generations`` lists them, ``voltgw rollback`` serves one again until the files are edited, and ``voltgw plan`` says by object and field what a new file changes and what a reload would do.

@@ -1,0 +1,1 @@
+``Makings.new_store``: whoever embeds the gateway can count rate limits in a place that several processes share; the protocol of such stores, how exact sharing is, and the tests that a store must pass.

@@ -1,0 +1,1 @@
+``voltgw simulate FILE SCENARIO`` plays traffic and failures against a configuration in virtual time, with the gateway's own schedulers, retries, breakers, outlier detection and health checks, and reports shares, errors, ejections, latencies and a time line.

@@ -1,0 +1,1 @@
+``gateway: {watch: true}`` takes edits of the configuration by itself: in place, by rename, by Kubernetes' ``..data``, and files that come to or leave an included folder. What is refused is refused once, and the old configuration serves on.
