@@ -20,7 +20,7 @@ from voltgw.config.show import report
 from voltgw.errors import ConfigErrors
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-EXAMPLES: Final = ROOT / "etc" / "examples" / "simulate"
+ETC: Final = ROOT / "etc"
 _CHECK: Final = "{http_health_check: {path: /}, interval: 5, timeout: 1, healthy_threshold: 2, unhealthy_threshold: 2}"
 
 
@@ -168,8 +168,8 @@ endpoints: [{behave: {latency: 100ms, workers: 2}}]
         """The same seed gives the same, in another process with other hashes; another seed gives something else."""
         found = []
         for seed, hashes in ((7, "1"), (7, "2"), (8, "1")):
-            path = self.scenario((EXAMPLES / "outage.yaml").read_text(encoding="utf-8").replace("seed: 7", f"seed: {seed}"))
-            command = [sys.executable, "-m", "voltgw.cli.main", "simulate", "--json", str(EXAMPLES / "gateway.yaml"), path]
+            path = self.scenario((ETC / "scenarios" / "outage.yaml").read_text(encoding="utf-8").replace("seed: 7", f"seed: {seed}"))
+            command = [sys.executable, "-m", "voltgw.cli.main", "simulate", "--json", str(ETC / "examples" / "simulate.yaml"), path]
             found.append(subprocess.run(command, capture_output=True, check=True, cwd=ROOT, timeout=60,
                                         env={**os.environ, "PYTHONHASHSEED": hashes, "PYTHONPATH": str(ROOT)}).stdout)
         self.assertEqual(found[0], found[1])

@@ -153,7 +153,7 @@ class StatesTests(SynchronousTestCase):
             if decl.state is State.REFUSES
         }
         self.assertEqual([field for field in (
-            "service_policy_rule.rate_limiter", "ForwardProxyAdvancedRuleType.url_category_list",
+            "ForwardProxyAdvancedRuleType.url_category_list",
             "forward_proxy_policy.segment_policy", "network_firewall.active_network_policies",
             "virtual_host.authentication", "virtual_host.js_challenge", "WafType.app_firewall",
             "http_loadbalancer.app_firewall", "http_loadbalancer.api_rate_limit",

@@ -41,7 +41,7 @@ def all_estates(work: Path) -> list[Estate]:
     """Every folder of ``objects/`` without errors, and every file of ``etc/``, copied below `work`."""
     found = [Estate(folder, "main.yaml", work / folder.name) for folder in estates() if folder.name != "refused-2024"]
     made = beside(work / "beside")
-    for path in sorted((ROOT / "etc").rglob("*.yaml")):
+    for path in sorted(path for path in (ROOT / "etc").rglob("*.yaml") if path.parent.name != "scenarios"):
         found.append(Estate(path.parent, path.name, work / f"etc-{path.stem}", made))
     return found
 

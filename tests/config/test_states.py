@@ -51,7 +51,7 @@ class StateTests(SynchronousTestCase):
             config = loaded(f"gateway: {{allow_unenforced: [{entry}]}}\n"
                             + HOST.format("waf_type: {app_firewall: {app_firewall: [x]}}"))
             self.assertEqual(config.unenforced, ("virtual_host.waf_type.app_firewall",), entry)
-        found = problems("gateway: {allow_unenforced: [rate_limiter]}\n" + HOST.format("js_challenge: {}"))
+        found = problems("gateway: {allow_unenforced: [waf_type]}\n" + HOST.format("js_challenge: {}"))
         self.assertEqual(codes(found), ["VG0115"])
 
     def test_a_name_that_allows_nothing(self) -> None:

@@ -34,8 +34,8 @@ def blocks(page: Path) -> Iterator[str]:
 
 
 def files() -> list[Path]:
-    """The configurations under etc/; of a simulation's folder the other files are scenarios, which `tests.app` plays."""
-    return sorted(path for path in (ROOT / "etc").rglob("*.yaml") if path.parent.name != "simulate" or path.stem == "gateway")
+    """The configurations under etc/; what stands in ``scenarios`` is played by `tests.app.test_simulation`."""
+    return sorted(path for path in (ROOT / "etc").rglob("*.yaml") if path.parent.name != "scenarios")
 
 
 class ExamplesTests(SynchronousTestCase):

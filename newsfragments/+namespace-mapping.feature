@@ -1,0 +1,1 @@
+``namespace_mapping`` of ``discovery_k8s`` says which namespaces of a cluster are for which of ours: by labels nothing else is found, and naming a service elsewhere is an error. ``docs/names-fields`` tells of every field of discovery, sites and virtual networks.
