@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,27 @@ class AccessTests(SynchronousTestCase):
         with self.assertRaises(ConfigErrors) as raised:
             access("CONSUL", {"connection_info": {"api_server": "192.0.2.1:8501", "tls_info": {"key_url": secret(self.MINE.key)}}})
         self.assertEqual([each.code for each in raised.exception.problems], ["VG0232"])
+
+    def test_proofs_that_are_none(self) -> None:
+        """What is no PEM, a part of a pair, or parts of two, is an error of the configuration, wherever it stands."""
+        other = client("other", "other.example")
+        cases: list[dict[str, bytes]] = [
+            {"ca": b"nonsense"}, {"certificate": b"nonsense", "key": self.MINE.key}, {"certificate": self.MINE.certificate, "key": b"nonsense"},
+            {"certificate": self.MINE.certificate}, {"key": self.MINE.key}, {"certificate": self.MINE.certificate, "key": other.key}]
+        for said in cases:
+            encoded = {name: base64.b64encode(data).decode() for name, data in said.items()}
+            kubeconfig = yaml.safe_dump({
+                "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+                "clusters": [{"name": "k", "cluster": {"server": "https://192.0.2.1", "certificate-authority-data": encoded.get("ca", "")}}],
+                "users": [{"name": "u", "user": {
+                    "client-certificate-data": encoded.get("certificate", ""), "client-key-data": encoded.get("key", "")}}]})
+            fields = {"ca": "ca_certificate_url", "certificate": "certificate_url", "key": "key_url"}
+            tls = {"connection_info": {"api_server": "192.0.2.1:8501", "tls_info": {fields[name]: secret(data) for name, data in said.items()}}}
+            for kind, method in (("CONSUL", tls), ("K8S", tls), ("K8S", {"kubeconfig_url": secret(kubeconfig.encode())})):
+                with self.assertRaises(ConfigErrors) as raised:
+                    access(kind, method)
+                (problem,) = raised.exception.problems
+                self.assertEqual((problem.code, "PEM" in problem.hint), ("VG0232", True), said)
 
     def test_consul(self) -> None:
         """Scheme, user, token, datacenter, namespace and partition; addresses that it may name."""

@@ -97,10 +97,10 @@ def kubernetes_of(config: Config, one: Object[DiscoverySpec]) -> RegistryAccess:
                 data, lambda name: Path(name).read_bytes())
         except ValueError as error:
             raise ConfigErrors((ConfigError(_CODE, one.place(*path, "kubeconfig_url"), f"{one.title}: {error}"),)) from error
-        return RegistryAccess(
+        return _sound(one, (*path, "kubeconfig_url"), RegistryAccess(
             one.full_name, "kubernetes", found.server, found.ca, found.certificate, found.key, found.server_name,
             _text(one, found.token.encode(), "the token"), found.user, found.password, token_file=found.token_file, reach=reach,
-            allowed=allowed)
+            allowed=allowed))
     connection = info.connection_info
     if connection is None or connection.api_server is None:
         raise ConfigErrors((ConfigError(
@@ -109,8 +109,8 @@ def kubernetes_of(config: Config, one: Object[DiscoverySpec]) -> RegistryAccess:
     certificate, key, ca, server_name = _tls(config, one, connection, (*path, "connection_info", "tls_info"))
     secure = connection.tls_info is not None
     url = f"{'https' if secure else 'http'}://{connection.api_server}"
-    return RegistryAccess(
-        one.full_name, "kubernetes", url, ca, certificate, key, server_name, reach=reach, allowed=allowed)
+    return _sound(one, (*path, "connection_info", "tls_info"), RegistryAccess(
+        one.full_name, "kubernetes", url, ca, certificate, key, server_name, reach=reach, allowed=allowed))
 
 
 def _in_cluster(one: Object[DiscoverySpec], path: tuple[str, ...], reach: str, allowed: tuple[str, ...]) -> RegistryAccess:
@@ -127,9 +127,9 @@ def _in_cluster(one: Object[DiscoverySpec], path: tuple[str, ...], reach: str, a
             _CODE, one.place(*path, "in_cluster"), f"{one.title}: this is no pod with a service account: {error.strerror}",
             "run inside the cluster, or give it `kubeconfig_url`"),)) from error
     shown = f"[{host}]" if ":" in host else host
-    return RegistryAccess(
+    return _sound(one, (*path, "in_cluster"), RegistryAccess(
         one.full_name, "kubernetes", f"https://{shown}:{port}", ca, token_file=str(folder / "token"), reach=reach,
-        allowed=allowed)
+        allowed=allowed))
 
 
 def consul_of(config: Config, one: Object[DiscoverySpec]) -> RegistryAccess:
@@ -151,12 +151,12 @@ def consul_of(config: Config, one: Object[DiscoverySpec]) -> RegistryAccess:
     allowed = one.spec.voltgw.allowed_addresses if one.spec.voltgw is not None else ()
     certificate, key, ca, server_name = _tls(config, one, connection, (*path, "connection_info", "tls_info"))
     url = f"{'https' if secure else 'http'}://{connection.api_server}"
-    return RegistryAccess(
+    return _sound(one, (*path, "connection_info", "tls_info"), RegistryAccess(
         one.full_name, "consul", url, ca, certificate, key, server_name,
         _text(one, ours.token.data if ours is not None and ours.token is not None else b"", "the token"),
         basic.user_name or "" if basic is not None else "", _text(one, password, "the password"),
         ours.datacenter or "" if ours is not None else "", ours.namespace or "" if ours is not None else "",
-        ours.partition or "" if ours is not None else "", allowed=allowed)
+        ours.partition or "" if ours is not None else "", allowed=allowed))
 
 
 def _tls(
@@ -172,11 +172,32 @@ def _tls(
     if not certificate and tls.certificate_url is not None:
         certificate = private_key(config, one, tls.certificate_url, (*path, "certificate_url"))
     key = private_key(config, one, tls.key_url, (*path, "key_url")) if tls.key_url is not None else b""
-    if bool(certificate) is not bool(key):
-        raise ConfigErrors((ConfigError(
-            _CODE, one.place(*path), f"{one.title} has a client certificate without its key, or a key without a certificate",
-            "give it both `certificate` and `key_url`"),))
     return certificate, key, ca, tls.server_name or ""
+
+
+def _sound(one: Object[DiscoverySpec], path: tuple[str, ...], access: RegistryAccess) -> RegistryAccess:
+    """`access`, if connections can be made with it. Raises `ConfigErrors`."""
+    x509, serialization = (import_module(f"cryptography.{name}") for name in ("x509", "hazmat.primitives.serialization"))
+    problem = ""
+    try:
+        what = "the trust store"
+        if access.ca:
+            x509.load_pem_x509_certificates(access.ca)
+        what = "the client certificate"
+        if bool(access.certificate) is not bool(access.key):
+            problem = "has a client certificate without its key, or a key without a certificate"
+        elif access.key:
+            public = x509.load_pem_x509_certificates(access.certificate)[0].public_key()
+            what = "the key of the client certificate"
+            if serialization.load_pem_private_key(access.key, None).public_key() != public:
+                problem = "has a client certificate, and the key of another one"
+    except (ValueError, TypeError):
+        problem = f"has no PEM for {what}, or one that needs a password"
+    if problem:
+        raise ConfigErrors((ConfigError(
+            _CODE, one.place(*path), f"{one.title} {problem}",
+            "give it PEM of certificates, and of the key that belongs to them"),))
+    return access
 
 
 def _text(one: Object[Any], data: bytes, what: str) -> str:
