@@ -1,9 +1,9 @@
-"""One of three origins dies, answers 500, or flaps ten times a second, under load: what clients see, beside HAProxy and Envoy.
+"""One of three origins dies, answers 500, flaps, or becomes slow, under load: what clients see, beside HAProxy and Envoy.
 
 All gateways probe every second (one success brings an origin in, two failures take it out), take an origin out after five
 failed answers in a row, for two seconds at first, and try a refused connection once more elsewhere. The load comes over kept
-connections at a fixed rate. What is told is the number of answers that are none or 5xx, and for how long after the fault began
-there were any. Needs voltgw's interpreter, HAProxy and Envoy.
+connections at a fixed rate. What is told is the number of answers that are none, 5xx, or later than a second, and for how long
+after the fault began there were any. Needs voltgw's interpreter, HAProxy and Envoy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.harness import free_ports, work_directory
 from tests.servers import envoy
 
-FAULTS: Final = ("dies", "answers 500", "flaps")
+FAULTS: Final = ("dies", "answers 500", "flaps", "is slow")
+#: What is later than this is as good as none, in seconds; who is slow takes three times as long.
+LATE_S: Final = 1.0
+MODES: Final = {"answers 500": "500", "flaps": "flap", "is slow": "slow"}
 ORIGINS: Final = 3
 CONNECTIONS: Final = 16
 #: Seconds of good weather, of the fault, and afterwards.
@@ -40,6 +43,8 @@ async def serve(reader, writer):
         while True:
             head = await reader.readuntil(b"\\r\\n\\r\\n")
             mode = open(sys.argv[2]).read()
+            if mode == "slow":
+                await asyncio.sleep(3.0)
             bad = mode == "500" or (mode == "flap" and int(time.monotonic() * 20) % 2)
             status = b"500 Bad" if bad else b"200 OK"
             writer.write(b"HTTP/1.1 " + status + b"\\r\\nContent-Length: 2\\r\\n\\r\\nok")
@@ -74,7 +79,7 @@ class Origins:
             self._running[0].kill()
             self._running[0].wait()
         else:
-            self._modes[0].write_text("500" if fault == "answers 500" else "flap", encoding="utf-8")
+            self._modes[0].write_text(MODES[fault], encoding="utf-8")
 
     def mend(self, fault: str) -> None:
         """It is over."""
@@ -167,7 +172,7 @@ GATEWAYS: Final[dict[str, Callable[[Path, int, list[int]], list[str]]]] = {
 
 
 class Load:
-    """Requests at a fixed rate over kept connections; `bad` are the times of answers that were none or 5xx."""
+    """Requests at a fixed rate over kept connections; `bad` are the times of answers that were none, 5xx or late."""
 
     def __init__(self, port: int, rate: float) -> None:
         self.done = 0
@@ -189,11 +194,12 @@ class Load:
             try:
                 if reader is None or writer is None:
                     reader, writer = await asyncio.open_connection(HOST, self._port)
+                asked = time.monotonic()
                 writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5.0)
                 length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
                 await asyncio.wait_for(reader.readexactly(length), 5.0)
-                ok = head.startswith(b"HTTP/1.1 2")
+                ok = head.startswith(b"HTTP/1.1 2") and time.monotonic() - asked < LATE_S
                 if b"connection: close" in head.lower():
                     writer.close()
                     reader = writer = None
