@@ -41,8 +41,8 @@ from voltgw.security.rates import local_store
 from voltgw.values.address import where
 from voltgw.values.counters import RouteCounters
 from voltgw.values.defaults import (
-    BYTE_BURST,
-    BYTE_BURST_SHARE,
+    BURST_BYTES,
+    BURST_SHARE,
     KEEP_ALIVE_TIMEOUT_S,
     MAX_REQUEST_HEAD_BYTES,
     REQUEST_HEAD_TIMEOUT_S,
@@ -782,7 +782,7 @@ def _byte_rates(policy: AdvertisePolicySpec) -> ByteRates:
 
 def _byte_rate(per_second: int | None) -> Rate | None:
     """What may come at once is small: a rate is of use when it holds from the beginning."""
-    return None if per_second is None else Rate(per_second, max(per_second // BYTE_BURST_SHARE, BYTE_BURST))
+    return None if per_second is None else Rate(per_second, max(int(per_second * BURST_SHARE), BURST_BYTES))
 
 
 def _cannot_serve(host: Object[VirtualHostSpec], made: VirtualHost) -> ConfigError | None:

@@ -61,7 +61,7 @@ class TcpRelay(Relay):
         "tls_version",
     )
 
-    def __init__(self, factory: TcpFactory, peer_address: str, peer_port: int) -> None:
+    def __init__(self, factory: RelayTerms, peer_address: str, peer_port: int) -> None:
         plane = factory.plane
         super().__init__(plane)
         self.peer_address = peer_address
@@ -381,9 +381,8 @@ class TcpRelay(Relay):
         del self._record                    # it names us: the two would be a cycle
 
 
-@implementer(IProtocolFactory)
-class TcpFactory:
-    """Makes a relay for every connection of one TCP_PROXY listener; `route` is swapped at a reload."""
+class RelayTerms:
+    """What a relay asks of whoever makes it; `connections` are the relays that there are."""
 
     def __init__(
         self, plane: Plane, name: str, local_address: str, local_port: int, route: Route, counters: ListenerCounters,
@@ -397,8 +396,14 @@ class TcpFactory:
         self.idle_timeout_s = TUNNEL_IDLE_TIMEOUT_S
         self.upload: Rate | None = None     # how fast clients may send, and
         self.download: Rate | None = None   # how fast they get, each connection by itself
-        self.draining = False
-        self.connections: set[TcpRelay] = set()
+        self.connections: set[Any] = set()
+
+
+@implementer(IProtocolFactory)
+class TcpFactory(RelayTerms):
+    """Makes a relay for every connection of one TCP_PROXY listener; `route` is swapped at a reload."""
+
+    draining = False
 
     def buildProtocol(self, addr: IAddress | None) -> Side:
         """The client side of a new relay for the client at `addr`."""

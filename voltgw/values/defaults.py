@@ -113,10 +113,10 @@ SPLICE_PIPE_BYTES: Final = 1024 * 1024
 """A pipe through which the kernel relays the bytes of large TCP flows."""
 MAX_PIPES: Final = 48
 """So many of them there may be, as a user has only so many from Linux; with none left, bytes are read and written."""
-BYTE_BURST: Final = 16 * 1024
-"""A relayed connection with a byte rate may send so many bytes at once after a silence, or,"""
-BYTE_BURST_SHARE: Final = 10
-"""if that is more, this part (a tenth) of what it may send in a second."""
+BURST_BYTES: Final = 16 * 1024
+"""A relayed connection with a byte rate may send so many bytes at once after a silence, or more (the next row)."""
+BURST_SHARE: Final = 0.1
+"""This part of what it may send in a second, if that is more."""
 MAX_REPLAY_BYTES: Final = 64 * 1024
 """So much of a request is kept while its body streams, to be sent again; beyond it there is no other try."""
 MAX_SHADOW_BYTES: Final = 64 * 1024

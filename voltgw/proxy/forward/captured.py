@@ -18,9 +18,8 @@ from voltgw.proxy.forward.gate import Way
 from voltgw.proxy.forward.hearing import Hearing
 from voltgw.proxy.forward.origins import Asked
 from voltgw.proxy.forward.passage import Over
-from voltgw.proxy.tcp import TcpRelay
+from voltgw.proxy.tcp import RelayTerms, TcpRelay
 from voltgw.security.egress import FLAG, Flow, Speaks
-from voltgw.values.defaults import TUNNEL_IDLE_TIMEOUT_S
 from voltgw.values.record import ConnectionRecord
 
 if TYPE_CHECKING:
@@ -70,18 +69,11 @@ class CaptureFactory(ForwardFactory):
         return _Arriving(self, peer)
 
 
-class _Relaying:
-    """What a relay of one captured connection asks its factory for."""
-
-    def __init__(self, factory: CaptureFactory, route: Route) -> None:
-        self.plane = factory.plane
-        self.name = factory.name
-        self.local_address = factory.local_address
-        self.local_port = factory.local_port
-        self.counters = factory.counters
-        self.connections: set[Any] = factory.connections
-        self.route = route
-        self.idle_timeout_s = TUNNEL_IDLE_TIMEOUT_S
+def _terms(factory: CaptureFactory, route: Route) -> RelayTerms:
+    """What a relay of one captured connection asks for."""
+    terms = RelayTerms(factory.plane, factory.name, factory.local_address, factory.local_port, route, factory.counters)
+    terms.connections = factory.connections
+    return terms
 
 
 class Captured(Hearing):
@@ -155,7 +147,7 @@ class Captured(Hearing):
         """Connect to where the client meant to go, and join."""
         heard = self.done()
         factory, flow, transport = self._capture, self.flow, self.transport
-        relay = TcpRelay(_Relaying(factory, self._relayed()), *self.peer)   # type: ignore[arg-type]  # it asks no more of it
+        relay = TcpRelay(_terms(factory, self._relayed()), *self.peer)
         relay.local_address, relay.local_port = self.local_address, self.local_port
         relay.connected_wall = self.connected_wall
         if self.hello is not None:
