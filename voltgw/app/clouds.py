@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from voltgw.app.registries import too_long
-from voltgw.values.defaults import DNS_TTL_S, PUBLISH_CLOUD_INTERVAL_S
-from voltgw.wire.dnsmsg import name_of
+from voltgw.app.registries import DnsZone, zone_of
+from voltgw.values.defaults import PUBLISH_CLOUD_INTERVAL_S
 
 if TYPE_CHECKING:
     from voltgw.config.model import Config, Object
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Route53:
+class Route53(DnsZone):
     """A hosted zone of Route 53."""
 
     kind: ClassVar[str] = "route53"
@@ -39,15 +38,6 @@ class Route53:
         """All of Route 53 is one; but zones of one name may be of different networks there."""
         return self.kind, self.spec.endpoint
 
-    @property
-    def zone(self) -> bytes | None:
-        """Its name."""
-        return name_of(self.spec.zone)
-
-    def refuses(self, name: str) -> str:
-        """Names that leave no room for their mark."""
-        return too_long(name)
-
     def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
         """See `Registry.registrar`."""
         spec = self.spec
@@ -63,20 +53,17 @@ class Route53:
         url = spec.endpoint or route53.URL
         made: Registrar = route53.Route53Registrar(
             _api(reactor, clock, spec.trusted_ca, plain=_plain(url)), clock, source, wall, spec.zone.lower(),
-            spec.hosted_zone_id, _ttl(spec.ttl_s), self.owner, url, spec.region or route53.REGION)
+            spec.hosted_zone_id, self.ttl, self.owner, url, spec.region or route53.REGION)
         return made
 
 
 def route53(one: Object[DiscoverySpec], config: Config) -> Route53 | None:
     """Of an object's ``voltgw: {route53: ...}``."""
-    extension = one.spec.voltgw
-    if extension is None or extension.route53 is None or extension.publish is None:
-        return None
-    return Route53(extension.publish.owner, extension.route53)
+    return zone_of(one, "route53", Route53)
 
 
 @dataclass(frozen=True, slots=True)
-class GoogleDns:
+class GoogleDns(DnsZone):
     """A managed zone of Google Cloud DNS."""
 
     kind: ClassVar[str] = "google_dns"
@@ -94,15 +81,6 @@ class GoogleDns:
         """A project."""
         return self.kind, self.spec.endpoint, self.spec.project
 
-    @property
-    def zone(self) -> bytes | None:
-        """Its name."""
-        return name_of(self.spec.zone)
-
-    def refuses(self, name: str) -> str:
-        """Names that leave no room for their mark."""
-        return too_long(name)
-
     def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
         """See `Registry.registrar`."""
         spec = self.spec
@@ -116,20 +94,17 @@ class GoogleDns:
             tokens = bearer.Bearer(_api(reactor, clock, spec.trusted_ca, plain=_plain(spec.token_endpoint)), wall, grant)
         made: Registrar = google.GoogleDnsRegistrar(
             _api(reactor, clock, spec.trusted_ca, plain=_plain(spec.endpoint)), clock, tokens, spec.zone.lower(), spec.project,
-            spec.managed_zone, _ttl(spec.ttl_s), self.owner, spec.endpoint or google.URL)
+            spec.managed_zone, self.ttl, self.owner, spec.endpoint or google.URL)
         return made
 
 
 def google_dns(one: Object[DiscoverySpec], config: Config) -> GoogleDns | None:
     """Of an object's ``voltgw: {google_dns: ...}``."""
-    extension = one.spec.voltgw
-    if extension is None or extension.google_dns is None or extension.publish is None:
-        return None
-    return GoogleDns(extension.publish.owner, extension.google_dns)
+    return zone_of(one, "google_dns", GoogleDns)
 
 
 @dataclass(frozen=True, slots=True)
-class AzureDns:
+class AzureDns(DnsZone):
     """A zone of Azure DNS."""
 
     kind: ClassVar[str] = "azure_dns"
@@ -148,15 +123,6 @@ class AzureDns:
         """A subscription."""
         return self.kind, self.spec.endpoint, self.spec.subscription_id
 
-    @property
-    def zone(self) -> bytes | None:
-        """Its name."""
-        return name_of(self.spec.zone)
-
-    def refuses(self, name: str) -> str:
-        """Names that leave no room for their mark."""
-        return too_long(name)
-
     def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
         """See `Registry.registrar`."""
         spec = self.spec
@@ -174,16 +140,13 @@ class AzureDns:
             tokens = bearer.Bearer(_api(reactor, clock, spec.trusted_ca, plain=_plain(login)), wall, grant)
         made: Registrar = azure.AzureDnsRegistrar(
             _api(reactor, clock, spec.trusted_ca, plain=_plain(url)), clock, tokens, spec.zone.lower(), spec.subscription_id,
-            spec.resource_group, _ttl(spec.ttl_s), self.owner, url)
+            spec.resource_group, self.ttl, self.owner, url)
         return made
 
 
 def azure_dns(one: Object[DiscoverySpec], config: Config) -> AzureDns | None:
     """Of an object's ``voltgw: {azure_dns: ...}``."""
-    extension = one.spec.voltgw
-    if extension is None or extension.azure_dns is None or extension.publish is None:
-        return None
-    return AzureDns(extension.publish.owner, extension.azure_dns)
+    return zone_of(one, "azure_dns", AzureDns)
 
 
 def _api(reactor: Any, clock: Any, roots: bytes | None, *, plain: bool = False) -> Any:
@@ -192,10 +155,6 @@ def _api(reactor: Any, clock: Any, roots: bytes | None, *, plain: bool = False) 
 
 def _plain(url: str | None) -> bool:
     return url is not None and url.startswith("http://")
-
-
-def _ttl(ttl_s: float | None) -> int:
-    return int(DNS_TTL_S if ttl_s is None else ttl_s)
 
 
 def _text(data: bytes, what: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -212,18 +213,36 @@ def _text(one: Object[Any], data: bytes, what: str) -> str:
     return text
 
 
+def api_of(access: RegistryAccess, reactor: Any, clock: Any) -> Any:
+    """An `Api` over connections as `access` wants them."""
+    return import_module("voltgw.control.publish.api").Api(
+        reactor, clock, access.ca or None, plain=access.url.startswith("http://"),
+        client=(access.certificate, access.key) if access.key else None, server_name=access.server_name)
+
+
+def basic(access: RegistryAccess) -> dict[str, str]:
+    """The header field of a user who has a password."""
+    if not access.user:
+        return {}
+    return {"authorization": "Basic " + b64encode(f"{access.user}:{access.password}".encode()).decode()}
+
+
+def consul_fields(access: RegistryAccess) -> dict[str, str]:
+    """Header fields by which a Consul agent knows us."""
+    return {**basic(access), **({"x-consul-token": access.token} if access.token else {})}
+
+
+def token_of(access: RegistryAccess) -> str:
+    """What a cluster knows us by. A token file is replaced while we run, so it is read each time: some hundred bytes."""
+    return Path(access.token_file).read_text("ascii", "replace").strip() if access.token_file else access.token
+
+
 def makers(reactor: Any) -> dict[str, MakeClient]:
     """A maker of clients for each kind of registry."""
 
     def consul(access: RegistryAccess, standing: Standing, loop: ControlLoop, random: Random) -> Client:
-        api: Any = import_module("voltgw.control.publish.api").Api(
-            reactor, reactor, access.ca or None, plain=access.url.startswith("http://"),
-            client=(access.certificate, access.key) if access.key else None, server_name=access.server_name)
-        headers = {"accept": "application/json"}
-        if access.token:
-            headers["x-consul-token"] = access.token
-        if access.user:
-            headers["authorization"] = "Basic " + b64encode(f"{access.user}:{access.password}".encode()).decode()
+        api = api_of(access, reactor, reactor)
+        headers = {"accept": "application/json", **consul_fields(access)}
 
         async def request(method: str, path: str, body: bytes) -> Any:
             return await api.request(method, access.url + path, headers, body)
@@ -233,19 +252,9 @@ def makers(reactor: Any) -> dict[str, MakeClient]:
         return made
 
     def kubernetes(access: RegistryAccess, standing: Standing, loop: ControlLoop, random: Random) -> Client:
-        api: Any = import_module("voltgw.control.publish.api").Api(
-            reactor, reactor, access.ca or None, plain=access.url.startswith("http://"),
-            client=(access.certificate, access.key) if access.key else None, server_name=access.server_name)
-        headers = {}
-        if access.user:
-            headers["authorization"] = "Basic " + b64encode(f"{access.user}:{access.password}".encode()).decode()
-
-        def token() -> str:
-            """A token file is replaced while we run, so it is read each time: some hundred bytes."""
-            return Path(access.token_file).read_text("ascii", "replace").strip() if access.token_file else access.token
-
+        api = api_of(access, reactor, reactor)
         transport = import_module("voltgw.control.discovery.kubernetes.transport").HttpTransport(
-            api, access.url, headers, token)
+            api, access.url, basic(access), partial(token_of, access))
         made: Client = import_module("voltgw.control.discovery.kubernetes.client").KubernetesClient(
             access, standing, loop, random, transport, api.close)
         return made

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
@@ -26,18 +26,44 @@ if TYPE_CHECKING:
     from voltgw.control.publish.registrar import Registrar
     from voltgw.registry import Registry as Names
 
+R = TypeVar("R")
 _DNS_PORT: Final = 53
 #: Room for the marker's labels before a name (RFC 1035 2.3.4: 255 bytes in wire form).
 _LONGEST: Final = 253 - len("_voltgw._wildcard")
 
 
-def too_long(name: str) -> str:
-    """Why a name leaves no room for its mark in DNS, "" = it does."""
-    return f"with its mark it would be longer than a name may be ({_LONGEST} characters)" if len(name) > _LONGEST else ""
+class DnsZone:
+    """What registries that are zones of DNS have in common; `spec` is the message that describes one."""
+
+    __slots__ = ()
+    spec: Any
+
+    @property
+    def zone(self) -> bytes | None:
+        """Its name."""
+        return name_of(self.spec.zone)
+
+    @property
+    def ttl(self) -> int:
+        """Of records, in seconds."""
+        return int(DNS_TTL_S if self.spec.ttl_s is None else self.spec.ttl_s)
+
+    def refuses(self, name: str) -> str:
+        """Why a name leaves no room for its mark, "" = it does."""
+        return f"with its mark it would be longer than a name may be ({_LONGEST} characters)" if len(name) > _LONGEST else ""
+
+
+def zone_of(one: Object[DiscoverySpec], field: str, kind: Callable[[str, Any], R]) -> R | None:
+    """The registry of `kind` that an object's ``voltgw: {field: ...}`` describes."""
+    extension = one.spec.voltgw
+    described = None if extension is None else getattr(extension, field)
+    if extension is None or described is None or extension.publish is None:
+        return None
+    return kind(extension.publish.owner, described)
 
 
 @dataclass(frozen=True, slots=True)
-class DnsUpdate:
+class DnsUpdate(DnsZone):
     """A zone of a server that takes DNS UPDATE."""
 
     kind: ClassVar[str] = "dns_update"
@@ -55,31 +81,19 @@ class DnsUpdate:
         """Its address."""
         return self.spec.address, self.spec.port or _DNS_PORT
 
-    @property
-    def zone(self) -> bytes | None:
-        """Its name."""
-        return name_of(self.spec.zone)
-
-    def refuses(self, name: str) -> str:
-        """Names that leave no room for their mark."""
-        return too_long(name)
-
     def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
         """See `Registry.registrar`."""
         spec, tsig = self.spec, self.spec.tsig
         client: Any = import_module("voltgw.control.publish.dnsclient")     # dnspython takes 100 ms to import
         account = client.Account(spec.address, spec.port or _DNS_PORT, tsig.name, tsig.algorithm.value, tsig.secret.data)
         made: Registrar = import_module("voltgw.control.publish.dns_update").DnsUpdateRegistrar(
-            reactor, clock, account, spec.zone.lower(), int(DNS_TTL_S if spec.ttl_s is None else spec.ttl_s), self.owner)
+            reactor, clock, account, spec.zone.lower(), self.ttl, self.owner)
         return made
 
 
 def dns_update(one: Object[DiscoverySpec], config: Config) -> DnsUpdate | None:
     """Of an object's ``voltgw: {dns_update: ...}``."""
-    extension = one.spec.voltgw
-    if extension is None or extension.dns_update is None or extension.publish is None:
-        return None
-    return DnsUpdate(extension.publish.owner, extension.dns_update)
+    return zone_of(one, "dns_update", DnsUpdate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from voltgw.app.discovering import consul_of, kubernetes_of
+from voltgw.app.discovering import api_of, basic, consul_fields, consul_of, kubernetes_of, token_of
 
 if TYPE_CHECKING:
     from voltgw.config.model import Config, Object
@@ -27,18 +25,6 @@ INTERVAL_S: Final = 20.0
 _LABEL: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 #: What may stand behind a name and its namespace.
 _DOMAINS: Final = ("", "svc", "svc.cluster.local")
-
-
-def _api(access: RegistryAccess, reactor: Any, clock: Any) -> Any:
-    return import_module("voltgw.control.publish.api").Api(
-        reactor, clock, access.ca or None, plain=access.url.startswith("http://"),
-        client=(access.certificate, access.key) if access.key else None, server_name=access.server_name)
-
-
-def _basic(access: RegistryAccess) -> dict[str, str]:
-    if not access.user:
-        return {}
-    return {"authorization": "Basic " + b64encode(f"{access.user}:{access.password}".encode()).decode()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +55,9 @@ class ConsulServices:
     def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
         """See `Registry.registrar`."""
         access = self.access
-        fields = {**_basic(access), **({"x-consul-token": access.token} if access.token else {})}
         where = {"ns": access.namespace, "partition": access.partition}
         made: Registrar = import_module("voltgw.control.publish.consul").ConsulRegistrar(
-            _api(access, reactor, clock), access.url, fields, where, self.owner, self.interval_s)
+            api_of(access, reactor, clock), access.url, consul_fields(access), where, self.owner, self.interval_s)
         return made
 
 
@@ -120,11 +105,11 @@ class ClusterServices:
 
         def fields() -> dict[str, str]:
             """A token file is replaced while we run."""
-            token = Path(access.token_file).read_text("ascii", "replace").strip() if access.token_file else access.token
-            return {"authorization": f"Bearer {token}"} if token else _basic(access)
+            token = token_of(access)
+            return {"authorization": f"Bearer {token}"} if token else basic(access)
 
         made: Registrar = import_module("voltgw.control.publish.kubernetes").KubernetesRegistrar(
-            _api(access, reactor, clock), access.url, fields, self.target_of, self.owner)
+            api_of(access, reactor, clock), access.url, fields, self.target_of, self.owner)
         return made
 
 

@@ -208,7 +208,6 @@ METRICS: Final = (
     MetricName("voltgw_endpoint_active_requests", "gauge", _ENDPOINT, "Requests under way at it."),
     MetricName("voltgw_endpoint_open_connections", "gauge", _ENDPOINT, "Connections open to it, idle ones included."),
     MetricName("voltgw_endpoint_idle_connections", "gauge", _ENDPOINT, "Connections in its pool."),
-    # Registries of services.
     # Rollouts.
     MetricName("voltgw_rollout_weight_percent", "gauge", ("rollout",),
                "What the candidate gets now; absent where the configured weights hold."),
@@ -222,6 +221,7 @@ METRICS: Final = (
                "Those of them that failed: no answer, half an answer, status 5xx, or saved by another try only."),
     MetricName("voltgw_rollout_kept", "gauge", ("rollout",),
                "0 while its state cannot be written, so that a restart forgets it."),
+    # Registries of services.
     MetricName("voltgw_discovery_state", "gauge", ("discovery", "state"),
                "1 for the state of a registry: ``pending`` (it has not answered yet), ``bound``, ``failed`` (what it said "
                "stays)."),
