@@ -12,11 +12,8 @@ from voltgw.app.explain import Explainer
 from voltgw.app.prove import Outcome, Verdict, prove
 from voltgw.app.question import QuestionError, read_question
 from voltgw.config.compound import ListOf, MapOf
-from voltgw.config.origin import Source, Unreadable, contents, documents, is_null
-from voltgw.config.places import unpack
-from voltgw.config.reader import MISSING, Reader
-from voltgw.config.schema import Message, Nested, Rule, field, message, plan_of
-from voltgw.config.show import arranged
+from voltgw.config.one_document import place_of, read_one
+from voltgw.config.schema import Nested, Rule, field, message, plan_of
 from voltgw.config.types import Number, Text
 from voltgw.config.values import FrozenMap
 from voltgw.errors import ConfigError, ConfigErrors, Place
@@ -121,26 +118,7 @@ class Result:
 
 def read_cases(path: str) -> Cases:
     """The cases of a file. Raises `ConfigErrors`."""
-    try:
-        source = Source.decode(path, contents(path))
-    except OSError as error:
-        raise ConfigErrors((ConfigError("VG0002", Place(path), f"cannot be read: {error.strerror or error}"),)) from None
-    except Unreadable as error:
-        raise ConfigErrors((error.problem,)) from None
-    reader = Reader(source, {}, ".", substitute=False)
-    found: list[Cases] = []
-    try:
-        for root in documents(source):
-            read = reader.wrong(root, "VG0102", "the file is empty") if is_null(root) else Nested(Cases).read(root, reader)
-            if read is not MISSING:
-                found.append(read)
-    except Unreadable as error:
-        reader.problems.append(error.problem)
-    if len(found) != 1 and not reader.problems:
-        reader.problems.append(ConfigError("VG0102", Place(path, 1), "one document with `cases` and `prove` is expected"))
-    if reader.problems:
-        raise ConfigErrors(arranged(reader.problems, [path], lambda place: source.line(place.line)))
-    return found[0]
+    return read_one(path, Cases, "`cases` and `prove`")
 
 
 def check_cases(runtime: Runtime, cases: Cases, path: str) -> list[Result]:
@@ -156,18 +134,12 @@ def check_cases(runtime: Runtime, cases: Cases, path: str) -> list[Result]:
             problems.append(ConfigError("VG0110", place, str(error)))
 
     for case in cases.cases:
-        understood(_place(path, case), lambda case=case: _case(explainer, case, path))          # type: ignore[misc]
+        understood(place_of(path, case), lambda case=case: _case(explainer, case, path))          # type: ignore[misc]
     for claimed in cases.prove:
-        understood(_place(path, claimed), lambda claimed=claimed: _claim(runtime, claimed, path))   # type: ignore[misc]
+        understood(place_of(path, claimed), lambda claimed=claimed: _claim(runtime, claimed, path))   # type: ignore[misc]
     if problems:
         raise ConfigErrors(tuple(problems))
     return [check() for check in checks]
-
-
-def _place(path: str, read: object) -> Place:
-    """Where a message stands in the file that it was read from."""
-    assert isinstance(read, Message)
-    return Place(path, *unpack(read.at))
 
 
 # -- one case ----------------------------------------------------------------------------------------------------------
@@ -179,7 +151,7 @@ def _case(explainer: Explainer, case: Case, path: str) -> Callable[[], Result]:
 
     def check() -> Result:
         explanation = explainer.explain(question)
-        return Result("case", case.name or case.request, _place(path, case), list(_wrong(case.expect, explanation)),
+        return Result("case", case.name or case.request, place_of(path, case), list(_wrong(case.expect, explanation)),
                       explanation=explanation)
 
     return check
@@ -272,7 +244,7 @@ def _claim(runtime: Runtime, claimed: Claimed, path: str) -> Callable[[], Result
 
     def check() -> Result:
         verdict = prove(runtime, claim)
-        result = Result("claim", claimed.claim, _place(path, claimed), verdict=verdict)
+        result = Result("claim", claimed.claim, place_of(path, claimed), verdict=verdict)
         if verdict.example is not None:
             example = verdict.example
             fields = "".join(f" -H '{each}'" for each in example.headers)

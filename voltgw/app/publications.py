@@ -12,12 +12,12 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from voltgw.app.zones import Name, offers_of
+from voltgw.app.zones import Name, names_of, offers_of, unfit
 from voltgw.config.objects.publishing import PublishPolicy
 from voltgw.control.publish.names import Vip, Wanted
 from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.routing.zone import is_below
-from voltgw.wire.dnsmsg import name_of, text_of
+from voltgw.wire.dnsmsg import text_of
 
 if TYPE_CHECKING:
     from voltgw.app.build import Runtime
@@ -181,16 +181,9 @@ def _put(config: Config, made: list[Publication], source: Object[VirtualHostSpec
          interface_address: InterfaceAddress) -> None:
     """The domains of one virtual host."""
     offers: list[Any] | None = None
-    for domain in host.domains:
-        text = domain.rpartition(":")[0] if domain.rpartition(":")[2].isdigit() else domain
-        if text == "*" or not text:
-            continue
-        try:
-            wire = name_of(text)
-        except ValueError:
-            continue
+    for text, wire in names_of(host):
         for each in _takers(made, wire, text):
-            why = _unfit(text) or each.registry.refuses(text_of(wire))
+            why = unfit(text) or each.registry.refuses(text_of(wire))
             if not why and offers is None:
                 offers = list(offers_of(config, source, host, interface_address))
             if not why and not offers:
@@ -220,7 +213,3 @@ def _takers(made: list[Publication], wire: bytes, text: str) -> Iterator[Publica
             continue
         if not each.policy.domains or text.lower() in map(str.lower, each.policy.domains):
             yield each
-
-
-def _unfit(text: str) -> str:
-    return "a wildcard of DNS is a whole label" if "*" in text.removeprefix("*.") else ""

@@ -200,6 +200,24 @@ def _put(delegated: Delegated, up: Callable[[VirtualHost], bool]) -> Generator[N
             yield
 
 
+def names_of(host: VirtualHost) -> Iterator[tuple[str, bytes]]:
+    """The domains of a virtual host that can be names of DNS, without their ports, as text and in wire form."""
+    for domain in host.domains:
+        text = domain.rpartition(":")[0] if domain.rpartition(":")[2].isdigit() else domain
+        if text == "*" or not text:
+            continue
+        try:
+            wire = name_of(text)
+        except ValueError:
+            continue
+        yield text, wire
+
+
+def unfit(text: str) -> str:
+    """Why a domain cannot stand in DNS, "" = it can."""
+    return "a wildcard of DNS is a whole label" if "*" in text.removeprefix("*.") else ""
+
+
 def _fill(runtime: Runtime, made: Delegations, interface_address: InterfaceAddress) -> Generator[None, None, None]:
     by_zone = {id(each.zone): each for each in made.all}
     for count, (full_name, host) in enumerate(runtime.hosts.items()):
@@ -209,21 +227,13 @@ def _fill(runtime: Runtime, made: Delegations, interface_address: InterfaceAddre
         if source.spec.disable_dns_resolve:
             continue
         offers: list[Offer] | None = None
-        for domain in host.domains:
-            text = domain.rpartition(":")[0] if domain.rpartition(":")[2].isdigit() else domain
-            wildcard = text.startswith("*.")
-            if text == "*" or not text:
-                continue
-            try:
-                wire = name_of(text)
-            except ValueError:
-                continue
+        for text, wire in names_of(host):
             zone = made.zones.zone_of(wire)
             if zone is None:
                 continue
             delegated = by_zone[id(zone)]
-            if "*" in text.removeprefix("*.") or "*" in text and not wildcard:
-                delegated.left_out.append((text, "a wildcard of DNS is a whole label"))
+            if why := unfit(text):
+                delegated.left_out.append((text, why))
                 continue
             if offers is None:
                 offers = list(offers_of(runtime.config, source, host, interface_address))

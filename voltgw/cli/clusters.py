@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-from voltgw.cli.remote import REFUSED_STATUS, parser, question
+from voltgw.cli.remote import chosen, parser
 
 
 def run(arguments: list[str]) -> int:
@@ -16,14 +15,9 @@ def run(arguments: list[str]) -> int:
     made.add_argument("name", nargs="?", metavar="CLUSTER", help="only this one: namespace/name, or its name alone")
     made.add_argument("-v", "--verbose", action="store_true", help="also what each one weighs, does and was found to do")
     options = made.parse_args(arguments)
-    failed, facts = question(options.admin, "/clusters", "clusters")
+    failed, clusters = chosen(options, "/clusters", "cluster")
     if failed:
         return failed
-    clusters = [each for each in facts["clusters"]
-                if options.name is None or options.name in (each["cluster"], each["cluster"].partition("/")[2])]
-    if not clusters and options.name is not None:
-        print(f"voltgw: there is no cluster {options.name!r}", file=sys.stderr)
-        return REFUSED_STATUS
     if options.json:
         print(json.dumps(clusters, indent=2))
         return 0

@@ -30,15 +30,21 @@ if TYPE_CHECKING:
 WRONG_STATUS: Final = 2
 
 
-def run(arguments: list[str]) -> int:
-    """Compare what `arguments` name; returns the exit status."""
-    parser = _parser()
+def compared(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[argparse.Namespace, Config | None]:
+    """What the command line says, and its NEW; None after saying what is wrong with that."""
     options = parser.parse_args(arguments)
     if len(options.files) > 2 or len(options.files) == 2 and options.generation:
         parser.error("NEW is needed, and perhaps OLD or a --generation")
     new, problems = examine(options.files[-1:])
     if new is None:
         print(report(problems), file=sys.stderr)
+    return options, new
+
+
+def run(arguments: list[str]) -> int:
+    """Compare what `arguments` name; returns the exit status."""
+    options, new = compared(_parser(), arguments)
+    if new is None:
         return WRONG_STATUS
     try:
         name, old = old_config(options.files, options.generation, new)

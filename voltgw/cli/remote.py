@@ -18,6 +18,10 @@ TIMEOUT_S: Final = 10.0
 REFUSED_STATUS: Final = 1
 #: …and when no gateway answers.
 UNREACHABLE_STATUS: Final = 3
+#: When a configuration was refused.
+CONFIG_STATUS: Final = 2
+#: A change waits for the first probes of new clusters, and for other changes before it.
+CHANGE_TIMEOUT_S: Final = 300.0
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -90,3 +94,40 @@ def question(where: str, path: str, *keys: str) -> tuple[int, dict[str, Any]]:
         print(f"voltgw: {where} is not the admin interface of a gateway: {why or f'it answers {status}'}", file=sys.stderr)
         return REFUSED_STATUS, {}
     return 0, facts
+
+
+def chosen(options: argparse.Namespace, path: str, kind: str) -> tuple[int, list[dict[str, Any]]]:
+    """An exit status for failures (0 = none), and of the objects that `path` answers as ``{kind}s`` those of `options.name`,
+    which is namespace/name or the name alone; None = all of them.
+    """
+    failed, facts = question(options.admin, path, f"{kind}s")
+    if failed:
+        return failed, []
+    found = [each for each in facts[f"{kind}s"]
+             if options.name is None or options.name in (each[kind], each[kind].partition("/")[2])]
+    if not found and options.name is not None:
+        print(f"voltgw: there is no {kind} {options.name!r}", file=sys.stderr)
+        return REFUSED_STATUS, []
+    return 0, found
+
+
+def changed(command: str, options: argparse.Namespace, path: str, key: str) -> tuple[int, dict[str, Any] | None]:
+    """Have the gateway serve another configuration: the exit status, and the answer if it is to be put in words; it has `key`.
+
+    All else has been said.
+    """
+    got = answer(options.admin, "POST", path, CHANGE_TIMEOUT_S)
+    if got is None:
+        return UNREACHABLE_STATUS, None
+    status, result = got
+    if not isinstance(result, dict):
+        result = {}
+    done = status == 200 and key in result
+    if options.json:
+        print(json.dumps(result, indent=2))
+    elif done:
+        return 0, result
+    else:
+        for problem in result.get("problems", [result.get("error", f"status {status}")]):
+            print(f"voltgw {command}: {problem}", file=sys.stderr)
+    return 0 if done else CONFIG_STATUS if status == 422 else REFUSED_STATUS, None

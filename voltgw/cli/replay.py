@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from voltgw.app.dry import dry_runtime
 from voltgw.app.explain import Explainer
 from voltgw.app.question import QuestionError, read_question
-from voltgw.cli.check import examine
-from voltgw.cli.plan import WRONG_STATUS, old_config
+from voltgw.cli.plan import WRONG_STATUS, compared, old_config
 from voltgw.config.show import report
 from voltgw.control.generations import NotKept
 from voltgw.errors import ConfigErrors
@@ -130,13 +129,8 @@ def _lines(name: str) -> Iterator[bytes]:
 
 def run(arguments: list[str]) -> int:
     """Replay what `arguments` name; returns the exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if len(options.files) > 2 or len(options.files) == 2 and options.generation:
-        parser.error("NEW is needed, and perhaps OLD or a --generation")
-    new, problems = examine(options.files[-1:])
+    options, new = compared(_parser(), arguments)
     if new is None:
-        print(report(problems), file=sys.stderr)
         return WRONG_STATUS
     try:
         replay = Replay(old_config(options.files, options.generation, new)[1], new)

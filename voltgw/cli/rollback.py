@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
-from voltgw.cli.reload import CONFIG_STATUS, TIMEOUT_S
-from voltgw.cli.remote import REFUSED_STATUS, UNREACHABLE_STATUS, answer, parser
+from voltgw.cli.remote import changed, parser
 
 
 def run(arguments: list[str]) -> int:
@@ -16,22 +12,12 @@ def run(arguments: list[str]) -> int:
     made.add_argument("number", metavar="NUMBER", nargs="?", type=int, default=0,
                       help="as `voltgw generations` shows it (default: the last one before the one that serves)")
     options = made.parse_args(arguments)
-    got = answer(options.admin, "POST", f"/rollback?number={options.number}" if options.number else "/rollback", TIMEOUT_S)
-    if got is None:
-        return UNREACHABLE_STATUS
-    status, result = got
-    if not isinstance(result, dict):
-        result = {}
-    done = status == 200 and "number" in result
-    if options.json:
-        print(json.dumps(result, indent=2))
-    elif done:
+    query = f"?number={options.number}" if options.number else ""
+    status, result = changed("rollback", options, f"/rollback{query}", "number")
+    if result is not None:
         print(f"number {result['number']} serves, as generation {result['generation']} of this process")
         for change in result["changes"]:
             print(f"  {change}")
         for path in result["differs"]:
             print(f"  the file on disk says something else: {path}")
-    else:
-        for problem in result.get("problems", [result.get("error", f"status {status}")]):
-            print(f"voltgw rollback: {problem}", file=sys.stderr)
-    return 0 if done else CONFIG_STATUS if status == 422 else REFUSED_STATUS
+    return status

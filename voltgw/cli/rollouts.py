@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-from voltgw.cli.remote import REFUSED_STATUS, parser, question
+from voltgw.cli.remote import chosen, parser
 
 
 def run(arguments: list[str]) -> int:
@@ -15,14 +14,9 @@ def run(arguments: list[str]) -> int:
     made = parser("rollouts", "Show how far each rollout of the running gateway is, and why.")
     made.add_argument("name", nargs="?", metavar="ROLLOUT", help="only this one: namespace/name, or its name alone")
     options = made.parse_args(arguments)
-    failed, facts = question(options.admin, "/rollouts", "rollouts")
+    failed, rollouts = chosen(options, "/rollouts", "rollout")
     if failed:
         return failed
-    rollouts = [each for each in facts["rollouts"]
-                if options.name is None or options.name in (each["rollout"], each["rollout"].partition("/")[2])]
-    if not rollouts and options.name is not None:
-        print(f"voltgw: there is no rollout {options.name!r}", file=sys.stderr)
-        return REFUSED_STATUS
     if options.json:
         print(json.dumps(rollouts, indent=2))
         return 0

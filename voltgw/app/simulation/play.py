@@ -21,11 +21,12 @@ from voltgw.app.listening import serve_http
 from voltgw.app.simulation.clients import Source, question_of
 from voltgw.app.simulation.origins import Now, Origin, meant
 from voltgw.app.simulation.probing import is_real, playable, prober_dial
-from voltgw.app.simulation.scenario import addresses_of, place_of
+from voltgw.app.simulation.scenario import addresses_of
 from voltgw.app.simulation.tally import Tally, TimeLine, Told
 from voltgw.app.simulation.world import World
 from voltgw.cluster.spread import ZONE_LABEL
 from voltgw.config.collector import without_collector
+from voltgw.config.one_document import place_of
 from voltgw.config.suggest import did_you_mean
 from voltgw.control.build import build_membership
 from voltgw.control.discovery.sources import Sources

@@ -14,15 +14,12 @@ from yaml.nodes import Node
 
 from voltgw.app.question import QuestionError, read_question
 from voltgw.config.compound import ListOf, MapOf
-from voltgw.config.origin import Source, Unreadable, contents, documents, is_null
-from voltgw.config.places import unpack
+from voltgw.config.one_document import read_one
 from voltgw.config.quantities import Duration
-from voltgw.config.reader import MISSING, Missing, Reader
-from voltgw.config.schema import Message, Nested, Rule, field, message
-from voltgw.config.show import arranged
+from voltgw.config.reader import Missing, Reader
+from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Choice, Decimal, Flag, Number, Schema, Text, Type
 from voltgw.config.values import FrozenMap
-from voltgw.errors import ConfigError, ConfigErrors, Place
 
 E = TypeVar("E", bound=Enum)
 Address = IPv4Address | IPv6Address
@@ -260,29 +257,4 @@ def addresses_of(texts: Iterable[str]) -> tuple[str, ...]:
 
 def read_scenario(path: str) -> Scenario:
     """The scenario of a file. Raises `ConfigErrors`."""
-    try:
-        source = Source.decode(path, contents(path))
-    except OSError as error:
-        raise ConfigErrors((ConfigError("VG0002", Place(path), f"cannot be read: {error.strerror or error}"),)) from None
-    except Unreadable as error:
-        raise ConfigErrors((error.problem,)) from None
-    reader = Reader(source, {}, ".", substitute=False)
-    found: list[Scenario] = []
-    try:
-        for root in documents(source):
-            read = reader.wrong(root, "VG0102", "the file is empty") if is_null(root) else Nested(Scenario).read(root, reader)
-            if read is not MISSING:
-                found.append(read)
-    except Unreadable as error:
-        reader.problems.append(error.problem)
-    if len(found) != 1 and not reader.problems:
-        reader.problems.append(ConfigError("VG0102", Place(path, 1), "one document with `duration` and `traffic` is expected"))
-    if reader.problems:
-        raise ConfigErrors(arranged(reader.problems, [path], lambda place: source.line(place.line)))
-    return found[0]
-
-
-def place_of(path: str, read: object) -> Place:
-    """Where a message stands in the file that it was read from."""
-    assert isinstance(read, Message)
-    return Place(path, *unpack(read.at))
+    return read_one(path, Scenario, "`duration` and `traffic`")
