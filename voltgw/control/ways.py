@@ -8,17 +8,23 @@ own, what comes over it is counted, and when the request is over, well or not, i
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred, fail
+from OpenSSL import SSL
+from OpenSSL.crypto import Error as SSLError
+from service_identity import VerificationError
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import ClientFactory
-from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.protocol import ClientFactory, Protocol
+from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.error import SchemeNotSupported
-from twisted.web.iweb import IAgentEndpointFactory
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
 if TYPE_CHECKING:
@@ -33,6 +39,7 @@ KEEP_INTERVAL_S: Final = 5
 KEEP_COUNT: Final = 3
 #: Of a stream everything is looked at when it comes, and nothing is kept.
 _ENDLESS: Final = 1 << 62
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 class TooMuch(Exception):
@@ -62,14 +69,14 @@ class Way:
         self._server_name = server_name
         self._transports: list[Any] = []
 
-    def request(self, method: bytes, url: bytes, fields: Headers, body: Any = None) -> Deferred[Any]:
+    def request(self, method: bytes, url: bytes, fields: Headers, body: bytes = b"") -> Deferred[Any]:
         """The answer's head, as Twisted has it; whoever reads the body calls `cut` behind that.
 
         Fails with ValueError for a URL that cannot be asked (a host that no certificate can name is one).
         """
         agent = Agent.usingEndpointFactory(self._reactor, self, HTTPConnectionPool(self._reactor, persistent=False))
         try:
-            asked: Deferred[Any] = agent.request(method, url, fields, body)
+            asked: Deferred[Any] = agent.request(method, url, fields, _Body(body) if body else None)
         except (ValueError, SchemeNotSupported) as error:
             return fail(ValueError(str(error)))
         return asked
@@ -115,6 +122,88 @@ class Way:
         transports, self._transports = self._transports, []
         for transport in transports:
             transport.abortConnection()
+
+
+def trust_of(roots: bytes | None, where: str) -> Any:
+    """Whom a client believes: authorities in PEM, None = the system's. Raises ValueError, with `where` they stand."""
+    if roots is None:
+        return platformTrust()
+    try:
+        certificates = [Certificate.loadPEM(_BEGIN + one) for one in roots.split(_BEGIN)[1:]]
+    except SSLError as error:
+        raise ValueError(f"what stands in {where} is no PEM certificate") from error
+    if not certificates:
+        raise ValueError(f"no certificate stands in {where}")
+    return trustRootFromCertificates(certificates)
+
+
+def whole(response: Any, most_bytes: int, too_much: Exception) -> Deferred[bytes]:
+    """The body of an answer; fails with `too_much` where it is larger than `most_bytes`."""
+    reading = _Whole(most_bytes, too_much)
+    response.deliverBody(reading)
+    return reading.done
+
+
+def why(error: BaseException, words: Callable[[str], str]) -> str:
+    """What went wrong with a request, for operators; `words` makes what a server says fit to be shown."""
+    reasons = getattr(error, "reasons", None)       # the HTTP client wraps what ended a request (ResponseFailed and others)
+    if reasons:
+        error = reasons[0].value
+    if isinstance(error, VerificationError):
+        return "TLS: its certificate is that of another host"
+    if isinstance(error, SSL.Error):
+        first = error.args[0] if error.args else () # a queue of (library, function, reason), but not for broken connections
+        said = ", ".join(str(each[-1]) for each in first) if isinstance(first, list) else ""
+        return f"TLS: {words(said) or 'the connection broke off'}"
+    return words(str(error)) or type(error).__name__
+
+
+class _Whole(Protocol):
+    """Reads a body to its end, or until it is too large."""
+
+    def __init__(self, most_bytes: int, too_much: Exception) -> None:
+        self.done: Deferred[bytes] = Deferred()
+        self._most = most_bytes
+        self._too_much = too_much
+        self._body = bytearray()
+
+    def dataReceived(self, data: bytes) -> None:
+        """More of it."""
+        self._body += data
+        if len(self._body) > self._most and not self.done.called:
+            self.done.errback(self._too_much)
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:      # noqa: B008
+        """The end; only the HTTP client knows whether it is all."""
+        if self.done.called:
+            return
+        if reason.check(ResponseDone):
+            self.done.callback(bytes(self._body))
+        else:
+            self.done.errback(reason)
+
+
+@implementer(IBodyProducer)
+class _Body:
+    """A body that is written at once."""
+
+    def __init__(self, body: bytes) -> None:
+        self.length = len(body)
+        self._body = body
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        """All of it."""
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """There is nothing more."""
+
+    def resumeProducing(self) -> None:
+        """Nor now."""
+
+    def stopProducing(self) -> None:
+        """It has."""
 
 
 class _Counting(ProtocolWrapper):

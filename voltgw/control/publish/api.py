@@ -9,24 +9,20 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
-from OpenSSL import SSL
 from OpenSSL.crypto import Error as SSLError
-from service_identity import VerificationError
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import Certificate, PrivateCertificate, platformTrust, trustRootFromCertificates
+from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer
-from zope.interface import implementer
 
 from voltgw import __version__
 from voltgw.control.publish.registrar import RegistryError, TooLarge
-from voltgw.control.ways import Way
+from voltgw.control.ways import Way, trust_of, whole, why
 
 T = TypeVar("T")
 
@@ -36,7 +32,6 @@ MOST_BYTES: Final = 8 * 1024 * 1024
 TIMEOUT_S: Final = 30.0
 #: What comes of reading an answer that is made of other things than it should be.
 UNREADABLE: Final = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError)
-_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 #: Of words that come from an API, so many characters are shown.
 _MOST_WORDS: Final = 300
 
@@ -82,16 +77,7 @@ class Api:
         self._clock = clock
         self._plain = plain
         self._ways: set[Way] = set()
-        if roots is None:
-            self._trust: Any = platformTrust()
-            return
-        try:
-            certificates = [Certificate.loadPEM(_BEGIN + one) for one in roots.split(_BEGIN)[1:]]
-        except SSLError as error:
-            raise ValueError("what stands in `trusted_ca` is no PEM certificate") from error
-        if not certificates:
-            raise ValueError("no certificate stands in `trusted_ca`")
-        self._trust = trustRootFromCertificates(certificates)
+        self._trust = trust_of(roots, "`trusted_ca`")
 
     async def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
         """The answer, whatever its status; redirects are not followed. Raises `RegistryError`."""
@@ -101,7 +87,7 @@ class Api:
                   server_name=self._server_name)
         self._ways.add(way)
         try:
-            asked = way.request(method.encode("ascii"), url.encode("ascii", "replace"), fields, _Body(body) if body else None)
+            asked = way.request(method.encode("ascii"), url.encode("ascii", "replace"), fields, body)
             reply: Reply = await asked.addCallback(_read).addTimeout(TIMEOUT_S, self._clock, _too_late)
             return reply
         except (RegistryError, CancelledError):
@@ -109,7 +95,7 @@ class Api:
         except Exception as error:                  # whatever Twisted's client says of connections, TLS and framing
             if way.too_much:
                 raise TooLarge(f"it answers with more than {MOST_BYTES} bytes") from error
-            raise RegistryError(f"it cannot be reached: {_reason(error)}") from error
+            raise RegistryError(f"it cannot be reached: {why(error, words)}") from error
         finally:
             self._ways.discard(way)
             way.cut()
@@ -147,7 +133,7 @@ class Api:
         except (RegistryError, CancelledError):
             raise
         except Exception as error:
-            raise RegistryError(f"it cannot be reached: {_reason(error)}") from error
+            raise RegistryError(f"it cannot be reached: {why(error, words)}") from error
         finally:
             self._ways.discard(way)
             way.cut()
@@ -171,47 +157,8 @@ def words(text: str) -> str:
 def _read(response: Any) -> Deferred[Reply]:
     fields = {name.decode("latin-1").lower(): values[-1].decode("latin-1")
               for name, values in response.headers.getAllRawHeaders()}
-    whole = _Whole(response.code, fields)
-    response.deliverBody(whole)
-    return whole.done
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong, for operators."""
-    reasons = getattr(error, "reasons", None)       # the HTTP client wraps what ended a request (ResponseFailed and others)
-    if reasons:
-        error = reasons[0].value
-    if isinstance(error, VerificationError):
-        return "TLS: its certificate is that of another host"
-    if isinstance(error, SSL.Error):
-        first = error.args[0] if error.args else () # a queue of (library, function, reason), but not for broken connections
-        said = ", ".join(str(each[-1]) for each in first) if isinstance(first, list) else ""
-        return f"TLS: {words(said) or 'the connection broke off'}"
-    return words(str(error)) or type(error).__name__
-
-
-class _Whole(Protocol):
-    """Reads a body to its end, or until it is too large."""
-
-    def __init__(self, status: int, fields: Mapping[str, str]) -> None:
-        self.done: Deferred[Reply] = Deferred()
-        self._head = status, fields
-        self._body = bytearray()
-
-    def dataReceived(self, data: bytes) -> None:
-        """More of it."""
-        self._body += data
-        if len(self._body) > MOST_BYTES and not self.done.called:
-            self.done.errback(TooLarge(f"it answers with more than {MOST_BYTES} bytes"))
-
-    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:      # noqa: B008
-        """The end; only the HTTP client knows whether it is all."""
-        if self.done.called:
-            return
-        if reason.check(ResponseDone):
-            self.done.callback(Reply(*self._head, bytes(self._body)))
-        else:
-            self.done.errback(reason)
+    body = whole(response, MOST_BYTES, TooLarge(f"it answers with more than {MOST_BYTES} bytes"))
+    return body.addCallback(lambda data: Reply(response.code, fields, data))
 
 
 class _Pieces(Protocol):
@@ -250,26 +197,3 @@ class _Pieces(Protocol):
     def _stop(self) -> None:
         if self._timer.active():
             self._timer.cancel()
-
-
-@implementer(IBodyProducer)
-class _Body:
-    """A body that is written at once."""
-
-    def __init__(self, body: bytes) -> None:
-        self.length = len(body)
-        self._body = body
-
-    def startProducing(self, consumer: Any) -> Deferred[None]:
-        """All of it."""
-        consumer.write(self._body)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """There is nothing more."""
-
-    def resumeProducing(self) -> None:
-        """Nor now."""
-
-    def stopProducing(self) -> None:
-        """It has."""
