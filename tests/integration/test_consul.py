@@ -7,19 +7,16 @@ import os
 import ssl
 import threading
 import time
-from collections import Counter
 from typing import Any
 from unittest import SkipTest
 
 import consul  # type: ignore[import-untyped]  # it has no types
-import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import authority, client, inline, server
 from tests.consul_agent import Agent
-from tests.integration.gateway import Gateway, ask, free_port, until
-from tests.integration.test_http import origin
-from tests.servers import Server
+from tests.integration.discovered import DiscoveredCase, Load
+from tests.integration.gateway import Gateway, free_port, until
 
 
 class FakeTests(SynchronousTestCase):
@@ -68,17 +65,8 @@ class FakeTests(SynchronousTestCase):
         self.assertRaises(consul.ACLPermissionDenied, consul.Consul("127.0.0.1", agent.port).agent.service.register, "x", port=1)
 
 
-class GatewayTests(SynchronousTestCase):
-    """A gateway in a process of its own, whose endpoints stand in Consul."""
-
-    def setUp(self) -> None:
-        """Two versions of a shop."""
-        self.port = free_port()
-        self.shops: dict[str, Server] = {}
-        for name in ("one", "two"):
-            folder = os.path.abspath(self.mktemp())
-            os.makedirs(folder)
-            self.shops[name] = origin(self, name, folder)
+class GatewayTests(DiscoveredCase):
+    """Its endpoints stand in Consul."""
 
     def agent(self, **more: Any) -> Agent:
         """One that ends with the test."""
@@ -95,26 +83,8 @@ class GatewayTests(SynchronousTestCase):
     def start(self, *discoveries: dict[str, Any], info: dict[str, Any] | None = None, routes: list[Any] | None = None,
               **cluster: Any) -> Gateway:
         """Serve; `info` is what the endpoint asks for."""
-        info = info or {"service_name": "shop"}
-        objects = [
-            {"kind": "virtual_host", "metadata": {"name": "shop"}, "spec": {"domains": ["*"], "advertise_policies": ["p"], "routes": ["r"]}},
-            {"kind": "advertise_policy", "metadata": {"name": "p"}, "spec": {"address": "127.0.0.1", "port": self.port}},
-            {"kind": "route", "metadata": {"name": "r"}, "spec": {"routes": routes or [
-                {"route_destination": {"destinations": [{"cluster": ["shop"]}]}}]}},
-            {"kind": "cluster", "metadata": {"name": "shop"}, "spec": {"endpoints": ["shop"], **cluster}},
-            {"kind": "endpoint", "metadata": {"name": "shop"}, "spec": {"service_info": {"discovery_type": "CONSUL", **info}}},
-            *discoveries]
-        gateway = Gateway(self, yaml.safe_dump({"gateway": {"admin": {"port": "ADMIN"}}, "objects": objects}).replace("'ADMIN'", "ADMIN"))
-        gateway.wait_ready()
-        return gateway
-
-    def answers(self, count: int = 20) -> Counter[str]:
-        """Who answers so many requests."""
-        found: Counter[str] = Counter()
-        for _ in range(count):
-            got = ask(self.port)
-            found[got.body.decode().split()[0] if got.status == 200 else str(got.status)] += 1
-        return found
+        endpoint = {"service_info": {"discovery_type": "CONSUL", **(info or {"service_name": "shop"})}}
+        return self.serve([endpoint], discoveries, routes, **cluster)
 
     def register(self, agent: Agent, name: str, **more: Any) -> None:
         """One of the shops comes."""
@@ -126,18 +96,7 @@ class GatewayTests(SynchronousTestCase):
         self.register(agent, "one")
         gateway = self.start(self.discovery("consul", agent))
         until("the first serves", lambda: self.answers(3) == {"one": 3})
-        failed: list[str] = []
-        running = True
-
-        def load() -> None:
-            while running:
-                got = ask(self.port)
-                if got.status != 200:
-                    failed.append(f"{got.status}")
-
-        thread = threading.Thread(target=load)
-        thread.start()
-        try:
+        with Load(self.port) as load:
             self.register(agent, "two")
             until("both serve", lambda: set(self.answers(10)) == {"one", "two"})
             self.register(agent, "two", weight=9)
@@ -156,10 +115,7 @@ class GatewayTests(SynchronousTestCase):
             until("it is asked again", lambda: gateway.admin("/names").json["discoveries"][0]["state"] == "bound", 40.0)
             self.register(agent, "one")
             until("both serve", lambda: set(self.answers(30)) == {"one", "two"})
-        finally:
-            running = False
-            thread.join()
-        self.assertEqual(failed, [])
+        self.assertEqual(set(load.answers) - set(self.names), set())
         shown = gateway.admin("/names").json["discoveries"][0]
         self.assertEqual((shown["discovery"], shown["kind"], shown["services"]), ("system/consul", "consul", {"shop": 2}))
         metrics = gateway.admin("/metrics").body.decode()

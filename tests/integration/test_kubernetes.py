@@ -5,20 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-import threading
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.api_server import ApiServer
-from tests.certificates import inline
-from tests.integration.gateway import Gateway, ask, free_port, until
-from tests.integration.test_http import origin
-from tests.servers import Server, require
+from tests.integration.discovered import DiscoveredCase, Load, kubeconfig
+from tests.integration.gateway import Gateway, until
+from tests.servers import require
 
 
 class FakeTests(SynchronousTestCase):
@@ -70,32 +66,21 @@ class FakeTests(SynchronousTestCase):
             watching.communicate()
 
 
-class GatewayTests(SynchronousTestCase):
-    """A gateway in a process of its own, whose endpoints stand in a cluster."""
+class GatewayTests(DiscoveredCase):
+    """Its endpoints stand in a cluster."""
 
     def setUp(self) -> None:
-        """Two versions of a shop, each on a port of its own."""
-        self.port = free_port()
-        self.shops: dict[str, Server] = {}
-        for name in ("one", "two"):
-            folder = os.path.abspath(self.mktemp())
-            os.makedirs(folder)
-            self.shops[name] = origin(self, name, folder)
+        """An API server."""
+        super().setUp()
         self.token = Path(os.path.abspath(self.mktemp()))
         self.api = ApiServer().start()
         self.addCleanup(self.api.stop)
-
-    def kubeconfig(self, api: ApiServer, **user: str) -> str:
-        """A file that says where it is."""
-        return inline(yaml.safe_dump({
-            "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
-            "clusters": [{"name": "k", "cluster": {"server": f"http://127.0.0.1:{api.port}"}}], "users": [{"name": "u", "user": user}]}).encode())
 
     def discovery(self, name: str, api: ApiServer, user: dict[str, str] | None = None, **access: Any) -> dict[str, Any]:
         """A discovery object."""
         return {"kind": "discovery", "metadata": {"name": name, "namespace": "system"}, "spec": {
             "where": {}, "discovery_k8s": {"access_info": {
-                "kubeconfig_url": {"clear_secret_info": {"url": self.kubeconfig(api, **(user or {}))}}, **(access or {"reachable": {}})}},
+                "kubeconfig_url": {"clear_secret_info": {"url": kubeconfig(api.port, **(user or {}))}}, **(access or {"reachable": {}})}},
             "voltgw": {"allowed_addresses": ["127.0.0.0/8"]}}}
 
     def start(self, *discoveries: dict[str, Any], info: dict[str, Any] | None = None, routes: list[Any] | None = None, port: int | None = 80,
@@ -104,24 +89,7 @@ class GatewayTests(SynchronousTestCase):
         endpoint: dict[str, Any] = {"service_info": {"discovery_type": "K8S", **(info or {"service_name": "shop.default"})}}
         if port is not None:
             endpoint["port"] = port
-        objects = [
-            {"kind": "virtual_host", "metadata": {"name": "shop"}, "spec": {"domains": ["*"], "advertise_policies": ["p"], "routes": ["r"]}},
-            {"kind": "advertise_policy", "metadata": {"name": "p"}, "spec": {"address": "127.0.0.1", "port": self.port}},
-            {"kind": "route", "metadata": {"name": "r"}, "spec": {"routes": routes or [
-                {"route_destination": {"destinations": [{"cluster": ["shop"]}]}}]}},
-            {"kind": "cluster", "metadata": {"name": "shop"}, "spec": {"endpoints": ["shop"], **cluster}},
-            {"kind": "endpoint", "metadata": {"name": "shop"}, "spec": endpoint}, *discoveries]
-        gateway = Gateway(self, yaml.safe_dump({"gateway": {"admin": {"port": "ADMIN"}}, "objects": objects}).replace("'ADMIN'", "ADMIN"))
-        gateway.wait_ready()
-        return gateway
-
-    def answers(self, count: int = 20) -> Counter[str]:
-        """Who answers so many requests."""
-        found: Counter[str] = Counter()
-        for _ in range(count):
-            got = ask(self.port)
-            found[got.body.decode().split()[0] if got.status == 200 else str(got.status)] += 1
-        return found
+        return self.serve([endpoint], discoveries, routes, **cluster)
 
     def slices(self, *names: str, api: ApiServer | None = None, **ready: bool) -> None:
         """The endpoints of the service are these shops: one slice for each, as their ports differ. Those that come do so before
@@ -152,18 +120,7 @@ class GatewayTests(SynchronousTestCase):
         self.slices("one")
         gateway = self.start(self.discovery("cluster", self.api))
         until("the first serves", lambda: self.answers(3) == {"one": 3})
-        failed: list[str] = []
-        running = True
-
-        def load() -> None:
-            while running:
-                got = ask(self.port)
-                if got.status != 200:
-                    failed.append(f"{got.status}")
-
-        thread = threading.Thread(target=load)
-        thread.start()
-        try:
+        with Load(self.port) as load:
             def serve(what: str, *names: str, patience_s: float = 20.0) -> None:
                 until(what, lambda: self.members(gateway) == set(names), patience_s)
                 until("requests go there", lambda: set(self.answers(10)) <= set(names))
@@ -193,10 +150,7 @@ class GatewayTests(SynchronousTestCase):
             self.slices("two")
             self.api.start(port)
             serve("it has caught up", "two", patience_s=60.0)
-        finally:
-            running = False
-            thread.join()
-        self.assertEqual(failed, [])
+        self.assertEqual(set(load.answers) - set(self.names), set())
         until("all is well", lambda: (self.state(gateway)["state"], self.state(gateway)["services"]) == ("bound", {"shop.default": 1}))
 
     def test_subsets_by_labels_of_pods(self) -> None:
