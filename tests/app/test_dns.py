@@ -130,6 +130,13 @@ class FillTests(SynchronousTestCase):
         assert made.delegations is not None
         self.assertEqual(made.delegations.all, [])
 
+    def test_one_conflict_of_keys(self) -> None:
+        """It is told of the zone that has it, and of no other one behind it."""
+        keyed = f"secondaries: [{KEYED.format('192.0.2.1', 'AAAA')}, {KEYED.format('192.0.2.2', 'AAAB')}]"
+        good = "- {kind: discovery, metadata: {name: good, namespace: system}, spec: {where: {}, voltgw: {dns_delegation: {zone: other.example}}}}\n"
+        problems = self.assertRaises(ConfigErrors, zone, good, more=keyed).problems
+        self.assertEqual(len(problems), 1, problems)
+
     def test_zones_that_cannot_be(self) -> None:
         """Each is an error at its place."""
         for more, reason in (

@@ -237,6 +237,15 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual(ask(made, f"shop.{APEX}", "HTTPS").answer, [])
         self.assertNotIn(HTTPS, made.nodes[name_of(f"shop.{APEX}")].rrsets)
 
+    def test_a_static_https_record(self) -> None:
+        """It stays, whatever becomes of the addresses."""
+        static, ours = https_rdata([b"h3"], None, []), https_rdata([b"h2"], None, [])
+        made = zone({"shop": [(HTTPS, [static])]})
+        made.set_host(host("shop", "10.0.0.1", https=ours))
+        for address in ("10.0.0.2", "10.0.0.3"):
+            made.set_host(host("shop", address, https=ours))
+            self.assertEqual(made.nodes[name_of(f"shop.{APEX}")].rrsets[HTTPS].rdatas, (static,))
+
 
 def target(number: int, weight: int = 1, priority: int = 0, clients: tuple[str, ...] = (), up: bool = True) -> Target:
     """An address by its last number."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import maxminddb
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.security.databases import PLACES, SYSTEMS, places, systems, written
@@ -78,6 +79,28 @@ class DatabaseTests(GeoCase):
             error = self.assertRaises(ValueError, Database, str(path))
             self.assertIn(why, str(error))
             self.assertIn(str(path), str(error))
+
+    def test_a_file_that_is_damaged(self) -> None:
+        """Clients whose records cannot be read are from nowhere, and it is said; those of others are as they were."""
+        geo = self.geo()
+
+        class Reader:
+            """Asks the real one, but for one address."""
+
+            def __init__(self, reader: Any) -> None:
+                self._reader = reader
+
+            def get(self, address: Any) -> Any:
+                """As the package does."""
+                if str(address) == "192.0.2.1":
+                    raise maxminddb.InvalidDatabaseError("bad data")
+                return self._reader.get(address)
+
+        for database in geo.databases:
+            database._reader = Reader(database._reader)
+        self.assertEqual(geo.find("192.0.2.1"), Location("", "", "", 0, ""))
+        self.assertIn("is damaged at 192.0.2.1", geo.problem)
+        self.assertEqual(geo.find("192.0.2.200").country, "DE")
 
     def test_a_file_that_is_cut_short_in_place(self) -> None:
         """What was read stays whole."""

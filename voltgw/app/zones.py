@@ -117,6 +117,11 @@ class Delegated:
     names: dict[bytes, Name] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
+    @property
+    def keys(self) -> list[SharedKey]:
+        """The keys by which its secondaries sign."""
+        return [each.key for each in self.secondaries if each.key is not None]
+
 
 @dataclass(slots=True)
 class Delegations:
@@ -133,7 +138,7 @@ class Delegations:
     @property
     def keys(self) -> list[SharedKey]:
         """The keys by which secondaries sign."""
-        return [each.key for delegated in self.all for each in delegated.secondaries if each.key is not None]
+        return [key for delegated in self.all for key in delegated.keys]
 
     def find(self, zone: Zone) -> Delegated:
         """The delegation of a zone of ours."""
@@ -170,12 +175,15 @@ def delegations(
         except ValueError as error:
             problems.append(ConfigError("VG0230", place, f"{one.title}: {error}"))
             continue
-        made.all.append(Delegated(one, spec, zone, _secondaries(spec), signer))
+        delegated = Delegated(one, spec, zone, _secondaries(spec), signer)
         try:
-            Keyring(made.keys, float)
+            if delegated.keys:
+                Keyring([*made.keys, *delegated.keys], float)
         except ValueError as error:
+            delegated.secondaries = ()      # the others are not wrong because of them
             place = one.place("voltgw", "dns_delegation", "secondaries")
             problems.append(ConfigError("VG0230", place, f"{one.title}: {error}"))
+        made.all.append(delegated)
         yield
     problems += _within_signed(made)
     if problems:

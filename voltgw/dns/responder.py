@@ -93,11 +93,13 @@ class Responder:
         self._heard = heard
         self._keepalive = option(OPTION_KEEPALIVE, int(idle_s * 10).to_bytes(2, "big"))
 
-    def respond(self, data: bytes, peer: str, tcp: bool = False, port: int = 0) -> bytes | None:
-        """The answer to one message from `peer` (an address) and its port; None: there is none."""
+    def respond(self, data: bytes, peer: str, tcp: bool = False, port: int = 0, read: Query | None = None) -> bytes | None:
+        """The answer to one message from `peer` (an address) and its port; None: there is none. `read` is the query in it, if
+        somebody has read it before.
+        """
         counters = self.counters
         try:
-            query = read_query(data)
+            query = read_query(data) if read is None else read
             kind = query.kind
             counters.queries["tcp" if tcp else "udp", TYPE_NAMES.get(kind, _OTHER)] += 1
             address = packed(peer)
@@ -146,6 +148,7 @@ class Responder:
 
     def respond_all(self, data: bytes, peer: str) -> Iterator[bytes]:
         """The answers to one message that came by TCP: several where a zone is handed over (RFC 5936)."""
+        query = None
         if self.transfers is not None:
             try:
                 query = read_query(data)
@@ -158,7 +161,7 @@ class Responder:
                         return messages
             except (Malformed, Unanswerable, Unverified):
                 pass                        # `respond` says what there is to say
-        answer = self.respond(data, peer, True)
+        answer = self.respond(data, peer, True, read=query)
         return iter(()) if answer is None else iter((answer,))
 
     def _signed(self, query: Query, sections: Sections, known: bool) -> Sections:

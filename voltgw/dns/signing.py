@@ -105,10 +105,6 @@ class Signer:
     def __repr__(self) -> str:
         return f"<Signer {text_of(self.apex)} key {self.tag}>"
 
-    def same_key(self, other: Signer) -> bool:
-        """Whether another one signs the same zone with the same key: what it has kept is good here, too."""
-        return self.apex == other.apex and self.dnskey == other.dnskey
-
     def records(self, ttl: int) -> list[RRset]:
         """What the apex has of a signed zone: the key, and for the parent, what its DS should be (RFC 7344)."""
         return [RRset(DNSKEY, ttl, (self.dnskey,)), RRset(CDNSKEY, ttl, (self.dnskey,)), RRset(CDS, ttl, (self.ds,))]
@@ -123,7 +119,7 @@ class Signer:
 
         Raises `Busy` when a client that has not `proved` its address asks for one signature too many.
         """
-        if self._wall() >= self._renew_at:
+        if not self._inception <= self._wall() < self._renew_at:       # it is time, or the clock was ahead when we signed
             self._renew()
         key = query.name, query.kind, sections.flags << 1 | query.compact, sections.data
         answer = self._answers.get(key)

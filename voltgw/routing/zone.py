@@ -273,8 +273,9 @@ class Zone:
             targets = [target for target in host.given if target.address.version == version]
             if targets:
                 choices[kind] = Choice(targets, host.order, self.ttl, self._random)
-        if before is not None and before.https is not None:
-            node.rrsets.pop(HTTPS, None)
+        there = node.rrsets.get(HTTPS)
+        if before is not None and there is not None and there.rdatas == (before.https,):    # ours, not a static one
+            del node.rrsets[HTTPS]
         if host.https is not None and choices and HTTPS not in node.rrsets:
             node.rrsets[HTTPS] = RRset(HTTPS, self.ttl, (host.https,))
         node.choices = choices

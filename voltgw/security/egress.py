@@ -43,8 +43,8 @@ class Flow:
     """What is known of one connection or request.
 
     `name` is lower-case, b"" = none is known. `address` "" = it has not been looked up yet. `path` is what policies judge
-    (`voltgw.security.conditions.judged_path`), None = not heard yet. `opened`: the requests inside TLS will be (or are) looked
-    at. `connect` says that the client has asked for a tunnel.
+    (the first of `voltgw.security.readings.readings`), None = not heard yet. `opened`: the requests inside TLS will be (or
+    are) looked at. `connect` says that the client has asked for a tunnel.
     """
 
     __slots__ = ("address", "connect", "name", "number", "opened", "path", "port", "source", "speaks")

@@ -85,12 +85,16 @@ class Database:
         metadata = self._reader.metadata()
         self.kind = str(metadata.database_type)
         self.built_at = int(metadata.build_epoch)
+        self._only_4 = metadata.ip_version == 4
 
     def find(self, address: IPv4Address | IPv6Address) -> Any:
-        """The record of an address; None = there is none."""
-        if address.version == 6 and self._reader.metadata().ip_version == 4:
+        """The record of an address; None = there is none. Raises ValueError where the file is damaged there."""
+        if address.version == 6 and self._only_4:
             return None
-        return self._reader.get(address)
+        try:
+            return self._reader.get(address)
+        except (ValueError, RuntimeError) as error:         # of the package: InvalidDatabaseError is a RuntimeError
+            raise ValueError(f"{self.path} is damaged at {address}: {error}") from error
 
 
 class Geo:
@@ -98,7 +102,7 @@ class Geo:
 
     def __init__(self, databases: tuple[Database, ...]) -> None:
         self.databases = databases
-        self.problem = ""                   # why a newer file is not used
+        self.problem = ""                   # why a newer file is not used, or what is wrong with one that is
         self._known: dict[str, Location] = {}
 
     def __repr__(self) -> str:
@@ -126,7 +130,11 @@ class Geo:
         address = IPv4Address(number) if version == 4 else IPv6Address(number)
         merged: dict[str, Any] = {}
         for database in self.databases:
-            found = database.find(address)
+            try:
+                found = database.find(address)
+            except ValueError as error:     # what it says elsewhere holds; of this client nothing is known
+                self.problem = str(error)
+                continue
             if isinstance(found, dict):
                 merged = {**found, **merged}
         return _location(merged)

@@ -24,21 +24,15 @@ _parameters: Final = re.compile(rb";[^/]*").sub
 _slashes: Final = re.compile(rb"//+").sub
 
 
-def judged_path(head: RequestHead) -> bytes:
-    """The usual reading: the normal form with its escapes decoded, and the dot segments resolved that only this made."""
-    path = head.path
-    if b"%" in path:
-        path = unquote_to_bytes(path)
-    return without_dot_segments(path) if b"/." in path and path.startswith(b"/") else path
-
-
 def merged(path: bytes) -> bytes:
     """A decoded path without empty segments."""
     return _slashes(b"/", path)
 
 
 def readings(head: RequestHead, *, parameters: bool = False) -> tuple[bytes, ...]:
-    """All readings: `judged_path`, then as it came, then those of `folded`. With `parameters` nobody takes those off.
+    """All readings: the usual one, then as it came, then those of `folded`. With `parameters` nobody takes those off.
+
+    The usual one is the normal form with its escapes decoded, and the dot segments resolved that only this made.
 
     Of a path that has several and is longer than `MAX_READ_BYTES` there is none: it fits where it is refused, and nowhere else.
     """
