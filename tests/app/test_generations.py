@@ -42,6 +42,16 @@ class StoreTests(SynchronousTestCase):
         numbers = [self.store.add(1.0, digest, [text("a", digest)]) for digest in ("x", "x", "y", "x")]
         self.assertEqual(numbers, [1, 1, 2, 3])
 
+    def test_a_file_it_refers_to_is_another(self) -> None:
+        """The digest is another one, the texts are the same: there is nothing to go back to, and it is not kept twice."""
+        numbers = [self.store.add(1.0, digest, [text("a", said)]) for digest, said in (("x", "1"), ("y", "1"), ("z", "2"), ("y", "1"))]
+        self.assertEqual(numbers, [1, 1, 2, 3])
+
+    def test_long_names(self) -> None:
+        """The first line is read back however long it is written."""
+        self.store.add(1.0, "x", [text("\U0001f600" * 2000, "1")])
+        self.assertEqual(len(self.store.all()), 1)
+
     def test_bounds(self) -> None:
         """The oldest leave when there are too many, or when they are too large; the newest stays."""
         self.patch(generations, "MOST", 3)
@@ -55,7 +65,7 @@ class StoreTests(SynchronousTestCase):
     def test_damaged(self) -> None:
         """It is said of the one that is asked for; the others are read, and numbers go on."""
         for number in range(1, 4):
-            self.store.add(1.0, str(number), [text("a", "x" * 1000)])
+            self.store.add(1.0, str(number), [text("a", str(number) * 1000)])
         files = sorted((self.folder / "generations").iterdir())
         files[1].write_bytes(files[1].read_bytes()[:-3])
         files[2].write_bytes(b"no JSON\n")
@@ -117,6 +127,29 @@ class RollbackTests(GatewayCase):
         result = await self.gateway._reload_for_files()
         self.assertEqual((result["ok"], result["number"], self.gateway.generations.rollbacks), (True, 1, 1))
         self.assertEqual(await self.ask(), b"HTTP/1.1 200 One")
+
+    async def test_a_file_that_came_since(self) -> None:
+        """It differs, too: the rollback is in force, and log rotation does not end it."""
+        (self.folder / "more").mkdir()
+        self.file.write_text(f"gateway: {{admin: {{port: 0}}, data_dir: {self.folder}/data}}\ninclude: [more/]\n", encoding="utf-8")
+        one, two = self.folder / "more" / "a.yaml", self.folder / "more" / "b.yaml"
+        one.write_text("{kind: endpoint, metadata: {name: a}, spec: {ip: 127.0.0.1, port: 1}}\n", encoding="utf-8")
+        gateway = self.make()
+        gateway.privilegedStartService()
+        gateway.startService()
+        await self.until(lambda: gateway.generations.current == 1)
+        two.write_text("{kind: endpoint, metadata: {name: b}, spec: {ip: 127.0.0.1, port: 1}}\n", encoding="utf-8")
+        await gateway.reload()
+        await self.until(lambda: gateway.generations.current == 2)
+        self.assertEqual((await gateway.rollback())["differs"], [str(two)])
+        await gateway.reload()
+        self.assertEqual((gateway.generations_view()["rolled_back"], list(gateway.runtime.config.of("endpoint"))), (True, [("default", "a")]))
+
+    async def test_what_serves_is_not_kept(self) -> None:
+        """Then the last one that is kept is the one before."""
+        await self.serve()
+        self.gateway.generations.current = 0
+        self.assertEqual((await self.gateway.rollback())["number"], 2)
 
     async def test_forward_again(self) -> None:
         """Going to what the files say ends the rollback."""

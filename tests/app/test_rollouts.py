@@ -206,6 +206,8 @@ class RolloutsTests(RolloutsCase):
         self.assertIn("damaged", self.state["why"])
         self.rollouts.order("restart", "default/shop")
         self.assertEqual(self.shares(), {"v1": 95.0, "v2": 5.0})
+        self.assertEqual((Path(self.folder) / "rollouts.json.unread").read_text(encoding="utf-8"), "{")
+        self.assertIn("default/shop", (Path(self.folder) / "rollouts.json").read_text(encoding="utf-8"))
 
     def test_explain(self) -> None:
         """What it has to do with a route, in words; nothing with others."""

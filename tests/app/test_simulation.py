@@ -80,6 +80,12 @@ class SimulationTests(SynchronousTestCase):
         self.assertEqual(cluster["latency_s"], {"p50": 0.01, "p90": 0.01, "p99": 0.01, "max": 0.011})
         self.assertEqual(sorted(one["requests"] for one in facts["endpoints"]), [249, 250, 250, 250])
 
+    def test_steps_between_requests(self) -> None:
+        """An even request comes when its gap is over, however many steps are in between."""
+        steps = ", ".join(f"{{at: {at}s, rate: 0.1}}" for at in range(5, 100, 5))
+        facts = self.play(gateway(), f"{{duration: 100s, traffic: [{{request: GET http://shop.test/, rate: 0.1, steps: [{steps}]}}]}}")
+        self.assertEqual(facts["requests"], 9)
+
     def test_an_endpoint_that_refuses(self) -> None:
         """Its requests go to another one, and its health check takes it out and brings it back."""
         facts = self.play(gateway(check=True), """

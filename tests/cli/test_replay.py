@@ -68,6 +68,12 @@ class ReplayTests(SynchronousTestCase):
         self.assertEqual(done.status, 1)
         self.assertIn("12  in further changes\n12 of 12 requests", done.out)
 
+    def test_lines_that_are_none(self) -> None:
+        """Nested without end, too long (once, and not once for each piece), no text: counted, and what comes behind is read."""
+        done = self.replay("[" * 200_000 + "\n", "x" * (3 << 20) + "\n", line("/"))
+        self.assertIn("2 lines", done.out)
+        self.assertIn("of 1 requests", done.out)
+
     def test_wrong(self) -> None:
         """A log that is not there, a configuration with errors, nothing to compare with."""
         (self.folder / "bad.yaml").write_text("nonsense: 1\n", encoding="utf-8")

@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 
 
 class KeptLoader:
-    """The configuration of a kept generation. `differs` has the files that say something else on disk by now, sorted."""
+    """The configuration of a kept generation. `differs` has the files that say something else on disk by now, sorted; those
+    that only came since are added when it is gone back to.
+    """
 
     def __init__(self, number: int, texts: list[Text], environ: Mapping[str, str]) -> None:
         self.number = number
+        self.paths = {each.path for each in texts}
         self.differs = sorted(each.path for each in texts if _digest(each.path) != each.digest)
         self._environ = environ
         self._cache = Cache()
@@ -96,6 +99,7 @@ class Generations:
             self.rollbacks += 1
         self.current = loader.number
         self._left = from_.files()
+        loader.differs = sorted({*loader.differs, *(each.path for each in self._left if each.path not in loader.paths)})
         self.in_force = loader if loader.differs else None
 
     def still_left(self, loader: Loader | TextLoader) -> bool:
@@ -123,7 +127,8 @@ class Generations:
 
     def _find(self, number: int) -> KeptLoader:
         if not number:
-            before = [each.number for each in GenerationStore(self._folder).all() if each.number < self.current]
+            kept, current = GenerationStore(self._folder).all(), self.current
+            before = [each.number for each in kept if not current or each.number < current]
             if not before:
                 raise NotKept("no generation is kept from before the one that serves")
             number = before[0]
@@ -139,6 +144,7 @@ class Generations:
         self._log.info("the configuration is kept as number {number}", number=number)
 
     def _not_kept(self, failure: Failure) -> None:
+        self.current = 0
         self.problem = failure.getErrorMessage()
         if failure.check(NotKept):
             self._log.error("the configuration is not kept: {problem}", problem=self.problem)

@@ -61,8 +61,8 @@ class Counting:
     def __call__(self, exchange: Any, cluster: Any, now: float) -> None:
         """One request (or connection) is over. What its client has broken off says nothing, nor what we answered ourselves."""
         flag = exchange.flag
-        if not exchange.attempts and flag not in _UNPICKED:
-            return
+        if cluster is None or not exchange.attempts and flag not in _UNPICKED:
+            return                          # without a cluster, neither destination could be used: that is no fault of one
         live = self._live
         ramp = live.ramp
         candidate = cluster is self._candidate

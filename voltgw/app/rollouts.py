@@ -111,7 +111,8 @@ class Rollouts:
         try:
             return dict(self._store.read()), ""
         except Damaged as error:
-            return {}, str(error)
+            aside = self._store.set_aside()
+            return {}, f"{error}{f'; it is kept as {aside}' if aside else ''}"
 
     def _ramp(self, name: str, spec: RolloutSpec, digest: str, states: dict[str, Any], damaged: str) -> Ramp:
         ramp = Ramp(terms_of(spec))
@@ -163,7 +164,7 @@ class Rollouts:
             self._due[name] = now + live.interval_s - 0.01      # ticks are no more exact than that
             if live.ramp.look(now, self._wall(), live.baseline_ready):
                 self._moved(live)
-        if self._changed or now - self._kept_at >= _KEEP_S:
+        if self._changed or now - self._kept_at >= _KEEP_S and any(not live.ramp.over for live in self._live.values()):
             self._keep()
         self._again()
 

@@ -494,6 +494,7 @@ class GatewayService(Service):
             if self.generations.still_left(self._loader):
                 self._log.warn("reload: the files say what was rolled back; number {number} serves on until they are edited",
                                number=self.generations.current)
+                self.last_reload_error = ""
                 return {"ok": True, "generation": self.generation, "changes": []}
             if config.digest == self.runtime.config.digest:
                 self._log.info("reload: nothing has changed")
@@ -521,6 +522,7 @@ class GatewayService(Service):
         except (NotKept, StartError, RegistryError) as error:
             return self._rejected([str(error)])
         if config.digest == self.runtime.config.digest:
+            self.last_reload_error = ""
             result = {"ok": True, "generation": self.generation, "changes": []}
         else:
             result = await self._serve_by(config, None)

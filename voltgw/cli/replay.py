@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from voltgw.app.dry import dry_runtime
@@ -96,7 +97,7 @@ def _read(line: bytes) -> _Request | None:
         url = f"{said['scheme']}://{said['original_authority']}{said['original_path']}{query and '?'}{query}"
         return _Request(str(said["method"]), url, str(said.get("user_agent", "")), str(said.get("src_ip", "")),
                         str(said.get("listener", "")))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -119,12 +120,11 @@ def _fate(explainer: Explainer, request: _Request) -> str:
 
 def _lines(name: str) -> Iterator[bytes]:
     """Of a file, or (``-``) of standard input. Raises OSError."""
-    if name == "-":
-        yield from (line.encode("utf-8", "surrogateescape") for line in sys.stdin)
-        return
-    with open(name, "rb") as file:
+    with nullcontext(sys.stdin.buffer) if name == "-" else open(name, "rb") as file:
         while line := file.readline(_MOST_LINE):
             yield line
+            while len(line) == _MOST_LINE and not line.endswith(b"\n"):
+                line = file.readline(_MOST_LINE)        # the rest of one that is too long is no line of its own
 
 
 def run(arguments: list[str]) -> int:

@@ -25,7 +25,7 @@ MOST_BYTES: Final = 256 * 1024 * 1024
 #: Largest text of all files of one together: four times the largest file that is read at all.
 MOST_TEXT: Final = 256 * 1024 * 1024
 #: Longest first line.
-_MOST_HEAD: Final = 4096
+_MOST_HEAD: Final = 16_384
 _VERSION: Final = 1
 _ENDING: Final = ".generation"
 
@@ -96,15 +96,15 @@ class GenerationStore:
             if not unpack.eof:
                 raise ValueError("it ends too early")
             return [Text(**each) for each in json.loads(packed)]
-        except (ValueError, TypeError, zlib.error) as error:
+        except (ValueError, TypeError, RecursionError, zlib.error) as error:
             raise NotKept(f"{self._path(number)} is damaged") from error
 
     def add(self, wall: float, digest: str, texts: Sequence[Text]) -> int:
         """Keep one more, and its number; the oldest leave. One that is the newest already is not kept twice."""
         numbers = self._numbers()
         newest = next(iter(self.all()), None)
-        if newest is not None and newest.digest == digest:
-            return newest.number
+        if newest is not None and (newest.digest == digest or self._says(newest.number, texts)):
+            return newest.number            # the digest tells also of files to which the texts only refer
         number = max(numbers, default=0) + 1
         head = {"version": _VERSION, "number": number, "wall": wall, "digest": digest, "files": len(texts),
                 "main": next((each.name for each in texts if each.main), "")[:1024]}
@@ -115,6 +115,13 @@ class GenerationStore:
         except OSError as error:
             raise NotKept(f"{self._path(number)} cannot be written: {error.strerror}") from error
         return number
+
+    def _says(self, number: int, texts: Sequence[Text]) -> bool:
+        """Whether a kept one has these texts."""
+        try:
+            return self.texts(number) == list(texts)
+        except NotKept:
+            return False                    # a damaged one says nothing
 
     def _forget(self, numbers: Sequence[int]) -> None:
         """Remove the oldest of `numbers` (newest first) that are too many or too large. Raises OSError."""
@@ -152,5 +159,5 @@ class GenerationStore:
             if said["version"] != _VERSION:
                 raise NotKept(f"{self._path(number)} was written by another version")
             return Generation(number, float(said["wall"]), str(said["digest"]), int(said["files"]), str(said["main"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise NotKept(f"{self._path(number)} is damaged") from error

@@ -43,6 +43,16 @@ class RolloutStore:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Damaged(f"{self.path} is damaged") from error
 
+    def set_aside(self) -> str:
+        """Give a file that cannot be read a second name, under which it is not overwritten; "" = that is not possible."""
+        aside = self.path.with_name(f"{self.path.name}.unread")
+        try:
+            aside.unlink(missing_ok=True)
+            aside.hardlink_to(self.path)
+        except OSError:
+            return ""                       # it is no file, or the disk is beyond that: writing will tell
+        return str(aside)
+
     def write(self, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep these, and no others. Raises OSError."""
         keep(self.path, json.dumps({"version": _VERSION, "rollouts": states}).encode())

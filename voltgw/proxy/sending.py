@@ -77,6 +77,7 @@ class Sender(Exchanging):
             number = self._plane.random() if share is None else share(exchange)
             destination = split(number) if split is not None else None
             if destination is None or destination.cluster is None:
+                self._cluster = None        # what is left there is the last request's
                 self._fail(NoCluster("the route's cluster does not exist") if destination is not None
                            else NoEndpoint("no destination of the route may be used"), now)
                 return

@@ -96,13 +96,15 @@ class Source:
 
     def _schedule(self, since_s: float) -> None:
         """The next request after `since_s`."""
+        due = 1.0                           # of an even request: what of its gap is still to come
         while since_s < self._end_s:
             rate, until_s = self._rate_at(since_s)
             if rate > 0.0:
-                gap_s = 1.0 / rate if self._even else self._random.expovariate(rate)
+                gap_s = due / rate if self._even else self._random.expovariate(rate)
                 if since_s + gap_s < until_s - _ROUNDING_S:
                     self._world.at(self._zero + since_s + gap_s, self._send, since_s + gap_s)
                     return
+                due = max(due - (until_s - since_s) * rate, 0.0)
             since_s = until_s               # there it is another rate; of chance nothing is remembered
 
     def _rate_at(self, time_s: float) -> tuple[float, float]:

@@ -141,9 +141,9 @@ class Wire:
 
     def _report(self, reason: Exception) -> None:
         producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.stopProducing()
         try:
+            if producer is not None:
+                producer.stopProducing()
             self._protocol.connectionLost(Failure(reason))
         except Exception:
-            self._world.failures.append((repr(self._protocol), reason))
+            self._world.failed(self)
