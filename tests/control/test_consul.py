@@ -263,6 +263,17 @@ class ChosenTests(Case):
         self.assertEqual(self.addresses(), ["10.0.0.1"])
 
 
+    def test_services_that_are_watched_already(self) -> None:
+        """They answer at once; nobody is told half of what there is."""
+        self.client.watch(ServiceQuery((ACCESS,), "a"), lambda instances, why: None)
+        self.say([entry("10.0.0.1", tags=("tier=web",))], 6)
+        self.client.watch(ServiceQuery((ACCESS,), "", "", ("tier in (web)",)), self.hear)
+        self.say({"a": ["tier=web"], "b": ["tier=web"]}, 5)
+        self.assertEqual(self.heard, [])
+        self.say([entry("10.0.0.2", tags=("tier=web",))], 6)
+        self.assertEqual(self.addresses(), ["10.0.0.1", "10.0.0.2"])
+
+
 class LabelTests(SynchronousTestCase):
     """`instance_of` and `Allowed`."""
 

@@ -433,5 +433,6 @@ users: [{name: u, user: {USER}}]
             ("client-key: /none", "a: b", "No such file"),
         ):
             self.assertIn(why, str(self.assertRaises(ValueError, self.found, user, cluster)))
-        for data, why in ((b"{", "no YAML"), (b"[]", "no mapping"), (b"{}", "no context None"), (b"current-context: x", "no context 'x'")):
+        for data, why in ((b"{", "no YAML"), (b"[]", "no mapping"), (b"{}", "no context None"), (b"current-context: x", "no context 'x'"),
+                          (b"contexts: 5", "no context None"), (b"[" * 100_000, "no YAML")):
             self.assertIn(why, str(self.assertRaises(ValueError, read, data, self.contents)))

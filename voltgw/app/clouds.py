@@ -130,7 +130,7 @@ class AzureDns(DnsZone):
         azure: Any = import_module("voltgw.control.publish.azure_dns")
         url, given = spec.endpoint or azure.URL, spec.credentials
         if given is None:
-            grant = bearer.Metadata(spec.token_endpoint or azure.METADATA_URL, azure.METADATA_FIELDS)
+            grant = bearer.Metadata(spec.token_endpoint or azure.token_url(url), azure.METADATA_FIELDS)
             tokens = bearer.Bearer(_api(reactor, clock, None, plain=True), wall, grant)
         else:
             login = (spec.token_endpoint or azure.LOGIN_URL).rstrip("/")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -17,6 +17,7 @@ from voltgw.app.tls import private_key
 from voltgw.config.objects.discovery import SchemeType
 from voltgw.config.objects.endpoint import DiscoveryType
 from voltgw.config.registries import ASKED, registries_of
+from voltgw.control.publish.registrar import RegistryError
 from voltgw.errors import ConfigError, ConfigErrors
 from voltgw.routing.regex.pattern import ANY, Pattern
 from voltgw.routing.regex.syntax import RegexError
@@ -178,27 +179,32 @@ def _tls(
 
 def _sound(one: Object[DiscoverySpec], path: tuple[str, ...], access: RegistryAccess) -> RegistryAccess:
     """`access`, if connections can be made with it. Raises `ConfigErrors`."""
-    x509, serialization = (import_module(f"cryptography.{name}") for name in ("x509", "hazmat.primitives.serialization"))
-    problem = ""
-    try:
-        what = "the trust store"
-        if access.ca:
-            x509.load_pem_x509_certificates(access.ca)
-        what = "the client certificate"
-        if bool(access.certificate) is not bool(access.key):
-            problem = "has a client certificate without its key, or a key without a certificate"
-        elif access.key:
-            public = x509.load_pem_x509_certificates(access.certificate)[0].public_key()
-            what = "the key of the client certificate"
-            if serialization.load_pem_private_key(access.key, None).public_key() != public:
-                problem = "has a client certificate, and the key of another one"
-    except (ValueError, TypeError):
-        problem = f"has no PEM for {what}, or one that needs a password"
-    if problem:
+    if problem := _problem(access.ca, access.certificate, access.key):
         raise ConfigErrors((ConfigError(
             _CODE, one.place(*path), f"{one.title} {problem}",
             "give it PEM of certificates, and of the key that belongs to them"),))
     return access
+
+
+@lru_cache(maxsize=16)                      # each endpoint object asks, and an RSA key takes 0.2 s
+def _problem(ca: bytes, certificate: bytes, key: bytes) -> str:
+    """What is wrong with PEM of authorities, and of a certificate and its key; "" = nothing."""
+    x509, serialization = (import_module(f"cryptography.{name}") for name in ("x509", "hazmat.primitives.serialization"))
+    try:
+        what = "the trust store"
+        if ca:
+            x509.load_pem_x509_certificates(ca)
+        what = "the client certificate"
+        if bool(certificate) is not bool(key):
+            return "has a client certificate without its key, or a key without a certificate"
+        if key:
+            public = x509.load_pem_x509_certificates(certificate)[0].public_key()
+            what = "the key of the client certificate"
+            if serialization.load_pem_private_key(key, None).public_key() != public:
+                return "has a client certificate, and the key of another one"
+    except (ValueError, TypeError):
+        return f"has no PEM for {what}, or one that needs a password"
+    return ""
 
 
 def _text(one: Object[Any], data: bytes, what: str) -> str:
@@ -233,8 +239,13 @@ def consul_fields(access: RegistryAccess) -> dict[str, str]:
 
 
 def token_of(access: RegistryAccess) -> str:
-    """What a cluster knows us by. A token file is replaced while we run, so it is read each time: some hundred bytes."""
-    return Path(access.token_file).read_text("ascii", "replace").strip() if access.token_file else access.token
+    """What a cluster knows us by. A token file is replaced while we run, so it is read each time: some hundred bytes. Raises
+    `RegistryError` while it is not there.
+    """
+    try:
+        return Path(access.token_file).read_text("ascii", "replace").strip() if access.token_file else access.token
+    except OSError as error:
+        raise RegistryError(f"the token cannot be read: {error.strerror}", credentials=True) from error
 
 
 def makers(reactor: Any) -> dict[str, MakeClient]:

@@ -119,7 +119,7 @@ def publications(
     known: dict[Hashable, Object[DiscoverySpec]] = {}
     own: set[Hashable] = {(spec.address, spec.port) for spec in config.gateway.dns}
     for one in config.of("discovery").values():
-        if one.metadata.disable or not config.here(one.spec.where, one.namespace):
+        if not config.here(one.spec.where, one.namespace):
             continue
         policy = one.spec.voltgw.publish if one.spec.voltgw is not None else None
         try:

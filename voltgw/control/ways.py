@@ -8,7 +8,7 @@ own, what comes over it is counted, and when the request is over, well or not, i
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL
@@ -28,6 +28,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
 if TYPE_CHECKING:
+    from OpenSSL.crypto import X509
     from twisted.web.http_headers import Headers
 
 #: What head, interim answers and framing may take beside the largest body, in bytes.
@@ -51,13 +52,13 @@ class Way:
     """The way to one answer of at most `most_bytes` of body.
 
     The server's certificate must be of the host that is asked, under `trust`, or nothing is said to it. With `plain`, URLs of
-    ``http`` may be asked as well. `client` is a `PrivateCertificate` by which we are known; `server_name` is what the server's
-    certificate has to have instead of the host's name.
+    ``http`` may be asked as well. `client` is a `PrivateCertificate` by which we are known, `chain` the certificates between it
+    and its root; `server_name` is what the server's certificate has to have instead of the host's name.
     """
 
     def __init__(
         self, reactor: Any, trust: Any, most_bytes: int, connect_s: float, *, plain: bool = False, client: Any = None,
-        server_name: str = "",
+        chain: Sequence[X509] = (), server_name: str = "",
     ) -> None:
         self.too_much = False
         self.left = most_bytes + OVERHEAD_BYTES
@@ -66,6 +67,7 @@ class Way:
         self._connect_s = connect_s
         self._plain = plain
         self._client = client
+        self._more = {"extraCertChain": list(chain)} if chain else None
         self._server_name = server_name
         self._transports: list[Any] = []
 
@@ -86,7 +88,9 @@ class Way:
         host = uri.host.decode("ascii")
         there = HostnameEndpoint(self._reactor, host, uri.port, timeout=self._connect_s)
         if uri.scheme == b"https":
-            options = optionsForClientTLS(self._server_name or host, trustRoot=self._trust, clientCertificate=self._client)
+            options = optionsForClientTLS(
+                self._server_name or host, trustRoot=self._trust, clientCertificate=self._client,
+                extraCertificateOptions=self._more)
             return _Counted(wrapClientTLS(options, there), self)
         if uri.scheme != b"http" or not self._plain:
             raise SchemeNotSupported(f"{uri.scheme.decode('ascii')}:// is not asked")
@@ -122,6 +126,11 @@ class Way:
         transports, self._transports = self._transports, []
         for transport in transports:
             transport.abortConnection()
+
+
+def chain_of(certificate: bytes) -> tuple[X509, ...]:
+    """The certificates behind the first one of a PEM file. Raises `OpenSSL.crypto.Error`."""
+    return tuple(Certificate.loadPEM(_BEGIN + one).original for one in certificate.split(_BEGIN)[2:])
 
 
 def trust_of(roots: bytes | None, where: str) -> Any:

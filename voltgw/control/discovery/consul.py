@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from voltgw.config.labels import selector
 from voltgw.config.values import FrozenMap
-from voltgw.control.discovery.registries import Allowed, Answered, Instance
+from voltgw.control.discovery.registries import Allowed, Answered, Instance, rest
 from voltgw.control.publish.registrar import RegistryError
 
 if TYPE_CHECKING:
@@ -202,17 +202,7 @@ class _Loop:
                 pause = min(FIRST_PAUSE_S * 2 ** min(self._failures, 16), MOST_PAUSE_S) * (0.5 + self.client.random.random())
                 self._failures += 1
             if pause:
-                await self._sleep(pause)
-
-    async def _sleep(self, seconds: float) -> None:
-        timer: Any = None
-
-        def cancelled(deferred: Deferred[None]) -> None:
-            timer.cancel()
-
-        pause: Deferred[None] = Deferred(cancelled)
-        timer = self.client.loop.clock.callLater(seconds, pause.callback, None)
-        await pause
+                await rest(self.client.loop.clock, pause)
 
     async def _ask(self) -> Reply:
         raise NotImplementedError
@@ -301,7 +291,7 @@ class _Chosen(_Loop):
                                 else f"it knows {len(services)} services, and an expression may look at {MOST_SERVICES}")
         if not services:                    # an agent knows at least `consul` itself
             await self.client.may_read("", reply)
-        self._listed = True
+        self._listed = False                # those that are watched already answer at once: that is not all there is
         for name in self._parts.keys() - services.keys():
             self._parts.pop(name)()
             self._known.pop(name, None)
@@ -310,6 +300,7 @@ class _Chosen(_Loop):
             if name not in self._parts:
                 self._parts[name] = lambda: None        # it may answer before we have its end
                 self._parts[name] = self.client.service(name, partial(self._heard, name))
+        self._listed = True
         self._tell()
 
     def _heard(self, name: str, instances: tuple[Instance, ...] | None, why: str) -> None:

@@ -10,13 +10,17 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+
+from twisted.internet.task import deferLater
 
 from voltgw.config.values import EMPTY
 from voltgw.control.feed import FeedState
 
 if TYPE_CHECKING:
-    from voltgw.control.seams import ControlLoop
+    from twisted.internet.defer import Deferred
+
+    from voltgw.control.seams import Clock, ControlLoop
     from voltgw.values.discovery import RegistryAccess, ServiceQuery
 
 
@@ -83,6 +87,12 @@ class Standing:
             self.last_error = next(iter(self.errors.values()))
         else:
             self.state, self.last_error = FeedState.BOUND if self.last_success else FeedState.PENDING, ""
+
+
+def rest(clock: Clock, seconds: float) -> Deferred[None]:
+    """So long nothing is asked; cancelling it leaves no timer."""
+    rested: Deferred[None] = deferLater(cast(Any, clock), seconds)
+    return rested
 
 
 class Allowed:

@@ -22,7 +22,7 @@ from twisted.web.http_headers import Headers
 
 from voltgw import __version__
 from voltgw.control.publish.registrar import RegistryError, TooLarge
-from voltgw.control.ways import Way, trust_of, whole, why
+from voltgw.control.ways import Way, chain_of, trust_of, whole, why
 
 T = TypeVar("T")
 
@@ -71,6 +71,7 @@ class Api:
         self._server_name = server_name
         try:
             self._client = None if client is None else PrivateCertificate.loadPEM(b"\n".join(client))
+            self._chain = () if client is None else chain_of(client[0])
         except SSLError as error:
             raise ValueError("the client certificate, or its key, is no PEM") from error
         self._reactor = reactor
@@ -84,7 +85,7 @@ class Api:
         sent = {"user-agent": f"voltgw/{__version__}", **headers}
         fields = Headers({name.encode("ascii"): [value.encode("ascii", "replace")] for name, value in sent.items()})
         way = Way(self._reactor, self._trust, MOST_BYTES, TIMEOUT_S, plain=self._plain, client=self._client,
-                  server_name=self._server_name)
+                  chain=self._chain, server_name=self._server_name)
         self._ways.add(way)
         try:
             asked = way.request(method.encode("ascii"), url.encode("ascii", "replace"), fields, body)
@@ -116,7 +117,7 @@ class Api:
         sent = {"user-agent": f"voltgw/{__version__}", **headers}
         fields = Headers({name.encode("ascii"): [value.encode("ascii", "replace")] for name, value in sent.items()})
         way = Way(self._reactor, self._trust, MOST_BYTES, TIMEOUT_S, plain=self._plain, client=self._client,
-                  server_name=self._server_name)
+                  chain=self._chain, server_name=self._server_name)
         self._ways.add(way)
         try:
             asked = way.request(method.encode("ascii"), url.encode("ascii", "replace"), fields).addTimeout(

@@ -13,18 +13,17 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from voltgw.control.publish.api import UNREADABLE, Api, Reply
-from voltgw.control.publish.batches import Pace
+from voltgw.control.publish.batches import Pace, one_by_one
 from voltgw.control.publish.bearer import Bearer, described
 from voltgw.control.publish.marks import mark_of, marker_of, owner_in
 from voltgw.control.publish.names import Act, Change, Observed, Refused, Wanted
 from voltgw.control.publish.recordsets import RecordSet, content, made_of, seen
-from voltgw.control.publish.registrar import RegistryError
+from voltgw.control.publish.registrar import NotMade, RegistryError
 
 URL: Final = "https://management.azure.com"
 LOGIN_URL: Final = "https://login.microsoftonline.com"
 #: Where an instance asks for a token; reachable from the instance alone.
-METADATA_URL: Final = ("http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01"
-                       "&resource=https%3A%2F%2Fmanagement.azure.com%2F")
+METADATA_URL: Final = "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01"
 METADATA_FIELDS: Final = {"metadata": "true"}
 #: Requests keep this distance, in seconds.
 PACE_S: Final = 0.1
@@ -46,6 +45,11 @@ class _Own(NamedTuple):
 
 class _NotAsFoundError(Exception):
     """A condition did not hold."""
+
+
+def token_url(url: str) -> str:
+    """Where an instance asks for a token for the API at `url`, which is another one in each of Azure's clouds."""
+    return f"{METADATA_URL}&resource={quote(url.rstrip('/') + '/', safe='')}"
 
 
 class AzureDnsRegistrar:
@@ -90,15 +94,7 @@ class AzureDnsRegistrar:
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[Refused | None]:
         """One after the other."""
-        outcomes: list[Refused | None] = []
-        for change in changes:
-            try:
-                await self._write(change)
-            except _NotAsFoundError as error:
-                outcomes.append(Refused(str(error), foreign=True))
-            else:
-                outcomes.append(None)
-        return outcomes
+        return await one_by_one(changes, self._apply)
 
     def close(self) -> None:
         """Cut what is under way."""
@@ -112,6 +108,13 @@ class AzureDnsRegistrar:
         return f"not said to be ours ({', '.join(each.values)})"
 
     # -- writing -----------------------------------------------------------------------------------------------------------
+
+    async def _apply(self, change: Change) -> Refused | None:
+        try:
+            await self._write(change)
+        except _NotAsFoundError as error:
+            return Refused(str(error), foreign=True)
+        return None
 
     async def _write(self, change: Change) -> None:
         before: dict[tuple[str, str], RecordSet] = {(each.name, each.type): each for each in change.held.token or ()}
@@ -160,6 +163,8 @@ class AzureDnsRegistrar:
         why = described(reply.body)
         if reply.status in (409, 412):
             raise _NotAsFoundError(f"it is not as it was found: {why}")
+        if reply.status == 400 and method != "GET":
+            raise NotMade(f"it answers {reply.status} {why}".rstrip())
         if reply.status == 401:
             self._bearer.forget()
             raise RegistryError(f"the credentials are not taken: {why}", credentials=True)

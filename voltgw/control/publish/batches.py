@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from voltgw.control.publish.names import Change, Refused
+from voltgw.control.publish.registrar import NotMade
 
 
 class RefusedBatchError(Exception):
@@ -34,6 +35,19 @@ async def in_halves(
     return [None] * len(changes)
 
 
+async def one_by_one(
+    changes: Sequence[Change], write: Callable[[Change], Coroutine[Any, Any, Refused | None]],
+) -> list[Refused | None]:
+    """Write each change by itself; one that is not made (`NotMade`) keeps none of the others."""
+    outcomes: list[Refused | None] = []
+    for change in changes:
+        try:
+            outcomes.append(await write(change))
+        except NotMade as error:
+            outcomes.append(Refused(str(error)))
+    return outcomes
+
+
 class Pace:
     """Lets requests through, one in `pause_s` seconds at most. `clock` is an `IReactorTime`."""
 
@@ -47,6 +61,4 @@ class Pace:
         now = self._clock.seconds()
         at, self._next = max(now, self._next), max(now, self._next) + self._pause_s
         if at > now:
-            turn: Deferred[None] = Deferred(lambda _: call.cancel())
-            call = self._clock.callLater(at - now, turn.callback, None)
-            await turn
+            await deferLater(self._clock, at - now)

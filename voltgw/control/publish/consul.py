@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from voltgw.control.publish.api import UNREADABLE
+from voltgw.control.publish.batches import one_by_one
 from voltgw.control.publish.names import Act, Change, Held, Observed, Refused, Vip, Wanted
-from voltgw.control.publish.registrar import RegistryError
+from voltgw.control.publish.registrar import NotMade, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,8 @@ TAKEN_OUT_AFTER_S: Final = 600
 _OWNER: Final = "voltgw-owner"
 _NAME: Final = "voltgw-name"
 _NOWHERE: Final = "voltgw-withdrawn"
+_TTL: Final = "voltgw-ttl"
+_TLS: Final = "tls"
 _MOST: Final = 50
 
 
@@ -53,8 +56,8 @@ class ConsulRegistrar:
         self._ttl_s = max(int(interval_s * MISSED), 10)
 
     def content(self, wanted: Wanted) -> Hashable:
-        """Addresses and ports."""
-        return tuple(sorted({(vip.address, vip.port) for vip in wanted.vips}))
+        """Addresses and ports, whether they speak TLS, and how long a check lasts."""
+        return tuple(sorted({(vip.address, vip.port, vip.tls, str(self._ttl_s)) for vip in wanted.vips}))
 
     async def observe(self, names: Collection[str]) -> Observed:
         """What the agent has with our mark, whose checks are renewed by the way; others' services where a name of ours would
@@ -82,8 +85,9 @@ class ConsulRegistrar:
             content: tuple[Any, ...] = before.content if before is not None else ()     # type: ignore[assignment]  # ours
             ids = before.token if before is not None else ()
             if _NOWHERE not in meta and (owner != self.owner or await self._renew(id)):
-                content = tuple(sorted({*content, (str(one.get("Address")), int(one.get("Port") or 0))}))
-            held[name] = Held(owner, content, tuple(f"{address}:{port}" for address, port in content), "", (*ids, id))
+                address, port, tls = str(one.get("Address")), int(one.get("Port") or 0), _TLS in (one.get("Tags") or ())
+                content = tuple(sorted({*content, (address, port, tls, str(meta.get(_TTL, "")))}))
+            held[name] = Held(owner, content, tuple(f"{address}:{port}" for address, port, *_ in content), "", (*ids, id))
         for name in names:
             if name not in held:
                 held[name] = Held(occupied=await self._strangers(name))
@@ -91,7 +95,7 @@ class ConsulRegistrar:
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[Refused | None]:
         """One after the other: first what is new, then what goes."""
-        return [await self._apply(change) for change in changes]
+        return await one_by_one(changes, self._apply)
 
     def close(self) -> None:
         """Cut what is under way."""
@@ -117,12 +121,12 @@ class ConsulRegistrar:
         port = 0 if vip is None else vip.port
         address = "" if vip is None else vip.address
         id = f"voltgw-{self.owner}-{service}-" + (f"{address}-{port}" if vip is not None else "withdrawn")
-        meta = {_OWNER: self.owner, _NAME: name, **({_NOWHERE: "1"} if vip is None else {})}
+        meta = {_OWNER: self.owner, _NAME: name, **({_NOWHERE: "1"} if vip is None else {_TTL: str(self._ttl_s)})}
         check = {"Name": "renewed by voltgw", "TTL": f"{self._ttl_s}s", "Status": "critical" if vip is None else "passing"}
         if vip is not None:
             check["DeregisterCriticalServiceAfter"] = f"{TAKEN_OUT_AFTER_S}s"
         return {"ID": id, "Name": service, "Address": address, "Port": port, "Meta": meta, "Check": check,
-                "Tags": ["voltgw", *(["tls"] if vip is not None and vip.tls else [])]}
+                "Tags": ["voltgw", *([_TLS] if vip is not None and vip.tls else [])]}
 
     async def _renew(self, id: str) -> bool:
         """Whether the instance has our check: without one nobody would take it out after us, and it counts as not there."""
@@ -132,12 +136,17 @@ class ConsulRegistrar:
     async def _strangers(self, name: str) -> str:
         """Services of that name which somebody else has registered, at whatever agent."""
         found = (await self._ask("GET", f"/v1/catalog/service/{quote(service_name(name), safe='')}")).json
-        others = [one for one in found if isinstance(one, dict) and (one.get("ServiceMeta") or {}).get(_OWNER) != self.owner] \
+        others = [one for one in found if isinstance(one, dict) and not self._is_ours(one, name)] \
             if isinstance(found, list) else []
         if not others:
             return ""
         owner = (others[0].get("ServiceMeta") or {}).get(_OWNER)
         return f"the service {service_name(name)} of " + (f"owner {owner!r}" if owner else f"node {others[0].get('Node')}")
+
+    def _is_ours(self, one: dict[str, Any], name: str) -> bool:
+        """Whether an instance is of this very name: names that differ by a dot and a dash are one service."""
+        meta = one.get("ServiceMeta") or {}
+        return (meta.get(_OWNER), meta.get(_NAME)) == (self.owner, name)
 
     async def _ask(self, method: str, path: str, body: bytes = b"", *, missing: bool = False) -> Reply:
         query = f"?{urlencode(self._where)}" if self._where else ""
@@ -145,5 +154,7 @@ class ConsulRegistrar:
         if reply.status == 200 or missing and (reply.status == 404 or reply.status == 500 and b"TTL" in reply.body):
             return reply                        # 500: there is such a check, or was one, but it is no TTL check
         text = "".join(each if each.isprintable() else " " for each in reply.body[:200].decode("utf-8", "replace")).strip()
+        if reply.status in (400, 403) and path.startswith("/v1/agent/service/"):     # a token may be for some services alone
+            raise NotMade(f"it answers {reply.status}: {text or 'nothing'}")
         raise RegistryError(f"it answers {reply.status}: {text or 'nothing'}", credentials=reply.status in (401, 403),
                             retry_after_s=reply.retry_after_s)

@@ -20,6 +20,8 @@ import dns.rdatatype
 import dns.update
 from twisted.internet.defer import Deferred, DeferredList
 
+from voltgw.control.publish.registrar import RegistryError
+
 if TYPE_CHECKING:
     from voltgw.control.publish.dnsclient import DnsClient
 
@@ -27,6 +29,10 @@ _SHARDS: Final = "0123456789abcdef"
 _LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
 #: Names in one update.
 _TOGETHER: Final = 200
+
+
+#: What a server answers that does not have, or take, such a thing; other codes pass.
+_NEVER: Final = (dns.rcode.REFUSED, dns.rcode.NOTAUTH, dns.rcode.NOTIMP, dns.rcode.NOTZONE)
 
 
 class NameIndex:
@@ -46,7 +52,7 @@ class NameIndex:
         found: dict[str, None] = {}
         for answer in answers:
             if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-                self.refused = f"asked for it, the server answers {dns.rcode.to_text(answer.rcode())}"
+                self._not(answer.rcode(), "asked for it")
             for rrset in answer.answer:
                 if rrset.rdtype == dns.rdatatype.PTR:
                     found.update((rdata.target.to_text(omit_final_dot=True).lower(), None) for rdata in rrset
@@ -74,7 +80,14 @@ class NameIndex:
                     update.delete(at, "PTR", target)
             rcode = (await self._client.ask(update)).rcode()
             if rcode != dns.rcode.NOERROR:
-                self.refused = f"told to change it, the server answers {dns.rcode.to_text(rcode)}"
+                self._not(rcode, "told to change it")
+
+    def _not(self, rcode: dns.rcode.Rcode, what: str) -> None:
+        """It was not done: for good, or, which raises `RegistryError`, just now."""
+        why = f"{what}, the server answers {dns.rcode.to_text(rcode)}"
+        if rcode not in _NEVER:
+            raise RegistryError(f"the index of names: {why}")
+        self.refused = why
 
     def _at(self, shard: str) -> dns.name.Name:
         return dns.name.from_text(shard, self._base)

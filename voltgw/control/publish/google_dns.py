@@ -61,11 +61,12 @@ class GoogleDnsRegistrar:
             query = {"maxResults": str(_PAGE), **({"pageToken": page} if page else {})}
             said = (await self._ask("GET", f"/rrsets?{urlencode(query)}", b"")).json
             try:
-                sets += [_record_set(each) for each in said.get("rrsets", ())]
+                more = [_record_set(each) for each in said.get("rrsets", ())]
                 page = str(said.get("nextPageToken") or "")
             except UNREADABLE as error:
                 raise RegistryError("its list of record sets cannot be read") from error
-            for each in sets:
+            sets += more
+            for each in more:
                 if each.type == "SOA" and each.name != self._zone:
                     raise RegistryError(f"the managed zone is {each.name}")
             if not page:

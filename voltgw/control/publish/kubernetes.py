@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from voltgw.control.publish.api import UNREADABLE
+from voltgw.control.publish.batches import one_by_one
 from voltgw.control.publish.names import Act, Change, Held, Observed, Refused, Vip, Wanted
-from voltgw.control.publish.registrar import RegistryError
+from voltgw.control.publish.registrar import NotMade, RegistryError
 
 if TYPE_CHECKING:
     from voltgw.control.publish.api import Api, Reply
@@ -88,7 +89,7 @@ class KubernetesRegistrar:
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[Refused | None]:
         """One after the other."""
-        return [await self._apply(change) for change in changes]
+        return await one_by_one(changes, self._apply)
 
     def close(self) -> None:
         """Cut what is under way."""
@@ -164,14 +165,17 @@ class KubernetesRegistrar:
         condition = {"kind": "DeleteOptions", "apiVersion": "v1",
                      "preconditions": {"resourceVersion": metadata["resourceVersion"]}}
         reply = await self._ask("DELETE", f"{path}/{quote(metadata['name'])}", condition)
-        if reply.status not in (200, 202, 404, 409):
+        if reply.status == 409:                     # it was changed meanwhile, and is there
+            raise NotMade(f"{metadata['name']}: {_message(reply)}")
+        if reply.status not in (200, 202, 404):
             raise RegistryError(f"it answers {reply.status}: {_message(reply)}")
 
     async def _list(self, path: str) -> list[Any]:
         reply = await self._ask("GET", path)
         if reply.status != 200:
             raise RegistryError(f"it answers {reply.status}: {_message(reply)}")
-        items = reply.json.get("items") if isinstance(reply.json, dict) else None
+        said = reply.json
+        items = said.get("items") if isinstance(said, dict) else None
         if not isinstance(items, list) or not all(
                 isinstance(each, dict) and isinstance(each.get("metadata"), dict) for each in items):
             raise RegistryError("its list cannot be read")
@@ -181,6 +185,8 @@ class KubernetesRegistrar:
         data = b"" if body is None else json.dumps(body).encode()
         fields = {**self._fields(), "accept": "application/json", **({"content-type": "application/json"} if data else {})}
         reply = await self._api.request(method, self._url + path, fields, data)
+        if method != "GET" and reply.status in (400, 403, 422):     # a quota, a namespace that ends, a Role without that right
+            raise NotMade(f"it answers {reply.status}: {_message(reply)}")
         if reply.status in (401, 403):
             raise RegistryError(f"it answers {reply.status}: {_message(reply)}", credentials=True)
         if reply.status in (429, 503):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
 from voltgw.control.events import Events
@@ -328,9 +329,7 @@ class Publisher:
 
     async def _breathe(self) -> None:
         """Let others have their turn."""
-        turn: Deferred[None] = Deferred(lambda _: call.cancel())
-        call = self._clock.callLater(0.0, turn.callback, None)
-        await turn
+        await deferLater(self._clock, 0.0)
 
     # -- the end -----------------------------------------------------------------------------------------------------------
 

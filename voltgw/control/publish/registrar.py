@@ -25,6 +25,10 @@ class RegistryError(Exception):
         self.credentials = credentials
 
 
+class NotMade(RegistryError):
+    """One change was not made, and why; others may be."""
+
+
 class TooLarge(RegistryError):
     """An answer is larger than any that is read; to ask for less of it may help."""
 

@@ -40,6 +40,20 @@ class _Scope:
             self.slices = make(f"{_SLICES}{inside}/endpointslices", objects.slice_of)
             self.pods = make(f"{_CORE}{inside}/pods", objects.pod, optional=True)
         self.users = 0
+        self._by_service: dict[Key, list[objects.Slice]] | None = None
+
+    def changed(self) -> None:
+        """Something has come or gone."""
+        self._by_service = None
+
+    def slices_of(self, service: Key) -> list[objects.Slice]:
+        """The slices of a service."""
+        if self._by_service is None:
+            assert self.slices is not None      # whoever asks has looked
+            self._by_service = {}
+            for one in self.slices.objects.values():
+                self._by_service.setdefault((one.key[0], one.service), []).append(one)
+        return self._by_service.get(service, [])
 
     @property
     def all(self) -> list[Reflector]:
@@ -148,6 +162,8 @@ class KubernetesClient:
     def _look(self) -> None:
         self._marked = False
         if not self._over:
+            for scope in self._scopes.values():
+                scope.changed()
             for ask in list(self._asks):
                 self._answer(ask)
 
@@ -197,14 +213,12 @@ class KubernetesClient:
         if scope.slices is None:
             return objects.of_cluster(found, wanted)
         pods = scope.pods
-        namespace, name = found.key
 
         def pod_of(key: Key) -> objects.Pod | None:
             pod: objects.Pod | None = pods.objects.get(key) if pods is not None else None
             return pod
 
-        slices = [one for one in scope.slices.objects.values() if one.service == name and one.key[0] == namespace]
-        return objects.of_pods(found, slices, wanted, pod_of)
+        return objects.of_pods(found, scope.slices_of(found.key), wanted, pod_of)
 
 
 class _Ask:

@@ -31,7 +31,7 @@ def read(data: bytes, contents: Callable[[str], bytes]) -> Found:
     """What is in `data`; `contents` reads a file that it names. Raises ValueError with the reason."""
     try:
         whole = yaml.safe_load(data)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"the kubeconfig is no YAML: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(whole, dict):
         raise ValueError("the kubeconfig is no mapping")
@@ -55,10 +55,11 @@ def read(data: bytes, contents: Callable[[str], bytes]) -> Found:
 
 
 def _named(whole: Mapping[str, Any], kind: str, name: Any, what: str) -> Mapping[str, Any]:
-    for one in whole.get(kind) or ():
+    found = whole.get(kind)
+    for one in found if isinstance(found, list) else ():
         if isinstance(one, dict) and one.get("name") == name and isinstance(one.get(what), dict):
-            found: Mapping[str, Any] = one[what]
-            return found
+            inside: Mapping[str, Any] = one[what]
+            return inside
     raise ValueError(f"the kubeconfig has no {what} {name!r}")
 
 

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from voltgw.control.discovery.kubernetes.objects import Key, Malformed, key_of
+from voltgw.control.discovery.registries import rest
 from voltgw.control.publish.registrar import RegistryError, TooLarge
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Reflector:
                 self._log.failure("{path} cannot be watched, by a bug of ours", Failure(), path=self._path)
                 self._version = ""
                 pause = self._fails("a bug of ours, which is in the log")
-            await self._sleep(pause)
+            await rest(self._loop.clock, pause)
 
     def _fails(self, why: str) -> float:
         """Say so; for how long to wait, in seconds."""
@@ -134,16 +135,6 @@ class Reflector:
         pause: float = min(FIRST_PAUSE_S * 2 ** min(self._failures, 16), MOST_PAUSE_S) * (0.5 + self._random.random())
         self._failures += 1
         return pause
-
-    async def _sleep(self, seconds: float) -> None:
-        timer: Any = None
-
-        def cancelled(deferred: Deferred[None]) -> None:
-            timer.cancel()
-
-        pause: Deferred[None] = Deferred(cancelled)
-        timer = self._loop.clock.callLater(seconds, pause.callback, None)
-        await pause
 
     async def _list(self) -> None:
         found: dict[Key, Any] = {}

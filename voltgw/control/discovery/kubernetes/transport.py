@@ -60,8 +60,5 @@ class HttpTransport:
         return reply
 
     def _fields(self) -> dict[str, Any]:
-        try:
-            token = self._token()
-        except OSError as error:
-            raise RegistryError(f"the token cannot be read: {error.strerror}", credentials=True) from error
+        token = self._token()
         return {**self._headers, "authorization": f"Bearer {token}"} if token else self._headers
