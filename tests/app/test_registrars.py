@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -91,3 +93,20 @@ class RegistrarTests(SynchronousTestCase):
                 self.build(use, declared=declared)
             (problem,) = raised.exception.problems
             self.assertEqual((problem.code, words in problem.message), (code, True), problem.message)
+
+    def test_a_package_that_fails(self) -> None:
+        """What it raises is an error at its place, or leaves out one name; the gateway goes on."""
+        use = f"name: hosts-file, options: {{path: {self.file}}}"
+        kind = importlib.import_module("voltgw_hosts_file").HostsFile
+
+        def refuses(self: Any, options: Any, name: str) -> str:
+            raise ZeroDivisionError("theirs")
+
+        def build(self: Any, options: Any, zone: str, owner: str, reactor: Any, clock: Any) -> Any:
+            raise ZeroDivisionError("theirs")
+
+        with patch.object(kind, "refuses", refuses):
+            self.assertEqual(self.build(use, host("a")).publications[0].left_out, [("a.apps.example", "ZeroDivisionError: theirs")])
+        with patch.object(kind, "build", build), self.assertRaises(ConfigErrors) as raised:
+            self.build(use, host("a"))
+        self.assertIn("ZeroDivisionError: theirs", raised.exception.problems[0].message)

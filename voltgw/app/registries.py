@@ -126,12 +126,23 @@ class Installed:
 
     def refuses(self, name: str) -> str:
         """What its kind says."""
-        return str(self.factory.refuses(self.options, name))
+        try:
+            return str(self.factory.refuses(self.options, name))
+        except Exception as error:          # a third party's code: one name is left out, with what it has raised
+            return _words(error)
 
     def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
         """See `Registry.registrar`."""
-        made: Registrar = self.factory.build(self.options, self.zone_text, self.owner, reactor, clock)
+        try:
+            made: Registrar = self.factory.build(self.options, self.zone_text, self.owner, reactor, clock)
+        except Exception as error:          # likewise: it is shown where the registry is described
+            raise ValueError(_words(error)) from error
         return made
+
+
+def _words(error: Exception) -> str:
+    """What a third party's code has raised."""
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def installed(one: Object[DiscoverySpec], names: Names) -> Installed:
@@ -150,6 +161,6 @@ def installed(one: Object[DiscoverySpec], names: Names) -> Installed:
     except ConfigErrors:
         raise
     except Exception as error:              # a third party's code: whatever it raises is shown where its options stand
-        words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise ConfigErrors((ConfigError("VG0231", place, f"{one.title}: registrar {use.name!r}: {words}"),)) from error
+        raise ConfigErrors((ConfigError(
+            "VG0231", place, f"{one.title}: registrar {use.name!r}: {_words(error)}"),)) from error
     return Installed(extension.publish.owner, one.full_name, use.name, (use.zone or "").lower(), options, factory)
