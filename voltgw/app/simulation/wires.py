@@ -23,12 +23,15 @@ _LOST: Final = ConnectionLost("Connection reset by peer")
 class Wire:
     """Our end of a connection, `protocol` on it; `taken` gets what the gateway writes, `ended` hears that it closed."""
 
-    __slots__ = ("_come", "_paused", "_producer", "_protocol", "_world", "deliver", "ended", "gone", "handshake", "taken")
+    __slots__ = ("_come", "_paused", "_producer", "_protocol", "_world", "bytes_in", "bytes_out", "deliver", "ended",
+                 "gone", "handshake", "taken")
 
     def __init__(self, world: World, protocol: Any, taken: Callable[[bytes], None], ended: Callable[[], None]) -> None:
         self.taken = taken
         self.ended = ended
         self.gone = False
+        self.bytes_in = 0                   # from the peer, as `Stream` counts them
+        self.bytes_out = 0
         self.handshake: Any = None
         self.deliver: Callable[[bytes], object] = protocol.dataReceived
         self._protocol = protocol
@@ -52,6 +55,7 @@ class Wire:
     def write(self, data: bytes, /) -> None:
         """Give it to the peer."""
         if not self.gone:
+            self.bytes_out += len(data)
             self.taken(data)
 
     def loseConnection(self) -> None:
@@ -103,6 +107,7 @@ class Wire:
         if self._paused:
             self._come += data
             return
+        self.bytes_in += len(data)
         try:
             self.deliver(data)
         except Exception:
