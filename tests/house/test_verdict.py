@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -52,13 +53,17 @@ class MainTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.patch(features, "read", list)
         self.patch(features, "attacks", list)
-        self.path = Path(self.mktemp())
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.path = folder / "rooms"
 
-    def verdict(self, *failed: str, ci: bool = False) -> tuple[int, str]:
-        """Exit status and last line."""
+    def verdict(self, *failed: str, more: Sequence[Path] = ()) -> tuple[int, str]:
+        """Exit status and last line, after a run in which these checks failed; `more` are files of further runs of trial."""
+        checks = self.path.with_name("failed")
+        checks.write_text("".join(f"{name}\n" for name in failed), encoding="utf-8")
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
-            status = verdict.main([str(self.path), *failed], {"CI": "true"} if ci else {})
+            status = verdict.main([str(checks), str(self.path), *map(str, more)], {})
         return status, output.getvalue().splitlines()[-1]
 
     def test_all_passed(self) -> None:
@@ -69,7 +74,7 @@ class MainTests(SynchronousTestCase):
     def test_a_test_failed(self) -> None:
         """A failed test counts once: trial's exit status says the same again."""
         save(self.path, {TEST: Outcome(PASSED), "tests.b": Outcome(FAILED)})
-        self.assertEqual(self.verdict("trial"), (1, "1 passed, 1 failed, 0 skipped"))
+        self.assertEqual(self.verdict("trial: rooms"), (1, "1 passed, 1 failed, 0 skipped"))
 
     def test_a_check_failed(self) -> None:
         """A failed check outside of trial fails the run although every test passed."""
@@ -81,10 +86,18 @@ class MainTests(SynchronousTestCase):
         self.path.touch()
         self.assertEqual(self.verdict(), (1, "0 passed, 1 failed, 0 skipped"))
 
+    def test_one_of_several_runs_died(self) -> None:
+        """What the others have shown counts, and the run has failed."""
+        save(self.path, {TEST: Outcome(PASSED)})
+        other, third = self.path.with_name("odd"), self.path.with_name("even")
+        save(other, {"tests.b": Outcome(PASSED)})
+        self.assertEqual(self.verdict(more=[other]), (0, "2 passed, 0 failed, 0 skipped"))
+        self.assertEqual(self.verdict(more=[other, third]), (1, "2 passed, 1 failed, 0 skipped"))
+
     def test_trial_failed_without_a_failed_test(self) -> None:
         """Trial's exit status is believed over the file."""
         save(self.path, {TEST: Outcome(PASSED)})
-        self.assertEqual(self.verdict("trial"), (1, "1 passed, 1 failed, 0 skipped"))
+        self.assertEqual(self.verdict("trial: rooms"), (1, "1 passed, 1 failed, 0 skipped"))
 
     def test_a_claim_that_the_run_did_not_show(self) -> None:
         """An untrue features page fails the run."""

@@ -1,7 +1,7 @@
 """The verdict on a full run: what failed, what was skipped and why, whether docs/features.rst and docs/attacks.rst
 told the truth.
 
-`tools/test` calls it with the reporter's file and the names of the checks that failed. It prints a closing line that
+`tools/test` calls it with the names of the checks that failed and the reporters' files. It prints a closing line that
 any CI system can read, and its exit status is that of the whole run.
 """
 
@@ -11,10 +11,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from tests.docs import features
 from tests.house.outcomes import FAILED, PASSED, SKIPPED, Outcome, load
 from tests.namespaces import NOT_ALLOWED
+
+#: How `tools/test` names a run of trial; its file has the name that follows.
+_TRIAL: Final = "trial: "
 
 
 def untrue(
@@ -54,17 +58,22 @@ def closing_line(outcomes: Mapping[str, Outcome], faults: int) -> str:
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """`arguments`: the reporter's file, then the checks that failed; 0 only if nothing at all is wrong."""
-    outcomes = load(Path(arguments[0]))
-    failed_checks = [name for name in arguments[1:] if name != "trial"]     # trial's own failures are in the file
+    """`arguments`: a file with the checks that failed, a line each, then the reporters' files; 0 only if nothing is wrong."""
+    failed = Path(arguments[0]).read_text(encoding="utf-8").splitlines()
+    outcomes: dict[str, Outcome] = {}
+    faults = []
+    for path in map(Path, arguments[1:]):
+        here = load(path)
+        if not here or (f"{_TRIAL}{path.name}" in failed and all(outcome.state != FAILED for outcome in here.values())):
+            faults.append(f"trial did not finish its run of {path.name}")
+        outcomes.update(here)
+    failed_checks = [name for name in failed if not name.startswith(_TRIAL)]    # trial's own failures are in its file
     strict = environ.get("CI") == "true"
-    faults = untrue(features.read(), outcomes, strict)
+    faults += untrue(features.read(), outcomes, strict)
     faults += untrue(features.attacks(), outcomes, strict, "docs/attacks.rst")
-    if not outcomes or ("trial" in arguments[1:] and not any(o.state == FAILED for o in outcomes.values())):
-        faults.insert(0, "trial did not finish its run")
     print("\n".join(skips(outcomes) + faults + [f"check failed: {name}" for name in failed_checks]))
     print(closing_line(outcomes, len(faults) + len(failed_checks)))
-    return 1 if faults or arguments[1:] else 0
+    return 1 if faults or failed else 0
 
 
 if __name__ == "__main__":
