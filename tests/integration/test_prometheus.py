@@ -18,7 +18,7 @@ from tests.servers import nginx, require
 from voltgw.observe.names import METRICS
 
 _ETC: Final = Path(__file__).resolve().parents[2] / "etc"
-_ALERTS: Final = _ETC / "prometheus/alerts.yaml"
+_ALERTS: Final = _ETC / "prometheus/alerts.yml"
 _BOARD: Final = _ETC / "grafana/voltgw.json"
 #: What a dashboard puts in place of its variables.
 _VARIABLES: Final = (("$__rate_interval", "4s"), ("$instance", ".*"), ("$virtual_host", ".*"), ("$cluster", ".*"))
@@ -72,7 +72,7 @@ class FileTests(SynchronousTestCase):
     def test_promtool(self) -> None:
         """Prometheus' own checker has no complaint."""
         promtool = require("promtool")
-        for kind, path in (("rules", _ALERTS), ("config", _ETC / "prometheus/prometheus.yaml")):
+        for kind, path in (("rules", _ALERTS), ("config", _ETC / "prometheus/prometheus.yml")):
             ran = subprocess.run([promtool, "check", kind, str(path)], capture_output=True, text=True, timeout=20, check=False)
             self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
 
@@ -94,13 +94,13 @@ load_balancers:
         gateway.wait_ready()
         folder = gateway.folder
         # the alerts as they are, but for their patience
-        (folder / "alerts.yaml").write_text(re.sub(r"    for: \w+\n", "", _ALERTS.read_text(encoding="utf-8")), encoding="utf-8")
-        config = (_ETC / "prometheus/prometheus.yaml").read_text(encoding="utf-8")
+        (folder / "alerts.yml").write_text(re.sub(r"    for: \w+\n", "", _ALERTS.read_text(encoding="utf-8")), encoding="utf-8")
+        config = (_ETC / "prometheus/prometheus.yml").read_text(encoding="utf-8")
         config = config.replace("scrape_interval: 15s", "scrape_interval: 1s\n  evaluation_interval: 1s")
-        (folder / "prometheus.yaml").write_text(config.replace("9902", str(monitor)), encoding="utf-8")
+        (folder / "prometheus.yml").write_text(config.replace("9902", str(monitor)), encoding="utf-8")
         with (folder / "prometheus.log").open("wb") as log:
             process = subprocess.Popen(
-                [program, "--config.file=prometheus.yaml", "--storage.tsdb.path=tsdb", f"--web.listen-address=127.0.0.1:{web}"],
+                [program, "--config.file=prometheus.yml", "--storage.tsdb.path=tsdb", f"--web.listen-address=127.0.0.1:{web}"],
                 cwd=folder, stdout=log, stderr=subprocess.STDOUT)
         self.addCleanup(process.wait, 20)
         self.addCleanup(process.kill)
