@@ -103,7 +103,7 @@ class WheelTests(SynchronousTestCase):
         """``voltgw --help`` works from the wheel, by its entry point, and knows the version."""
         code = (
             "import sys, importlib.metadata as m\n"
-            "(entry,) = [e for e in m.distribution('voltgw').entry_points if e.name == 'voltgw']\n"
+            "(entry,) = [e for e in m.distribution('voltgw').entry_points if e.group == 'console_scripts']\n"
             "sys.argv[0] = 'voltgw'; sys.exit(entry.load()())\n"
         )
         done = self.run_installed(code, "--help")

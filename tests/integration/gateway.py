@@ -49,6 +49,12 @@ def until(what: str, true: Callable[[], Any], patience_s: float = PATIENCE_S) ->
         time.sleep(0.01)                    # another process decides when; there is nothing to wait on
 
 
+def log_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of an access log in JSON, none where there is no file yet; a line of which not all was written does not count."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
 class Response:
     """An answer, read whole."""
 

@@ -22,7 +22,7 @@ from cryptography.x509 import ocsp
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import NOW, authority
-from tests.integration.gateway import PATIENCE_S, Gateway, free_port, until
+from tests.integration.gateway import PATIENCE_S, Gateway, free_port, log_lines, until
 from voltgw.config.issuing import Issued, Usage, issue, new_authority, revoke
 
 
@@ -134,7 +134,7 @@ class HttpsCase(SynchronousTestCase):
         """The access log, once it has so many lines."""
         log = gateway.folder / "access.log"
         until("the lines are there", lambda: log.exists() and log.read_text().count("\n") >= count)
-        return [json.loads(line) for line in log.read_text().splitlines()]
+        return log_lines(log)
 
 
 def policy(port: str = "PORT", name: str = "p") -> str:

@@ -11,7 +11,7 @@ from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.gateway import PATIENCE_S, Gateway, free_port, until
+from tests.integration.gateway import PATIENCE_S, Gateway, free_port, log_lines, until
 from tests.servers import nginx
 
 _EXAMPLE: Final = Path(__file__).resolve().parents[2] / "etc" / "examples" / "policies.yaml"
@@ -42,7 +42,7 @@ class PolicyTests(SynchronousTestCase):
         """What the access log says of a request, once for each line."""
         if not self.access_log.exists():
             return []
-        lines = [json.loads(line) for line in self.access_log.read_text(encoding="utf-8").splitlines()]
+        lines = log_lines(self.access_log)
         return [line[field] for line in lines if line["req_id"] == request_id]
 
     def test_the_origin_sees_nothing_of_what_is_refused(self) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.gateway import PATIENCE_S, Gateway, free_port, until
+from tests.integration.gateway import PATIENCE_S, Gateway, free_port, log_lines, until
 from tests.servers import nginx
 
 _EXAMPLE: Final = Path(__file__).resolve().parents[2] / "etc" / "examples" / "rate-limits.yaml"
@@ -60,10 +60,7 @@ class RateLimitTests(SynchronousTestCase):
                       'virtual_host="default/shop"} 2.0', metrics)
         self.assertIn('voltgw_rate_limit_users{limiter="default/login",virtual_host="default/shop"} 1.0', metrics)
         def logged() -> list[str]:
-            if not self.access_log.exists():
-                return []
-            lines = [json.loads(line) for line in self.access_log.read_text(encoding="utf-8").splitlines()]
-            return [line["rate_limit"] for line in lines if line["req_id"] == told["request_id"]]
+            return [line["rate_limit"] for line in log_lines(self.access_log) if line["req_id"] == told["request_id"]]
 
         self.assertEqual(until("the line is written", logged), ["default/login 127.0.0.1"])
         why = subprocess.run(

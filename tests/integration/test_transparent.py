@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 from pathlib import Path
 
 from tests import certificates
-from tests.integration.gateway import Gateway
+from tests.integration.gateway import Gateway, log_lines
 from tests.namespaces import Lab, NamespaceCase, curl, dns_server, http_server, until
 from tests.servers import require
 
@@ -109,7 +108,7 @@ class TransparentCase(NamespaceCase):
 
     def records(self) -> list[dict[str, str]]:
         log = self.gateway.folder / "access.log"
-        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+        return log_lines(log)
 
 
 class RedirectTests(TransparentCase):
