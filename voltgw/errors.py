@@ -164,6 +164,12 @@ class TlsFailed(ConnectFailed):
             self.detail = f"tls_failure:{words[:120]}"
 
 
+class Exhausted(ConnectFailed):
+    """We have no descriptor, or no memory, for another connection; the endpoint was not even asked, and is not to blame."""
+
+    source, status, flag, retry, detail = Source.GATEWAY, 503, "OM", Retry.NEVER, "out_of_descriptors"
+
+
 class UpstreamClosed(ProxyError):
     """The endpoint closed or reset the connection before its answer was complete."""
 

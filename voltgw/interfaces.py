@@ -145,6 +145,8 @@ class GatewayView(Protocol):
     reloads_rejected: int
     last_reload_error: str
     draining: bool
+    events: Any                     # a `voltgw.observe.events.EventRing`
+    logs: Any                       # a `voltgw.observe.log_pages.LogsLike`
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether it may be sent traffic, and what is missing if not (CONFIG.md, ``/ready``)."""
@@ -205,6 +207,9 @@ class GatewayView(Protocol):
         ``file_reloads``, ``file_reloads_refused`` (of them; `voltgw.app.tls_watch`),
         ``config_wall`` (when the running configuration was taken over, epoch seconds).
         """
+
+    def overload_facts(self) -> dict[str, Any]:
+        """What is done for want of memory or descriptors: ``now`` (in words), ``resources``, ``resets``, ``eased``; JSON-ready."""
 
     def reload(self) -> Deferred[dict[str, Any]]:
         """Load the configuration again; the result says what changed or what was wrong (``ok``: bool). Never fails."""

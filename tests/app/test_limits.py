@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 from types import SimpleNamespace
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from voltgw.app import limits
-from voltgw.app.limits import MOST_FDS, most_clients, raise_open_files
+from voltgw.app.limits import MOST_FDS, most_clients, raise_open_files, spare_files
+from voltgw.values.defaults import ADMIN_FDS
 
 
 class RaiseTests(SynchronousTestCase):
@@ -21,19 +24,41 @@ class RaiseTests(SynchronousTestCase):
         return raise_open_files(), asked
 
     def test_to_the_hard_limit(self) -> None:
-        """The soft limit becomes the hard one, which stays."""
-        self.assertEqual(self.raised(1024, 524_288), (524_288, [(524_288, 524_288)]))
+        """The soft limit becomes the hard one, which stays, but for what is kept back for the admin interface."""
+        self.assertEqual(self.raised(1024, 524_288), (524_272, [(524_272, 524_288)]))
+        self.assertEqual(self.raised(1024, 40), (35, [(35, 40)]))
 
     def test_it_is_there_already(self) -> None:
         """The kernel is not asked for what holds."""
-        self.assertEqual(self.raised(4096, 4096), (4096, []))
+        self.assertEqual(self.raised(4080, 4096), (4080, []))
 
     def test_absurd_limits(self) -> None:
         """Container runtimes set a thousand million, or none at all: we take no more than `MOST_FDS` of it."""
         infinity = resource.RLIM_INFINITY
-        self.assertEqual(self.raised(1024, 1 << 30), (MOST_FDS, [(MOST_FDS, 1 << 30)]))
-        self.assertEqual(self.raised(1024, infinity), (MOST_FDS, [(MOST_FDS, infinity)]))
-        self.assertEqual(self.raised(infinity, infinity), (MOST_FDS, []))
+        most = MOST_FDS - 16
+        self.assertEqual(self.raised(1024, 1 << 30), (most, [(most, 1 << 30)]))
+        self.assertEqual(self.raised(1024, infinity), (most, [(most, infinity)]))
+        self.assertEqual(self.raised(infinity, infinity), (most, [(most, infinity)]))
+
+
+class SpareTests(SynchronousTestCase):
+    def test_what_is_kept_back(self) -> None:
+        """For real, with few descriptors: all others get EMFILE, and who asks for the spare ones gets them; they stay open."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        opened: list[int] = []
+        self.addCleanup(lambda: [os.close(fd) for fd in opened])
+        highest = max(int(fd) for fd in os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(highest + 1, 256), hard))
+        with self.assertRaises(OSError) as raised:
+            while True:
+                opened.append(os.dup(0))
+        self.assertEqual(raised.exception.errno, errno.EMFILE)
+        with spare_files():
+            opened += [os.dup(0) for _ in range(ADMIN_FDS)]
+            self.assertRaises(OSError, os.dup, 0)
+        os.fstat(opened[-1])
+        self.assertRaises(OSError, os.dup, 0)
 
 
 class ClientsTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from zope.interface.verify import verifyObject
 
 from tests.support import Recorder, Recorders, SteppedLoopCase
-from voltgw.errors import ConnectFailed, ConnectTimeout
+from voltgw.errors import ConnectFailed, ConnectTimeout, Exhausted
 from voltgw.net import connector
 from voltgw.net.connector import StreamClientEndpoint, dial
 from voltgw.net.deadlines import TICK_S
@@ -163,6 +163,7 @@ class DialTests(ConnectorCase):
         self.dial(80, Recorder(), self.errors.append)
         self.turn()
         self.assertIn("Too many open files", str(self.errors[0]))
+        self.assertIsInstance(self.errors[0], Exhausted)
         self.assertEqual(os.listdir("/proc/self/fd"), before)
 
     def test_an_error_of_connect_itself(self) -> None:

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import LogPublisher
 
 from voltgw.cluster.snapshot import EndpointKey
+from voltgw.observe.events import EventRing
 from voltgw.security.authentication import Row
 from voltgw.values.counters import ClusterCounters, ListenerCounters, RouteCounters
 from voltgw.values.exchange import Exchange, HostLabels
@@ -145,6 +147,35 @@ class Listener:
 
 
 @dataclass(eq=False)
+class Logs:
+    """What is asked of the logs; what was done stands in `done`."""
+
+    problems: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+
+    def view(self) -> dict[str, Any]:
+        """The level."""
+        return {"level": "info", "levels": {"voltgw.<control>": "debug"}, "ordered": bool(self.done)}
+
+    def reopen(self) -> dict[str, Any]:
+        """Note it."""
+        self.done.append("reopen")
+        return {"ok": not self.problems, "problems": self.problems}
+
+    def set_level(self, level: str, logger: str = "") -> dict[str, Any]:
+        """Note it; ``loud`` is no level."""
+        if level == "loud":
+            raise ValueError("'loud' is no level")
+        self.done.append(f"{logger} {level}".strip())
+        return self.view()
+
+    def reset(self) -> dict[str, Any]:
+        """Note it."""
+        self.done.append("reset")
+        return self.view()
+
+
+@dataclass(eq=False)
 class View:
     """A `GatewayView`; what was asked of it stands in `asked`."""
 
@@ -173,6 +204,9 @@ class View:
     asked: list[str] = field(default_factory=list)
     dns: Any = None
     published: Any = None
+    overload: dict[str, Any] = field(default_factory=lambda: {"now": [], "resources": {}, "resets": 0, "eased": 0})
+    events: EventRing = field(default_factory=lambda: EventRing(lambda: WALL, LogPublisher()))
+    logs: Logs = field(default_factory=Logs)
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether nothing is missing."""
@@ -258,6 +292,10 @@ class View:
     def process(self) -> dict[str, float]:
         """Numbers of the process."""
         return self.numbers
+
+    def overload_facts(self) -> dict[str, Any]:
+        """What a test has put here."""
+        return self.overload
 
     def rollback(self, number: int, /) -> Deferred[dict[str, Any]]:
         """Note that it was asked for."""

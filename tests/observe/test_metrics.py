@@ -71,7 +71,11 @@ def busy_view() -> View:
     names.unverified["BADKEY"], names.transfers["full"], names.notifies["sent"] = 1, 2, 3
     names.truncated, names.limited, names.slipped = 3, 2, 1
     return View(all_clusters=[cluster], all_routes=[route, Route("shop/1")], all_listeners=[listener, datagrams], dns=names,
-                published=published())
+                published=published(), overload={
+                    "now": ["new connections wait"], "resets": 3, "eased": 7, "resources": {"open_files": {
+                        "used": 970, "budget": 1000, "share": 0.97,
+                        "actions": {"accept": {"from": 0.95, "now": True, "begun": 2},
+                                    "refuse": {"from": 0.98, "now": False, "begun": 0}}}}})
 
 
 class CollectorTests(SynchronousTestCase):
@@ -110,6 +114,16 @@ class CollectorTests(SynchronousTestCase):
         self.assertEqual([self.value(name) for name in (
             "voltgw_forward_tunnels_total", "voltgw_forward_captured_total", "voltgw_forward_certificates_total",
             "voltgw_forward_origins")], [1, 2, 12, 16])
+
+    def test_overload(self) -> None:
+        """How much of what is in use, what is done about it now, and how often that has begun."""
+        self.assertEqual([self.value(f"voltgw_overload_{name}", {"resource": "open_files"}) for name in ("used", "budget")],
+                         [970, 1000])
+        for action, now, begun in (("accept", 1, 2), ("refuse", 0, 0)):
+            key = {"resource": "open_files", "action": action}
+            self.assertEqual((self.value("voltgw_overload_active", key), self.value("voltgw_overload_actions_total", key)),
+                             (now, begun))
+        self.assertEqual([self.value(f"voltgw_overload_{name}_total") for name in ("resets", "eased")], [3, 7])
 
     def test_tunnels_and_copies(self) -> None:
         """What the data plane counts for itself; copies that were not sent with the reason."""

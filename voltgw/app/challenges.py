@@ -65,7 +65,7 @@ class Challenges:
             elif isinstance(factory, HttpFactory) and bound.plan.forward is None:
                 table = bound.plan.table
                 assert table is not None            # HTTP kinds have one
-                factory.table = ChallengedTable(table, self._http) if self._http else table
+                factory.serve_by(ChallengedTable(table, self._http) if self._http else table)
 
     @property
     def names(self) -> Mapping[str, str]:

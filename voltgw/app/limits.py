@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from voltgw.values.defaults import RESERVED_FDS
+from voltgw.values.defaults import ADMIN_FDS, RESERVED_FDS
 
 #: An unlimited or absurdly high limit is not worth more than this many descriptors.
 MOST_FDS: Final = 1 << 20
@@ -16,13 +18,36 @@ LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 
 
 def raise_open_files() -> int:
-    """Raise the soft limit of open files to the hard one; the limit that now holds."""
+    """Raise the soft limit of open files to the hard one, less what `spare_files` lends; the limit that now holds."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FDS if hard == resource.RLIM_INFINITY else min(hard, MOST_FDS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    all_fds = MOST_FDS if hard == resource.RLIM_INFINITY else min(hard, MOST_FDS)
+    wanted = all_fds - _spared(all_fds)
+    if soft == resource.RLIM_INFINITY or soft != wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
-    return MOST_FDS if soft == resource.RLIM_INFINITY else soft
+    return wanted
+
+
+@contextmanager
+def spare_files() -> Iterator[None]:
+    """Inside, the descriptors may be taken that `raise_open_files` has kept back: the kernel refuses them to all others.
+
+    What is opened inside stays open afterwards.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        yield
+        return
+    more = soft + _spared(soft)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (more if hard == resource.RLIM_INFINITY else min(more, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _spared(files: int) -> int:
+    """Descriptors that are kept back of so many."""
+    return min(ADMIN_FDS, files // 8)
 
 
 def most_clients(open_files: int) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.logger import Logger
 
 from voltgw.app.absent import Absent
-from voltgw.app.bound import BoundSocket
+from voltgw.app.bound import BoundSocket, shown_certificates
 from voltgw.app.build import ListenerKey, ListenerPlan
 from voltgw.app.forward_door import OneDoor, forward_factory, serve_forward
 from voltgw.app.tls_table import TlsTable
@@ -76,14 +76,7 @@ class Bound(BoundSocket):
     @property
     def certificates(self) -> list[dict[str, Any]]:
         """Those that it shows, each once."""
-        found: dict[str, dict[str, Any]] = {}
-        for host, door in self.plan.doors.items():
-            for one in door.certificates:
-                known = found.setdefault(one.fingerprint, {
-                    "names": list(one.names), "ends": one.ends.timestamp(), "fingerprint": one.fingerprint,
-                    "virtual_hosts": []})
-                known["virtual_hosts"].append(f"{host.namespace}/{host.name}")
-        return list(found.values())
+        return shown_certificates(self.plan)
 
     def _listen(self) -> None:
         """Accept; until then clients wait in the backlog."""
@@ -134,7 +127,7 @@ def same_shape(one: ListenerPlan, other: ListenerPlan) -> bool:
 
 def serve_http(factory: HttpFactory, plan: ListenerPlan, table: HostTable) -> None:
     """Have a factory serve by `plan`, with `table` for its virtual hosts."""
-    factory.table = table
+    factory.serve_by(table)
     factory.skip_xff_append = plan.skip_xff_append
     factory.max_head_bytes = plan.max_head_bytes
     factory.head_timeout_s = plan.head_timeout_s

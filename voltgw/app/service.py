@@ -27,9 +27,11 @@ from voltgw.app.explain import Explainer
 from voltgw.app.generations import Generations
 from voltgw.app.geo import GeoWatch
 from voltgw.app.journal import Journal
-from voltgw.app.limits import LOOPBACK, SOURCE_SHARE, most_clients, raise_open_files
+from voltgw.app.limits import LOOPBACK, SOURCE_SHARE, most_clients, raise_open_files, spare_files
 from voltgw.app.listening import AnyBound, Listening
+from voltgw.app.logs import Logs
 from voltgw.app.network_watch import NetworkWatch
+from voltgw.app.overload import Overload
 from voltgw.app.packet_rules import PacketRules, rules_of
 from voltgw.app.past import Past
 from voltgw.app.question import read_question
@@ -39,6 +41,7 @@ from voltgw.app.settings import AdminConfig, StartError, drain_timeout_s, open_a
 from voltgw.app.sites import Addresses, default_interface_address
 from voltgw.app.slices import Slices
 from voltgw.app.tls_watch import FileWatch
+from voltgw.app.tracing import Tracer
 from voltgw.app.verifying import Verifying
 from voltgw.app.vips import Vip, Vips
 from voltgw.app.zones import Delegations
@@ -60,6 +63,7 @@ from voltgw.net.tls.context import server_context
 from voltgw.net.tls.tickets import TicketKeys
 from voltgw.net.tuning import refused_by_host
 from voltgw.observe.admin import AdminAddressError, AdminService
+from voltgw.observe.events import EventRing
 from voltgw.observe.feed import JournalFeed
 from voltgw.proxy.plane import Plane
 from voltgw.proxy.pool import Pool
@@ -150,7 +154,6 @@ class GatewayService(Service):
         self.on_reload: Callable[[], None] | None = None
         self.on_reloaded: Callable[[], None] | None = None
         self._loader = loader
-        self._process_log = process_log
         self._registry = Registry()
         self._addresses = Addresses(default_interface_address)
         self._look_again = 0.0              # when a move that failed may be tried again
@@ -165,6 +168,11 @@ class GatewayService(Service):
         self.acme.follow(self.runtime)
         self._past = Past(self._plans)
         self.journal = Journal(deps.wall, deps.monotonic, explain=self._past)
+        self.tracer = Tracer(deps, self.journal)
+        self.events = EventRing(deps.wall)
+        self.access_log: AccessLog | None = None
+        self.logs = Logs(process_log, self.events, lambda: self.access_log)
+        self.logs.follow(config.gateway)
         self._bound_already = False
         self._abandoned = False
         self._reloading = False
@@ -178,15 +186,17 @@ class GatewayService(Service):
     def privilegedStartService(self) -> None:
         """Open every socket and the access log, while we may still be root. Raises `StartError`, and then nothing is open."""
         self._open_files = raise_open_files()
-        self.access_log: AccessLog | None = None
+        self.access_log = None
         try:
             self.loop = Loop(self.deps.reactor, self.deps.monotonic, self._most_connections(self.runtime.config))
         except OSError as error:
             raise StartError(f"the event loop cannot be made: {error.strerror}") from error
         self._share_out(self.runtime.config)
+        self.events.start()
         try:
             self._open()
         except BaseException as error:
+            self.events.stop()
             self.loop.stop()
             if self.access_log is not None:
                 self.access_log.close()
@@ -198,12 +208,15 @@ class GatewayService(Service):
     def _open(self) -> None:
         deps, loop, runtime = self.deps, self.loop, self.runtime
         self._slices = Slices(loop, deps.monotonic)
-        self._feed = JournalFeed(self.journal, loop.clock)
+        self._feed = JournalFeed(self.tracer, loop.clock)
         self.geo_watch = GeoWatch(loop.clock, deps.reactor, lambda: self.runtime.geo)
         self.files = FileWatch(loop.clock, self._referred, self._loader.own, self._reload_for_files,
                                watched=lambda: self.runtime.config.gateway.watch, named=self._loader.named)
         self.access_log = self._open_access_log(runtime.config)
+        self.tracer.start(loop.clock, runtime.config, lambda: self.access_log or self._feed)
         self.plane = Plane(loop, self._sink(), deps.wall, deps.random.random)
+        self.overload = Overload(loop, self.plane)
+        self.overload.follow(runtime.config.gateway, self._open_files)
         self.listening = Listening(self.plane, loop)
         self.listening.challenges = Challenges(self._makings.server_context, self._bound)
         self.prober = Prober(loop, deps.random)
@@ -247,6 +260,7 @@ class GatewayService(Service):
         self._feed.start()
         self.loop.start()
         self.verifying.start(self.plane, self.runtime)
+        self.overload.start()
         self.files.start()
         self.generations.serves(self._loader, self.runtime.config)
         self.geo_watch.start()
@@ -262,7 +276,7 @@ class GatewayService(Service):
                            hosts=", ".join(view.some(bound.hosts, "virtual hosts")))
         self._log.info("generation {generation} serves: {listeners} listeners, {hosts} virtual hosts, {clusters} clusters",
                        generation=self.generation, listeners=len(self.listening.bound), hosts=len(self.runtime.hosts),
-                       clusters=len(self.runtime.clusters))
+                       clusters=len(self.runtime.clusters), event="gateway.serving")
 
     async def _warm_up(self, memberships: list[Membership]) -> None:
         """Have clusters find and probe their endpoints, then accept, then wait until all of them have."""
@@ -272,7 +286,7 @@ class GatewayService(Service):
             if membership.running and not membership.warm:      # else it is, or a reload has replaced it
                 await membership.warm_deferred()
         if not self.draining:
-            self._log.info("every cluster has had its first probes, or their time is up: ready")
+            self._log.info("every cluster has had its first probes, or their time is up: ready", event="gateway.ready")
             if self.on_warm is not None:
                 self.on_warm()
 
@@ -298,6 +312,7 @@ class GatewayService(Service):
         done: Deferred[Any] = Deferred()
         self._wait_until_drained(self.deps.monotonic() + self.drain_timeout_s, done)
         done.addCallback(lambda _: self._withdrawn)
+        done.addCallback(lambda _: self.tracer.stop(self._abandoned))
         done.addCallback(lambda _: self._stop_all())
         return done
 
@@ -309,13 +324,14 @@ class GatewayService(Service):
         left = self.listening.connections
         if left:
             self._log.warn("{left} connections were still open after {timeout} s and are closed", left=left,
-                           timeout=self.drain_timeout_s)
+                           timeout=self.drain_timeout_s, event="gateway.drain_cut")
             self.listening.close()
         done.callback(None)
 
     def _stop_all(self) -> Deferred[Any]:
         for _ in self._rest or ():
             pass
+        self.overload.stop()
         self.files.stop()
         self.generations.stop()
         self.geo_watch.stop()
@@ -338,7 +354,8 @@ class GatewayService(Service):
         self.loop.stop()
         if self.access_log is not None:
             self.access_log.close()
-        self._log.info("stopped")
+        self._log.info("stopped", event="gateway.stopped")
+        self.events.stop()
         return DeferredList([stopped, self._given_up])
 
     def drain(self) -> None:
@@ -346,7 +363,8 @@ class GatewayService(Service):
         if self.draining:
             return
         self.draining = True
-        self._log.info("draining: {connections} connections are open", connections=self.listening.connections)
+        self._log.info("draining: {connections} connections are open", connections=self.listening.connections,
+                       event="gateway.draining")
         self._given_up = self.acme.stop()
         self._withdrawn = self.dns.withdraw(at_once=self._abandoned)
         self.listening.drain()
@@ -411,7 +429,8 @@ class GatewayService(Service):
         result.addCallback(self._reloaded, waiting)
 
     def _reload_crashed(self, failure: Failure) -> dict[str, Any]:
-        self._log.failure("the reload failed; generation {generation} serves on", failure, generation=self.generation)
+        self._log.failure("the reload failed; generation {generation} serves on", failure, generation=self.generation,
+                          event="reload.crashed")
         return self._rejected([f"internal error: {failure.getErrorMessage()}"])
 
     def _reloaded(self, result: dict[str, Any], waiting: list[Deferred[dict[str, Any]]]) -> None:
@@ -455,13 +474,14 @@ class GatewayService(Service):
             return
         self.loop.clock.callLater(_ADDRESS_LOOK_S, self._look_at_addresses)
         for name in self.listening.try_again():
-            self._log.info("{name} listens again", name=name)
+            self._log.info("{name} listens again", name=name, event="listener.back")
         if self._reloading or self.deps.monotonic() < self._look_again:
             return
         changes = self._addresses.changes()
         if not changes:
             return
-        self._log.warn("the address of an interface has changed: {changes}; listeners move", changes=", ".join(changes))
+        self._log.warn("the address of an interface has changed: {changes}; listeners move", changes=", ".join(changes),
+                       event="listener.moves")
         self._look_again = self.deps.monotonic() + _MOVE_RETRY_S
         self._reloading = True
         result = Deferred.fromCoroutine(self._reload(moving=True))
@@ -497,7 +517,7 @@ class GatewayService(Service):
                 self.last_reload_error = ""
                 return {"ok": True, "generation": self.generation, "changes": []}
             if config.digest == self.runtime.config.digest:
-                self._log.info("reload: nothing has changed")
+                self._log.info("reload: nothing has changed", event="reload.unchanged")
                 self.last_reload_error = ""
                 if self.generations.in_force is not None:
                     self.generations.serves(self._loader, config)
@@ -529,7 +549,8 @@ class GatewayService(Service):
         if result["ok"]:
             self.generations.went_back(kept, self._loader)
             self._log.warn("number {number} of the kept configurations serves; on disk, other text stands in: {differs}",
-                           number=kept.number, differs=", ".join(view.some(kept.differs, "files", 5)) or "no file")
+                           number=kept.number, differs=", ".join(view.some(kept.differs, "files", 5)) or "no file",
+                           event="reload.rolled_back")
             result |= {"number": kept.number, "differs": view.some(kept.differs, "files", 100)}
         return result
 
@@ -626,7 +647,7 @@ class GatewayService(Service):
         self.listening.start()
         self.dns.install(runtime.config, runtime.delegations or Delegations(), ahead.names, runtime.publications)
         self._log.info("generation {generation} serves: {changes}", generation=self.generation,
-                       changes="; ".join(plan.describe()) or "only values changed")
+                       changes="; ".join(plan.describe()) or "only values changed", event="reload.applied")
         for warning in runtime.config.warnings[:_MOST_LOGGED]:
             self._log.warn("{place}: {message}", place=str(warning.place), message=warning.message)
         return self._take_apart(gone, old, runtime)
@@ -651,11 +672,11 @@ class GatewayService(Service):
         """What the `gateway:` part says of this process; `access_log` is the new one where there shall be another."""
         gateway = new.gateway
         self.drain_timeout_s = drain_timeout_s(new)
-        self.loop.open_limit = self._most_connections(new)
+        self.loop.allow(self._most_connections(new))
         self._share_out(new)
-        self.loop.room_again()
-        if self._process_log is not None:
-            self._process_log.set_level(gateway.log_level.value)
+        self.overload.follow(gateway, self._open_files)
+        self.logs.follow(gateway, old.gateway)
+        self.tracer.follow(new)
         if other_access_log(old, new):
             before, self.access_log = self.access_log, access_log
             self.plane.access = self._sink()
@@ -670,7 +691,7 @@ class GatewayService(Service):
     def _share_out(self, config: Config) -> None:
         """What one client address may hold of it."""
         sources = self.loop.sources
-        sources.limit = config.gateway.max_connections_per_source or max(self.loop.open_limit // SOURCE_SHARE, 1)
+        sources.limit = config.gateway.max_connections_per_source or max(self.loop.most // SOURCE_SHARE, 1)
         sources.trust(config.gateway.trusted_sources or LOOPBACK)
 
     def _most_connections(self, config: Config) -> int:
@@ -682,7 +703,8 @@ class GatewayService(Service):
         self.last_reload_error = problems[0] if problems else "unknown"
         for problem in view.some(problems, "errors", _MOST_LOGGED):
             self._log.error("reload refused: {problem}", problem=problem)
-        self._log.error("generation {generation} serves on", generation=self.generation)
+        self._log.error("generation {generation} serves on", generation=self.generation, event="reload.refused",
+                        problem=self.last_reload_error, problems=len(problems))
         return {"ok": False, "generation": self.generation, "problems": view.some(problems, "errors", _MOST_PROBLEMS)}
 
     # -- parts ---------------------------------------------------------------------------------------------------------
@@ -751,10 +773,10 @@ class GatewayService(Service):
         self.rules.look()
         if now.problem:
             self._log.error("network {network} is gone: {problem}; closed: {lost}", network=str(network), problem=now.problem,
-                            lost=", ".join(view.some(lost, "listeners")) or "nothing")
+                            lost=", ".join(view.some(lost, "listeners")) or "nothing", event="network.gone")
         else:
             self._log.info("network {network} is there: {back} listen again", network=str(network),
-                           back=", ".join(view.some(back, "listeners")) or "no listeners")
+                           back=", ".join(view.some(back, "listeners")) or "no listeners", event="network.back")
 
     def _refused_endpoint(self, address: str, port: int) -> str:
         """Endpoints may not be the gateway's own admin interface (DECISIONS: Process)."""
@@ -771,7 +793,7 @@ class GatewayService(Service):
 
     def _open_access_log(self, config: Config) -> AccessLog | None:
         return open_access_log(config, self.loop.clock, self.deps.wall, to_stdout=self.access_log_to_stdout,
-                               journal=self.journal, explain=self._past,
+                               journal=self.tracer, explain=self._past,
                                find=self._find_place if config.gateway.geo is not None else None)
 
     def _find_place(self, address: str) -> Location | None:
@@ -793,7 +815,7 @@ class GatewayService(Service):
 
     def _new_admin(self, config: Config) -> AdminService:
         return AdminService(self, AdminConfig(config), self.deps.reactor, self.deps.monotonic, access=self.access_log,
-                            unrouted=self.plane.unrouted)
+                            unrouted=self.plane.unrouted, spare=spare_files)
 
     # -- GatewayView ---------------------------------------------------------------------------------------------------
 
@@ -826,7 +848,8 @@ class GatewayService(Service):
     def order(self, act: str, endpoint: str, cluster: str, value: str) -> dict[str, Any]:
         """Drain, undrain, eject or weigh an endpoint; see `voltgw.interfaces.GatewayView`."""
         result = ordered(self.orders, self.memberships.values(), act, endpoint, cluster, value)
-        self._log.info("an operator has said: {act} {endpoint} {value}", act=act, endpoint=endpoint, value=value)
+        self._log.info("an operator has said: {act} {endpoint} {value}", act=act, endpoint=endpoint, value=value,
+                       event="order.endpoint")
         return result
 
     def rollouts_view(self) -> list[dict[str, Any]]:
@@ -836,7 +859,7 @@ class GatewayService(Service):
     def rollout_order(self, act: str, name: str) -> dict[str, Any]:
         """Approve, pause, resume, roll back, promote or restart a rollout; see `voltgw.interfaces.GatewayView`."""
         result = self.rollouts.order(act, name)
-        self._log.info("an operator has said: rollout {act} {rollout}", act=act, rollout=name)
+        self._log.info("an operator has said: rollout {act} {rollout}", act=act, rollout=name, event="order.rollout")
         return result
 
     def listeners(self) -> list[ListenerView]:
@@ -850,6 +873,10 @@ class GatewayService(Service):
     def _is_warm(self, cluster: str) -> bool:
         membership = self.memberships.get(cluster)
         return membership is not None and membership.warm
+
+    def overload_facts(self) -> dict[str, Any]:
+        """What is done for want of memory or descriptors."""
+        return self.overload.view()
 
     def key_facts(self) -> list[dict[str, Any]]:
         """The keys of tokens that are fetched."""
@@ -906,6 +933,7 @@ class GatewayService(Service):
         explainer = Explainer(self.runtime, live=True, registry=self._registry, wall=self.deps.wall,
                               publishing=self.dns.publishing)
         explained = explainer.explain(question)
+        self.overload.explain(explained)
         rollout = self.rollouts.of_route(explained.virtual_host, explained.route)
         if rollout is not None:
             explained.decisions.append(rollout)
@@ -929,7 +957,7 @@ class GatewayService(Service):
             "turns": loop.turns, "slow_turns": loop.slow_turns, "longest_turn_s": loop.longest_turn_s,
             "spliced_bytes": loop.pipes.carried_bytes, "splice_pipes": loop.pipes.lent, "splice_refused": loop.pipes.refused,
             "pre_opened": len(self.plane.waiting), "pre_opened_used": self.plane.waiting.used,
-            "failures": loop.failures, "open_streams": loop.open, "open_limit": loop.open_limit,
+            "failures": loop.failures, "open_streams": loop.open, "open_limit": loop.most,
             "config_wall": self.config_wall, "kept_generation": self.generations.current,
             "rolled_back": self.generations.in_force is not None, "rollbacks": self.generations.rollbacks,
             "file_reloads": self.files.taken, "file_reloads_refused": self.files.refused,

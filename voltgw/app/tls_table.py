@@ -199,7 +199,7 @@ class TlsTable:
         self._ways = {host: (door, self.factories[door.group]) for host, door in plan.doors.items()}
         for group, factory in before.items():
             if isinstance(factory, HttpFactory):
-                factory.table = AdmittedTable(HostTable(()) if plan.table is None else plan.table, ())
+                factory.serve_by(AdmittedTable(HostTable(()) if plan.table is None else plan.table, ()))
             factory.drain()
             if group.admission.auth is not ClientAuth.NONE:
                 for connection in list(factory.connections):
@@ -222,7 +222,7 @@ class TlsTable:
             if handshake is not None and handshake.peer and revoked.names(handshake.peer):
                 self.revoked += 1
                 self._log.info("{listener}: the certificate of {peer} was revoked, its connection ends", listener=self._name,
-                               peer=getattr(connection, "peer_address", ""))
+                               peer=getattr(connection, "peer_address", ""), event="certificate.revoked")
                 _end(connection)
 
     def _new(self, plan: ListenerPlan, group: Group, hosts: list[VirtualHost]) -> Factory:

@@ -20,6 +20,8 @@ def run(arguments: list[str]) -> int:
               f"{'draining' if facts['draining'] else 'ready' if facts['ready'] else 'not ready'}")
         for missing in facts["missing"]:
             print(f"  waits for {missing}")
+        for stage in facts.get("overload", {}).get("now", ()):
+            print(f"  overload: {stage}")
         if facts["last_reload_error"]:
             print(f"  the last reload was refused: {facts['last_reload_error']}")
         print(f"  listeners: {facts['listeners']['bound']} of {facts['listeners']['all']} bound")

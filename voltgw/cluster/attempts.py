@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from voltgw.errors import BadResponse, ConnectFailed, Retry, StreamRefused, UpstreamClosed, UpstreamTimeout
+from voltgw.errors import BadResponse, ConnectFailed, Retry, Source, StreamRefused, UpstreamClosed, UpstreamTimeout
 from voltgw.values.defaults import CONNECT_RETRIES, MAX_RETRY_AFTER_S
 from voltgw.values.retry import SAFE_CONDITIONS
 
@@ -52,7 +52,7 @@ _NONE: Final[frozenset[str]] = frozenset()
 def conditions_of(error: ProxyError) -> frozenset[str]:
     """The retry conditions that a failure meets, by Envoy's names; none for one that is not the endpoint's."""
     if isinstance(error, ConnectFailed):
-        return _CONNECT_FAILURE
+        return _NONE if error.source is Source.GATEWAY else _CONNECT_FAILURE
     if error.retry is Retry.ALWAYS:
         return _REFUSED
     return _NO_ANSWER if isinstance(error, (UpstreamClosed, UpstreamTimeout, BadResponse)) else frozenset()

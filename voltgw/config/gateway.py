@@ -9,33 +9,19 @@ from voltgw.config.acme import Acme
 from voltgw.config.compound import ListOf, MapOf
 from voltgw.config.contents import SecretContent
 from voltgw.config.formats import HOST, IP, OBJECT_NAME, PREFIX
+from voltgw.config.logs import LOGGER, MAX_LOGGERS, AccessLog, LogLevel
+from voltgw.config.overload import Overload
 from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Choice, Decimal, FilePath, Flag, Number, Text
+from voltgw.config.tracing import Tracing
+from voltgw.config.types import Choice, FilePath, Flag, Number, Text
 from voltgw.config.units import show_seconds
 from voltgw.config.values import FrozenMap, Secret
 from voltgw.values import defaults
 
 #: The name of the own site where the file names none.
 LOCAL_SITE = "local"
-
-
-class LogFormat(Enum):
-    """How log lines look."""
-
-    JSON = "json"
-    TEXT = "text"
-
-
-class LogLevel(Enum):
-    """From which level on process log events are written."""
-
-    INFO = "info"
-    DEBUG = "debug"
-    WARN = "warn"
-    ERROR = "error"
-    CRITICAL = "critical"
 
 
 class OnDangling(Enum):
@@ -97,22 +83,6 @@ class DnsAddress:
 
 
 @message
-class AccessLog:
-    """Where the line of each request and connection goes."""
-
-    path: str | None = field(FilePath(), "File to append to; ``-`` = standard output.", absent="no access log")
-    format: LogFormat = field(Choice(LogFormat, numbers=False), "How the lines look.")
-    explain: float | None = field(
-        Decimal(0, 1), "Part of the requests whose lines say which rules were tried and why; JSON only.", absent="0",
-        example="0.01")
-
-    def rules(self) -> Iterable[Rule]:
-        """Only a JSON line has room for it."""
-        if self.explain and self.format is not LogFormat.JSON:
-            yield Rule("explain", "VG0106", "only lines in JSON say why; set `format: json`")
-
-
-@message
 class GeoDatabases:
     """Databases in MaxMind's format that say where an address is, and whose it is. A newer file is taken by itself."""
 
@@ -149,7 +119,14 @@ class Gateway:
     geo: GeoDatabases | None = field(
         Nested(GeoDatabases), "Databases by which policies know countries and autonomous systems.",
         absent="policies that ask for those are refused")
+    tracing: Tracing | None = field(
+        Nested(Tracing, scalar="endpoint"), "Traces of requests: passed on, recorded, sent to a collector.",
+        absent="what clients say of a trace goes to endpoints as it came")
     log_level: LogLevel = field(Choice(LogLevel, numbers=False), "From which level on the process log is written.")
+    log_levels: FrozenMap[str, LogLevel] = field(
+        MapOf(Text(LOGGER), Choice(LogLevel, numbers=False), most=MAX_LOGGERS),
+        "Levels of parts of the gateway: the name of a logger, as its lines have it, or the beginning of such names.",
+        example="{voltgw.control: debug}")
     monitor: Address | None = field(
         Nested(Address), "A second address for /ready, /live and /metrics alone, which may be public.")
     port_map: FrozenMap[int, int] = field(
@@ -173,6 +150,9 @@ class Gateway:
         Number(1), "Most client connections; then accepting pauses.",
         absent=f"(open-file limit - {defaults.RESERVED_FDS}) / 2")
 
+    overload: Overload | None = field(
+        Nested(Overload), "What is done before memory or descriptors run out.",
+        absent="as its fields say: descriptors are looked after, and memory where the control group has a limit")
     addresses: Addresses = field(
         Choice(Addresses, numbers=False), "Whether VIPs are added to interfaces as the site says (`voltgw: {manage_addresses: "
         "true}`), or no address of the host is ever touched; then VIPs are bound whether the host has them or not.")

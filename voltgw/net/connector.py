@@ -14,9 +14,9 @@ from twisted.internet.error import ConnectError, ConnectingCancelledError, NoPro
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from zope.interface import implementer
 
-from voltgw.errors import ConnectFailed, ConnectTimeout, TlsFailed
+from voltgw.errors import ConnectFailed, ConnectTimeout, Exhausted, TlsFailed
 from voltgw.net.deadlines import NO_SLOT
-from voltgw.net.sockets import address_of, connecting_socket, plain_address, where
+from voltgw.net.sockets import NO_ROOM, address_of, connecting_socket, plain_address, where
 from voltgw.net.stream import Stream
 from voltgw.net.tls.handshakes import Shaking
 from voltgw.net.tls.stream import TlsStream
@@ -40,7 +40,8 @@ def dial(
     """Connect `protocol` to an IP address; `protocol.makeConnection` or `failed(error)` is called later, exactly once.
 
     `source` is a local (address, port) to bind first; port 0 leaves the choice to the kernel. `Dial.cancel()` ends it
-    without either call. `timeout_s` is kept to the next edge of the loop's sweep (`voltgw.net.deadlines.TICK_S`).
+    without either call. `Exhausted` is a want of descriptors or memory. `timeout_s` is kept to the next edge of the loop's
+    sweep (`voltgw.net.deadlines.TICK_S`).
 
     The connection is made in `network`, and from its source address where `source` is not given.
 
@@ -193,9 +194,11 @@ class Dial:
             self._no_handshake(error)
 
     def _shaken(self, connection: TlsConnection, handshake: Handshake) -> None:
-        self._shaking = None
+        shaking, self._shaking = self._shaking, None
         self._failed = None
         stream = TlsStream(self._loop, connection, handshake, (self._address, self._port), self._local)
+        if shaking is not None:
+            stream.handshake_s = self._loop.monotonic() - shaking.began
         stream.inherit().open(self._protocol)
 
     def _no_handshake(self, error: OSError) -> None:
@@ -222,7 +225,8 @@ class Dial:
 
 
 def _refused(address: str, port: int, status: int) -> ConnectFailed:
-    error = ConnectFailed(f"{where(address, port)}: {os.strerror(status)}")
+    kind = Exhausted if status in NO_ROOM or status == errno.ENOSPC else ConnectFailed   # ENOSPC: epoll_ctl(2)
+    error = kind(f"{where(address, port)}: {os.strerror(status)}")
     error.errno = status
     return error
 

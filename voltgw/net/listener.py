@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from voltgw.net.announced import Announced, Trusted, trusts
 from voltgw.net.sniff import Greeting
-from voltgw.net.sockets import LOCAL_CLIENT, CannotListen, address_of, listening_socket, plain_address, where
+from voltgw.net.sockets import LOCAL_CLIENT, NO_ROOM, CannotListen, address_of, listening_socket, plain_address, where
 from voltgw.net.stream import Stream
 from voltgw.values.counters import ListenerCounters
 from voltgw.values.defaults import MAX_TLS_HANDSHAKES, MAX_TLS_HELLO_BYTES
@@ -35,7 +35,6 @@ ACCEPTS_PER_TURN: Final = 64
 MAX_HANDSHAKES_IN_LINE: Final = 64
 #: How long accepting stops when the process or the host has no descriptor or memory left for a connection.
 FD_PAUSE_S: Final = 0.5
-_NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 #: accept(2): errors of the *new* connection, which is gone already; the next one may be fine.
 _ITS_OWN_FAULT: Final = frozenset((
     errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET,
@@ -169,7 +168,10 @@ class Listener:
             if counters.open >= self.limit or loop.accepted >= loop.open_limit:
                 self._unwatch()
                 loop.waiting_listeners.add(self)
-                counters.paused_limit += 1
+                if loop.paused:
+                    counters.paused_overload += 1
+                else:
+                    counters.paused_limit += 1
                 return
             pace = self.pace
             if pace is not None:
@@ -356,7 +358,7 @@ class Listener:
 
     def _pause(self, error: OSError) -> None:
         """Accepting failed, and would again: the event stays, and without a pause we would spin on it."""
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             self.counters.paused_fds += 1
         if not self._starved:
             self._starved = True

@@ -68,7 +68,8 @@ class Loop:
     """The data plane's event loop. It belongs to a service: `start` before any socket, `stop` last; it starts once.
 
     `open` is how many streams there are, `accepted` how many of them listeners have accepted. Accepting stops when those
-    are `open_limit`: connections that we make ourselves do not count, since each serves one that was accepted.
+    are `open_limit`: connections that we make ourselves do not count, since each serves one that was accepted. `most` is
+    what that limit is unless accepting is `paused`.
     """
 
     _log = Logger()
@@ -77,7 +78,8 @@ class Loop:
         self.monotonic = monotonic
         self.open = 0
         self.accepted = 0
-        self.open_limit = open_limit
+        self.open_limit = self.most = open_limit
+        self.paused = False
         self.turns = 0
         self.slow_turns = 0
         self.longest_turn_s = 0.0
@@ -239,6 +241,20 @@ class Loop:
         """An accepted stream has ended, or a limit was raised: listeners that had stopped for want of room go on."""
         for listener in list(self.waiting_listeners):
             listener.room_again()
+
+    def allow(self, most: int) -> None:
+        """Have at most `most` accepted streams from now on; those that are more stay."""
+        self.most = most
+        if not self.paused:
+            self.open_limit = most
+            self.room_again()
+
+    def pause(self, paused: bool) -> None:
+        """Accept nothing, in no listener, until it is said otherwise; what is open stays. Clients wait in the backlog."""
+        self.paused = paused
+        self.open_limit = 0 if paused else self.most
+        if not paused:
+            self.room_again()
 
     def failed(self, owner: object) -> None:
         """Call this while handling an exception that escaped from `owner`: a bug. Say so once; end that one alone."""

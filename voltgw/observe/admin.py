@@ -12,6 +12,8 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.application.service import Service
@@ -80,10 +82,13 @@ class AdminService(Service):
     def __init__(
         self, view: GatewayView, config: GatewayConfig, reactor: Any, monotonic: Callable[[], float], *,
         access: AccessLog | None = None, unrouted: RouteCounters | None = None,
+        spare: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        """Connections are accepted inside `spare`, which lends descriptors that nobody else may take."""
         self._config = config
         self._reactor = reactor             # IReactorTCP, IReactorUNIX and IReactorTime
         self._monotonic = monotonic
+        self._spare = spare
         self._collector = GatewayCollector(view, access, unrouted)
         self._pages = Pages(view, self._collector)
         self._open: list[tuple[IListeningPort, BoundedFactory]] = []
@@ -168,9 +173,16 @@ class AdminService(Service):
         self._opened("gateway.admin", port, factory, path)
 
     def _opened(self, key: str, port: IListeningPort, factory: BoundedFactory, address: str) -> None:
+        accept = getattr(port, "doRead", None)
+        if accept is not None:              # a real port: what the reactor calls when somebody connects
+            port.doRead = partial(self._accept, accept)     # type: ignore[attr-defined]
         self._open.append((port, factory))
         self.addresses.append(address)
         self._log.info("{key} is at {address}", key=key, address=address)
+
+    def _accept(self, accept: Callable[[], None]) -> None:
+        with self._spare():
+            accept()
 
     def _close(self) -> Deferred[Any]:
         ports, self._open = self._open, []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from voltgw.observe import log_pages
 from voltgw.observe.answers import Answer, json_answer, json_list, json_parts
 from voltgw.observe.decisions import text_of
 from voltgw.observe.metrics import exposition
@@ -58,6 +59,8 @@ class Pages:
             b"/config": Page(self._config),
             b"/explain": Page(self._explain), b"/why": Page(self._why),
             b"/generations": Page(self._generations), b"/rollback": Page(self._rollback, act=True),
+            b"/events": Page(self._events), b"/logs": Page(self._logs), b"/logs/level": Page(self._log_level, act=True),
+            b"/logs/reopen": Page(self._reopen_logs, act=True),
             b"/reload": Page(self._reload, act=True), b"/drain": Page(self._drain, act=True),
             b"/rollouts": Page(self._rollouts),
             **{b"/rollouts/" + act: Page(self._rollout, act=True)
@@ -69,8 +72,11 @@ class Pages:
 
     def _ready(self, request: Request) -> Answer:
         ready, missing = self._is_ready()
-        return _facts(request, "ready" if ready else "not ready", {"ready": ready, "missing": missing},
-                      200 if ready else 503)
+        facts: dict[str, Any] = {"ready": ready, "missing": missing}
+        overload = self._view.overload_facts()["now"]
+        if overload:                        # it may be sent traffic all the same: others may have as much to do
+            facts["overload"] = overload
+        return _facts(request, "ready" if ready else "not ready", facts, 200 if ready else 503)
 
     def _live(self, request: Request) -> Answer:
         return _facts(request, "live", {"live": True})
@@ -90,7 +96,7 @@ class Pages:
             "last_reload_error": view.last_reload_error,
             "listeners": {"all": len(listeners), "bound": sum(each.bound for each in listeners)},
             "clusters": {"all": len(clusters), "with_ready_endpoints": sum(bool(each.any_ready) for each in clusters)},
-            "process": view.process(),
+            "overload": view.overload_facts(), "process": view.process(),
         }
         geo = view.geo()
         if geo is not None:
@@ -157,6 +163,17 @@ class Pages:
                           "forgotten, or it was never here")
         return _decisions(request, f"request {request_id}", facts)
 
+    def _events(self, request: Request) -> Answer:
+        """``?since=`` and any number of ``kind=``."""
+        try:
+            facts = log_pages.events(self._view.events, _argument(request, b"since"), _arguments(request, b"kind"))
+        except ValueError as error:
+            return refuse(request, 400, str(error))
+        return _facts(request, "events", facts)
+
+    def _logs(self, request: Request) -> Answer:
+        return _facts(request, "logs", self._view.logs.view())
+
     # -- acts ------------------------------------------------------------------------------------------------------
 
     def _reload(self, request: Request) -> Deferred[Answer]:
@@ -183,6 +200,18 @@ class Pages:
         self._log.info("draining was asked for through the admin interface")
         self._view.drain()
         return json_answer({"draining": True}, 202)
+
+    def _log_level(self, request: Request) -> Answer:
+        """``?level=`` with ``logger=``."""
+        try:
+            return json_answer(log_pages.set_level(
+                self._view.logs, _argument(request, b"level"), _argument(request, b"logger")))
+        except ValueError as error:
+            return refuse(request, 400, str(error))
+
+    def _reopen_logs(self, request: Request) -> Answer:
+        result = self._view.logs.reopen()
+        return json_answer(result, 200 if result["ok"] else 422)
 
     def _order(self, request: Request) -> Answer:
         """``?endpoint=`` with ``cluster=`` and ``value=``."""

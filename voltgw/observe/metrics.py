@@ -109,6 +109,7 @@ class GatewayCollector(Collector):
         for name, key in _FROM_PROCESS:
             if key in process:
                 yield _family(name, [((), process[key])])
+        yield from _overload(view.overload_facts())
         if "shadows_refused" in process:
             yield _family("voltgw_shadows_skipped_total", [
                 (("refused",), process["shadows_refused"]), (("too_large",), process["shadows_too_large"])])
@@ -132,6 +133,7 @@ class GatewayCollector(Collector):
         yield _family("voltgw_listener_pauses_total", (
             row for key, each in listeners for row in (((*key, "limit"), each.counters.paused_limit),
                                                        ((*key, "rate"), each.counters.paused_rate),
+                                                       ((*key, "overload"), each.counters.paused_overload),
                                                        ((*key, "descriptors"), each.counters.paused_fds))))
         yield _family("voltgw_listener_paced_total", ((key, each.counters.paced) for key, each in listeners))
         yield _family("voltgw_listener_refused_total", (
@@ -310,6 +312,7 @@ class GatewayCollector(Collector):
                                    for word, count in getattr(each, what).items()])
 
     def _access_log(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        yield _family("voltgw_events_total", [((kind,), count) for kind, count in list(self._view.events.counts.items())])
         access = self.access
         if access is None:
             return
@@ -464,6 +467,17 @@ def _members(clusters: list[Any]) -> Iterator[Row]:
         ready = sum(endpoint.ready for endpoint in cluster.endpoints)
         yield (cluster.name, "ready"), ready
         yield (cluster.name, "not_ready"), len(cluster.endpoints) - ready
+
+
+def _overload(facts: Mapping[str, Any]) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    resources = facts["resources"].items()
+    actions = [((name, action), said) for name, each in resources for action, said in each["actions"].items()]
+    yield _family("voltgw_overload_used", [((name,), each["used"]) for name, each in resources])
+    yield _family("voltgw_overload_budget", [((name,), each["budget"]) for name, each in resources])
+    yield _family("voltgw_overload_active", [(key, said["now"]) for key, said in actions])
+    yield _family("voltgw_overload_actions_total", [(key, said["begun"]) for key, said in actions])
+    yield _family("voltgw_overload_resets_total", [((), facts["resets"])])
+    yield _family("voltgw_overload_eased_total", [((), facts["eased"])])
 
 
 def _http2(process: Mapping[str, float]) -> Iterator[tuple[Metric, Iterator[Sample]]]:

@@ -47,6 +47,15 @@ METRICS: Final = (
                "When the configuration that runs was taken over, seconds since the epoch."),
     MetricName("voltgw_open_streams", "gauge", (), "Connections open now, clients' and endpoints' together."),
     MetricName("voltgw_open_streams_limit", "gauge", (), "So many clients may be connected; then listeners pause."),
+    MetricName("voltgw_overload_used", "gauge", ("resource",),
+               "What the process has in use: ``memory`` in bytes (resident), ``open_files`` (descriptors)."),
+    MetricName("voltgw_overload_budget", "gauge", ("resource",), "How much of it there is (``gateway.overload``)."),
+    MetricName("voltgw_overload_active", "gauge", ("resource", "action"),
+               "1 while the resource is so short that this is done: ``keep_alive`` (answers end connections), ``refuse`` (new "
+               "requests are answered 503), ``accept`` (new connections wait), ``reset`` (the largest connections are cut)."),
+    MetricName("voltgw_overload_actions_total", "counter", ("resource", "action"), "Times that this has begun."),
+    MetricName("voltgw_overload_resets_total", "counter", (), "Connections that were cut because memory is short."),
+    MetricName("voltgw_overload_eased_total", "counter", (), "Connections that were asked to end because something is short."),
     MetricName("voltgw_loop_turns_total", "counter", (), "Turns of the data plane's event loop."),
     MetricName("voltgw_loop_slow_turns_total", "counter", (), "Turns that took longer than 20 ms."),
     MetricName("voltgw_loop_longest_turn_seconds", "gauge", (), "The longest turn since the start."),
@@ -133,8 +142,8 @@ METRICS: Final = (
     MetricName("voltgw_listener_connections_total", "counter", _LISTENER, "Connections accepted."),
     MetricName("voltgw_listener_open_connections", "gauge", _LISTENER, "Connections open now."),
     MetricName("voltgw_listener_pauses_total", "counter", (*_LISTENER, "reason"),
-               "Times that accepting stopped: at the ``limit`` of connections, at their ``rate``, or for want of "
-               "``descriptors``."),
+               "Times that accepting stopped: at the ``limit`` of connections, at their ``rate``, for want of "
+               "``descriptors``, or for ``overload`` (``gateway.overload``)."),
     MetricName("voltgw_listener_paced_total", "counter", _LISTENER,
                "Times that a relayed connection was not read for a while, since it had sent more than its byte rate allows."),
     MetricName("voltgw_listener_refused_total", "counter", (*_LISTENER, "reason"),
@@ -153,7 +162,7 @@ METRICS: Final = (
     MetricName("voltgw_listener_datagrams_dropped_total", "counter", (*_LISTENER, "reason"),
                "UDP: datagrams that went nowhere. A session could not begin (``full``, ``source``, ``rate`` and "
                "``session_rate`` are bounds, ``own`` an address of ours, ``proxy_header`` missing or from a "
-               "stranger, ``draining``, ``no_endpoint``, ``overflow`` of the cluster, ``descriptors``), or "
+               "stranger, ``draining``, ``overload``, ``no_endpoint``, ``overflow`` of the cluster, ``descriptors``), or "
                "one could not be sent (``unreachable``, ``blocked``, ``too_long``, ``unsent``; ``byte_rate``: the session "
                "has its most bytes; ``unproven``: a QUIC client's "
                "new address has to send more first)."),
@@ -264,6 +273,7 @@ METRICS: Final = (
                "Writes that it has not taken: the name is another's (``foreign``), or ``other`` reasons."),
     MetricName("voltgw_publish_rounds_total", "counter", ("object", "registry", "result"),
                "Looks at the registry that were ``done`` or ``failed``."),
+    MetricName("voltgw_events_total", "counter", ("kind",), "Structured events, by their kind."),
     # The access log.
     MetricName("voltgw_access_log_lines_total", "counter", (), "Lines handed to the file."),
     MetricName("voltgw_access_log_bytes_total", "counter", (), "Bytes written."),

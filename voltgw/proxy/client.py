@@ -10,6 +10,7 @@ from zope.interface import implementer
 from voltgw.errors import BadRequest, ClientGone, ClientTimeout, ProxyError, UpstreamTimeout
 from voltgw.proxy.arrival import came_to
 from voltgw.proxy.casing import recased
+from voltgw.proxy.counters import SHED
 from voltgw.proxy.fields import VIA, line
 from voltgw.proxy.identity import about_client, introduced
 from voltgw.proxy.phases import BODY, CLOSED, LINGER, READY, SENT
@@ -130,6 +131,20 @@ class ClientConnection(Served):
         """The drain's time is up."""
         if self.exchange is not None:
             self.exchange.detail = "drained"
+        self._cut()
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that bytes of this connection take: those not sent yet, either way, and those kept for another try."""
+        held = len(self._held) + getattr(self.transport, "unsent", 0) + sum(map(len, self._kept))
+        if self._gathered is not None:
+            held += self._gathered.size
+        return held + getattr(getattr(self._upstream, "transport", None), "unsent", 0)
+
+    def shed(self) -> None:
+        """Memory is short, and this connection holds much of it."""
+        if self.exchange is not None:
+            self.exchange.flag, self.exchange.detail = SHED
         self._cut()
 
     def crashed(self) -> None:

@@ -11,6 +11,8 @@ HTTP2_NUMBERS: Final = ("connections", "streams", "malformed", "refused_streams"
                         "goaways_received", "goaways_sent")
 #: Statuses of gRPC (0 to 16), and one more place for what is none.
 GRPC_STATUSES: Final = 18
+#: Flag and detail in the access log of what was cut because memory is short.
+SHED: Final = ("OM", "overload_reset")
 
 
 class PlaneCounters:

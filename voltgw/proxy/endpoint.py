@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from voltgw.errors import ClientTimeout, ProxyError, UpstreamTimeout
+from voltgw.errors import ClientTimeout, ProxyError, Source, UpstreamTimeout
 from voltgw.net.deadlines import NO_SLOT, TICK_S
 from voltgw.proxy.aging import Age
 from voltgw.proxy.phases import HEAD, IDLE, OVER
@@ -39,7 +39,7 @@ class EndpointConnection:
 
     __slots__ = (
         "_bulk", "_cluster", "_dial", "_encode", "_interim", "_plane", "_producing", "_transform", "age", "deadline",
-        "deadline_slot",
+        "deadline_slot", "dialled",
         "downstream", "endpoint", "idle_timeout_s", "late_at", "leads", "limit", "phase", "pool", "reusable", "reused",
         "served", "stalled", "tie", "transport",
     )
@@ -56,6 +56,7 @@ class EndpointConnection:
         self.reused = False                 # whether it has already served an exchange
         self.reusable = True                # whether the present answer lets it serve another one
         self.limit = 0.0                    # when the present exchange must be over (monotonic; 0.0: no such limit)
+        self.dialled = 0.0                  # when it began to connect
         self.late_at = 0.0                  # belongs to `voltgw.proxy.late`
         self.deadline = 0.0
         self.deadline_slot = NO_SLOT
@@ -82,6 +83,7 @@ class EndpointConnection:
         """Dial the endpoint; `Sender.connected` or `Sender.connect_failed` follows, unless `abort` comes first."""
         self._cluster.pending += 1
         self._cluster.counters.connects += 1
+        self.dialled = self._plane.monotonic()
         tls, tie = self._cluster.tls, self.tie
         self._dial = self._plane.dial(self.endpoint, self, timeout_s, self._refused,
                                       None if tls is None else (tls, tie.server_name), tie.first)
@@ -93,6 +95,7 @@ class EndpointConnection:
         self.deadline = 0.0
         downstream, self.downstream = self.downstream, None
         assert downstream is not None       # whoever no longer needs it has cancelled the dial
+        self.leads = self.leads and error.source is Source.UPSTREAM
         downstream.connect_failed(self, error)
 
     def _no_dial(self) -> None:

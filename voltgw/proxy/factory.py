@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from voltgw.proxy.http1 import Downstream
 from voltgw.proxy.http2 import Client2
+from voltgw.routing.refusing import RefusingTable
 from voltgw.values.defaults import KEEP_ALIVE_TIMEOUT_S, MAX_REQUEST_HEAD_BYTES, REQUEST_HEAD_TIMEOUT_S
 from voltgw.values.tls import Tells
 
@@ -44,7 +45,7 @@ class HttpFactory:
         self.name = name
         self.local_address = local_address
         self.local_port = local_port
-        self.table = table
+        self.table = table                  # set it by `serve_by`
         self.counters = counters
         self.max_head_bytes = MAX_REQUEST_HEAD_BYTES
         self.head_timeout_s = REQUEST_HEAD_TIMEOUT_S
@@ -55,8 +56,22 @@ class HttpFactory:
         self.only_2 = False
         self.tunnels = False
         self.draining = False
+        self.closes = False
         self.tells = Tells()                # what endpoints are told of clients' certificates
         self.connections: set[ClientConnection | Client2 | Tunnel] = set()
+        plane.factories.add(self)
+        self.press()
+
+    def serve_by(self, table: HostTable) -> None:
+        """Serve the virtual hosts of `table` from the next request on; while requests are refused, refuse theirs."""
+        retry_after_s = self.plane.refusing
+        self.table = table if retry_after_s is None else RefusingTable(table, self.plane.unrouted, retry_after_s)
+
+    def press(self) -> None:
+        """Do as `Plane.refusing` and `Plane.closing` say now."""
+        table = self.table
+        self.serve_by(table.whole if isinstance(table, RefusingTable) else table)
+        self.closes = self.draining or self.plane.closing
 
     def buildProtocol(self, addr: IAddress | None) -> Downstream | Client2:
         """A protocol for the client at `addr` (IPv4Address or IPv6Address); what TLS has agreed on may change it."""
@@ -81,7 +96,7 @@ class HttpFactory:
 
     def drain(self) -> None:
         """Answer what is under way with ``Connection: close``; close what is idle."""
-        self.draining = True
+        self.draining = self.closes = True
         for connection in list(self.connections):
             connection.drain()
 

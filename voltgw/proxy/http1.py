@@ -90,7 +90,7 @@ class Downstream(Uploading):
         self.host = host = table.exact.get(head.host) or table.choose(head.host, head.port, self.local_port)
         self._served += 1
         self._begun = False
-        self.must_close = not head.keep_alive or factory.draining
+        self.must_close = not head.keep_alive or factory.closes
         length = head.length
         come = len(data) - start
         if come == length:                  # no body, or all of it is here: by far the most
@@ -137,6 +137,11 @@ class Downstream(Uploading):
                     self._wait(reply, filters, body)
                 return
         self._forward(route, head, exchange, body, now)
+
+    def ease(self) -> None:
+        """There is too much of everything: end, as in a drain, unless the client has just come and has not asked yet."""
+        if self._served and not self.must_close:
+            self.drain()
 
     # -- HTTP/2 ------------------------------------------------------------------------------------------------------------
 

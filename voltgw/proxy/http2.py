@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from voltgw.net.stream import MAX_READ_BYTES
 from voltgw.proxy.arrival import came_to
+from voltgw.proxy.counters import SHED
 from voltgw.proxy.identity import about_client, introduced
 from voltgw.proxy.link import Link
 from voltgw.proxy.reading import read_at_most
@@ -164,6 +165,11 @@ class Client2(Link):
             self.flush_soon()
             self._touch(self.plane.monotonic() + GRACE_S)
 
+    def ease(self) -> None:
+        """There is too much of everything: end, as in a drain, unless the client has just come and has not asked yet."""
+        if self._taken:
+            self.drain()
+
     def close(self) -> None:
         """The drain's time is up."""
         for stream in self.codec.streams.values():
@@ -183,6 +189,22 @@ class Client2(Link):
         if codec.within_head or (not self._taken and not self._draining):
             self.counters.timeouts += 1
         self._close_soon()
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that bytes of all its requests take: those not sent yet, either way, and those kept for another try."""
+        held = getattr(self.transport, "unsent", 0)
+        for stream in self.codec.streams.values():
+            held += stream.held_bytes + getattr(owner_of(stream), "held_bytes", 0)
+        return int(held)
+
+    def shed(self) -> None:
+        """Memory is short, and this connection holds much of it."""
+        for stream in self.codec.streams.values():
+            exchange = getattr(owner_of(stream), "exchange", None)
+            if exchange is not None:
+                exchange.flag, exchange.detail = SHED
+        self.transport.abortConnection()
 
     def crashed(self) -> None:
         """A bug of ours in what concerns the whole connection; the guard has logged it."""

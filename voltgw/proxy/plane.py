@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakSet
 
 from voltgw.net.connector import dial
 from voltgw.proxy.counters import PlaneCounters
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from voltgw.net.deadlines import Deadlines
     from voltgw.net.loop import Loop
     from voltgw.proxy.endpoint import EndpointConnection
+    from voltgw.proxy.factory import HttpFactory
     from voltgw.proxy.forward.outside import Outside
     from voltgw.proxy.forward.prepared import Prepared
+    from voltgw.proxy.tcp import RelayTerms
     from voltgw.proxy.waiting import Queue
 
 #: The last group of a UUID: 12 hexadecimal digits, counted up from a random start.
@@ -44,10 +47,14 @@ class Plane:
     `random` gives a number in [0, 1). `request_id_prefix` and `requests` make request ids in the form of a UUID: 80 bits of
     chance per process, then a count. They tell requests apart; they are no secret. `nobody` is a route of answers that nobody
     hears: it edits nothing.
+
+    While `refusing` is a number, new requests are answered 503 and told to come again after so many seconds; while `closing`,
+    answers end their connections. `press` has the factories of client connections do so.
     """
 
-    __slots__ = ("_late", "access", "counters", "deadlines", "loop", "monotonic", "nobody", "outside", "prepared", "queues",
-                 "random", "request_id_prefix", "requests", "soon", "tied", "unrouted", "waiting", "wall")
+    __slots__ = ("_late", "access", "closing", "counters", "deadlines", "factories", "loop", "monotonic", "nobody", "outside",
+                 "prepared", "queues", "random", "refusing", "request_id_prefix", "requests", "soon", "tied", "unrouted",
+                 "waiting", "wall")
 
     def __init__(self, loop: Loop, access: AccessSink, wall: Callable[[], float], random: Callable[[], float]) -> None:
         self.loop = loop
@@ -71,7 +78,16 @@ class Plane:
         # Connections that were made for the next one who dials an endpoint.
         self.prepared: dict[Endpoint, Prepared] = {}
         self.outside: Outside | None = None # what forward proxies share; there once somebody needs it
+        self.refusing: int | None = None
+        self.closing = False
+        self.factories: WeakSet[HttpFactory | RelayTerms] = WeakSet()   # those that live
         self._late: dict[float, Late] = {}
+
+    def press(self, *, closing: bool, refusing: int | None) -> None:
+        """End connections after their answers, and refuse new requests (None: do not), from now on."""
+        self.closing, self.refusing = closing, refusing
+        for factory in list(self.factories):
+            factory.press()
 
     def request_id(self) -> bytes:
         """A new request id. The hot path does the same in line."""

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from voltgw.net.deadlines import NO_SLOT
 from voltgw.net.pacing import Valve
+from voltgw.proxy.counters import SHED
 from voltgw.values.defaults import LINGER_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -282,6 +283,18 @@ class Relay:
 
     def drain(self) -> None:
         """Relayed connections have no message borders: they go on until the drain's time is up."""
+
+    def ease(self) -> None:
+        """The same in a time of overload."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that either side has not taken yet."""
+        return sum(getattr(getattr(side, "transport", None), "unsent", 0) for side in (self._client, self._server))
+
+    def shed(self) -> None:
+        """Memory is short, and this relay holds much of it."""
+        self.end(*SHED, reset=True)
 
     def close(self) -> None:
         """The drain's time is up."""

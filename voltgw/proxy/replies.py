@@ -175,6 +175,7 @@ DETAILS: Final[dict[str, str]] = {
     "FI": "A fault was injected here, for a test.",
     "NC": "The route leads to a cluster that is not configured.",
     "NR": "No virtual host or route takes this request.",
+    "OM": "The gateway has more to do than it has room for; come again later.",
     "RL": "Too many requests; come again later.",
     "SP": "A service policy refuses this request.",
     "UC": "The endpoint closed the connection before its answer was complete.",

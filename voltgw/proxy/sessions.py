@@ -49,6 +49,8 @@ class SessionRoom:
         if self.is_own(host, port, netns):
             return "own"
         loop = self._loop
+        if loop.paused:
+            return "overload"
         trusted = loop.sources.is_trusted(host)
         if not trusted:
             if self.held.get(host, 0) >= max(loop.open_limit // UDP_SOURCE_SHARE, 1):

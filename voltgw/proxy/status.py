@@ -18,6 +18,7 @@ _BY_FLAG: Final = {
     "IE": b"proxy_internal_error",
     "NC": b"proxy_configuration_error",
     "NR": b"destination_not_found",
+    "OM": b"proxy_internal_response",
     "UC": b"connection_terminated",
     "UF": b"destination_unavailable",
     "UH": b"destination_unavailable",

@@ -126,6 +126,12 @@ class EndingStream(Served):
         self._ask_no_more()
         self._connection.stream_over()
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that bytes of the request take, on their way to its endpoint."""
+        held = sum(map(len, self._kept)) + (0 if self._gathered is None else self._gathered.size)
+        return held + getattr(getattr(self._upstream, "transport", None), "unsent", 0)
+
     def crashed(self) -> None:
         """A bug of ours in this exchange: the guard has logged it; the client hears of it if it still can."""
         exchange = self.exchange

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from zope.interface import implementer
 
 from voltgw.cluster.attempts import Attempts
-from voltgw.errors import ClientGone, ConnectFailed, NoCluster, NoEndpoint, Overflow, ProxyError
+from voltgw.errors import ClientGone, ConnectFailed, NoCluster, NoEndpoint, Overflow, ProxyError, Source
 from voltgw.proxy.announcing import announcement
 from voltgw.proxy.arrival import came_to
 from voltgw.proxy.hashed import connection_key
@@ -282,7 +282,8 @@ class TcpRelay(Relay):
         cluster.pending -= 1
         if self._plane.queues:
             self._plane.room(cluster)
-        cluster.connect_failed(endpoint)
+        if error.source is Source.UPSTREAM:
+            cluster.connect_failed(endpoint)
         if self._attempts is None:
             self._attempts = Attempts(cluster, b"", self._hash_key(), None, self._plane.random)
         other = self._attempts.next() if self._attempts.after(error, endpoint, False, True) is not None else None
@@ -397,6 +398,10 @@ class RelayTerms:
         self.upload: Rate | None = None     # how fast clients may send, and
         self.download: Rate | None = None   # how fast they get, each connection by itself
         self.connections: set[Any] = set()
+        plane.factories.add(self)
+
+    def press(self) -> None:
+        """Nothing: what is relayed has no requests that could be refused, and no answers with which it could end."""
 
 
 @implementer(IProtocolFactory)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from zope.interface import implementer
 
+from voltgw.errors import Source
 from voltgw.proxy.aging import Age
 from voltgw.proxy.lane import Lane
 from voltgw.proxy.link import Link
@@ -166,7 +167,7 @@ class Trunk(Link):
         self._retire()
         waiting, self._waiting = self._waiting, {}
         for number, lane in enumerate(waiting):
-            lane.leads = not number
+            lane.leads = not number and error.source is Source.UPSTREAM
             try:
                 lane.refused(error)
             except BaseException:

@@ -82,6 +82,7 @@ class ListenerCounters:
         "paced",
         "paused_fds",
         "paused_limit",
+        "paused_overload",
         "paused_rate",
         "proxy_refused",
         "refused_source",
@@ -111,6 +112,7 @@ class ListenerCounters:
         self.sessions_moved = 0     # whose client has come from another address since
         self.refused_source = 0     # connections closed at once: their address held its share already
         self.paused_limit = 0       # at the connection limit
+        self.paused_overload = 0    # because the process runs short of memory or descriptors
         self.paused_rate = 0        # for new connections that came faster than they may
         self.paced = 0              # times that a relayed connection was not read for its byte rate
         self.paused_fds = 0         # EMFILE, ENFILE, ENOBUFS or ENOMEM from accept

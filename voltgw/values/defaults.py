@@ -144,9 +144,51 @@ CAPTURE_PORT: Final = 15001
 DNS_SERVER_TIMEOUT_S: Final = 1.5
 """A DNS server of a network that does not answer by then gives way to the next one; all are asked twice."""
 
+# -- traces -----------------------------------------------------------------------------------------------------------
+TRACE_SAMPLE: Final = 0.01
+"""Part of the traces that begin here which is recorded (gateway.tracing.sample)."""
+TRACE_DELAY_S: Final = 2.0
+"""Spans wait so long at most until they are sent (delay_s)."""
+TRACE_BATCH: Final = 512
+"""So many spans go in one request; when more wait, it is sent at once."""
+TRACE_QUEUE: Final = 8192
+"""Spans that may wait to be sent, some 600 bytes each; further ones are dropped and counted (max_queue)."""
+MAX_TRACE_BYTES: Final = 16 * 1024 * 1024
+"""Bytes that waiting spans may take, however many they are."""
+TRACE_TIMEOUT_S: Final = 10.0
+"""A request with spans must be answered in this time (timeout_s)."""
+TRACE_RETRY_S: Final = 1.0
+"""First pause before such a request is repeated; a random part of it is waited, and each next one is twice as long."""
+TRACE_RETRY_MAX_S: Final = 30.0
+"""The longest such pause, also where the collector asks for more (Retry-After)."""
+TRACE_GIVE_UP_S: Final = 120.0
+"""Spans that could not be sent for so long are dropped and counted."""
+TRACE_FLUSH_S: Final = 3.0
+"""When the gateway stops, spans that wait have this time to be sent."""
+
 # -- process ----------------------------------------------------------------------------------------------------------
 RESERVED_FDS: Final = 512
 """Descriptors kept for everything that is not a proxied connection; connections = (nofile - this) / 2."""
+OVERLOAD_LOOK_S: Final = 0.5
+"""How often it is looked how much memory and how many descriptors are in use (gateway.overload)."""
+OVERLOAD_MEMORY_KEEP_ALIVE: Final = 0.85
+"""From this share of the memory budget on, answers end their connections, and idle ones are closed."""
+OVERLOAD_MEMORY_REFUSE: Final = 0.92
+"""From this share on, new requests are answered 503."""
+OVERLOAD_MEMORY_ACCEPT: Final = 0.95
+"""From this share on, new connections wait in the backlog."""
+OVERLOAD_MEMORY_RESET: Final = 0.98
+"""From this share on, the connections that hold most bytes are cut."""
+OVERLOAD_FILES_KEEP_ALIVE: Final = 0.85
+"""The same for descriptors; a relayed connection takes two, so that the limit of connections comes first as a rule."""
+OVERLOAD_FILES_ACCEPT: Final = 0.95
+"""From this share of the descriptors on, new connections wait in the backlog."""
+OVERLOAD_FILES_REFUSE: Final = 0.98
+"""From this share of the descriptors on, requests of connections that are open are answered 503."""
+OVERLOAD_RETRY_AFTER_S: Final = 2.0
+"""When clients that are refused for overload are told to come again."""
+ADMIN_FDS: Final = 16
+"""Descriptors that only the admin interface may take, so that it answers when the others are gone."""
 DRAIN_TIMEOUT_S: Final = 30.0
 """SIGTERM: connections that are not done by then are closed."""
 HEALTH_INTERVAL_S: Final = 5.0

@@ -1,0 +1,379 @@
+"""`voltgw.app.overload`: what clients of a running gateway meet when memory or descriptors run short."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hpack import Decoder
+
+from tests.app.making import balancer
+from tests.app.running import GET, GatewayCase
+from tests.support import Peer
+from voltgw.app import overload
+from voltgw.app.overload import files_budget, memory_budget
+from voltgw.config.overload import Overload as OverloadConfig
+from voltgw.config.overload import OverloadFiles, OverloadMemory
+from voltgw.security.overload import Action
+
+BUDGETS = "overload: {memory: {budget: 100MB, keep_alive: 0.8, refuse: 0.85, accept: 0.9, reset: 0.95}, open_files: {budget: 1000}}"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
+
+
+class FakeUsage:
+    """Says what the test wants."""
+
+    def __init__(self) -> None:
+        self.memory = 10_000_000
+        self.fds = 50
+        self.trimmed = 0
+        self.freed = 0                      # what a trim gives back
+
+    def memory_bytes(self) -> int:
+        """In use."""
+        return self.memory
+
+    def files(self) -> int:
+        """In use."""
+        return self.fds
+
+    def trim(self) -> None:
+        """Give back."""
+        self.trimmed += 1
+        self.memory -= self.freed
+
+    def close(self) -> None:
+        """The end."""
+
+
+class OverloadCase(GatewayCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.usage = FakeUsage()
+        self.served = self.ok_origin()
+
+    async def begin(self, *more: str, gateway: str = BUDGETS) -> None:
+        """A gateway whose usage the test says."""
+        self.patch(overload, "Usage", lambda: self.usage)
+        self.start(balancer("shop", f"127.0.0.1:{self.port}", f"127.0.0.1:{self.served.port}", *more), gateway=gateway)
+        await self.warm()
+
+    def use(self, memory: int = 10_000_000, fds: int = 50) -> None:
+        """So much is in use, and is looked at."""
+        self.usage.memory, self.usage.fds = memory, fds
+        self.advance(0.5)
+
+    def relieve(self) -> None:
+        """Hardly anything is in use, for long enough."""
+        self.use()
+        self.advance(6.0)
+        self.assertEqual(self.gateway.overload.actions, {})
+
+    async def head(self, client: Peer, request: bytes = GET) -> bytes:
+        """The head of what a client gets, in lower case."""
+        client.send(request)
+        return (await client.heard(b"\r\n\r\n")).lower()
+
+
+class KeepAliveTests(OverloadCase):
+    async def test_answers_end_their_connections(self) -> None:
+        """At its share answers say ``Connection: close`` and connections end behind them; afterwards they go on again."""
+        await self.begin()
+        first = await self.client(self.port)
+        self.assertNotIn(b"connection: close", await self.head(first))
+        self.use(memory=81_000_000)
+        second = await self.client(self.port)
+        self.assertIn(b"connection: close", await self.head(second))
+        await second.ended()
+        self.relieve()
+        third = await self.client(self.port)
+        self.assertEqual(await self.ask(peer=third), b"HTTP/1.1 200 OK")
+        self.assertEqual(await self.ask(peer=third), b"HTTP/1.1 200 OK")
+
+    async def test_idle_connections_are_closed(self) -> None:
+        """A connection that was served and waits is closed; one that has just come may still ask."""
+        await self.begin()
+        idle, fresh = await self.client(self.port), await self.client(self.port)
+        await self.ask(peer=idle)
+        await self.until(lambda: self.gateway.loop.accepted == 2)
+        self.use(fds=860)
+        await idle.ended()
+        self.advance(1.0)
+        self.assertIn(b"200 ok", await self.head(fresh))
+        self.assertEqual(self.gateway.overload.view()["eased"] > 0, True)
+
+    async def test_at_the_limit_of_connections(self) -> None:
+        """Clients that wait because others are idle need not wait for long: idle connections make room."""
+        await self.begin(gateway=BUDGETS + ", max_connections: 2")
+        first, second = await self.client(self.port), await self.client(self.port)
+        await self.ask(peer=first)
+        await self.ask(peer=second)
+        third = await self.client(self.port)
+        third.send(GET)
+        await self.until(lambda: self.gateway.loop.waiting_listeners)
+        self.assertEqual((first.lost, second.lost, third.received), (None, None, b""))
+        self.advance(1.5)
+        self.assertIn(b"200 OK", await third.heard(b"\r\n\r\n"))
+        self.assertTrue(self.gateway.overload.eased >= 1)
+
+    async def test_http_2(self) -> None:
+        """Clients of HTTP/2 get GOAWAY after their first request."""
+        await self.begin(gateway=BUDGETS)
+        factory = self.gateway.listeners()[0].factory       # type: ignore[attr-defined]
+        factory.prior_knowledge = True
+        for host in self.gateway.runtime.hosts.values():
+            host.prior_knowledge = True
+        client = await self.client(self.port)
+        client.send(PREFACE + _headers(1))
+        await self.until(lambda: 1 in _kinds(client.received) and 0 in _kinds(client.received))
+        self.assertNotIn(7, _kinds(client.received))
+        self.use(memory=81_000_000)
+        await self.until(lambda: 7 in _kinds(client.received))
+
+
+class RefuseTests(OverloadCase):
+    async def test_new_requests_are_refused(self) -> None:
+        """503 with Retry-After and the flag ``OM`` in the access log; the endpoint hears nothing, other names are 404 still."""
+        await self.begin(gateway=BUDGETS.replace("overload: {", "access_log: log.json, overload: {retry_after: 7s, "))
+        client = await self.client(self.port)
+        await self.ask(peer=client)
+        [cluster] = self.gateway.runtime.clusters.values()
+        self.use(memory=86_000_000)
+        client = await self.client(self.port)
+        head = await self.head(client)
+        self.assertIn(b"http/1.1 503", head)
+        self.assertIn(b"retry-after: 7\r\n", head)
+        self.assertEqual(cluster.counters.requests, 1)
+        self.relieve()
+        self.assertEqual(await self.ask(), b"HTTP/1.1 200 OK")
+        self.advance(1.0)
+        await self.until(lambda: (self.folder / "log.json").read_text("utf-8").count("\n") == 3)
+        lines = [json.loads(line) for line in (self.folder / "log.json").read_text("utf-8").splitlines()]
+        self.assertEqual([(line["rsp_code"], line["response_flags"]) for line in lines],
+                         [("200", ""), ("503", "OM"), ("200", "")])
+        self.assertEqual(self.gateway.plane.unrouted.local_replies, {"OM": 1})
+
+    async def test_a_reload_does_not_end_it(self) -> None:
+        """The hosts of another configuration are refused as well, and served when it is over."""
+        await self.begin()
+        self.use(memory=86_000_000)
+        self.write(balancer("other", f"127.0.0.1:{self.port}", f"127.0.0.1:{self.served.port}"), gateway=BUDGETS)
+        result = await self.gateway.reload()
+        self.assertTrue(result["ok"] and result["changes"], result)
+        self.assertIn(b" 503 ", await self.head(await self.client(self.port)))
+        self.relieve()
+        self.assertEqual(await self.ask(), b"HTTP/1.1 200 OK")
+
+    async def test_a_body_that_is_under_way(self) -> None:
+        """The client may send all of its body and reads the 503 then, whatever it does first."""
+        await self.begin()
+        self.use(memory=86_000_000)
+        client = await self.client(self.port)
+        head = await self.head(client, b"POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 100000\r\n\r\n" + b"x" * 50000)
+        self.assertIn(b" 503 ", head)
+        client.send(b"x" * 50000)
+        await client.ended()
+
+    async def test_grpc(self) -> None:
+        """A client of gRPC is told UNAVAILABLE (14), in its own way, and when to come again."""
+        await self.begin()
+        factory = self.gateway.listeners()[0].factory       # type: ignore[attr-defined]
+        factory.prior_knowledge = True
+        for host in self.gateway.runtime.hosts.values():
+            host.prior_knowledge = True
+        self.use(memory=86_000_000)
+        client = await self.client(self.port)
+        client.send(PREFACE + _headers(1, (b"content-type", b"application/grpc"), (b"te", b"trailers"), method=b"POST"))
+        await self.until(lambda: 1 in _kinds(client.received))
+        fields = dict(_fields(client.received))
+        self.assertEqual((fields[":status"], fields["grpc-status"], fields["retry-after"], fields["grpc-retry-pushback-ms"]),
+                         ("200", "14", "2", "2000"))
+
+    async def test_it_is_explained(self) -> None:
+        """``voltgw explain --live`` says that such a request would be refused now, and why; afterwards it would not."""
+        await self.begin()
+        self.use(memory=92_000_000)
+        url = f"http://shop.example:{self.port}/"
+        explained = self.gateway.explain("GET", url)
+        self.assertEqual(explained["outcome"], "refused")
+        self.assertEqual([(each["outcome"], each["why"]) for each in explained["decisions"] if each["about"] == "overload"], [
+            ("refused 503", "new requests are refused for want of memory: memory 92%, open_files 5%"),
+            ("waits", "new connections wait for want of memory: memory 92%, open_files 5%")])
+        self.relieve()
+        explained = self.gateway.explain("GET", url)
+        self.assertEqual(explained["outcome"], "forwarded")
+        self.assertNotIn("overload", [each["about"] for each in explained["decisions"]])
+
+    async def test_what_is_under_way_goes_on(self) -> None:
+        """A request that was taken before gets its answer."""
+        self.served = self.origin(None)
+        await self.begin()
+        client = await self.client(self.port)
+        client.send(GET)
+        await self.until(lambda: self.served.peers and self.served.peers[0].received)
+        self.use(memory=94_000_000)
+        self.served.peers[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        self.assertIn(b"200 OK", await client.heard(b"\r\n\r\n"))
+
+
+class AcceptTests(OverloadCase):
+    async def test_clients_wait(self) -> None:
+        """New connections stand in the backlog, unharmed, until there is room; the pause is counted."""
+        await self.begin()
+        await self.ask()
+        self.use(fds=960)
+        client = await self.client(self.port)
+        client.send(GET)
+        counters = self.gateway.listeners()[0].counters
+        await self.until(lambda: counters.paused_overload == 1)
+        self.assertEqual((client.received, counters.accepted, counters.paused_limit), (b"", 1, 0))
+        self.relieve()
+        self.assertIn(b"200 OK", await client.heard(b"\r\n\r\n"))
+
+    async def test_a_limit_that_is_raised_meanwhile(self) -> None:
+        """A reload with another ``max_connections`` does not begin to accept."""
+        await self.begin()
+        self.use(fds=960)
+        self.write(balancer("shop", f"127.0.0.1:{self.port}", f"127.0.0.1:{self.served.port}"),
+                   gateway=BUDGETS + ", max_connections: 77")
+        self.assertTrue((await self.gateway.reload())["ok"])
+        self.assertEqual((self.gateway.loop.open_limit, self.gateway.process()["open_limit"]), (0, 77))
+        self.relieve()
+        self.assertEqual(self.gateway.loop.open_limit, 77)
+
+    async def test_the_admin_interface_answers(self) -> None:
+        """Whatever is short, the operator may ask."""
+        await self.begin()
+        self.use(memory=99_000_000, fds=999)
+        port = int(self.gateway.admin.addresses[0].rpartition(":")[2])
+        admin = await self.client(port)
+        admin.send(b"GET /ready HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+        await admin.ended()
+        self.assertIn(b"200 OK", admin.received)
+        self.assertIn(b"new connections wait, for want of memory, open_files", admin.received)
+
+
+class ResetTests(OverloadCase):
+    async def test_the_largest_are_cut(self) -> None:
+        """The client that holds most is reset, and the log says why; one that holds little is not."""
+        self.served = self.origin(b"HTTP/1.1 200 OK\r\nContent-Length: 8000000\r\n\r\n" + b"x" * 8_000_000)
+        await self.begin(gateway=BUDGETS.replace("overload", "access_log: log.json, overload"))
+        hog = await self.client(self.port)
+        hog.pause()
+        hog.send(GET)
+        small = await self.client(self.port)
+        connections = lambda: self.gateway.listeners()[0].factory.connections  # type: ignore[attr-defined]  # noqa: E731
+        await self.until(lambda: len(connections()) == 2 and max(each.held_bytes for each in connections()) >= 64 * 1024)
+        self.use(memory=97_000_000)
+        await self.until(lambda: self.gateway.overload.resets)
+        await self.until(lambda: len(connections()) == 1)
+        self.assertEqual(self.gateway.overload.resets, 1)
+        self.relieve()
+        self.assertEqual(small.received, b"")
+        hog.resume()
+        await hog.ended()
+        self.advance(1.0)
+        await self.until(lambda: (self.folder / "log.json").read_text("utf-8").count("\n") == 1)
+        line: dict[str, Any] = json.loads((self.folder / "log.json").read_text("utf-8"))
+        self.assertEqual((line["response_flags"], line["rsp_code_details"]), ("OM", "overload_reset"))
+
+
+class LookTests(OverloadCase):
+    async def test_freed_memory_is_given_back_first(self) -> None:
+        """What the C library holds on to is no reason to refuse anybody; it is asked for it at most every five seconds."""
+        await self.begin()
+        self.usage.freed = 50_000_000
+        self.use(memory=90_000_000)
+        self.assertEqual((self.gateway.overload.actions, self.usage.trimmed), ({}, 1))
+        self.use(memory=90_000_000)
+        self.assertIn(Action.REFUSE, self.gateway.overload.actions)
+        self.assertEqual(self.usage.trimmed, 1)
+        self.advance(5.0)
+        self.assertEqual(self.usage.trimmed, 2)
+
+    async def test_nothing_can_be_read(self) -> None:
+        """A look that finds nothing changes nothing, and the next one comes."""
+        await self.begin()
+        self.use(memory=86_000_000)
+
+        def broken() -> int:
+            raise OSError(5, "Input/output error")
+
+        self.patch(self.usage, "memory_bytes", broken)
+        self.advance(2.0)
+        self.assertIn(Action.REFUSE, self.gateway.overload.actions)
+        self.assertTrue(self.gateway.overload.failures >= 4)
+
+    async def test_stopping_ends_it(self) -> None:
+        """A gateway that stops while it is short of something leaves nothing running."""
+        await self.begin()
+        self.use(memory=99_000_000, fds=999)
+        await self.stop()
+        self.assertEqual(self.gateway.overload.actions, {})
+
+    async def test_what_operators_are_told(self) -> None:
+        """Events say when an action begins and ends and for want of what; the view has both budgets."""
+        await self.begin()
+        self.use(memory=81_000_000)
+        self.relieve()
+        said = [(event.kind, event.fields["action"]) for event in self.gateway.events.since(kinds=["overload"])]
+        self.assertEqual(said, [("overload.begins", "keep_alive"), ("overload.ends", "keep_alive")])
+        view = self.gateway.overload.view()
+        self.assertEqual(view["now"], [])
+        self.assertEqual(view["resources"]["memory"]["actions"]["keep_alive"], {"from": 0.8, "now": False, "begun": 1})
+        self.assertEqual(view["resources"]["open_files"]["budget"], 1000)
+
+
+class BudgetTests(GatewayCase):
+    def test_descriptors_are_looked_after_by_default(self) -> None:
+        """By the limit of open files; an operator may say less, and leave actions out."""
+        budget = files_budget(None, 1000)
+        self.assertEqual((budget.amount, budget.shares),
+                         (1000, {Action.KEEP_ALIVE: 0.85, Action.ACCEPT: 0.95, Action.REFUSE: 0.98}))
+        budget = files_budget(OverloadConfig(open_files=OverloadFiles(budget=500, refuse=0.0, reset=1.0)), 1000)
+        self.assertEqual((budget.amount, budget.shares),
+                         (500, {Action.KEEP_ALIVE: 0.85, Action.ACCEPT: 0.95, Action.RESET: 1.0}))
+        self.assertEqual(files_budget(OverloadConfig(open_files=OverloadFiles(budget=5000)), 1000).amount, 1000)
+
+    def test_memory_by_the_control_group(self) -> None:
+        """With a limit of the group that is the budget; without one there is none, unless a share of the host is asked for."""
+        self.patch(overload, "host_memory_bytes", lambda: 8000)
+        self.patch(overload, "group_memory_bytes", lambda: None)
+        self.assertIs(memory_budget(None, 0), None)
+        self.assertEqual(_amount(OverloadMemory(share=0.5)), 4000)
+        self.assertEqual(_amount(OverloadMemory(budget=3000)), 3000)
+        self.patch(overload, "group_memory_bytes", lambda: 6000)
+        self.assertEqual(_amount(None), 6000)
+        self.assertEqual(_amount(OverloadMemory(share=0.5)), 3000)
+        self.assertEqual(_amount(None, workers=2), 2000)
+
+
+def _amount(memory: OverloadMemory | None, workers: int = 0) -> int:
+    budget = memory_budget(OverloadConfig(memory=memory), workers)
+    assert budget is not None
+    return budget.amount
+
+
+def _headers(stream: int, *more: tuple[bytes, bytes], method: bytes = b"GET") -> bytes:
+    """HEADERS that end the request; fields without indexing."""
+    block = b""
+    for name, value in ((b":method", method), (b":scheme", b"http"), (b":authority", b"shop.example"), (b":path", b"/"), *more):
+        block += b"\x00" + bytes((len(name),)) + name + bytes((len(value),)) + value
+    return len(block).to_bytes(3, "big") + b"\x01\x05" + stream.to_bytes(4, "big") + block
+
+
+def _frames(data: bytes) -> list[tuple[int, bytes]]:
+    found = []
+    while len(data) >= 9:
+        size = int.from_bytes(data[:3], "big")
+        found.append((data[3], data[9:9 + size]))
+        data = data[9 + size:]
+    return found
+
+
+def _kinds(data: bytes) -> list[int]:
+    return [kind for kind, _ in _frames(data)]
+
+
+def _fields(data: bytes) -> list[tuple[str, str]]:
+    return [(str(name), str(value)) for name, value in Decoder().decode(next(each for kind, each in _frames(data) if kind == 1))]

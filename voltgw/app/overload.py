@@ -1,0 +1,310 @@
+"""What is done before memory or descriptors run out: looks at both, and has the data plane do what that asks for.
+
+The decision is `voltgw.security.overload`. What is done touches no request while there is no need: listeners, factories and
+the loop read attributes that are flipped here.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.logger import Logger
+
+from voltgw.app.usage import Usage, group_memory_bytes, host_memory_bytes
+from voltgw.security.overload import Action, Budget, Pressure, asked_for
+from voltgw.values import defaults
+from voltgw.values.reason import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.internet.interfaces import IDelayedCall
+
+    from voltgw.app.explain import Explanation
+    from voltgw.config.gateway import Gateway
+    from voltgw.config.overload import Overload as OverloadConfig
+    from voltgw.net.loop import Loop
+    from voltgw.proxy.plane import Plane
+
+#: Connections that one look has end when answers end theirs anyway: more would be a burst of new handshakes.
+EASED_A_LOOK: Final = 256
+#: Connections that are looked at in one turn for the bytes that they hold.
+WEIGHED_A_TURN: Final = 500
+#: Connections that one look cuts at most, and the least that one must hold to be worth it.
+RESET_A_LOOK: Final = 32
+LEAST_RESET_BYTES: Final = 64 * 1024
+#: Between two times that freed memory is given back to the system, while it is short.
+TRIM_S: Final = 5.0
+_WORDS: Final = {
+    Action.KEEP_ALIVE: "answers end their connections",
+    Action.REFUSE: "new requests are refused",
+    Action.ACCEPT: "new connections wait",
+    Action.RESET: "the largest connections are cut",
+}
+
+
+class Overload:
+    """The budgets of one process. `follow` takes a configuration over; `start` begins to look, `stop` ends every action.
+
+    `usage` tells what is in use; None (with `start`) reads /proc. `taken` counts how often each action has begun for each
+    resource, `resets` the connections that were cut, `eased` those that were asked to end.
+
+    Where connections are at their limit and clients wait, idle ones are closed as well, to make room.
+    """
+
+    _log = Logger()
+
+    def __init__(self, loop: Loop, plane: Plane, usage: Usage | None = None) -> None:
+        self.taken: dict[tuple[str, Action], int] = {}
+        self.resets = 0
+        self.eased = 0
+        self.failures = 0                   # looks that found nothing: /proc could not be read
+        self.trims = 0
+        self.pressures: dict[str, Pressure] = {}
+        self.actions: dict[Action, tuple[str, ...]] = {}    # what is done now, and for want of what
+        self.retry_after_s = ceil(defaults.OVERLOAD_RETRY_AFTER_S)
+        self._loop = loop
+        self._plane = plane
+        self._usage = usage
+        self._timer: IDelayedCall | None = None
+        self._trimmed = float("-inf")
+        self._waiting: Iterator[Any] = iter(())     # connections that are still to be eased
+        self._weighing: Iterator[None] | None = None
+        self._full = False                  # at the last look, clients waited at the limit of connections
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Look from now on."""
+        if self._usage is None:
+            try:
+                self._usage = Usage()
+            except OSError as error:
+                self._log.warn("memory and descriptors are not looked after: {error}", error=error)
+                return
+        self.look()
+
+    def stop(self) -> None:
+        """Look no more, and do nothing any more."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        if self._usage is not None:
+            self._usage.close()
+            self._usage = None
+        self._waiting = iter(())
+        self._weighing = None
+        if self.actions:
+            self.actions = {}
+            self._plane.press(closing=False, refusing=None)
+            self._loop.pause(False)
+
+    def follow(self, gateway: Gateway, open_files: int) -> None:
+        """Keep to the budgets of this configuration; `open_files` is the limit of descriptors of the process."""
+        config = gateway.overload
+        retry_after_s = None if config is None else config.retry_after_s
+        self.retry_after_s = ceil(retry_after_s or defaults.OVERLOAD_RETRY_AFTER_S)
+        budgets = {"memory": memory_budget(config, gateway.workers or 0), "open_files": files_budget(config, open_files)}
+        before, self.pressures = self.pressures, {}
+        for name, budget in budgets.items():
+            if budget is None or not budget.shares:
+                continue
+            pressure = before.get(name)
+            if pressure is None:
+                pressure = Pressure(name, budget)
+            else:
+                pressure.follow(budget)
+            self.pressures[name] = pressure
+        if self._timer is not None:
+            self._act()
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """See what is in use, and do what that asks for."""
+        loop = self._loop
+        self._timer = loop.clock.callLater(defaults.OVERLOAD_LOOK_S, self.look)
+        usage = self._usage
+        assert usage is not None            # `start` has seen to it
+        now = loop.monotonic()
+        changed = False
+        try:
+            for name, pressure in self.pressures.items():
+                used = self._memory(usage, pressure, now) if name == "memory" else usage.files()
+                changed |= pressure.look(used, now)
+        except (OSError, ValueError, IndexError) as error:
+            self.failures += 1
+            if self.failures == 1:
+                self._log.warn("what memory and descriptors are in use cannot be read: {error}", error=error)
+        if changed:
+            self._act()
+        full = bool(loop.waiting_listeners) and not loop.paused
+        if Action.KEEP_ALIVE in self.actions or (full and self._full):
+            self._ease()
+        self._full = full
+        if Action.RESET in self.actions and self._weighing is None:
+            self._weighing = self._weigh()
+            loop.soon(self._weigh_on)
+
+    def _memory(self, usage: Usage, pressure: Pressure, now: float) -> int:
+        """Memory in use; where it is short, only after what is free already was given back."""
+        used = usage.memory_bytes()
+        if now - self._trimmed >= TRIM_S and used >= min(pressure.budget.shares.values()) * pressure.budget.amount:
+            self._trimmed = now
+            self.trims += 1
+            usage.trim()
+            used = usage.memory_bytes()
+        return used
+
+    def _act(self) -> None:
+        """Begin what is asked for now, and end what is no longer."""
+        before, self.actions = self.actions, asked_for(self.pressures)
+        now = self.actions
+        for action, names in now.items():
+            for name in names:
+                if name not in before.get(action, ()):
+                    self.taken[name, action] = self.taken.get((name, action), 0) + 1
+        for action in Action:
+            if action in now and action not in before:
+                self._log.warn("overload: {words}, for want of {resource}: {use}", words=_WORDS[action],
+                               resource=", ".join(now[action]), action=action.value, use=self._use(), event="overload.begins")
+            elif action in before and action not in now:
+                self._log.info("overload: no longer so that {words}; {use}", words=_WORDS[action], action=action.value,
+                               use=self._use(), event="overload.ends")
+        self._plane.press(closing=Action.KEEP_ALIVE in now, refusing=self.retry_after_s if Action.REFUSE in now else None)
+        paused = Action.ACCEPT in now
+        if paused is not self._loop.paused:
+            self._loop.pause(paused)
+
+    def _use(self) -> str:
+        return ", ".join(f"{name} {pressure.share:.0%}" for name, pressure in self.pressures.items())
+
+    # -- acting --------------------------------------------------------------------------------------------------------
+
+    def _connections(self) -> list[Any]:
+        """Every connection of a client."""
+        return [each for factory in list(self._plane.factories) for each in factory.connections]
+
+    def _ease(self) -> None:
+        """Ask some connections to end; when all of them were asked, those that have come meanwhile follow."""
+        left = EASED_A_LOOK
+        for connection in self._waiting:
+            self.eased += self._told(connection, "ease")
+            left -= 1
+            if not left:
+                return
+        self._waiting = iter(self._connections())
+
+    def _weigh(self) -> Iterator[None]:
+        """Find the connections that hold most, some in each turn, and cut them; one step is one turn."""
+        heaviest: list[tuple[int, int, Any]] = []
+        for number, connection in enumerate(self._connections()):
+            held = getattr(connection, "held_bytes", 0)
+            if held >= LEAST_RESET_BYTES:
+                entry = (held, number, connection)
+                if len(heaviest) < RESET_A_LOOK:
+                    heapq.heappush(heaviest, entry)
+                else:
+                    heapq.heappushpop(heaviest, entry)
+            if number % WEIGHED_A_TURN == WEIGHED_A_TURN - 1:
+                yield
+        memory = self.pressures.get("memory")
+        excess = max(memory.excess(), 1) if memory is not None and Action.RESET in memory.taken else None
+        for held, _, connection in sorted(heaviest, reverse=True):
+            if self._told(connection, "shed"):
+                self.resets += 1
+                self._log.warn("overload: the connection of {client} is cut, it held {held} bytes",
+                               client=getattr(connection, "peer_address", ""), held=held, event="overload.reset")
+            if excess is not None:
+                excess -= held
+                if excess <= 0:
+                    return
+
+    def _weigh_on(self) -> None:
+        weighing = self._weighing
+        if weighing is None:
+            return
+        for _ in weighing:
+            self._loop.soon(self._weigh_on)
+            return
+        self._weighing = None
+
+    def _told(self, connection: Any, what: str) -> bool:
+        """Call what a connection has for it, if it does; a bug in one must not keep the others."""
+        call: Callable[[], None] | None = getattr(connection, what, None)
+        if call is None:
+            return False
+        try:
+            call()
+        except BaseException:
+            self._loop.failed(connection)
+        return True
+
+    # -- what is seen of it ----------------------------------------------------------------------------------------------
+
+    @property
+    def stages(self) -> list[str]:
+        """What is done now, in words."""
+        return [f"{_WORDS[action]}, for want of {', '.join(names)} ({self._use()})" for action, names in self.actions.items()]
+
+    def explain(self, explained: Explanation) -> None:
+        """Say of a request that it would be refused now, or wait."""
+        refusing, waiting = self.actions.get(Action.REFUSE), self.actions.get(Action.ACCEPT)
+        if refusing is not None and explained.virtual_host:
+            explained.outcome = "refused"
+            explained.decisions.append(Reason(
+                "overload", "refused 503", f"new requests are refused for want of {', '.join(refusing)}: {self._use()}"))
+        if waiting is not None:
+            explained.decisions.append(Reason(
+                "overload", "waits", f"new connections wait for want of {', '.join(waiting)}: {self._use()}"))
+
+    def view(self) -> dict[str, Any]:
+        """For the admin interface."""
+        resources: Mapping[str, dict[str, Any]] = {
+            name: {"used": pressure.used, "budget": pressure.budget.amount, "share": round(pressure.share, 3),
+                   "actions": {action.value: {"from": share, "now": action in pressure.taken,
+                                              "begun": self.taken.get((name, action), 0)}
+                               for action, share in pressure.budget.shares.items()}}
+            for name, pressure in self.pressures.items()}
+        return {"now": self.stages, "resources": resources, "resets": self.resets,
+                "eased": self.eased}
+
+
+def memory_budget(config: OverloadConfig | None, workers: int) -> Budget | None:
+    """What each process may have in RAM; None = nobody has set a limit."""
+    said = None if config is None else config.memory
+    amount = None if said is None else said.budget
+    if amount is None:
+        share = None if said is None else said.share
+        there = group_memory_bytes()
+        if there is None:
+            if share is None:
+                return None
+            there = host_memory_bytes()
+        amount = int(min(there, host_memory_bytes()) * (share or 1.0)) // (workers + 1)
+    return Budget(max(amount, 1), _shares(said, {
+        Action.KEEP_ALIVE: defaults.OVERLOAD_MEMORY_KEEP_ALIVE, Action.REFUSE: defaults.OVERLOAD_MEMORY_REFUSE,
+        Action.ACCEPT: defaults.OVERLOAD_MEMORY_ACCEPT, Action.RESET: defaults.OVERLOAD_MEMORY_RESET}))
+
+
+def files_budget(config: OverloadConfig | None, open_files: int) -> Budget:
+    """How many descriptors each process may have."""
+    said = None if config is None else config.open_files
+    amount = open_files if said is None or said.budget is None else min(said.budget, open_files)
+    return Budget(max(amount, 1), _shares(said, {
+        Action.KEEP_ALIVE: defaults.OVERLOAD_FILES_KEEP_ALIVE, Action.REFUSE: defaults.OVERLOAD_FILES_REFUSE,
+        Action.ACCEPT: defaults.OVERLOAD_FILES_ACCEPT, Action.RESET: 0.0}))
+
+
+def _shares(said: Any, absent: Mapping[Action, float]) -> dict[Action, float]:
+    """From which share on each action is taken; 0 leaves it out."""
+    shares = {}
+    for action, share in absent.items():
+        own = None if said is None else getattr(said, action.value)
+        share = share if own is None else own
+        if share:
+            shares[action] = share
+    return shares
