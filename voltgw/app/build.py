@@ -508,7 +508,8 @@ class _Building:
 
     def says_the_same(self, source: HostSource, objects: tuple[Object[Any], ...]) -> bool:
         """Whether building a host from `objects` would give what `source` gave."""
-        return (self.made.geo is self.before.geo and len(objects) == len(source.objects)
+        return (self.made.geo is self.before.geo and self.config.gateway.tracing == self.before.config.gateway.tracing
+                and len(objects) == len(source.objects)
                 and all(one == other.object for one, other in zip(objects, source.objects, strict=True))
                 and all(self.cluster(ref, namespace) is cluster for ref, namespace, cluster in source.clusters))
 
@@ -535,7 +536,7 @@ class _Building:
         guard, gates = gates_of(
             self.config, host.object, [each.object for each in routes], lambda one: standing[id(one)].place, before,
             self.makings.wall, find, self.makings.surroundings,
-            Known(self.made.lists, self.made.geo, self.makings.new_store))
+            Known(self.made.lists, self.made.geo, self.makings.new_store), self.makings.random.getrandbits)
         made = build_host(
             host.name, host.spec, routes, find, namespace=host.namespace, labels=host.object.metadata.labels, place=host.place,
             counters=counters, registry=self.makings.registry, guard=guard, gates=gates, outward=_outward(host.object))

@@ -1,8 +1,9 @@
 """All that judges the requests of a virtual host before anything is done for them, in its order.
 
-Policies that only refuse come first, then rate limits, so that nothing else is paid for what is too much. Where routes ask
-for different things, a path that some origins would read as another route's is refused next (`OneReading`). Authentication
-stands before the service policies, which may ask who was proven; limits that tell users apart by claims come last.
+Whose trace a request is in is said before all, so that refusals are in it as well. Policies that only refuse come first,
+then rate limits, so that nothing else is paid for what is too much. Where routes ask for different things, a path that some
+origins would read as another route's is refused next (`OneReading`). Authentication stands before the service policies, which
+may ask who was proven; limits that tell users apart by claims come last.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from voltgw.app.authenticating import gate_of
 from voltgw.app.guards import blocking_of, chain_of, guarding
 from voltgw.app.limiters import HostLimits, limit_objects
 from voltgw.app.lists import Known
+from voltgw.app.tracing import tracing_of
 from voltgw.security.limiting import Limits
 from voltgw.security.one_reading import OneReading
 from voltgw.security.policies import Chain
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from voltgw.config.objects.virtual_host import VirtualHostSpec
     from voltgw.routing.problems import Placer
     from voltgw.routing.route import Guard, VirtualHost
+    from voltgw.routing.tracing import Bits
 
 
 def gate_objects(config: Config, host: Object[VirtualHostSpec], routes: Sequence[Object[RouteSpec]]) -> list[Object[Any]]:
@@ -36,9 +39,11 @@ def gate_objects(config: Config, host: Object[VirtualHostSpec], routes: Sequence
 def gates_of(
     config: Config, host: Object[VirtualHostSpec], routes: Sequence[Object[RouteSpec]],
     place_of: Callable[[Object[Any]], Placer], before: VirtualHost | None, wall: Callable[[], float], find: FindCluster,
-    around: Surroundings, known: Known,
+    around: Surroundings, known: Known, bits: Bits,
 ) -> tuple[Guard | None, tuple[Guard, ...]]:
     """The service policies of a host, and all of its gates; those of `before` say where counting stopped.
+
+    `bits` makes the ids of traces.
 
     Raises `BuildErrors` with all that is wrong with one of them.
     """
@@ -51,8 +56,9 @@ def gates_of(
     ways = OneReading() if host.spec.proxy.http and _differ(host, routes) else None
     if ways is not None:
         ways.refused = sum(gate.refused for gate in standing if isinstance(gate, OneReading))
+    traces = tracing_of(config, host, bits)
     gates: tuple[Guard | None, ...] = (
-        blocking, early, ways, gate_of(host, routes, place_of, find, around, before, wall), guard, late)
+        traces, blocking, early, ways, gate_of(host, routes, place_of, find, around, before, wall), guard, late)
     return guard, tuple(gate for gate in gates if gate is not None)
 
 

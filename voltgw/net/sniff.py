@@ -243,6 +243,8 @@ class Greeting:
         stream = TlsStream(self._loop, connection, handshake, self._peer, self._listener.local).inherit()
         stream.hello = self.hello
         stream.announced = self._announced
+        if self._shaking is not None:
+            stream.handshake_s = self._loop.monotonic() - self._shaking.began
         self._listener.hand_over(self, stream, chosen.by_alpn.get(handshake.alpn, chosen.factory))
 
     def _failed(self, error: OSError) -> None:

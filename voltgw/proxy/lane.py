@@ -54,8 +54,9 @@ class Lane(EndpointConnection):
     def connect(self, timeout_s: float) -> None:
         """Wait for the connection, and have it made if nobody has."""
         self._cluster.pending += 1
+        self.dialled = now = self._plane.monotonic()
         if timeout_s < self._cluster.connect_timeout_s:
-            self._touch(self._plane.monotonic(), timeout_s)
+            self._touch(now, timeout_s)
         self.trunk.join(self)
 
     def ask(self, sender: Sender, now: float, timeout_s: float, limit: float) -> None:

@@ -16,6 +16,7 @@ from voltgw.proxy.phases import BODY, DIALING, SENT
 from voltgw.proxy.rpc import retry_conditions, retry_status
 from voltgw.proxy.sending import Sender
 from voltgw.proxy.ties import bring
+from voltgw.proxy.tracing import try_begun, try_ended, try_moved
 from voltgw.proxy.unheard import Unheard
 from voltgw.proxy.waiting import Queue, Waiter
 from voltgw.values.address import where
@@ -261,6 +262,8 @@ class Outbound(Sender):
         endpoint.requests += 1
         self._endpoint = exchange.endpoint = endpoint
         exchange.attempts += 1
+        if hasattr(exchange, "trace"):
+            try_begun(exchange, endpoint, now)
         idle = endpoint.pool.idle           # type: ignore[attr-defined]  # the cluster sees a PoolLike; we made it
         if attempts.afresh or not idle or (cluster.tied and not bring(idle, self.tie(cluster, endpoint))):
             self._connect(cluster, endpoint, now)
@@ -291,11 +294,12 @@ class Outbound(Sender):
         if endpoint is not None:
             endpoint.active -= 1
 
-    @staticmethod
-    def _note(exchange: Exchange, endpoint: Endpoint, outcome: str) -> None:
+    def _note(self, exchange: Exchange, endpoint: Endpoint, outcome: str) -> None:
         if exchange.tries is None:
             exchange.tries = []
         exchange.tries.append((where(endpoint.address, endpoint.port), outcome))
+        if hasattr(exchange, "trace"):
+            try_ended(exchange, endpoint, outcome, self.monotonic())
 
     @property
     def _waiting(self) -> bool:
@@ -402,6 +406,8 @@ class Outbound(Sender):
         endpoint.active += 1
         endpoint.requests += 1
         self._endpoint = exchange.endpoint = endpoint
+        if hasattr(exchange, "trace"):
+            try_moved(exchange, endpoint)
 
     def _wait_no_more(self) -> None:
         pause, self._pause = self._pause, None

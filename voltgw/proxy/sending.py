@@ -21,6 +21,7 @@ from voltgw.proxy.phases import BODY, DIALING, HEAD, SENT
 from voltgw.proxy.replies import edited
 from voltgw.proxy.rpc import grpc_timeout_s, is_grpc
 from voltgw.proxy.ties import FREE, Tie, bring
+from voltgw.proxy.tracing import asked_again, retold, stands
 from voltgw.proxy.upstream import Upstream
 from voltgw.proxy.upstream2 import Trunk
 from voltgw.values.defaults import BODY_IDLE_TIMEOUT_S, RESPONSE_HEAD_TIMEOUT_S
@@ -299,7 +300,10 @@ class Sender(Exchanging):
     def connected(self, upstream: EndpointConnection) -> None:
         """The endpoint accepted: send what waits."""
         upstream.endpoint.accepted()
-        self._begin(upstream, self.monotonic())
+        now, exchange = self.monotonic(), self.exchange
+        if exchange is not None and hasattr(exchange, "trace"):
+            stands(exchange, upstream, now)
+        self._begin(upstream, now)
 
     def _begin(self, upstream: EndpointConnection, now: float) -> None:
         """Send on `upstream` what there is of the request; what comes of it from now on follows."""
@@ -320,6 +324,8 @@ class Sender(Exchanging):
         route, exchange = self.route, self.exchange
         assert route is not None and exchange is not None
         wire = self._so_far()
+        if exchange.attempts > 1 and hasattr(exchange, "trace"):
+            wire = retold(wire, exchange.trace, endpoint)
         if (route.auto_host_rewrite or not exchange.request.authority) and not route.host_rewrite:
             return with_host(wire, endpoint.authority)
         return wire
@@ -341,12 +347,14 @@ class Sender(Exchanging):
     def ask_of(self, endpoint: Endpoint) -> tuple[Ask, list[bytes]]:
         """What `endpoint` gets by HTTP/2: the request, and the pieces of its body behind those that it has itself."""
         ask = self._ask
-        if ask is None:
-            return Ask.of_wire(self._wire), self._kept
         route, exchange = self.route, self.exchange
         assert route is not None and exchange is not None
+        if ask is None:
+            return Ask.of_wire(self._wire), self._kept
         if (route.auto_host_rewrite or not exchange.request.authority) and not route.host_rewrite:
             ask.authority = endpoint.authority
+        if exchange.attempts > 1 and hasattr(exchange, "trace"):
+            ask = asked_again(ask, exchange.trace, endpoint)
         return ask, self._kept
 
     @property

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from voltgw.values.identity import Proof, User
     from voltgw.values.proxyheader import ProxyHeader
     from voltgw.values.tls import Handshake
+    from voltgw.values.trace import Trace
 
 
 class ClientSide(Protocol):
@@ -119,7 +120,7 @@ class Exchange:
     Set-Cookie fields that the answer of an endpoint gets besides its own. `transform` is dropped when the exchange ends.
     `believed_scheme` is only there when a believed peer has said by what scheme its own client came.
     `limit` (the rate limit that refused, or only reported, and the user in short) and `quota` (fields that tell the client
-    where it stands) are only there when there is something to say.
+    where it stands) are only there when there is something to say, and `trace` where the virtual host takes part in tracing.
     """
 
     __slots__ = (
@@ -128,12 +129,13 @@ class Exchange:
         "hash_key", "limit", "original_authority", "policy", "proof", "quota", "request", "request_id", "response",
         "response_code", "route",
         "t_downstream_first", "t_downstream_last", "t_start", "t_upstream_first_rx", "t_upstream_first_tx",
-        "t_upstream_last_rx", "t_upstream_last_tx", "transform", "tries",
+        "t_upstream_last_rx", "t_upstream_last_tx", "trace", "transform", "tries",
     )
 
     believed_scheme: bytes
     limit: str
     quota: list[Field]
+    trace: Trace
 
     def __init__(self, client: ClientSide, request: RequestHead, request_id: bytes, t_start: float, bytes_in: int) -> None:
         self.client = client

@@ -30,6 +30,16 @@ def number(field: int, value: int) -> bytes:
     return varint(field << 3 | VARINT) + varint(value) if value else b""
 
 
+def fixed64(field: int, value: int) -> bytes:
+    """A field with a number in eight octets, such as a time; nothing for 0."""
+    return varint(field << 3 | FIXED64) + value.to_bytes(8, "little") if value else b""
+
+
+def fixed32(field: int, value: int) -> bytes:
+    """A field with a number in four octets; nothing for 0."""
+    return varint(field << 3 | FIXED32) + value.to_bytes(4, "little") if value else b""
+
+
 def octets(field: int, value: bytes) -> bytes:
     """A field with octets, text in UTF-8, or a message; nothing for an empty one. See `message` for one that must be there."""
     return message(field, value) if value else b""

@@ -10,6 +10,7 @@ from voltgw.config.compound import Anything, ListOf, refs
 from voltgw.config.formats import HEADER_NAME, OBJECT_NAME, PREFIX
 from voltgw.config.objects.conditions import COOKIE_NAME, CookieMatcherType, HeaderMatcherType
 from voltgw.config.objects.credentials import AuthenticationType
+from voltgw.config.objects.tracing import TracingType
 from voltgw.config.quantities import Duration, Size
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Choice, Decimal, Flag, Number, Text
@@ -146,6 +147,9 @@ class RouteExtension:
     authentication: AuthenticationType | None = field(
         Nested(AuthenticationType), "Which credentials requests need, in place of what the virtual host asks for; a rule's "
         "takes the place of its route object's.")
+    tracing: TracingType | None = field(
+        Nested(TracingType), "Which requests are recorded in traces; a rule's wins over its route object's, that over the virtual "
+        "host's.")
 
 
 @message
@@ -211,3 +215,5 @@ class HostExtension:
         Flag(), "UDP_PROXY: a QUIC connection keeps its session, and so its endpoint, when its client's address changes.")
     authentication: AuthenticationType | None = field(
         Nested(AuthenticationType), "Which credentials requests need; for all routes that say nothing else.")
+    tracing: TracingType | None = field(
+        Nested(TracingType), "Which requests are recorded in traces; for all routes that say nothing else.")

@@ -96,8 +96,8 @@ class Shaking:
     leaves its socket closed, after the peer was told by an alert.
     """
 
-    __slots__ = ("_connection", "_done", "_failed", "_fd", "_loop", "_mask", "_share", "_wants", "deadline", "deadline_slot",
-                 "over")
+    __slots__ = ("_connection", "_done", "_failed", "_fd", "_loop", "_mask", "_share", "_wants", "began", "deadline",
+                 "deadline_slot", "over")
 
     def __init__(
         self, loop: Loop, connection: TlsConnection, deadline: float,
@@ -112,6 +112,7 @@ class Shaking:
         self._mask = 0
         self._wants = EPOLLIN
         self.over = False
+        self.began = loop.monotonic()
         self.deadline = deadline
         self.deadline_slot = NO_SLOT
 

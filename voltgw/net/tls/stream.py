@@ -29,7 +29,8 @@ class TlsStream(Stream):
     connection *lost*, since anybody on the way could have sent it (RFC 8446 6.1).
     """
 
-    __slots__ = ("_again", "_carried", "_connection", "_noted", "_noting", "handshake")
+    __slots__ = ("_again", "_carried", "_connection", "_noted", "_noting", "handshake",
+                 "handshake_s")
 
     def __init__(
         self, loop: Loop, connection: TlsConnection, handshake: Handshake, peer: tuple[str, int],
@@ -37,6 +38,7 @@ class TlsStream(Stream):
     ) -> None:
         super().__init__(loop, connection.sock, peer, local)
         self.handshake: Handshake | None = handshake
+        self.handshake_s = 0.0              # how long it took, as far as somebody has measured it
         self._connection: TlsConnection = connection
         self._recv = connection.read
         self._send = connection.write

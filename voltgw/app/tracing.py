@@ -1,0 +1,170 @@
+"""Tracing as the configuration asks for it: the gate of each virtual host, what becomes spans, and who sends them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from voltgw import __version__
+from voltgw.config.tracing import Callers, Unsampled
+from voltgw.observe.exporter import Exporter
+from voltgw.observe.spans import spans_of
+from voltgw.routing.tracing import Terms, Tracing
+from voltgw.values.defaults import TRACE_DELAY_S, TRACE_FLUSH_S, TRACE_QUEUE, TRACE_SAMPLE, TRACE_TIMEOUT_S
+from voltgw.values.trace import B3, B3_MULTI, W3C
+from voltgw.wire.otlp import resource, scope
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from voltgw.app.collector import Collector
+    from voltgw.app.deps import Deps
+    from voltgw.config.model import Config, Object
+    from voltgw.config.objects.virtual_host import VirtualHostSpec
+    from voltgw.config.tracing import Tracing as TracingConfig
+    from voltgw.interfaces import Journal
+    from voltgw.observe.access import AccessLog
+    from voltgw.observe.feed import JournalFeed
+    from voltgw.routing.tracing import Bits
+    from voltgw.values.exchange import Exchange
+
+#: Batches of records that are looked at when the gateway stops: more than the queue of the access log can hold.
+_MOST_BATCHES: Final = 4096
+
+
+def tracing_of(config: Config, host: Object[VirtualHostSpec], bits: Bits) -> Tracing | None:
+    """The gate that has the requests of a virtual host take part in traces; None: it takes none."""
+    wanted = config.gateway.tracing
+    if wanted is None or not host.spec.proxy.http:
+        return None
+    terms = Terms(
+        wanted.read or (W3C, B3, B3_MULTI), wanted.write or (W3C,), TRACE_SAMPLE if wanted.sample is None else wanted.sample,
+        wanted.callers is Callers.TRUSTED, wanted.callers is Callers.RESTART, wanted.ignore_decision)
+    return Tracing(terms, bits, host.spec.voltgw.tracing if host.spec.voltgw is not None else None)
+
+
+class Tracer:
+    """Makes spans of the exchanges that shall be recorded, and has them sent. An `interfaces.Journal` in front of another one.
+
+    `note` is the other one's while nothing is recorded. Counters: `requests` recorded, by reason (``sampled``, ``error``,
+    ``slow``), and `failures`, each of them a bug.
+    """
+
+    _log = Logger()
+
+    def __init__(self, deps: Deps, journal: Journal) -> None:
+        self.note: Callable[[Exchange], None] = journal.note
+        self.requests = {"sampled": 0, "error": 0, "slow": 0}
+        self.failures = 0
+        self.exporter: Exporter | None = None
+        self._deps = deps
+        self._then = journal.note
+        self._clock: IReactorTime | None = None
+        self._waiting: Callable[[], AccessLog | JournalFeed] | None = None
+        self._config: TracingConfig | None = None
+        self._collector: Collector | None = None
+        self._name = ("", "")
+        self._errors = False
+        self._slow_s = 0.0
+        self._offset = 0.0                  # wall clock minus monotonic clock, and when it was looked at
+        self._offset_at = -1.0
+
+    def start(self, clock: IReactorTime, config: Config, waiting: Callable[[], AccessLog | JournalFeed]) -> None:
+        """Do what `config` says from now on; `clock` is the loop's, `waiting` gives what hands exchanges over."""
+        self._clock = clock
+        self._waiting = waiting
+        self.follow(config)
+
+    def follow(self, config: Config) -> None:
+        """The same after a reload. What waits to be sent to another collector is sent there still."""
+        wanted, name = config.gateway.tracing, (config.gateway.site_name, __version__)
+        if wanted == self._config and name == self._name:
+            return
+        self._catch_up()
+        self._config, self._name = wanted, name
+        before, self.exporter = self.exporter, None
+        if before is not None:
+            before.stop().addCallback(self._closer())
+        self.note = self._then
+        if wanted is None:
+            return
+        self._errors = wanted.unsampled is Unsampled.ERRORS
+        self._slow_s = wanted.slower_than_s or 0.0
+        self.note = self._both
+        if wanted.endpoint is not None:
+            self.exporter = self._exporter(wanted)
+
+    def _exporter(self, wanted: TracingConfig) -> Exporter:
+        assert self._clock is not None and wanted.endpoint is not None
+        self._collector = post = import_module("voltgw.app.collector").Collector(
+            self._deps.reactor, wanted.endpoint, {name: value.data for name, value in wanted.headers.items()},
+            wanted.trusted_ca)
+        described = resource({
+            "service.name": wanted.service_name or "voltgw", "service.version": __version__, "service.namespace": self._name[0],
+            "service.instance.id": socket.gethostname(), "host.name": socket.gethostname(), "telemetry.sdk.name": "voltgw",
+            "telemetry.sdk.language": "python", "telemetry.sdk.version": __version__})
+        return Exporter(
+            post, described, scope("voltgw", __version__), self._clock, self._deps.wall, self._deps.random.random,
+            compress=not wanted.uncompressed, delay_s=wanted.delay_s or TRACE_DELAY_S,
+            timeout_s=wanted.timeout_s or TRACE_TIMEOUT_S, most=wanted.max_queue or TRACE_QUEUE)
+
+    # -- exchanges ---------------------------------------------------------------------------------------------------------
+
+    def _both(self, exchange: Exchange) -> None:
+        self._then(exchange)
+        if not hasattr(exchange, "trace"):
+            return
+        if exchange.trace.sampled:
+            why = "sampled"
+        elif self._errors and (exchange.flag or exchange.response_code >= 500 or not exchange.response_code):
+            why = "error"
+        elif self._slow_s and exchange.t_downstream_last - exchange.t_start > self._slow_s:
+            why = "slow"
+        else:
+            return
+        self.requests[why] += 1
+        if self.exporter is None:
+            return
+        try:
+            now = self._deps.monotonic()
+            if now != self._offset_at:      # the wall clock may be set
+                self._offset, self._offset_at = self._deps.wall() - now, now
+            self.exporter.offer(spans_of(exchange, self._offset))
+        except Exception:                   # a trace less harms nobody, an exception here would cost a batch of log lines
+            if not self.failures:
+                self._log.failure("a request could not be traced; others will only be counted")
+            self.failures += 1
+
+    def _catch_up(self) -> None:
+        """Make spans of what has ended by now, as it was decided for them."""
+        if self.exporter is not None and self._waiting is not None:
+            waiting = self._waiting()
+            for _ in range(_MOST_BATCHES):
+                if not len(waiting.pending):
+                    break
+                waiting.relieve()
+
+    def stop(self, at_once: bool) -> Deferred[None]:
+        """Make spans of the records that wait, and send them, within bounds; `at_once`: nobody is waited for."""
+        exporter = self.exporter
+        if exporter is None:
+            return succeed(None)
+        self._catch_up()
+        return exporter.stop(0.0 if at_once else TRACE_FLUSH_S).addCallback(self._closer())
+
+    def _closer(self) -> Callable[[None], Deferred[None]]:
+        """What closes the present connection to the collector."""
+        collector = self._collector
+        return lambda _: succeed(None) if collector is None else collector.close()
+
+    def numbers(self) -> dict[str, Any] | None:
+        """For the metrics and the admin page; None = no traces."""
+        if self._config is None:
+            return None
+        found: dict[str, Any] = {"requests": dict(self.requests), "failures": self.failures}
+        return found if self.exporter is None else {**found, **self.exporter.numbers()}
