@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import re
 from typing import Any, Final
 
@@ -9,6 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceResponse,
 )
+from twisted.internet.threads import deferToThread
 
 from tests.app.making import balancer
 from tests.app.running import OK, GatewayCase
@@ -16,6 +20,7 @@ from tests.integration.gateway import free_port
 from tests.otlp import CLIENT, INTERNAL, SERVER, Collecting, said
 from tests.support import Origin, Peer
 from voltgw.app.service import GatewayService
+from voltgw.cli.main import main
 
 TRACE: Final = "0af7651916cd43dd8448eb211c80319c"
 SPAN: Final = "b7ad6b7169203331"
@@ -255,6 +260,26 @@ class PropagationTests(TracingCase):
         await self.get(PARENT, target="/apart")
         self.assertEqual([flags & 1 for _, _, flags in told(self.heads)], [1, 0, 1])
         self.assertEqual(told(self.heads)[2], (TRACE, SPAN, 1))
+
+    async def test_logs_and_why_name_the_trace(self) -> None:
+        """The access log has trace, span and decision; `why` the trace of a request that failed."""
+        origin = self.origin_of(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+        log = self.folder / "access.log"
+        gateway = await self.traced(f"sample: 0}}, access_log: {{path: {str(log)!r}, format: json", {"shop": origin.port})
+        await self.get(PARENT)
+        await self.until(lambda: log.exists() and log.read_text().endswith("\n"))
+        line = json.loads(log.read_text())
+        (trace, span, _), = told(self.heads)
+        self.assertEqual((line["trace_id"], line["sampled"]), (TRACE, "1"))
+        self.assertEqual((trace, int(span, 16)), (TRACE, int(line["span_id"], 16) + 1))     # a child of it
+        known = gateway.why(line["req_id"])
+        assert known is not None
+        self.assertEqual(known["trace_id"], TRACE)
+        told_by = io.StringIO()
+        with contextlib.redirect_stdout(told_by):
+            status = await deferToThread(main, ["why", "--admin", gateway.admin.addresses[0], line["req_id"]])
+        self.assertEqual(status, 0)
+        self.assertIn(f"\ntrace {TRACE}\n", told_by.getvalue())
 
     async def test_explain_says_what_sampling_would_decide(self) -> None:
         """By the caller's word, or by chance."""

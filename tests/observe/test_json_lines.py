@@ -14,6 +14,7 @@ from voltgw.observe.lines import MAX_LINE
 from voltgw.values.exchange import Exchange
 from voltgw.values.head import RequestHead
 from voltgw.values.proxyheader import ProxyHeader
+from voltgw.values.trace import Trace
 
 OFFSET = WALL - START
 
@@ -54,6 +55,20 @@ class JsonLinesTests(SynchronousTestCase):
             "duration_with_data_tx_delay": "0.001337", "duration_with_no_data_tx_delay": "0.001337",
             "duration_s": 0.00146,
         })
+
+    def test_where_requests_take_part_in_tracing(self) -> None:
+        """The trace, our span and the decision stand behind the request's id, in a line that was clipped as well."""
+        exchange = an_exchange()
+        exchange.trace = Trace(b"0af7651916cd43dd8448eb211c80319c", 0xF067AA0BA902B7, b"b7ad6b7169203331", True)
+        expected = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "00f067aa0ba902b7", "sampled": "1"}
+        traced = [field.name for field in ACCESS_FIELDS if field.traced]
+        for path in (b"/cart", b"/" + b"x" * 10_000):
+            exchange.request.path = path
+            found = json.loads(self.lines.http(exchange, OFFSET))
+            self.assertEqual({name: found[name] for name in traced}, expected)
+            self.assertEqual(list(found), [field.name for field in ACCESS_FIELDS if field.http and (field.always or field.traced)])
+        exchange.trace.sampled = False
+        self.assertEqual(json.loads(self.lines.http(exchange, OFFSET))["sampled"], "0")
 
     def test_keys_types_and_order_are_those_of_the_schema(self) -> None:
         """`ACCESS_FIELDS`, from which the docs are made, says what the lines hold."""

@@ -66,6 +66,7 @@ class _Record(NamedTuple):
     bytes_in: int
     bytes_out: int
     decisions: str
+    trace: str
 
     @classmethod
     def of(cls, exchange: Exchange, kind: str, wall: float, generation: int, decisions: str) -> _Record:
@@ -85,7 +86,8 @@ class _Record(NamedTuple):
             exchange.response_code, exchange.response is not None, exchange.flag, exchange.detail,
             tuple(round(moment - start, 6) if moment else None for moment in (
                 exchange.t_upstream_first_tx, exchange.t_upstream_first_rx, exchange.t_downstream_first, ended(exchange))),
-            exchange.bytes_in, exchange.bytes_out, decisions)
+            exchange.bytes_in, exchange.bytes_out, decisions,
+            exchange.trace.trace_id.decode("ascii") if hasattr(exchange, "trace") else "")
 
     def packed(self) -> bytes:
         """All of it as one piece, which begins with what `_Ring.find` looks for."""
@@ -96,7 +98,8 @@ class _Record(NamedTuple):
         sent, answered, told, over = self.times
         by = "the endpoint" if self.upstream else "the gateway" if self.status else "nobody"
         return {
-            "request_id": self.request_id, "kind": self.kind, "time": Stamps().exactly(self.wall),
+            "request_id": self.request_id, "trace_id": self.trace or None, "kind": self.kind,
+            "time": Stamps().exactly(self.wall),
             "generation": self.generation, "listener": self.listener, "client": self.client, "method": self.method,
             "authority": self.authority, "target": self.target, "http_version": VERSIONS[self.minor],
             "virtual_host": self.host or None, "route": self.route or None, "cluster": self.cluster or None,

@@ -29,5 +29,8 @@ def run(arguments: list[str]) -> int:
         return 0
     said = "an error" if facts["kind"] == "error" else "of the sample"
     print(f"{facts['request_id']}  {facts['time']}  {said}, generation {facts['generation']}\n"
-          f"{facts['method']} {facts['authority']}{facts['target']} {facts['http_version']}\n\n{text_of(facts['decisions'])}")
+          f"{facts['method']} {facts['authority']}{facts['target']} {facts['http_version']}")
+    if facts.get("trace_id"):
+        print(f"trace {facts['trace_id']}")
+    print(f"\n{text_of(facts['decisions'])}")
     return 0

@@ -11,7 +11,7 @@ class AccessField(NamedTuple):
     """One key of a record: `http` and `tcp` say in which records it stands, `ours` that the object model has it not.
 
     `always` False: only in the records of a sample, or where the client came by TLS (`tls`) or behind a PROXY header
-    (`proxied`).
+    (`proxied`), or where ``gateway`` has a database of places (`located`) or tracing (`traced`).
     """
 
     name: str
@@ -25,11 +25,14 @@ class AccessField(NamedTuple):
     tls: bool = False
     proxied: bool = False
     located: bool = False
+    traced: bool = False
 
     @property
     def records(self) -> str:
         """In which records it stands, in words."""
         records = "HTTP, TCP" if self.http and self.tcp else "HTTP" if self.http else "TCP"
+        if self.traced:
+            return f"{records}, with ``gateway.tracing``"
         if self.located:
             return f"{records}, with ``gateway.geo``"
         if self.proxied:
@@ -96,6 +99,12 @@ ACCESS_FIELDS: Final = (
     _http("req_params", _S, "The query; values of parameters that look like secrets are ``***``.", "page=2&token=***"),
     AccessField("req_size", _S, "Bytes from the client, head included.", "717"),
     _http("req_id", _S, "The request's id, as in X-Request-Id.", "f282cd42-4c86-4fd8-8d57-f90e43e1c9a5"),
+    AccessField("trace_id", _S, "The trace that it is part of (W3C).", "0af7651916cd43dd8448eb211c80319c", tcp=False, ours=True,
+                always=False, traced=True),
+    AccessField("span_id", _S, "Its own span there, which spans of tries have for parent.", "00f067aa0ba902b7", tcp=False,
+                ours=True, always=False, traced=True),
+    AccessField("sampled", _S, "``1`` = that it is recorded was decided before it went on, and told to the endpoint; ``0`` = "
+                "not; if it failed, it is recorded all the same.", "1", tcp=False, ours=True, always=False, traced=True),
     _http("http_version", _S, "``HTTP/1.0``, ``HTTP/1.1`` or ``HTTP/2``.", "HTTP/1.1"),
     _http("x_forwarded_for", _S, "What the client sent in X-Forwarded-For, believed or not.", "198.51.100.7"),
     _http("user_agent", _S, "User-Agent.", "curl/8.5.0"),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from voltgw.values.exchange import ClientSide, EndpointLabels, Exchange, RouteLabels
     from voltgw.values.identity import Proof
     from voltgw.values.record import ConnectionRecord
+    from voltgw.values.trace import Trace
 
 #: Distinct user agents, authorities and methods whose escaped form is kept, and the longest one that is.
 _MEMO_ENTRIES: Final = 1024
@@ -139,6 +140,7 @@ class JsonLines:
         auth = _NOBODY if proof is None else _proven(proof)
         policy = quoted(exchange.policy) if exchange.policy else '""'
         limit = quoted(exchange.limit) if hasattr(exchange, "limit") else '""'
+        traced = _traced(exchange.trace) if hasattr(exchange, "trace") else ""
 
         # Times: in a small answer several are one and the same moment, and writing a number costs more than comparing.
         start = exchange.t_start
@@ -163,7 +165,7 @@ class JsonLines:
             f'{{"time":"{time}",{connection},{source},{route},"authority":{authority},'
             f'"original_authority":{first_authority},"method":{method},"req_path":{req_path},'
             f'"original_path":{first_path},"req_params":{parameters},"req_size":"{exchange.bytes_in}",'
-            f'"req_id":{request_id},"http_version":"{VERSIONS[request.minor]}","x_forwarded_for":{forwarded},'
+            f'"req_id":{request_id},{traced}"http_version":"{VERSIONS[request.minor]}","x_forwarded_for":{forwarded},'
             f'"user_agent":{user_agent},{outcome},{auth},"policy":{policy},"rate_limit":{limit},"rsp_size":"{exchange.bytes_out}",{endpoint},'
             f'"attempts":{exchange.attempts},"time_to_first_upstream_tx_byte":{to_first_tx},'
             f'"time_to_last_upstream_tx_byte":{to_last_tx},"time_to_first_upstream_rx_byte":{to_first_rx},'
@@ -290,3 +292,8 @@ class JsonLines:
 def _proven(proof: Proof) -> str:
     user = "" if proof.user is None else proof.user.name[:MAX_IDENTITY]
     return f'"auth":{quoted(proof.said)},"auth_user":{quoted(user)}'
+
+
+def _traced(trace: Trace) -> str:
+    ids = f'"trace_id":"{trace.trace_id.decode("ascii")}","span_id":"{trace.base:016x}"'
+    return f'{ids},"sampled":"{int(trace.sampled)}",'

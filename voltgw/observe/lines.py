@@ -64,6 +64,8 @@ def clip(exchange: Exchange) -> Exchange:
         setattr(clipped, name, getattr(exchange, name))
     if hasattr(exchange, "limit"):
         clipped.limit = exchange.limit
+    if hasattr(exchange, "trace"):
+        clipped.trace = exchange.trace
     return clipped
 
 
