@@ -82,6 +82,22 @@ class EditTests(WireCase):
         self.assertEqual(got.get(b"x-from"), b"192.0.2.7 GET /a/b at 1994-11-06T08:49:37.000Z")
         self.assertEqual(told.get(b"x-by"), b"203.0.113.1:9001 of default/shop for " + self.records[0].request_id)
 
+    def test_what_endpoints_are_told_of_the_client(self) -> None:
+        """An edit takes the place of what the gateway says itself; with `append` it stands beside it; a removal holds."""
+        self.serve("request_headers_to_add: [{name: X-Real-IP, value: 198.51.100.1}]",
+                   "request_headers_to_add: [{name: X-Forwarded-Proto, value: https}, {name: x-forwarded-for, value: b, append: true}], "
+                   "request_headers_to_remove: [x-request-id]")
+        got, _ = self.passed(get())
+        self.assertEqual([field for field in got.fields if field[0].startswith(b"x-")], [
+            (b"x-forwarded-proto", b"https"), (b"x-forwarded-for", b"b"), (b"x-real-ip", b"198.51.100.1"),
+            (b"x-forwarded-for", b"192.0.2.7")])
+
+    def test_endpoints_are_told_nothing_of_the_client(self) -> None:
+        """All of it is taken out, and the head is still one."""
+        self.serve("request_headers_to_remove: [X-Forwarded-For, X-Forwarded-Proto, X-Real-IP, X-Request-Id]")
+        got, _ = self.passed(get(b"Accept: a"))
+        self.assertEqual(got.fields, [(b"host", b"shop.example"), (b"accept", b"a")])
+
     def test_cookies(self) -> None:
         """The route's edits before the host's, in both directions; each Set-Cookie is a field of its own."""
         self.serve("request_cookies_to_remove: [b], response_cookies_to_add: [{name: h, value: '3'}]",

@@ -75,6 +75,11 @@ def introduced(client: ClientSide, append: bool) -> bytes:
     return b"%b\r\n%b" % (lines, client.certified) if client.certified else lines
 
 
+def about_less(lines: bytes, names: frozenset[bytes]) -> bytes:
+    """Such lines without those of `names`, which the configuration itself sets or takes out; empty where none is left."""
+    return b"\r\n".join([line for line in lines.split(b"\r\n") if line.partition(b": ")[0] not in names])
+
+
 def _element(peer: str, authority: bytes, scheme: bytes) -> bytes:
     """One element of Forwarded (RFC 7239 4): who has asked us for what, and how."""
     node = f'"[{peer}]"' if ":" in peer else peer

@@ -15,6 +15,7 @@ from voltgw.proxy.casing import as_in, recased
 from voltgw.proxy.exchanging import Exchanging
 from voltgw.proxy.fields import SAY_EMPTY, VIA, asked_upgrade, line, with_host
 from voltgw.proxy.final import BOUNDED, final
+from voltgw.proxy.identity import about_less
 from voltgw.proxy.late import FINE_S
 from voltgw.proxy.named import server_name
 from voltgw.proxy.phases import BODY, DIALING, HEAD, SENT
@@ -120,10 +121,13 @@ class Sender(Exchanging):
         assert host is not None             # a route belongs to one
         identity = host.identity
         about = self._forwarded if head.forwarding is None and identity is None else self._about_client(exchange, identity)
-        pieces.append(about)
         if authority is not head.authority and head.authority and b"x-forwarded-host: " not in about:
-            pieces.append(b"x-forwarded-host: " + head.authority)
-        pieces.append(b"x-request-id: " + exchange.request_id)
+            about = b"%b\r\nx-forwarded-host: %b" % (about, head.authority)
+        about = b"%b\r\nx-request-id: %b" % (about, exchange.request_id)
+        if route.told:
+            about = about_less(about, route.told)
+        if about:
+            pieces.append(about)
         if host.via:
             pieces.append(VIA[head.minor])
         if head.upgrade is not None or self.upgrade is not None:
@@ -181,10 +185,12 @@ class Sender(Exchanging):
         assert host is not None
         identity = host.identity
         about = self._forwarded if head.forwarding is None and identity is None else self._about_client(exchange, identity)
-        fields = [*head.fields, *as_fields(about)]
         if authority is not head.authority and head.authority and b"x-forwarded-host: " not in about:
-            fields.append((b"x-forwarded-host", head.authority))
-        fields.append((b"x-request-id", exchange.request_id))
+            about = b"%b\r\nx-forwarded-host: %b" % (about, head.authority)
+        about = b"%b\r\nx-request-id: %b" % (about, exchange.request_id)
+        if route.told:
+            about = about_less(about, route.told)
+        fields = [*head.fields, *(as_fields(about) if about else ())]
         if host.via:
             fields += as_fields(VIA[head.minor])
         self._ask = ask = Ask(head.method, target, authority, fields, head.length, body)

@@ -208,7 +208,7 @@ class Route:
         "find_place", "gates", "guarded", "hash_key", "host", "host_rewrite", "idle_timeout_s", "index", "max_body_bytes",
         "mirror", "name", "owned", "priority_high",
         "request_filters", "response_filters", "retract", "retry", "rewrite", "share", "split", "sticky", "tally", "timeout_s",
-        "upgrade_retry", "upgrades",
+        "told", "upgrade_retry", "upgrades",
     )
 
     def __init__(
@@ -226,6 +226,7 @@ class Route:
         self.request_filters: tuple[RequestFilter, ...] = ()
         self.response_filters: tuple[ResponseFilter, ...] = ()
         self.error_filters: tuple[ResponseFilter, ...] = ()
+        self.told: frozenset[bytes] = frozenset()   # fields about the client that edits write or take out: no others are sent
         self.destinations: tuple[Destination, ...] = ()
         self.cluster: UpstreamCluster | None = None
         self.split: Split | None = None

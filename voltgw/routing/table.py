@@ -15,7 +15,7 @@ from voltgw.config.objects.route import RoutingPriority
 from voltgw.registry import Registry
 from voltgw.routing.actions import direct_response, host_rewrite, redirect, target_rewrite
 from voltgw.routing.affinity import pinned_key, tell_of
-from voltgw.routing.filters.chain import HostFilters, ObjectFilters, rule_filters
+from voltgw.routing.filters.chain import HostFilters, ObjectFilters, rule_filters, told
 from voltgw.routing.hashing import hash_key
 from voltgw.routing.match import EVERYTHING, Clause, compile_match
 from voltgw.routing.outward import EVERYTHING_OUT, Outward, OutwardObject, lead_out
@@ -188,6 +188,7 @@ class _RuleBuilder:
         route.request_filters, route.response_filters, route.filters, route.error_filters = rule_filters(
             rule, self.number, self.of_object, self.filters)
         route.response_filters = (*route.response_filters, *behind)
+        route.told = told(rule, self.spec)
         self.gate(route, rule)
         route.request_filters = (*_judging(route.gates), *route.request_filters)
         added = dict.fromkeys(gate.answer_filter for gate in route.gates)

@@ -26,6 +26,7 @@ from voltgw.routing.filters.headers import Level, Plan, request_edits, response_
 from voltgw.routing.filters.strict_sni import strict_sni
 from voltgw.routing.problems import Collector, Placer, at
 from voltgw.routing.route import FilterLabel
+from voltgw.values.head import FORWARDING
 
 if TYPE_CHECKING:
     from voltgw.config.objects.extensions import FaultType
@@ -213,6 +214,16 @@ def rule_filters(rule: RouteType, number: int, of_object: ObjectFilters, host: H
     if of_cors is not None:
         response.append(of_cors.response)
     return Filters(tuple(request), tuple(response), tuple(labels), () if of_cors is None else (of_cors.response,))
+
+
+def told(rule: RouteType, host: VirtualHostSpec) -> frozenset[bytes]:
+    """The fields about the client (`FORWARDING`) that edits of a rule or its host set or take out, so that they win.
+
+    An edit with `append` adds to what the gateway says itself.
+    """
+    names = {edit.name for spec in (rule, host) for edit in spec.request_headers_to_add if not edit.append}
+    names.update(name for spec in (rule, host) for name in spec.request_headers_to_remove)
+    return FORWARDING.intersection(name.lower().encode("ascii") for name in names)
 
 
 def _request_headers(spec: VirtualHostSpec | RouteType) -> Level:
