@@ -1,0 +1,1 @@
+"""Configurations as people run them, asked the same questions before and after they were imported."""
