@@ -40,6 +40,7 @@ class _Spans:
         self.exchange = exchange
         self.trace = trace
         self.offset = offset
+        self.offset_ns = int(offset * 1e9)  # apart from the moment: a float has no room for both
         self.trace_id = bytes.fromhex(trace.trace_id.decode("ascii"))
         self.flags = 1 if trace.sampled else 0
         self.over = ended(exchange)
@@ -210,4 +211,4 @@ class _Spans:
 
     def at(self, moment: float) -> int:
         """Nanoseconds since the epoch."""
-        return int((moment + self.offset) * 1e9)
+        return self.offset_ns + int(moment * 1e9)
