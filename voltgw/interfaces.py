@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from voltgw.values.exchange import Exchange
     from voltgw.values.record import ConnectionRecord
     from voltgw.values.reply import Delay, Reply
+    from voltgw.values.telemetry import Telemetry
 
 #: A request filter: None = go on; a `Reply` ends the exchange; a `Delay` holds it back, then it goes on behind the filter; a
 #: Deferred of a Reply or None takes the slow lane.
@@ -187,6 +188,9 @@ class GatewayView(Protocol):
 
     def geo(self) -> dict[str, Any] | None:
         """The databases of where addresses are, JSON-ready; None where there is none."""
+
+    def telemetry(self) -> Telemetry:
+        """How the process fares, what became of spans, and how much the metrics may say."""
 
     def dns_counters(self) -> Any:
         """The `voltgw.dns.responder.DnsCounters`; None where there is no DNS server."""

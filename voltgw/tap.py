@@ -17,8 +17,9 @@ from typing import Any, Final
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IReactorCore
-from twisted.logger import Logger, globalLogBeginner
+from twisted.logger import ILogObserver, Logger, globalLogBeginner
 from twisted.python import usage
+from twisted.python.components import Componentized
 
 from voltgw.app.deps import Deps
 from voltgw.app.load import Loader, TextLoader, at_once
@@ -82,9 +83,17 @@ class Options(usage.Options):
 def makeService(options: Mapping[str, Any]) -> MultiService:
     """The service of one gateway. Ends the process with status 2 when the configuration has errors."""
     path = os.path.abspath(options["config"])       # twistd changes the working folder when it becomes a daemon
-    gateway = make_gateway(Loader(path, os.environ))
+    process_log = _own_log(getattr(options, "parent", None))
+    gateway = make_gateway(Loader(path, os.environ), process_log)
     gateway.touch_addresses = not options.get("no-touch-addresses")
-    return Gateway(gateway)
+    return Gateway(gateway, process_log)
+
+
+def _own_log(twistd: Mapping[str, Any] | None) -> ProcessLog | None:
+    """The process log, where twistd writes none of its own: in the foreground, if nothing names another place for it."""
+    if twistd is None or not twistd.get("nodaemon") or any(twistd.get(key) for key in ("logger", "logfile", "syslog")):
+        return None
+    return ProcessLog("-")
 
 
 class Gateway(MultiService):
@@ -96,15 +105,25 @@ class Gateway(MultiService):
 
     _log = Logger()
 
-    def __init__(self, gateway: GatewayService) -> None:
+    def __init__(self, gateway: GatewayService, process_log: ProcessLog | None = None) -> None:
+        """`process_log` is what twistd shall write to."""
         super().__init__()
         self.gateway = gateway
+        self._process_log = process_log
         gateway.setServiceParent(self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Called by Twisted, which looks in the application for its log right afterwards."""
+        if self._process_log is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._process_log)
+        super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
         """Called by Twisted before it gives up privileges, and after it has become a daemon. Raises `StartFailed`."""
         # Whoever finds us listening may ask for a reload at once: it comes when the reactor runs, and does not end the process.
         signal.signal(signal.SIGHUP, lambda *_: self.gateway.deps.reactor.callFromThread(self.gateway.reload))
+        if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:     # log rotation must not end us before the reactor runs;
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)           # the files were opened just now
         try:
             super().privilegedStartService()
         except StartError as error:
@@ -174,7 +193,6 @@ def run(loader: Loader | TextLoader | Callable[[Any], TextLoader], *, access_log
     gateway = make_gateway(made, process_log)
     gateway.access_log_to_stdout = access_log_to_stdout
     gateway.touch_addresses = touch_addresses
-    process_log.set_level(gateway.runtime.config.gateway.log_level.value)
     parent = Gateway(gateway)
     for child in children(reactor) if children is not None else []:
         child.setServiceParent(parent)
@@ -190,18 +208,28 @@ def run(loader: Loader | TextLoader | Callable[[Any], TextLoader], *, access_log
 
 
 class Signals:
-    """SIGHUP reloads, SIGQUIT stops at once; SIGTERM and SIGINT drain and stop, and a second one waits for nobody."""
+    """SIGHUP reloads, SIGUSR1 opens log files anew, SIGQUIT stops at once; SIGTERM and SIGINT drain and stop, and a second one
+    waits for nobody.
+    """
 
     def __init__(self, reactor: Any, gateway: GatewayService) -> None:
         self._reactor = reactor
         self._gateway = gateway
         self._stopping = False
+        self._rotate: Any = None
 
     def install(self) -> None:
         """Replace the reactor's own handlers, which it has installed by the time that it runs."""
+        self._rotate = signal.getsignal(signal.SIGUSR1)     # twistd's own, where it writes the process log to a file
         for number, call in ((signal.SIGHUP, self._gateway.reload), (signal.SIGTERM, self.stop), (signal.SIGINT, self.stop),
-                             (signal.SIGQUIT, self.stop_now)):
+                             (signal.SIGQUIT, self.stop_now), (signal.SIGUSR1, self.reopen_logs)):
             signal.signal(number, lambda *_, call=call: self._reactor.callFromThread(call))
+
+    def reopen_logs(self) -> None:
+        """Open the log files by their names again."""
+        self._gateway.logs.reopen()
+        if callable(self._rotate):
+            self._rotate(signal.SIGUSR1, None)
 
     def stop(self) -> None:
         """The first time: drain, then end. The second time: end."""

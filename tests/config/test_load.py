@@ -9,8 +9,9 @@ import pickle
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.config.making import GOOD, codes, lines, loaded, problems, text, write
-from voltgw.config.gateway import LogFormat, LogLevel, OnDangling
+from voltgw.config.gateway import OnDangling
 from voltgw.config.load import Cache, load, load_checked, load_text
+from voltgw.config.logs import LogFormat, LogLevel
 from voltgw.config.objects.advertise_policy import AdvertisePolicySpec
 from voltgw.config.objects.endpoint import EndpointSpec
 from voltgw.config.values import Ref

@@ -43,7 +43,7 @@ class ManualTests(SynchronousTestCase):
         """Beside the one of all commands and the one of the file."""
         self.assertEqual(set(self.pages), {"voltgw.1", "voltgw.yaml.5", *(f"voltgw-{name}.1" for name in COMMANDS)})
         for name in COMMANDS:
-            self.assertIn(f"voltgw\\-{name}\\fR(1)", self.pages["voltgw.1"])
+            self.assertIn(f"voltgw-{name}".replace("-", "\\-") + "\\fR(1)", self.pages["voltgw.1"])
 
     def test_a_page_has_all_that_the_help_has(self) -> None:
         """Usage, description, arguments, options, what stands below them, and the help of an action."""

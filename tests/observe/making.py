@@ -175,6 +175,13 @@ class Logs:
         return self.view()
 
 
+def a_ring() -> EventRing:
+    """A ring that has counted two events of a kind, and keeps none."""
+    ring = EventRing(lambda: WALL, LogPublisher())
+    ring.counts["reload.applied"] = 2
+    return ring
+
+
 @dataclass(eq=False)
 class View:
     """A `GatewayView`; what was asked of it stands in `asked`."""
@@ -205,7 +212,7 @@ class View:
     dns: Any = None
     published: Any = None
     overload: dict[str, Any] = field(default_factory=lambda: {"now": [], "resources": {}, "resets": 0, "eased": 0})
-    events: EventRing = field(default_factory=lambda: EventRing(lambda: WALL, LogPublisher()))
+    events: EventRing = field(default_factory=a_ring)
     logs: Logs = field(default_factory=Logs)
 
     def ready(self) -> tuple[bool, list[str]]:

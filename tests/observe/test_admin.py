@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
+from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
@@ -196,6 +196,38 @@ class QuestionTests(AdminCase):
         self.assertEqual(cluster["endpoints"][0]["address"], "10.0.0.5")
         hosts = await self.ask(address, "/virtual_hosts", Accept=BROWSER)
         self.assertIn(b"default/&lt;shop&gt;", hosts.body)
+
+    async def test_events(self) -> None:
+        """What is asked for by number and kind; a number that is none is refused with words."""
+        address = self.serve().addresses[0]
+        log = Logger(namespace="x", observer=self.view.events)
+        for kind in ("reload.applied", "endpoint.health", "reload.refused"):
+            log.info("<{number}>", number=7, event=kind)
+        answer = (await self.ask(address, "/events?since=1&kind=reload&kind=no.such")).json
+        self.assertEqual([(each["id"], each["kind"], each["fields"]) for each in answer["events"]], [
+            (3, "reload.refused", {"number": 7})])
+        self.assertEqual(answer["next"], 3)
+        for wrong in ("x", "-1", "1" * 30, "%D9%A1"):
+            refused = await self.ask(address, f"/events?since={wrong}")
+            self.assertEqual(refused.status, 400)
+            self.assertIn("since is a number", refused.json["error"])
+        page = await self.ask(address, "/events", Accept=BROWSER)
+        self.assertIn(b"&lt;7&gt;", page.body)
+
+    async def test_logs(self) -> None:
+        """Levels are shown to everybody and changed over the socket; what cannot be done is said."""
+        path = self.serve(Config(At(unix=self.socket_path()))).addresses[0]
+        self.assertEqual((await self.ask(path, "/logs")).json["levels"], {"voltgw.<control>": "debug"})
+        for asked in ("level?level=warn", "level?level=debug&logger=voltgw.app", "level?level=reset", "reopen"):
+            self.assertEqual((await self.ask(path, f"/logs/{asked}", "POST")).status, 200)
+        self.assertEqual(self.view.logs.done, ["warn", "voltgw.app debug", "reset", "reopen"])
+        refused = await self.ask(path, "/logs/level?level=loud", "POST")
+        self.assertEqual((refused.status, refused.json), (400, {"error": "'loud' is no level"}))
+        self.assertEqual((await self.ask(path, "/logs/level", "POST")).status, 400)
+        self.view.logs.problems = ["no"]
+        failed = await self.ask(path, "/logs/reopen", "POST")
+        self.assertEqual((failed.status, failed.json["problems"]), (422, ["no"]))
+        self.assertEqual((await self.ask(path, "/logs/reopen")).status, 405)
 
     async def test_explain(self) -> None:
         """The question is read from the query, and told back with the decisions; a browser gets them as text."""

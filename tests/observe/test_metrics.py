@@ -277,6 +277,10 @@ class CollectorTests(SynchronousTestCase):
             self.assertEqual(self.value(name, {**where, **labels}), value)
         self.assertFalse([name for name in self.samples(GatewayCollector(View())) if "publish" in name])
 
+    def test_events(self) -> None:
+        """So many of each kind."""
+        self.assertEqual(self.value("voltgw_events_total", {"kind": "reload.applied"}), 2)
+
     def test_draining(self) -> None:
         """A gateway that drains is not ready."""
         view = View(draining=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
@@ -60,8 +60,19 @@ class BoundSocket:
                 self._listen()
             except OSError as error:        # no room in our epoll set (max_user_watches); others shall serve all the same
                 self.problem = f"cannot be watched: {error.strerror}"
-                self._log.error("{name} {problem}", name=self.name, problem=self.problem)
+                self._log.error("{name} {problem}", name=self.name, problem=self.problem, event="listener.failed")
 
     def _listen(self) -> None:
         """Join the loop. Raises OSError."""
         raise NotImplementedError
+
+
+def shown_certificates(plan: ListenerPlan) -> list[dict[str, Any]]:
+    """The certificates that a listener shows, JSON-ready, each once."""
+    found: dict[str, dict[str, Any]] = {}
+    for host, door in plan.doors.items():
+        for one in door.certificates:
+            known = found.setdefault(one.fingerprint, {
+                "names": list(one.names), "ends": one.ends.timestamp(), "fingerprint": one.fingerprint, "virtual_hosts": []})
+            known["virtual_hosts"].append(f"{host.namespace}/{host.name}")
+    return list(found.values())

@@ -141,13 +141,13 @@ class Generations:
 
     def _kept(self, number: int) -> None:
         self.current = number
-        self._log.info("the configuration is kept as number {number}", number=number)
+        self._log.info("the configuration is kept as number {number}", number=number, event="reload.kept")
 
     def _not_kept(self, failure: Failure) -> None:
         self.current = 0
         self.problem = failure.getErrorMessage()
         if failure.check(NotKept):
-            self._log.error("the configuration is not kept: {problem}", problem=self.problem)
+            self._log.error("the configuration is not kept: {problem}", problem=self.problem, event="reload.not_kept")
         else:
             self._log.failure("the configuration is not kept", failure)
 

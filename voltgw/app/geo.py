@@ -61,7 +61,8 @@ class GeoWatch:
             return                          # the gateway has stopped
         self.taken += 1
         geo.swap(databases)
-        self._log.info("newer databases of addresses are in use: {kinds}", kinds=", ".join(each.kind for each in databases))
+        self._log.info("newer databases of addresses are in use: {kinds}", kinds=", ".join(each.kind for each in databases),
+                       event="geo.changed")
 
     def _keep(self, failure: Failure, geo: Geo) -> None:
         self._opening = False
@@ -69,4 +70,4 @@ class GeoWatch:
         problem = failure.getErrorMessage()
         if problem != geo.problem:
             geo.problem = problem
-            self._log.warn("{problem}; the database that was read before serves on", problem=problem)
+            self._log.warn("{problem}; the database that was read before serves on", event="geo.failed", problem=problem)

@@ -131,7 +131,7 @@ class PacketRules:
             capture.install(netns, self._wanted[netns])
         except CannotCapture as error:
             if self._problems.get(netns) != str(error):
-                self._log.error("{problem}", problem=str(error))
+                self._log.error("{problem}", problem=str(error), event="packet_rules.failed")
             self._problems[netns] = str(error)
             return
         self._problems.pop(netns, None)

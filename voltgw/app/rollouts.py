@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from voltgw.app.rolling import Live, terms_of
 from voltgw.cluster.rollout import Phase, Ramp
@@ -24,6 +25,7 @@ from voltgw.values.reason import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from voltgw.app.build import Runtime
@@ -38,11 +40,19 @@ _KEEP_S: Final = 60.0
 
 
 class Rollouts:
-    """All rollouts of one gateway. `install` puts those of a configuration in force; `start` begins to look."""
+    """All rollouts of one gateway. `install` puts those of a configuration in force; `start` begins to look.
+
+    `run` calls a function in a thread: a disk may take its time, and requests do not wait for it. None = it is called here.
+    """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: IReactorTime, monotonic: Callable[[], float], wall: Callable[[], float],
+        run: Callable[..., Deferred[Any]] | None = None,
+    ) -> None:
+        self._run = run
+        self._writing = False               # a thread is at it
         self._clock = clock
         self._monotonic = monotonic
         self._wall = wall
@@ -122,13 +132,14 @@ class Rollouts:
         elif state is not None and state.get("digest") == digest:
             try:
                 ramp.restore(state)
-                self._log.info("rollout {name} goes on: {phase}, {why}", name=name, phase=ramp.phase.value, why=ramp.why)
+                self._log.info("rollout {name} goes on: {phase}, {reason}", name=name, phase=ramp.phase.value, reason=ramp.why,
+                               event="rollout.phase")
                 return ramp
             except ValueError as error:
                 ramp.doubt(self._wall(), f"its state is damaged: {error}")
         else:
             ramp.begin(self._wall())
-        self._log.info("rollout {name}: {why}", name=name, why=ramp.why)
+        self._log.info("rollout {name}: {reason}", name=name, phase=ramp.phase.value, reason=ramp.why, event="rollout.phase")
         return ramp
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -146,8 +157,7 @@ class Rollouts:
             self._call.cancel()
             self._call = None
         if self._running and self._live:
-            self._changed = True
-            self._keep()
+            self._write()                   # whoever owns the threads has ended them by now, and requests as well
         self._running = False
 
     def _again(self) -> None:
@@ -172,21 +182,52 @@ class Rollouts:
         live.share_out()
         self._changed = True
         log = self._log.warn if live.ramp.phase is Phase.ROLLED_BACK else self._log.info
-        log("rollout {name}: {why}", name=live.name, why=live.ramp.why)
+        log("rollout {name}: {reason}", name=live.name, phase=live.ramp.phase.value, reason=live.ramp.why,
+            event="rollout.phase")
 
     def _keep(self) -> None:
-        """Write the state down. Where that fails it is tried again with the next look."""
+        """Write the state down. Where that fails it is tried again with the next look; what changes meanwhile follows."""
+        if self._store is None or self._writing:
+            self._changed = True
+            return
+        if self._run is None:
+            self._write()
+            return
+        self._writing, self._changed = True, False
+        self._run(self._store.write, self._plain()).addCallbacks(self._kept, self._not_kept)
+
+    def _write(self) -> None:
+        """The same, here and now."""
         if self._store is None:
             return
+        self._changed = False
         try:
-            self._store.write({name: live.plain() for name, live in self._live.items()})
-        except OSError as error:
-            problem = f"{self._store.path} cannot be written: {error.strerror}"
-            if problem != self.problem:
-                self._log.error("rollouts: {problem}; a restart would not know how far they are", problem=problem)
-            self.problem, self._changed = problem, True
+            self._store.write(self._plain())
+        except OSError:
+            self._not_kept(Failure())
+        else:
+            self._kept(None)
+
+    def _plain(self) -> dict[str, Any]:
+        return {name: live.plain() for name, live in self._live.items()}
+
+    def _kept(self, _: None) -> None:
+        self._writing = False
+        self.problem, self._kept_at = "", self._monotonic()
+        if self._changed and self._running:
+            self._keep()
+
+    def _not_kept(self, failure: Failure) -> None:
+        self._writing, self._changed = False, True
+        if not failure.check(OSError):
+            self._log.failure("rollouts are not kept", failure)
             return
-        self.problem, self._changed, self._kept_at = "", False, self._monotonic()
+        assert self._store is not None
+        problem = f"{self._store.path} cannot be written: {failure.value.strerror}"
+        if problem != self.problem:
+            self._log.error("rollouts: {problem}; a restart would not know how far they are", problem=problem,
+                            event="rollout.not_kept")
+        self.problem = problem
 
     # -- operators -----------------------------------------------------------------------------------------------------
 
@@ -209,6 +250,10 @@ class Rollouts:
         return {"act": act, **live.view()}
 
     # -- looking in ----------------------------------------------------------------------------------------------------
+
+    def all(self) -> list[Live]:
+        """Those in force."""
+        return list(self._live.values())
 
     def view(self) -> list[dict[str, Any]]:
         """Every rollout, JSON-ready."""

@@ -10,6 +10,7 @@ from functools import partial
 from importlib import import_module
 from ipaddress import ip_address
 from itertools import islice
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
@@ -40,6 +41,7 @@ from voltgw.app.rollouts import Rollouts
 from voltgw.app.settings import AdminConfig, StartError, drain_timeout_s, open_access_log, other_access_log
 from voltgw.app.sites import Addresses, default_interface_address
 from voltgw.app.slices import Slices
+from voltgw.app.telemetry import telemetry
 from voltgw.app.tls_watch import FileWatch
 from voltgw.app.tracing import Tracer
 from voltgw.app.verifying import Verifying
@@ -65,6 +67,7 @@ from voltgw.net.tuning import refused_by_host
 from voltgw.observe.admin import AdminAddressError, AdminService
 from voltgw.observe.events import EventRing
 from voltgw.observe.feed import JournalFeed
+from voltgw.observe.timings import Timings
 from voltgw.proxy.plane import Plane
 from voltgw.proxy.pool import Pool
 from voltgw.registry import Registry, RegistryError
@@ -88,6 +91,7 @@ if TYPE_CHECKING:
     from voltgw.observe.log import ProcessLog
     from voltgw.security.geo import Location
     from voltgw.values.network import Network
+    from voltgw.values.telemetry import Telemetry
 
 #: A socket there answers on every address of this host.
 _EVERY: Final = ("0.0.0.0", "::")
@@ -155,20 +159,22 @@ class GatewayService(Service):
         self.on_reloaded: Callable[[], None] | None = None
         self._loader = loader
         self._registry = Registry()
-        self._addresses = Addresses(default_interface_address)
+        self._addresses = self._new_addresses()
         self._look_again = 0.0              # when a move that failed may be tried again
-        self.acme = Acme(deps, self._registry, self._fetched)
+        self.acme = self._new_acme()
         self._fetched_more = False          # since the runtime was built
         self.verifying = Verifying(deps)
         self.generations = Generations(self.verifying.threads.run, deps.wall, deps.environ)
+        self.tickets = TicketKeys(deps.monotonic)
         self._makings = Makings(lambda key: Pool(), deps.random, self._registry, self._addresses,
-                                partial(server_context, keys=TicketKeys(deps.monotonic)), wall=deps.wall, fetched=self.acme,
-                                surroundings=self.verifying.surroundings)
+                                partial(server_context, keys=self.tickets), wall=deps.wall, fetched=self.acme,
+                                surroundings=self.verifying.surroundings, affinity_key=self._affinity_key())
         self.runtime: Runtime = build(config, None, self._makings)
         self.acme.follow(self.runtime)
         self._past = Past(self._plans)
         self.journal = Journal(deps.wall, deps.monotonic, explain=self._past)
-        self.tracer = Tracer(deps, self.journal)
+        self.timings = Timings(self.journal)
+        self.tracer = Tracer(deps, self.timings)
         self.events = EventRing(deps.wall)
         self.access_log: AccessLog | None = None
         self.logs = Logs(process_log, self.events, lambda: self.access_log)
@@ -213,11 +219,12 @@ class GatewayService(Service):
         self.files = FileWatch(loop.clock, self._referred, self._loader.own, self._reload_for_files,
                                watched=lambda: self.runtime.config.gateway.watch, named=self._loader.named)
         self.access_log = self._open_access_log(runtime.config)
+        self.timings.follow(runtime.config.gateway.metrics)
         self.tracer.start(loop.clock, runtime.config, lambda: self.access_log or self._feed)
         self.plane = Plane(loop, self._sink(), deps.wall, deps.random.random)
         self.overload = Overload(loop, self.plane)
         self.overload.follow(runtime.config.gateway, self._open_files)
-        self.listening = Listening(self.plane, loop)
+        self.listening = self._new_listening()
         self.listening.challenges = Challenges(self._makings.server_context, self._bound)
         self.prober = Prober(loop, deps.random)
         self._resolvers: dict[Network, NetworkResolver] = {}
@@ -227,10 +234,10 @@ class GatewayService(Service):
         self.vips = Vips(loop.clock, self.listening.holds)
         self.rules = PacketRules(loop.clock)
         self.orders = Orders(loop)
-        self.rollouts = Rollouts(loop.clock, deps.monotonic, deps.wall)
+        self.rollouts = self._new_rollouts()
         self.rollouts.install(runtime)
         self.memberships: dict[str, Membership] = {name: self._membership(name, runtime) for name in runtime.clusters}
-        self.dns = DnsSide(deps, self._is_warm)
+        self.dns = self._new_dns()
         self.admin = self._new_admin(runtime.config)
         self._lead_out(runtime)
         runtime.lead_out(self.plane.outside)
@@ -569,6 +576,7 @@ class GatewayService(Service):
         self._ahead = ahead = _Ahead()
         try:
             await self._prepare(runtime, plan, ahead)
+            await self._agree(runtime, ahead, stay_s)
         except (CannotListen, StartError, RegistryError) as error:
             self._undo(ahead)
             return self._rejected([str(error)])
@@ -676,6 +684,7 @@ class GatewayService(Service):
         self._share_out(new)
         self.overload.follow(gateway, self._open_files)
         self.logs.follow(gateway, old.gateway)
+        self.timings.follow(gateway.metrics)
         self.tracer.follow(new)
         if other_access_log(old, new):
             before, self.access_log = self.access_log, access_log
@@ -706,6 +715,29 @@ class GatewayService(Service):
         self._log.error("generation {generation} serves on", generation=self.generation, event="reload.refused",
                         problem=self.last_reload_error, problems=len(problems))
         return {"ok": False, "generation": self.generation, "problems": view.some(problems, "errors", _MOST_PROBLEMS)}
+
+    # -- parts that a worker has others of -----------------------------------------------------------------------------
+
+    def _new_addresses(self) -> Any:
+        return Addresses(default_interface_address)
+
+    def _affinity_key(self) -> bytes:
+        return token_bytes(32)
+
+    def _new_acme(self) -> Any:
+        return Acme(self.deps, self._registry, self._fetched)
+
+    def _new_listening(self) -> Listening:
+        return Listening(self.plane, self.loop)
+
+    def _new_rollouts(self) -> Rollouts:
+        return Rollouts(self.loop.clock, self.deps.monotonic, self.deps.wall, self.verifying.threads.run)
+
+    def _new_dns(self) -> Any:
+        return DnsSide(self.deps, self._is_warm)
+
+    async def _agree(self, runtime: Runtime, ahead: _Ahead, stay_s: float | None) -> None:
+        """Whether other processes are as ready for `runtime` as this one. Raises StartError when one is not."""
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -904,6 +936,10 @@ class GatewayService(Service):
         return None if geo is None else {
             "databases": [{"path": each.path, "type": each.kind, "built": each.built_at} for each in geo.databases],
             "problem": geo.problem, "taken": self.geo_watch.taken}
+
+    def telemetry(self) -> Telemetry:
+        """How the process fares, what became of spans, and how much the metrics may say."""
+        return telemetry(self.runtime.config, self.loop, self.tracer)
 
     def dns_counters(self) -> DnsCounters | None:
         """What the DNS server has done; None where there is none."""

@@ -150,12 +150,12 @@ class FileWatch:
         if other:
             self._log.warn(
                 "{names} changed, but so has {other}, which nobody has reloaded: reload it to have the new files served",
-                names=names, other=other[0])
+                names=names, other=other[0], event="files.waiting")
             self.refused += 1
             return
         own = self._own() if watched else {}
         self.own_changed = any(path in own or found == _NEW for path, found in changed.items())
-        self._log.info("{names} changed: reloading", names=names)
+        self._log.info("{names} changed: reloading", names=names, event="files.changed")
         self.taken += 1
         self._reload().addCallback(self._done, names)
 
@@ -163,7 +163,7 @@ class FileWatch:
         if result["ok"]:
             return
         self.refused += 1
-        self._log.error("what has changed in {names} was refused; the old files serve on", names=names)
+        self._log.error("what has changed in {names} was refused; the old files serve on", names=names, event="files.refused")
 
 
 def _stamp(path: str) -> _Stamp | None:

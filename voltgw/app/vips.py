@@ -129,7 +129,7 @@ class Vips:
                 standing.ours = True
                 self._announce(vip, standing)
                 self._again(f"{vip.address}@{vip.network.netns}", AGAIN_S, lambda: self._announce(vip, standing))
-                self._log.info("VIP {vip} is on interface {interface} now", vip=vip.address,
+                self._log.info("VIP {vip} is on interface {interface} now", event="vip.added", vip=vip.address,
                                interface=interface_name(vip.network.netns, standing.interface))
             standing.name = interface_name(vip.network.netns, standing.interface) if standing.interface else ""
             standing.problem = ""
@@ -149,7 +149,7 @@ class Vips:
         if error.errno in _RIGHTS:
             problem += f" ({_RIGHTS[error.errno]})"
         if standing.problem != problem:
-            self._log.error("VIP {vip}: {problem}", vip=vip.address, problem=problem)
+            self._log.error("VIP {vip}: {problem}", vip=vip.address, problem=problem, event="vip.failed")
         standing.problem = problem
 
     def _remove(self, pairs: Iterable[tuple[Vip, _Standing]]) -> None:
@@ -164,7 +164,7 @@ class Vips:
                         # older kernels keep no mark: there an address of a short life where ours was is ours
                         if found is not None and (is_ours(found) or found.protocol == 0 and found.valid_s <= VIP_LIFETIME_S):
                             talk.delete(standing.interface, vip.address)
-                            self._log.info("VIP {vip} is taken away", vip=vip.address)
+                            self._log.info("VIP {vip} is taken away", vip=vip.address, event="vip.removed")
             except OSError as error:
                 self._log.warn("VIPs could not be taken away, and go within {valid} s: {vips}: {error}", valid=VIP_LIFETIME_S,
                                vips=", ".join(vip.address for vip, _ in ours), error=error.strerror)

@@ -11,6 +11,7 @@ from voltgw.config.contents import SecretContent
 from voltgw.config.formats import HOST, IP, OBJECT_NAME, PREFIX
 from voltgw.config.logs import LOGGER, MAX_LOGGERS, AccessLog, LogLevel
 from voltgw.config.overload import Overload
+from voltgw.config.metrics import Metrics
 from voltgw.config.quantities import Duration
 from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, Rule, field, message
@@ -119,6 +120,7 @@ class Gateway:
     geo: GeoDatabases | None = field(
         Nested(GeoDatabases), "Databases by which policies know countries and autonomous systems.",
         absent="policies that ask for those are refused")
+    metrics: Metrics | None = field(Nested(Metrics), "How much ``/metrics`` says.")
     tracing: Tracing | None = field(
         Nested(Tracing, scalar="endpoint"), "Traces of requests: passed on, recorded, sent to a collector.",
         absent="what clients say of a trace goes to endpoints as it came")

@@ -109,6 +109,7 @@ class _Following:
             self._data = data
             self.source.install(keys)
             self._log.info("{count} keys of {url} verify tokens from now on{skipped}", count=len(keys.keys), url=self.terms.url,
+                           event="keys.changed",
                            skipped=f"; {len(keys.skipped)} are not used: {'; '.join(keys.skipped[:3])}" if keys.skipped else "")
         self.source.problem = ""
         self._failed = 0
@@ -123,6 +124,7 @@ class _Following:
                    else failure.getErrorMessage() or type(failure.value).__name__)
         if problem != self.source.problem:
             self._log.warn("the keys of {url} cannot be had: {problem}; {serving}", url=self.terms.url, problem=problem,
+                           event="keys.failed",
                            serving="no token can be verified" if self.source.keys is None else "the last good ones serve")
         self.source.problem = problem
 

@@ -121,7 +121,7 @@ class AccessLog:
         if problem:
             self.reopen_failures += 1
             self._log.error("the access log cannot be opened again, the old file stays in use: {problem}",
-                            problem=problem)
+                            problem=problem, event="access_log.not_reopened")
         return not problem
 
     def close(self) -> None:
@@ -226,9 +226,10 @@ class AccessLog:
         if self._troubled:
             if not worse and not self.sink.problem:
                 self._troubled = False
-                self._log.info("the access log is written again; {lost} lines were lost so far", lost=lost)
+                self._log.info("the access log is written again; {lost} lines were lost so far", lost=lost,
+                               event="access_log.written")
         elif worse and self._clock.seconds() >= self._quiet_until:
             self._troubled = True
             self._quiet_until = self._clock.seconds() + _QUIET_S
             self._log.error("the access log loses lines: {problem}; {lost} were lost so far", lost=lost,
-                            problem=self.sink.problem or "records come faster than they are written")
+                            problem=self.sink.problem or "records come faster than they are written", event="access_log.loses")

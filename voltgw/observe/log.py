@@ -7,7 +7,9 @@ Twisted's own notes (ports opened, factories started) are shown from their warni
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from threading import Lock
@@ -22,6 +24,10 @@ from voltgw.observe.sink import Sink, WriteTo
 
 LEVELS: Final = ("debug", "info", "warn", "error", "critical")
 FORMATS: Final = ("text", "json")
+
+#: Loggers that may have a level of their own.
+MAX_LOGGERS: Final = 64
+_LOGGER: Final = re.compile(r"[A-Za-z_]\w{0,63}(?:\.\w{1,64}){0,15}", re.ASCII).fullmatch
 
 #: Most characters of a message, of one of an event's own fields (in JSON), and of a traceback, whose end is kept.
 _MAX_MESSAGE: Final = 8 * 1024
@@ -50,8 +56,7 @@ class ProcessLog:
         """
         if format not in FORMATS:
             raise ValueError(f"the process log is written as one of {', '.join(FORMATS)}, not as {format!r}")
-        self._filter = LogLevelFilterPredicate()
-        self.set_level(level)
+        self.set_levels(level, {})
         self.sink = Sink(path, write=write)
         self.failures = 0                   # events that could not be formatted
         self._json = format == "json"
@@ -76,15 +81,44 @@ class ProcessLog:
             finally:
                 self._writing.release()     # and look again: one may have come after the last look
 
-    def set_level(self, level: str) -> None:
-        """Show events from this level on; takes effect at once. Raises ValueError for a level that is none."""
-        if level not in LEVELS:
-            raise ValueError(f"a log level is one of {', '.join(LEVELS)}, not {level!r}")
-        self.level = level
+    def set_level(self, level: str, logger: str = "") -> None:
+        """Show events from this level on, or only those of `logger` and what is below it; takes effect at once.
+
+        Raises ValueError for a level that is none, for what is no logger's name, and for too many of those.
+        """
+        levels = dict(self.levels)
+        if logger:
+            levels[logger] = level
+            level = self.level
+        self.set_levels(level, levels)
+
+    def set_levels(self, level: str, levels: Mapping[str, str]) -> None:
+        """Show events from `level` on, but those of the loggers that `levels` names (``voltgw.control``), and of what is
+        below them, from theirs on. Raises ValueError as `set_level` does, and then nothing has changed.
+        """
+        for each in (level, *levels.values()):
+            if each not in LEVELS:
+                raise ValueError(f"a log level is one of {', '.join(LEVELS)}, not {each!r}")
+        for name in levels:
+            if _LOGGER(name) is None:
+                raise ValueError(f"a logger's name is like voltgw.control, not {name!r}")
+        if len(levels) > MAX_LOGGERS:
+            raise ValueError(f"at most {MAX_LOGGERS} loggers may have a level of their own")
+        self.level, self.levels = level, dict(levels)
         least = LogLevel.lookupByName(level)
-        self._filter.setLogLevelForNamespace("", least)
+        chosen = LogLevelFilterPredicate()  # a new one: threads may ask the old one meanwhile
+        chosen.setLogLevelForNamespace("", least)
         for namespace in _CHATTY:
-            self._filter.setLogLevelForNamespace(namespace, least if level == "debug" else max(least, LogLevel.warn))
+            chosen.setLogLevelForNamespace(namespace, least if level == "debug" else max(least, LogLevel.warn))
+        for name, each in levels.items():
+            chosen.setLogLevelForNamespace(name, LogLevel.lookupByName(each))
+        self._filter = chosen
+
+    def view(self) -> dict[str, Any]:
+        """The log's own state, for the admin page: plain values."""
+        sink = self.sink
+        return {"lines": sink.lines, "bytes": sink.bytes, "problem": sink.problem, "failures": self.failures,
+                "dropped": {"blocked": sink.dropped_blocked, "failed": sink.dropped_failed}}
 
     def reopen(self) -> bool:
         """Open the file again after it was rotated; False when that failed and the old one stays in use."""

@@ -271,7 +271,8 @@ class Fetching:
         state.directory, state.failures, state.error = settings.directory, 0, ""
         state.next_try = state.not_before = state.hold = 0.0
         entry.serve(pair, span)
-        self._log.info("{names}: a certificate was issued, it ends {ends}", names=names, ends=utc(span.end))
+        self._log.info("{names}: a certificate was issued, it ends {ends}", names=names, ends=utc(span.end),
+                       event="certificate.issued")
         self._keep_pair(entry)
         world.changed()
 
@@ -294,7 +295,7 @@ class Fetching:
             state.next_try = now + wait_s(state.failures, reached, error.retry_after_s, world.random.random)
         self._log.warn("{names}: no certificate: {error}; the next try is at {next}{serving}", names=", ".join(entry.names),
                        error=str(error), next=utc(state.next_try),
-                       serving="" if entry.pair is None else "; the one that is there serves on")
+                       serving="" if entry.pair is None else "; the one that is there serves on", event="certificate.failed")
         try:
             self._store.keep_state(state)
         except NotKept as other:
@@ -309,7 +310,7 @@ class Fetching:
         except NotKept as error:
             if not entry.unkept:
                 self._log.error("{error}; the new certificate serves, but a restart would have to fetch it again",
-                                error=str(error))
+                                error=str(error), event="certificate.not_kept")
             entry.unkept = True
         else:
             entry.unkept = False

@@ -193,7 +193,8 @@ class Prober(Service):
         if failure in LOCAL_ERRORS:
             self.local_failures += 1
             if not self._complained:
-                self._log.error("probes cannot be sent: {reason}; the endpoints are not blamed", reason=reason)
+                self._log.error("probes cannot be sent: {reason}; the endpoints are not blamed", reason=reason,
+                                event="probes.failed")
             self._complained = True
         else:
             self._complained = False

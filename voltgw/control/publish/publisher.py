@@ -62,7 +62,7 @@ class Publisher:
         self.retiring = False
         self.finished = False
         self.on_finished: Callable[[Publisher], None] | None = None
-        self.events = Events(f"{registrar.kind} {registrar.registry}")
+        self.events = Events(f"{registrar.kind} {registrar.registry}", {}, "publish.changed")
         self._clock: Any = world.clock
         self._wall = world.wall
         self._random = world.random

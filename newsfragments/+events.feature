@@ -1,0 +1,1 @@
+``voltgw events`` (and ``/events`` of the admin interface) tells what has changed lately: reloads, health, ejections, certificates, rollouts, listeners, orders of operators, each under a name that does not change; ``--follow`` goes on with what comes.

@@ -1,0 +1,1 @@
+``voltgw log-level`` shows more or less in the process log of a running gateway, of everything or of one part of it; ``log_levels`` in the configuration does the same for good. ``twistd -n voltgw`` now heeds ``log_level``.

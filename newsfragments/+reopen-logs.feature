@@ -1,0 +1,1 @@
+SIGUSR1 and ``voltgw reopen-logs`` open log files anew after rotation, without a reload.

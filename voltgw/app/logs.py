@@ -1,0 +1,91 @@
+"""What an operator may have done to the logs of a running gateway: opened anew after rotation, and shown more or less of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voltgw.config.gateway import Gateway
+    from voltgw.observe.access import AccessLog
+    from voltgw.observe.events import EventRing
+    from voltgw.observe.log import ProcessLog
+
+
+class Logs:
+    """The logs of one gateway. `process` is None where somebody else writes the process log (``twistd --logfile``).
+
+    `access` gives the access log of the moment. `reopened` is called whenever logs are opened anew, for whoever passes it on
+    to other processes.
+    """
+
+    def __init__(self, process: ProcessLog | None, events: EventRing, access: Callable[[], AccessLog | None]) -> None:
+        self.process = process
+        self.reopened: Callable[[], None] | None = None
+        self._events = events
+        self._access = access
+        self._gateway: Gateway | None = None
+        self._ordered = False               # an operator has said another level than the configuration
+
+    def reopen(self) -> dict[str, Any]:
+        """Open every log that is a file by its name again; ``problems`` says which could not be, and stay as they are."""
+        problems: list[str] = []
+        access = self._access()
+        if access is not None and not access.reopen():
+            problems.append("the access log cannot be opened again; see the process log")
+        if self.process is not None:
+            problem = self.process.sink.reopen()
+            if problem:
+                problems.append(f"the process log cannot be opened again: {problem}")
+        if self.reopened is not None:
+            self.reopened()
+        return {"ok": not problems, "problems": problems}
+
+    def set_level(self, level: str, logger: str = "") -> dict[str, Any]:
+        """Show events of `logger` ("" = all) from `level` on; ``reset`` = as the configuration says. The answer is `view`'s.
+
+        Raises ValueError when that is no level or no name, or when the process log is somebody else's.
+        """
+        if self.process is None:
+            raise ValueError("the process log is written by twistd, whose level is fixed; start it without --logfile, "
+                             "--logger and --syslog")
+        self.process.set_level(level, logger)
+        self._ordered = True
+        self._events.say("log.level", "an operator has said: {logger} from level {level} on", logger=logger or "everything",
+                         level_wanted=level)
+        return self.view()
+
+    def reset(self) -> dict[str, Any]:
+        """Show what the configuration says. Raises ValueError as `set_level` does."""
+        if self.process is None or self._gateway is None:
+            return self.set_level("info")
+        self._ordered = False
+        self._by(self._gateway)
+        self._events.say("log.level", "an operator has said: levels of the log as the configuration has them",
+                         logger="everything", level_wanted="reset")
+        return self.view()
+
+    def follow(self, gateway: Gateway, before: Gateway | None = None) -> None:
+        """Show what `gateway` says; what an operator has said holds until the configuration says something new."""
+        self._gateway = gateway
+        said = (gateway.log_level, gateway.log_levels)
+        if self.process is None or (self._ordered and before is not None and said == (before.log_level, before.log_levels)):
+            return
+        self._ordered = False
+        self._by(gateway)
+
+    def view(self) -> dict[str, Any]:
+        """The levels, and how the logs fare; JSON-ready."""
+        access, process = self._access(), self.process
+        return {
+            "level": None if process is None else process.level,
+            "levels": {} if process is None else dict(process.levels),
+            "ordered": self._ordered,
+            "process_log": None if process is None else process.view(),
+            "access_log": None if access is None else access.view(),
+        }
+
+    def _by(self, gateway: Gateway) -> None:
+        assert self.process is not None
+        levels: Mapping[str, Any] = gateway.log_levels
+        self.process.set_levels(gateway.log_level.value, {name: level.value for name, level in levels.items()})

@@ -1,0 +1,92 @@
+"""Every kind of structured event: a promise to whoever acts on them; its page in the docs is made from this."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class EventKind(NamedTuple):
+    """One kind; `fields` besides those that every event has."""
+
+    kind: str
+    meaning: str
+    fields: tuple[str, ...] = ()
+
+
+_CHANGE: Final = ("cluster", "endpoint", "state", "reason")
+
+EVENT_KINDS: Final = (
+    # This process.
+    EventKind("gateway.serving", "It has bound its listeners and begins.", ("generation", "listeners", "hosts", "clusters")),
+    EventKind("gateway.ready", "Every cluster has had its first probes, or their time is up."),
+    EventKind("gateway.draining", "It takes nothing new from now on.", ("connections",)),
+    EventKind("gateway.drain_cut", "The time for the drain was up: what was still open is closed.", ("left", "timeout")),
+    EventKind("gateway.stopped", "The end."),
+    EventKind("overload.begins", "Memory or descriptors are short: something is done about it from now on.",
+              ("action", "words", "resource", "use")),
+    EventKind("overload.ends", "There is enough again.", ("action", "words", "use")),
+    EventKind("overload.reset", "A connection that held much memory was cut.", ("client", "held")),
+    # The configuration.
+    EventKind("reload.applied", "Another configuration serves.", ("generation", "changes")),
+    EventKind("reload.unchanged", "The files say what they said before."),
+    EventKind("reload.refused", "A configuration was refused; the one before serves on.",
+              ("generation", "problem", "problems")),
+    EventKind("reload.crashed", "A reload failed by an error of ours; the configuration before serves on.", ("generation",)),
+    EventKind("reload.rolled_back", "A kept configuration serves instead of what the files say.", ("number", "differs")),
+    EventKind("reload.kept", "The configuration is kept in ``data_dir``.", ("number",)),
+    EventKind("reload.not_kept", "It could not be kept.", ("problem",)),
+    EventKind("files.changed", "Files that the configuration names have changed: a reload follows.", ("names",)),
+    EventKind("files.refused", "What they say now was refused.", ("names",)),
+    EventKind("files.waiting", "They have changed together with files that nobody has reloaded.", ("names", "other")),
+    EventKind("log.level", "An operator has changed what the process log shows.", ("logger", "level_wanted")),
+    # Traces.
+    EventKind("tracing.not_sent", "The collector of traces takes no spans; they wait, or are dropped and counted.",
+              ("problem",)),
+    EventKind("tracing.sent", "It takes them again."),
+    # Endpoints and clusters.
+    EventKind("endpoint.added", "A feed lists it now.", _CHANGE),
+    EventKind("endpoint.removed", "Its feed no longer lists it.", _CHANGE),
+    EventKind("endpoint.health", "Probes find it healthy or unhealthy now.", _CHANGE),
+    EventKind("endpoint.ready", "It receives traffic now, or no longer, for another reason than its health.", _CHANGE),
+    EventKind("endpoint.ejected", "Outlier detection has taken it out.", _CHANGE),
+    EventKind("endpoint.returned", "It is let back.", _CHANGE),
+    EventKind("endpoint.ordered", "An operator's order holds for it, or no longer.", _CHANGE),
+    EventKind("endpoint.refused", "It may not be one, or its weight may not be.", _CHANGE),
+    EventKind("cluster.changes", "So many further changes of one moment that are not told one by one.", ("cluster", "count")),
+    EventKind("cluster.panic", "Too few endpoints are healthy: all are used.", _CHANGE),
+    EventKind("cluster.panic_over", "Enough are healthy: health decides again.", _CHANGE),
+    EventKind("cluster.down", "No endpoint may be used: requests are refused.", _CHANGE),
+    EventKind("cluster.up", "One may be used again.", _CHANGE),
+    EventKind("cluster.not_warm", "It serves without the first probes: their time was up.", _CHANGE),
+    EventKind("discovery.failed", "A source of endpoints gives no answer; what it said last holds.", _CHANGE),
+    EventKind("discovery.answers", "It answers again.", _CHANGE),
+    EventKind("discovery.gone", "The source was removed.", _CHANGE),
+    EventKind("probes.failed", "Probes cannot be sent at all; endpoints are not blamed.", ("reason",)),
+    EventKind("order.endpoint", "An operator has given an order for an endpoint.", ("act", "endpoint", "value")),
+    EventKind("order.rollout", "An operator has decided for a rollout.", ("act", "rollout")),
+    EventKind("rollout.phase", "A rollout has another weight or has come to another phase.", ("name", "phase", "reason")),
+    EventKind("rollout.not_kept", "How far rollouts are could not be written down.", ("problem",)),
+    # What the gateway stands on.
+    EventKind("listener.failed", "A listener cannot accept.", ("name", "problem")),
+    EventKind("listener.back", "It accepts again.", ("name",)),
+    EventKind("listener.moves", "The address of an interface has changed.", ("changes",)),
+    EventKind("network.gone", "A network that is in use has gone.", ("network", "problem", "lost")),
+    EventKind("network.back", "It is there again.", ("network", "back")),
+    EventKind("vip.added", "A VIP was added to an interface.", ("vip", "interface")),
+    EventKind("vip.removed", "A VIP was taken away.", ("vip",)),
+    EventKind("vip.failed", "A VIP cannot be added.", ("vip", "problem")),
+    EventKind("packet_rules.failed", "The kernel does not take the packet rules.", ("problem",)),
+    EventKind("certificate.issued", "A certificate was issued by ACME.", ("names", "ends")),
+    EventKind("certificate.failed", "None was; it will be tried again.", ("names", "error", "next")),
+    EventKind("certificate.not_kept", "One was issued but could not be written down.", ("error",)),
+    EventKind("certificate.revoked", "A connection ended because the certificate of its client was revoked.",
+              ("listener", "peer")),
+    EventKind("keys.changed", "Other keys verify tokens.", ("url", "count")),
+    EventKind("keys.failed", "Keys of tokens cannot be had.", ("url", "problem")),
+    EventKind("geo.changed", "Newer databases of addresses are in use.", ("kinds",)),
+    EventKind("geo.failed", "A newer one cannot be used.", ("problem",)),
+    EventKind("publish.changed", "A name was written to a registry, or a registry fails.", _CHANGE),
+    EventKind("access_log.loses", "Lines of the access log are lost.", ("lost", "problem")),
+    EventKind("access_log.written", "It is written again.", ("lost",)),
+    EventKind("access_log.not_reopened", "It could not be opened again; the old file stays in use.", ("problem",)),
+)
