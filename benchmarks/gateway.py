@@ -132,7 +132,7 @@ class Voltgw(Proxy):
         if setup.ten:
             host["cors_policy"] = {"allow_origin": [CORS_ORIGIN], "allow_methods": "GET, PUT", "allow_credentials": True}
         if setup.version_2:
-            host["http_protocol_options"] = {"http_protocol_enable_v2_only": {}}
+            host["http_protocol_options"] = {"http_protocol_enable_v1_v2": {}}
         if setup.certificate is not None:
             pem = "string:///" + base64.b64encode(setup.certificate.read_bytes()).decode("ascii")
             host["proxy"] = "HTTPS_PROXY"

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -195,6 +196,43 @@ class RolloutsTests(RolloutsCase):
         self.assertEqual(self.state["not_kept"], "")
         self.assertTrue((folder / "rollouts.json").exists())
         self.rollouts.stop()
+        self.flushLoggedErrors()
+
+    def test_a_disk_that_takes_its_time(self) -> None:
+        """A thread writes, one at a time; what changes meanwhile follows, and the last state is what stays."""
+        asked: list[tuple[Deferred[Any], Any, Any]] = []
+
+        def run(call: Any, *arguments: Any) -> Deferred[Any]:
+            asked.append((Deferred(), call, arguments))
+            return asked[-1][0]
+
+        def done() -> None:
+            told, call, arguments = asked.pop()
+            call(*arguments)
+            told.callback(None)
+
+        self.rollouts = Rollouts(self.clock, self.clock.seconds, lambda: 1e9 + self.clock.seconds(), run)
+        self.install()
+        self.rollouts.start()
+        for act in ("pause", "resume", "pause"):
+            self.rollouts.order(act, "default/shop")
+        file = Path(self.folder) / "rollouts.json"
+        self.assertEqual((len(asked), file.exists()), (1, False))
+        done()
+        self.assertNotIn("PAUSED", file.read_text("utf-8"))
+        done()
+        self.assertIn("PAUSED", file.read_text("utf-8"))
+        self.assertEqual(asked, [])
+        self.rollouts.order("resume", "default/shop")
+        told, _, _ = asked.pop()
+        told.errback(OSError(28, "No space left on device"))
+        self.assertIn("rollouts.json cannot be written: No space left on device", self.state["not_kept"])
+        self.assertIn("PAUSED", file.read_text("utf-8"))            # the old state is there still
+        self.clock.pump([1.0] * 3)
+        done()
+        self.assertEqual(self.state["not_kept"], "")
+        self.rollouts.stop()
+        self.assertNotIn("PAUSED", file.read_text("utf-8"))
         self.flushLoggedErrors()
 
     def test_a_damaged_state(self) -> None:

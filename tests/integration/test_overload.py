@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Final
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.integration.gateway import _TWISTD, Gateway, ask, free_port, until
 from tests.integration.threaded import ThreadedServer
@@ -40,6 +43,85 @@ def cpu_s(pid: int) -> float:
     """What a process has taken of the processors."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class DiskTests(SynchronousTestCase):
+    """A disk of 64 KiB that is full, a device that is, and a FIFO that nobody reads."""
+
+    def served(self, log: str, more: str = "") -> Gateway:
+        """A gateway with this access log that has answered some requests."""
+        self.port = free_port()
+        gateway = Gateway(self, _LOGS.format(log=log, more=more, port=self.port))
+        gateway.wait_ready()
+        for _ in range(5):
+            self.assertEqual(ask(self.port).status, 200)
+        return gateway
+
+    def test_a_log_on_a_full_disk(self) -> None:
+        """Requests are answered, and the admin interface says what is wrong with the log."""
+        gateway = self.served("/dev/full")
+        until("it is said", lambda: gateway.admin("/").json["access_log"]["problem"] == os.strerror(errno.ENOSPC))
+        self.assertTrue(gateway.admin("/").json["ready"])
+        self.assertEqual(ask(self.port).status, 200)
+
+    def test_a_log_that_nobody_reads(self) -> None:
+        """A FIFO without a reader: the same; with one it is written."""
+        fifo = str(Path(self.mktemp()).absolute())
+        os.mkfifo(fifo)
+        gateway = self.served(fifo)
+        self.assertIn("nobody reads it", str(gateway.admin("/").json["access_log"]))
+        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        self.assertEqual(ask(self.port).status, 200)
+
+        def read() -> bytes:
+            try:
+                return os.read(reader, 1 << 16)
+            except BlockingIOError:
+                return b""
+
+        self.assertIn(b'"rsp_code":"200"', until("lines come", read).replace(b" ", b""))
+
+    def test_nothing_can_be_kept(self) -> None:
+        """``data_dir`` on a full disk: the configuration serves, the log says what is not kept, and what was kept stays."""
+        disk = Path(self.mktemp()).absolute()
+        disk.mkdir()
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], capture_output=True, check=False)
+        if mounted.returncode:
+            raise SkipTest("mounting a small disk takes more rights")
+        self.addCleanup(subprocess.run, ["umount", "-l", str(disk)], check=True)
+        gateway = self.served("-", f", data_dir: {disk}")
+        until("it is kept", lambda: gateway.admin("/generations").json["current"] == 1)
+        kept = sorted((each.name, each.stat().st_size) for each in disk.rglob("*") if each.is_file())
+        with (disk / "filler").open("wb", 0) as filler:
+            try:
+                while True:
+                    filler.write(b"x" * 1024)
+            except OSError as error:
+                self.assertEqual(error.errno, errno.ENOSPC)
+        gateway.write(_LOGS.format(log="-", more=f", data_dir: {disk}, drain_timeout: 3s", port=self.port))
+        gateway.process.send_signal(signal.SIGHUP)
+        until("it is said", lambda: "No space left on device" in gateway.output)
+        self.assertEqual(gateway.admin("/").json["generation"], 2)
+        self.assertEqual(ask(self.port).status, 200)
+        after = sorted((each.name, each.stat().st_size) for each in disk.rglob("*") if each.is_file() and each.name != "filler")
+        self.assertEqual(after, kept)
+        self.assertIn("No space left", gateway.admin("/generations").json["problem"])
+
+
+_LOGS: Final = """
+gateway: {{admin: {{port: ADMIN}}, access_log: {{path: {log}, format: json}}{more}}}
+objects:
+- kind: route
+  metadata: {{name: r}}
+  spec: {{routes: [{{route_direct_response: {{response_code: 200, response_body: hello}}}}]}}
+- kind: advertise_policy
+  metadata: {{name: p}}
+  spec: {{address: 127.0.0.1, port: {port}}}
+- kind: virtual_host
+  metadata: {{name: shop}}
+  spec: {{domains: ["*"], proxy: HTTP_PROXY, advertise_policies: [p], routes: [r]}}
+"""
 
 
 class DescriptorTests(SynchronousTestCase):
@@ -75,7 +157,7 @@ class DescriptorTests(SynchronousTestCase):
         self.assertEqual(endpoint["connect_failures"], 0)
 
         gateway.write(CONFIG.format(port=free_port(), origin=origin.port))
-        gateway.process.send_signal(1)
+        gateway.process.send_signal(signal.SIGHUP)
         until("the reload is over", lambda: numbers()['voltgw_config_reloads_total{outcome="rejected"}'])
         self.assertIn("Too many open files", gateway.output)
         before = cpu_s(gateway.process.pid)

@@ -8,8 +8,7 @@ from hpack import Encoder
 
 from tests.proxy.rig import EMPTY, Wire
 from tests.proxy.rig2 import ASK, Proxy2Case, frames
-from voltgw.net.stream import MAX_READ_BYTES
-from voltgw.proxy.http2 import SHORT_READ_BYTES
+from voltgw.proxy.http2 import REQUESTS_A_TURN
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000 04 00 00000000")
 CALM: Final = 11
@@ -133,18 +132,43 @@ class FloodTests(LimitCase):
         self.assertTrue(wire.gone)
 
     def test_who_asks_for_much_at_once(self) -> None:
-        """Is read in small pieces, until it asks for less: many requests are few octets, and all of them would be one turn."""
+        """Has so many requests taken in one turn as anybody; it is not read meanwhile, and all are answered in the end."""
         wire = self.raw()
-        sizes: list[int] = []
-        wire.read_at_most = sizes.append            # type: ignore[attr-defined]  # as a stream of ours has it
         self.cluster.pick = lambda key: None        # each request is answered at once
         block = self.block(*ASK)
-        number = 1
-        for count in (80, 10, 1):
-            wire.send(b"".join(frame(HEADERS, 5, number + 2 * each, block) for each in range(count)))
-            number += 2 * count
-            self.turn()
-        self.assertEqual(sizes, [SHORT_READ_BYTES, MAX_READ_BYTES])
+        wire.send(b"".join(frame(HEADERS, 5, 1 + 2 * each, block) for each in range(80)))
+        for done in range(REQUESTS_A_TURN, 80, REQUESTS_A_TURN):
+            self.assertEqual((len(self.records), wire.reading), (done, False))
+            self.hand.turn()
+        self.assertEqual((len(self.records), wire.reading), (80, True))
+        self.assertEqual({record.response_code for record in self.records}, {503})
+
+    def test_who_goes_while_much_is_left(self) -> None:
+        """What it has asked for and was not begun is nobody's any more."""
+        wire = self.raw()
+        self.cluster.pick = lambda key: None
+        block = self.block(*ASK)
+        wire.send(b"".join(frame(HEADERS, 5, 1 + 2 * each, block) for each in range(80)))
+        wire.reset()
+        self.turn()
+        self.assertEqual(len(self.records), REQUESTS_A_TURN)
+
+    def test_who_asks_for_much_and_reads_nothing(self) -> None:
+        """What was held is begun when it reads again, and not before."""
+        wire = self.raw()
+        self.cluster.pick = lambda key: None
+        self.host.custom_errors = {503: b"x" * 20_000}
+        block = self.block(*ASK)
+        wire.stall()
+        wire.send(b"".join(frame(HEADERS, 5, 1 + 2 * each, block) for each in range(80)))
+        for _ in range(20):
+            self.hand.turn()
+        self.assertLess(len(self.records), 80)
+        self.assertFalse(wire.reading)
+        wire.take()
+        wire.send(frame(8, 0, 0, (1 << 24).to_bytes(4, "big")))
+        self.turn()
+        self.assertEqual(len(self.records), 80)
 
     def test_who_does_not_read(self) -> None:
         """A client that asks on and on without reading is not read from: what we keep for it is bounded."""

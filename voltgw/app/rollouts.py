@@ -64,6 +64,7 @@ class Rollouts:
         self._changed = False               # since the state was last written
         self._kept_at = monotonic()
         self._due: dict[str, float] = {}    # when each is looked at next
+        self.on_moved: Callable[[], None] | None = None     # called when one gets another share
         self.problem = ""                   # why the state cannot be kept, "" = it can
 
     def __len__(self) -> int:
@@ -180,6 +181,8 @@ class Rollouts:
 
     def _moved(self, live: Live) -> None:
         live.share_out()
+        if self.on_moved is not None:
+            self.on_moved()
         self._changed = True
         log = self._log.warn if live.ramp.phase is Phase.ROLLED_BACK else self._log.info
         log("rollout {name}: {reason}", name=live.name, phase=live.ramp.phase.value, reason=live.ramp.why,

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from voltgw.app.deps import Deps
     from voltgw.app.load import Loader, TextLoader
     from voltgw.app.publishing import Publishing
+    from voltgw.app.workers import Workers
     from voltgw.config.gateway import DnsAddress
     from voltgw.config.model import Config
     from voltgw.control.membership import Membership
@@ -166,9 +167,13 @@ class GatewayService(Service):
         self.verifying = Verifying(deps)
         self.generations = Generations(self.verifying.threads.run, deps.wall, deps.environ)
         self.tickets = TicketKeys(deps.monotonic)
+        self.affinity_key = self._affinity_key()
+        self.worker_count: int | None = None        # None: as the configuration says
+        self.workers: Workers | None = None         # None: this process serves
+        self.rendezvous = ""                # where workers wait whose control process is gone
         self._makings = Makings(lambda key: Pool(), deps.random, self._registry, self._addresses,
                                 partial(server_context, keys=self.tickets), wall=deps.wall, fetched=self.acme,
-                                surroundings=self.verifying.surroundings, affinity_key=self._affinity_key())
+                                surroundings=self.verifying.surroundings, affinity_key=self.affinity_key)
         self.runtime: Runtime = build(config, None, self._makings)
         self.acme.follow(self.runtime)
         self._past = Past(self._plans)
@@ -224,8 +229,12 @@ class GatewayService(Service):
         self.plane = Plane(loop, self._sink(), deps.wall, deps.random.random)
         self.overload = Overload(loop, self.plane)
         self.overload.follow(runtime.config.gateway, self._open_files)
+        count = runtime.config.gateway.workers if self.worker_count is None else self.worker_count
+        if count:
+            self.workers = import_module("voltgw.app.workers").Workers(self, count)
         self.listening = self._new_listening()
-        self.listening.challenges = Challenges(self._makings.server_context, self._bound)
+        self.listening.challenges = (Challenges(self._makings.server_context, self._bound) if self.workers is None
+                                     else self.workers.challenges(self._makings.server_context, self._bound))
         self.prober = Prober(loop, deps.random)
         self._resolvers: dict[Network, NetworkResolver] = {}
         self.registries = Registries(loop, deps.random, makers(deps.reactor))
@@ -275,6 +284,8 @@ class GatewayService(Service):
         self.rollouts.start()
         self.admin.startService()
         self.dns.start(self.loop)
+        if self.workers is not None:
+            self.workers.start()
         self.loop.clock.callLater(_ADDRESS_LOOK_S, self._look_at_addresses)
         self._warming = Deferred.fromCoroutine(self._warm_up(list(self.memberships.values())))
         self._warming.addErrback(self._not_warmed)
@@ -307,6 +318,8 @@ class GatewayService(Service):
     def _accept(self) -> None:
         if not self.draining:
             self.listening.start()
+            if self.workers is not None:
+                self.workers.serve()
             self._join_networks()
             self.acme.start(self.loop, self.listening.challenges)
 
@@ -363,7 +376,7 @@ class GatewayService(Service):
             self.access_log.close()
         self._log.info("stopped", event="gateway.stopped")
         self.events.stop()
-        return DeferredList([stopped, self._given_up])
+        return DeferredList([stopped, self._given_up, *([] if self.workers is None else [self.workers.stop()])])
 
     def drain(self) -> None:
         """Accept nothing new; finish what is under way; `/ready` says no from now on."""
@@ -374,6 +387,8 @@ class GatewayService(Service):
                        event="gateway.draining")
         self._given_up = self.acme.stop()
         self._withdrawn = self.dns.withdraw(at_once=self._abandoned)
+        if self.workers is not None:
+            self.workers.drain(self.drain_timeout_s)
         self.listening.drain()
         if self._ahead is not None:
             self._ahead.stop()              # a reload that waits for its new clusters gives up
@@ -382,6 +397,8 @@ class GatewayService(Service):
         """Stop without waiting for anybody (SIGQUIT, a second Ctrl-C)."""
         self.drain_timeout_s = 0.0
         self._abandoned = True
+        if self.workers is not None and self.draining:
+            self.workers.drain(0.0)
         if self._bound_already:
             self.dns.abandon()
 
@@ -514,6 +531,8 @@ class GatewayService(Service):
         if moving:
             return await self._serve_by(self.runtime.config, _STAY_S)
         if self.access_log is not None:
+            if self.workers is not None:
+                self.workers.reopen()
             self.access_log.reopen()        # SIGHUP is also how log rotation asks for a new file, whatever becomes of the rest
         try:
             config = await self._slices.run(self._loader.steps(), self._go_on)
@@ -694,6 +713,8 @@ class GatewayService(Service):
                 access_log.start()
             if before is not None:
                 before.close()
+        if gateway.workers != old.gateway.workers and self.worker_count is None:
+            self._log.warn("gateway.workers changed: that takes a restart")
         if (gateway.admin, gateway.monitor) != (old.gateway.admin, old.gateway.monitor):
             self._log.warn("gateway.admin and gateway.monitor changed: that takes a restart")
 
@@ -728,7 +749,10 @@ class GatewayService(Service):
         return Acme(self.deps, self._registry, self._fetched)
 
     def _new_listening(self) -> Listening:
-        return Listening(self.plane, self.loop)
+        if self.workers is None:
+            return Listening(self.plane, self.loop)
+        held: Listening = import_module("voltgw.app.held").HeldListening(self.plane, self.loop, self.workers)
+        return held
 
     def _new_rollouts(self) -> Rollouts:
         return Rollouts(self.loop.clock, self.deps.monotonic, self.deps.wall, self.verifying.threads.run)
@@ -738,12 +762,17 @@ class GatewayService(Service):
 
     async def _agree(self, runtime: Runtime, ahead: _Ahead, stay_s: float | None) -> None:
         """Whether other processes are as ready for `runtime` as this one. Raises StartError when one is not."""
+        if self.workers is not None:
+            await self.workers.agree(runtime, ahead.opened, ahead.fresh, stay_s)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _membership(self, name: str, runtime: Runtime) -> Membership:
-        return build_membership(runtime.clusters[name], runtime.plans[name], self.prober, self._sources, self._registry,
+        made = build_membership(runtime.clusters[name], runtime.plans[name], self.prober, self._sources, self._registry,
                                 self._refused_endpoint, self.orders)
+        if self.workers is not None:
+            made.told = self.workers.telling(name)
+        return made
 
     def _lead_out(self, runtime: Runtime) -> None:
         """Have what forward proxies share, where there is one."""
@@ -860,6 +889,8 @@ class GatewayService(Service):
             missing.append(f"{len(cold) - view.MOST} more clusters")
         missing += self.vips.problems
         missing += self.rules.problems
+        if self.workers is not None:
+            missing += self.workers.missing()
         if self.draining:
             missing.append("it drains")
         if not self.running:
@@ -893,6 +924,16 @@ class GatewayService(Service):
         result = self.rollouts.order(act, name)
         self._log.info("an operator has said: rollout {act} {rollout}", act=act, rollout=name, event="order.rollout")
         return result
+
+    @property
+    def addresses_in_use(self) -> Mapping[Any, str]:
+        """Addresses of interfaces that policies mean without naming them."""
+        said: Mapping[Any, str] = self._addresses.in_use
+        return said
+
+    def workers_view(self) -> list[dict[str, Any]]:
+        """Each data-plane process; none where this one serves itself."""
+        return [] if self.workers is None else self.workers.view()
 
     def listeners(self) -> list[ListenerView]:
         """Every listener."""

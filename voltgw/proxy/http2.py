@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from zope.interface import implementer
 
-from voltgw.net.stream import MAX_READ_BYTES
 from voltgw.proxy.arrival import came_to
 from voltgw.proxy.counters import SHED
 from voltgw.proxy.identity import about_client, introduced
 from voltgw.proxy.link import Link
-from voltgw.proxy.reading import read_at_most
 from voltgw.proxy.stream2 import Stream2
 from voltgw.proxy.stream2_end import owner_of
 from voltgw.values.exchange import Exchange
@@ -39,9 +37,8 @@ if TYPE_CHECKING:
 
 #: Between the two GOAWAY of a drain: requests that were on their way when the client got the first one are still served.
 GRACE_S: Final = 1.0
-#: More requests than these in one read are too many for one turn, and reads become so small, which is about as many again.
-MANY: Final = 64
-SHORT_READ_BYTES: Final = 2048
+#: Requests of one connection in one turn of the loop: they are a few octets each, and one read may have a thousand.
+REQUESTS_A_TURN: Final = 16
 _LIMITS: Final = Limits()
 
 
@@ -50,8 +47,8 @@ class Client2(Link):
     """A client's connection. It is the `ClientSide` of the records of its requests."""
 
     __slots__ = (
-        "_draining", "_open", "_short", "_taken", "_within", "certified", "connected_wall", "counters", "factory", "forwarded",
-        "handshake", "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni", "spare",
+        "_draining", "_open", "_resting", "_taken", "_within", "certified", "connected_wall", "counters", "factory",
+        "forwarded", "handshake", "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni", "spare",
         "tls_cipher", "tls_version",
     )
 
@@ -74,12 +71,13 @@ class Client2(Link):
         self.codec = Server(
             self, replace(_LIMITS, max_list_bytes=factory.max_head_bytes, extended_connect=factory.tunnels),
             factory.plane.counters.http2_downstream)
+        self.codec.heads_at_once = REQUESTS_A_TURN
         self.forwarded = b""
         self._draining = False
         self._open = False
         self._taken = 0                     # requests so far
         self.spare: list[Stream2] = []      # that have served, and may again
-        self._short = False                 # it is read in small pieces
+        self._resting = False               # what it has asked for already waits for the next turn
         self._within = False                # a head has begun that is not complete
 
     @property
@@ -117,13 +115,12 @@ class Client2(Link):
         """Bytes of the client."""
         now = self.plane.monotonic()
         codec = self.codec
-        before = self._taken
         self._in_turn = True
         codec.receive(data, now)
         self._in_turn = False
         self.flush()
-        if self._taken - before > MANY or self._short:
-            self._read_less(self._taken - before)
+        if codec.more:
+            self._rest()
         if codec.within_head is not self._within:
             self._within = codec.within_head
             if self._within:
@@ -131,14 +128,30 @@ class Client2(Link):
             elif codec.streams:
                 self.deadline = 0.0
 
-    def _read_less(self, taken: int) -> None:
-        """A request is a few octets: who sends many at once is read in small pieces, so that others have their turn."""
-        if taken > MANY:
-            self._short = True
-            read_at_most(self.transport, SHORT_READ_BYTES)
-        elif taken < MANY // 8:
-            self._short = False
-            read_at_most(self.transport, MAX_READ_BYTES)
+    def _rest(self) -> None:
+        """It has asked for much at once: others have their turn first, and it is not read meanwhile."""
+        if not self._resting:
+            self._resting = True
+            self.transport.pauseProducing()
+            self.plane.soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if not self._open or self.choked:
+            return                          # it has ended, or `resumeProducing` goes on
+        self.dataReceived(b"")
+        if not self._resting and not self.choked:
+            self.transport.resumeProducing()
+
+    def resumeProducing(self) -> None:
+        """The client keeps up again."""
+        if not self.codec.more:
+            super().resumeProducing()
+            return
+        self.choked = False
+        self.flush_soon()
+        if self._open:
+            self._rest()
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, or we have closed."""

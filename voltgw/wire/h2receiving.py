@@ -39,7 +39,7 @@ class Receiving(Sending):
     """What both roles receive."""
 
     __slots__ = ("_accounts", "_block", "_block_bytes", "_block_flags", "_block_frames", "_block_stream", "_decoder", "_gaps",
-                 "_need", "_now", "_piece_bytes", "_pieces", "_settled")
+                 "_heads_left", "_need", "_now", "_piece_bytes", "_pieces", "_settled", "heads_at_once", "more")
 
     def __init__(
         self, handler: Handler, limits: Limits, counters: Http2Counters | None, first_id: int, decoder: Decoder,
@@ -51,6 +51,9 @@ class Receiving(Sending):
         self._pieces: list[bytes] = []              # the beginning of a frame that is not complete
         self._piece_bytes = 0
         self._need = 0                              # octets that make it complete, as far as is known
+        self.heads_at_once = 1 << 30                # HEADERS that one call of `receive` takes
+        self.more = False                           # it has left some for the next one, which may come without any data
+        self._heads_left = 0
         self._settled = False                       # the peer's first SETTINGS are here
         self._block: list[bytes] | None = None      # a header block that CONTINUATION frames go on with
         self._block_bytes = self._block_frames = self._block_stream = self._block_flags = 0
@@ -77,10 +80,16 @@ class Receiving(Sending):
     # -- bytes -------------------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take what the peer sent; `now` in monotonic seconds. Afterwards, write what `take` gives."""
+        """Take what the peer sent; `now` in monotonic seconds. Afterwards, write what `take` gives.
+
+        With more HEADERS than `heads_at_once` the rest is kept, and `more` says so: call again, with b"", when others have had
+        their turn.
+        """
         if self.fault is not None:
             return
         self._now = now
+        self._heads_left = self.heads_at_once
+        self.more = False
         if self._pieces:
             self._pieces.append(data)
             self._piece_bytes += len(data)
@@ -111,6 +120,12 @@ class Receiving(Sending):
             if end > size:
                 self._hold(data, pos, 9 + length)
                 return
+            if kind == HEADERS:
+                if not self._heads_left:
+                    self._hold(data, pos, 0)
+                    self.more = True
+                    return
+                self._heads_left -= 1
             pos = end
             if stream_id >> 31:
                 stream_id &= frames.MAX_STREAM_ID           # 4.1: the reserved bit is ignored
@@ -480,6 +495,7 @@ class Receiving(Sending):
         self.going_away = True
         self._waiting.clear()
         self._pieces = []
+        self.more = False
         self._block = None
         for stream in self.streams.values():
             stream.closed = True

@@ -1,0 +1,1 @@
+A client of HTTP/2 that asks for much at once has 16 requests taken in one turn of the event loop, so that others do not wait for all of them. ``benchmarks/fairness.py`` measures what one greedy client costs the others.
