@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import socket
 import ssl
@@ -41,8 +43,10 @@ class HttpOrigin(ThreadedServer):
             fields.setdefault(name.lower(), []).append(value.strip())
         body = reading.read(int(fields.get("content-length", ["0"])[0])) or b""
         if "websocket" in fields.get("upgrade", [""])[0].lower():
+            key = fields.get("sec-websocket-key", [""])[0] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"       # RFC 6455 4.2.2
+            accept = base64.b64encode(hashlib.sha1(key.encode(), usedforsecurity=False).digest())
             sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
-                         b"X-Origin: %b\r\n\r\n" % self.name.encode())
+                         b"Sec-WebSocket-Accept: %b\r\nX-Origin: %b\r\n\r\n" % (accept, self.name.encode()))
             return False
         status = first[1].partition("status=")[2][:3] or "200"
         said = json.dumps({"origin": self.name, "method": first[0], "target": first[1], "headers": fields, "body": len(body)}).encode()
@@ -68,7 +72,10 @@ class TcpOrigin(ThreadedServer):
             data = sock.recv(65536)
             if data:
                 sock.sendall(data + b" " + self.name.encode())
-                sock.shutdown(socket.SHUT_WR)
+                if isinstance(sock, ssl.SSLSocket):
+                    sock.unwrap()               # its end is told, and not only TCP's
+                else:
+                    sock.shutdown(socket.SHUT_WR)
         except OSError:
             pass                                # a probe that only connects, or a client without our CA
 

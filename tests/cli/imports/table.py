@@ -14,6 +14,7 @@ import socket
 import ssl
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urljoin
 
 import yaml
 
@@ -127,7 +128,7 @@ class Case:
                 pass                                # it was refused before it was read
             response = connection.getresponse()
             read = b"" if response.status == 101 else response.read()
-            return _seen(row, response, read)
+            return _seen(row, response, read, f"{kind}://{headers['Host']}{target}")
         except ssl.SSLError as error:
             return {"refused": type(error).__name__}
         except (http.client.HTTPException, OSError) as error:
@@ -136,12 +137,12 @@ class Case:
             connection.close()
 
 
-def _seen(row: dict[str, Any], response: http.client.HTTPResponse, body: bytes) -> dict[str, Any]:
-    """What of an answer is compared."""
+def _seen(row: dict[str, Any], response: http.client.HTTPResponse, body: bytes, url: str) -> dict[str, Any]:
+    """What of an answer to a request for `url` is compared; a relative Location says the same as an absolute one."""
     seen: dict[str, Any] = {"status": response.status}
     location = response.getheader("location")
     if location is not None:
-        seen["location"] = location
+        seen["location"] = urljoin(url, location)
     for name in row.get("got", {}):
         seen.setdefault("got", {})[name] = response.getheader(name)
     origin = response.getheader("x-origin")

@@ -44,7 +44,7 @@ from voltgw.app.importing.nginx_values import (
     variables,
 )
 from voltgw.app.importing.nginx_words import Directive, read
-from voltgw.app.importing.words import literal_tail, seconds, size, whole
+from voltgw.app.importing.words import literal_tail, rewrite, seconds, size, whole
 
 #: The largest body where nothing is said.
 _MAX_BODY_BYTES: Final = 1 << 20
@@ -496,7 +496,7 @@ class _Http:
         made = Forward([(pool, None)], websocket=False)
         if path is not None:
             self._path(directive, made, path, match)
-        self._rewritten(made, level)
+        self._rewritten(made, level, match)
         made.host = authority if not authority.startswith("unix:") else "localhost"
         rules = level.all("proxy_next_upstream")
         if rules:
@@ -514,16 +514,10 @@ class _Http:
         else:
             made.prefix_rewrite = path
 
-    def _rewritten(self, made: Forward, level: Level) -> None:
+    def _rewritten(self, made: Forward, level: Level, match: Match) -> None:
         for each in level.blocks[0].all("rewrite"):
             pattern, target, flag = (*each.args, "", "", "")[:3]
             if flag not in ("break", "") or variables(constant(re.sub(r"\$\d", "", target), level.values)):
-                continue
-            try:
-                text = pattern.removeprefix("^")
-                whole(pattern)
-            except ValueError as error:
-                self.notes.left_out(each.place, each.text(), str(error))
                 continue
             if made.regex_rewrite is not None:
                 self.notes.left_out(each.place, each.text(), "a rule has one `regex_rewrite`")
@@ -531,10 +525,11 @@ class _Http:
             if "?" in target:
                 self.notes.left_out(each.place, each.text(), "a rewrite does not set the query")
                 continue
-            made.regex_rewrite = (f"^{text}" if pattern.startswith("^") else f"^.*?{text}",
-                                  re.sub(r"\$(\d)", r"\\\1", constant(target, level.values)))
-            if not text.endswith("$"):
-                made.regex_rewrite = (made.regex_rewrite[0] + ".*$", made.regex_rewrite[1])
+            try:
+                made.regex_rewrite = rewrite(pattern, re.sub(r"\$(\d)", r"\\\1", constant(target, level.values)), [
+                    match.path if match.how in ("prefix", "exact") else ""])
+            except ValueError as error:
+                self.notes.left_out(each.place, each.text(), str(error))
 
     def _retries(self, made: Forward, directive: Directive, level: Level) -> None:
         if "off" in directive.args:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from voltgw.app.importing.model import MAX_DEPTH, MAX_FILE_BYTES, MAX_FILES, MAX_WORDS, Place, UnreadableError
 from voltgw.config import regexes
-from voltgw.routing.regex.pattern import PATH, Pattern
+from voltgw.routing.regex.pattern import PATH, Pattern, Rewrite
 
 #: Times by their unit, in seconds.
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
@@ -129,6 +130,27 @@ def whole(pattern: str, *, ignore_case: bool = False) -> str:
     except ValueError as error:
         raise ValueError(f"the regular expression {pattern!r} cannot be said in RE2 ({error})") from None
     return made
+
+
+def rewrite(pattern: str, text: str, starts: Sequence[str]) -> tuple[str, str]:
+    """What makes `text` of a whole path in which `pattern` is found; all those paths begin with one of `starts`.
+
+    Raises ValueError where that cannot be said, or would take long.
+    """
+    start = re.match(r"(/(?:[A-Za-z0-9_/~-]|\\[.-])*)", pattern)
+    literal = start[1].replace("\\", "") if start is not None and not re.match(r"[*+?{|]", pattern[start.end():]) else None
+    if not pattern.startswith("^"):
+        anywhere = not pattern.startswith(("(.*)", ".*")) and (
+            literal is None or not starts or not all(each.startswith(literal) for each in starts))
+        pattern = f"^.*?(?:{pattern})" if anywhere or _alternatives(pattern) else f"^{pattern}"
+    if not pattern.endswith("$"):
+        pattern += "$" if pattern.endswith(("(.*)", ".*")) else ".*$"
+    try:
+        regexes.check(pattern)
+        Rewrite(pattern, text)
+    except ValueError as error:
+        raise ValueError(f"the rewrite of {pattern!r} cannot be said: {error}") from None
+    return pattern, text
 
 
 def _alternatives(pattern: str) -> bool:

@@ -271,7 +271,7 @@ def _rule(rule: Rule, entries: list[dict[str, object]], gateway: Gateway, host: 
         extension["rate_limiter"] = [rule.limit]
     if rule.users:
         extension["authentication"] = {"basic": {
-            "users": f"file:{rule.users}", **({"realm": rule.realm} if rule.realm else {})}}
+            "users": rule.users if rule.users.startswith("string:///") else f"file:{rule.users}", **({"realm": rule.realm} if rule.realm else {})}}
     if extension:
         made["voltgw"] = extension
     return made
