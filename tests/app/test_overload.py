@@ -114,7 +114,7 @@ class KeepAliveTests(OverloadCase):
         self.assertEqual((first.lost, second.lost, third.received), (None, None, b""))
         self.advance(1.5)
         self.assertIn(b"200 OK", await third.heard(b"\r\n\r\n"))
-        self.assertTrue(self.gateway.overload.eased >= 1)
+        self.assertTrue(self.gateway.overload.counters.eased >= 1)
 
     async def test_http_2(self) -> None:
         """Clients of HTTP/2 get GOAWAY after their first request."""
@@ -265,9 +265,9 @@ class ResetTests(OverloadCase):
         connections = lambda: self.gateway.listeners()[0].factory.connections  # type: ignore[attr-defined]  # noqa: E731
         await self.until(lambda: len(connections()) == 2 and max(each.held_bytes for each in connections()) >= 64 * 1024)
         self.use(memory=97_000_000)
-        await self.until(lambda: self.gateway.overload.resets)
+        await self.until(lambda: self.gateway.overload.counters.resets)
         await self.until(lambda: len(connections()) == 1)
-        self.assertEqual(self.gateway.overload.resets, 1)
+        self.assertEqual(self.gateway.overload.counters.resets, 1)
         self.relieve()
         self.assertEqual(small.received, b"")
         hog.resume()
@@ -324,6 +324,29 @@ class LookTests(OverloadCase):
         self.assertEqual(view["resources"]["open_files"]["budget"], 1000)
 
 
+class SumTests(OverloadCase):
+    async def test_what_workers_have(self) -> None:
+        """Sums of other processes stand beside our own, and an action that only they take is told as theirs."""
+        await self.begin()
+        own = self.gateway.overload
+        for counts, key, more in ((own.counters.used, "memory", 150_000_000), (own.counters.budget, "memory", 200_000_000),
+                                  (own.counters.now, "memory refuse", 2), (own.counters.begun, "memory refuse", 3)):
+            counts[key] = counts.get(key, 0) + more
+        self.use(memory=20_000_000)
+        view = own.view()
+        memory = view["resources"]["memory"]
+        self.assertEqual((memory["used"], memory["budget"]), (170_000_000, 300_000_000))
+        self.assertEqual(memory["actions"]["refuse"], {"from": 0.85, "now": 2, "begun": 3})
+        self.assertEqual(view["now"], ["new requests are refused, for want of memory, in 2 workers"])
+        explained = self.gateway.explain("GET", f"http://shop.example:{self.port}/")
+        self.assertEqual(explained["outcome"], "forwarded")
+        self.assertIn("refused 503, perhaps", [each["outcome"] for each in explained["decisions"]])
+        self.use(memory=86_000_000)
+        self.assertEqual(own.view()["resources"]["memory"]["actions"]["refuse"], {"from": 0.85, "now": 3, "begun": 4})
+        self.relieve()
+        self.assertEqual(own.view()["resources"]["memory"]["actions"]["refuse"], {"from": 0.85, "now": 2, "begun": 4})
+
+
 class BudgetTests(GatewayCase):
     def test_descriptors_are_looked_after_by_default(self) -> None:
         """By the limit of open files; an operator may say less, and leave actions out."""
@@ -339,17 +362,17 @@ class BudgetTests(GatewayCase):
         """With a limit of the group that is the budget; without one there is none, unless a share of the host is asked for."""
         self.patch(overload, "host_memory_bytes", lambda: 8000)
         self.patch(overload, "group_memory_bytes", lambda: None)
-        self.assertIs(memory_budget(None, 0), None)
+        self.assertIs(memory_budget(None, 1), None)
         self.assertEqual(_amount(OverloadMemory(share=0.5)), 4000)
         self.assertEqual(_amount(OverloadMemory(budget=3000)), 3000)
         self.patch(overload, "group_memory_bytes", lambda: 6000)
         self.assertEqual(_amount(None), 6000)
         self.assertEqual(_amount(OverloadMemory(share=0.5)), 3000)
-        self.assertEqual(_amount(None, workers=2), 2000)
+        self.assertEqual(_amount(None, processes=3), 2000)
 
 
-def _amount(memory: OverloadMemory | None, workers: int = 0) -> int:
-    budget = memory_budget(OverloadConfig(memory=memory), workers)
+def _amount(memory: OverloadMemory | None, processes: int = 1) -> int:
+    budget = memory_budget(OverloadConfig(memory=memory), processes)
     assert budget is not None
     return budget.amount
 

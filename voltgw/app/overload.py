@@ -46,21 +46,37 @@ _WORDS: Final = {
 }
 
 
+class OverloadCounters:
+    """What stands and what was done. Where there are workers, that of the control process has the sums of all processes.
+
+    By resource: how much is `used`, of which `budget`. By resource and action (``memory refuse``): in how many processes it is
+    done `now`, and how often it has `begun`. `resets` are the connections that were cut, `eased` those that were asked to end.
+    """
+
+    __slots__ = ("begun", "budget", "eased", "now", "resets", "used")
+
+    def __init__(self) -> None:
+        self.used: dict[str, int] = {}
+        self.budget: dict[str, int] = {}
+        self.now: dict[str, int] = {}
+        self.begun: dict[str, int] = {}
+        self.resets = 0
+        self.eased = 0
+
+
 class Overload:
     """The budgets of one process. `follow` takes a configuration over; `start` begins to look, `stop` ends every action.
 
-    `usage` tells what is in use; None (with `start`) reads /proc. `taken` counts how often each action has begun for each
-    resource, `resets` the connections that were cut, `eased` those that were asked to end.
+    `usage` tells what is in use; None (with `start`) reads /proc. Memory that belongs to all of them is shared by `processes`,
+    None = as many as the configuration says.
 
     Where connections are at their limit and clients wait, idle ones are closed as well, to make room.
     """
 
     _log = Logger()
 
-    def __init__(self, loop: Loop, plane: Plane, usage: Usage | None = None) -> None:
-        self.taken: dict[tuple[str, Action], int] = {}
-        self.resets = 0
-        self.eased = 0
+    def __init__(self, loop: Loop, plane: Plane, usage: Usage | None = None, processes: int | None = None) -> None:
+        self.counters = OverloadCounters()
         self.failures = 0                   # looks that found nothing: /proc could not be read
         self.trims = 0
         self.pressures: dict[str, Pressure] = {}
@@ -69,6 +85,8 @@ class Overload:
         self._loop = loop
         self._plane = plane
         self._usage = usage
+        self._processes = processes
+        self._own: dict[tuple[str, str], int] = {}      # what is ours in the counters that go up and down
         self._timer: IDelayedCall | None = None
         self._trimmed = float("-inf")
         self._waiting: Iterator[Any] = iter(())     # connections that are still to be eased
@@ -98,16 +116,16 @@ class Overload:
         self._waiting = iter(())
         self._weighing = None
         if self.actions:
-            self.actions = {}
-            self._plane.press(closing=False, refusing=None)
-            self._loop.pause(False)
+            self.pressures = {}
+            self._act()
 
     def follow(self, gateway: Gateway, open_files: int) -> None:
         """Keep to the budgets of this configuration; `open_files` is the limit of descriptors of the process."""
         config = gateway.overload
         retry_after_s = None if config is None else config.retry_after_s
         self.retry_after_s = ceil(retry_after_s or defaults.OVERLOAD_RETRY_AFTER_S)
-        budgets = {"memory": memory_budget(config, gateway.workers or 0), "open_files": files_budget(config, open_files)}
+        processes = (gateway.workers or 0) + 1 if self._processes is None else self._processes
+        budgets = {"memory": memory_budget(config, processes), "open_files": files_budget(config, open_files)}
         before, self.pressures = self.pressures, {}
         for name, budget in budgets.items():
             if budget is None or not budget.shares:
@@ -118,6 +136,10 @@ class Overload:
             else:
                 pressure.follow(budget)
             self.pressures[name] = pressure
+        for name in {*before, *self.pressures}:
+            there = self.pressures.get(name)
+            self._note("budget", name, 0 if there is None else there.budget.amount)
+            self._note("used", name, 0 if there is None else there.used)
         if self._timer is not None:
             self._act()
 
@@ -135,6 +157,7 @@ class Overload:
             for name, pressure in self.pressures.items():
                 used = self._memory(usage, pressure, now) if name == "memory" else usage.files()
                 changed |= pressure.look(used, now)
+                self._note("used", name, used)
         except (OSError, ValueError, IndexError) as error:
             self.failures += 1
             if self.failures == 1:
@@ -163,10 +186,13 @@ class Overload:
         """Begin what is asked for now, and end what is no longer."""
         before, self.actions = self.actions, asked_for(self.pressures)
         now = self.actions
-        for action, names in now.items():
-            for name in names:
+        begun = self.counters.begun
+        for action in Action:
+            for name in {*before.get(action, ()), *now.get(action, ())}:
+                key = f"{name} {action.value}"
                 if name not in before.get(action, ()):
-                    self.taken[name, action] = self.taken.get((name, action), 0) + 1
+                    begun[key] = begun.get(key, 0) + 1
+                self._note("now", key, name in now.get(action, ()))
         for action in Action:
             if action in now and action not in before:
                 self._log.warn("overload: {words}, for want of {resource}: {use}", words=_WORDS[action],
@@ -178,6 +204,14 @@ class Overload:
         paused = Action.ACCEPT in now
         if paused is not self._loop.paused:
             self._loop.pause(paused)
+
+    def _note(self, what: str, key: str, value: int) -> None:
+        """Our part of a sum is this now."""
+        sums: dict[str, int] = getattr(self.counters, what)
+        before = self._own.get((what, key), 0)
+        if value != before or key not in sums:
+            self._own[what, key] = int(value)
+            sums[key] = sums.get(key, 0) + value - before
 
     def _use(self) -> str:
         return ", ".join(f"{name} {pressure.share:.0%}" for name, pressure in self.pressures.items())
@@ -192,7 +226,7 @@ class Overload:
         """Ask some connections to end; when all of them were asked, those that have come meanwhile follow."""
         left = EASED_A_LOOK
         for connection in self._waiting:
-            self.eased += self._told(connection, "ease")
+            self.counters.eased += self._told(connection, "ease")
             left -= 1
             if not left:
                 return
@@ -215,7 +249,7 @@ class Overload:
         excess = max(memory.excess(), 1) if memory is not None and Action.RESET in memory.taken else None
         for held, _, connection in sorted(heaviest, reverse=True):
             if self._told(connection, "shed"):
-                self.resets += 1
+                self.counters.resets += 1
                 self._log.warn("overload: the connection of {client} is cut, it held {held} bytes",
                                client=getattr(connection, "peer_address", ""), held=held, event="overload.reset")
             if excess is not None:
@@ -247,34 +281,51 @@ class Overload:
 
     @property
     def stages(self) -> list[str]:
-        """What is done now, in words."""
-        return [f"{_WORDS[action]}, for want of {', '.join(names)} ({self._use()})" for action, names in self.actions.items()]
+        """What is done now, in words; of other processes, in how many."""
+        said = [f"{_WORDS[action]}, for want of {', '.join(names)} ({self._use()})" for action, names in self.actions.items()]
+        for action in Action:
+            for name in self.pressures:
+                others = self._others(name, action)
+                if others > 0:
+                    said.append(f"{_WORDS[action]}, for want of {name}, in {_workers(others)}")
+        return said
 
     def explain(self, explained: Explanation) -> None:
         """Say of a request that it would be refused now, or wait."""
-        refusing, waiting = self.actions.get(Action.REFUSE), self.actions.get(Action.ACCEPT)
-        if refusing is not None and explained.virtual_host:
-            explained.outcome = "refused"
-            explained.decisions.append(Reason(
-                "overload", "refused 503", f"new requests are refused for want of {', '.join(refusing)}: {self._use()}"))
-        if waiting is not None:
-            explained.decisions.append(Reason(
-                "overload", "waits", f"new connections wait for want of {', '.join(waiting)}: {self._use()}"))
+        for action, outcome in ((Action.REFUSE, "refused 503"), (Action.ACCEPT, "waits")):
+            names = self.actions.get(action, ())
+            others = {name: each for name in self.pressures if (each := self._others(name, action)) > 0}
+            if action is Action.REFUSE and not explained.virtual_host:
+                continue
+            if names:
+                if action is Action.REFUSE:
+                    explained.outcome = "refused"
+                explained.decisions.append(Reason("overload", outcome, f"{_WORDS[action]} for want of {', '.join(names)}: "
+                                                  f"{self._use()}"))
+            elif others:
+                explained.decisions.append(Reason("overload", f"{outcome}, perhaps", "; ".join(
+                    f"{_WORDS[action]} for want of {name} in {_workers(number)}" for name, number in others.items())))
+
+    def _others(self, name: str, action: Action) -> int:
+        """Other processes that do this."""
+        key = f"{name} {action.value}"
+        return self.counters.now.get(key, 0) - self._own.get(("now", key), 0)
 
     def view(self) -> dict[str, Any]:
         """For the admin interface."""
-        resources: Mapping[str, dict[str, Any]] = {
-            name: {"used": pressure.used, "budget": pressure.budget.amount, "share": round(pressure.share, 3),
-                   "actions": {action.value: {"from": share, "now": action in pressure.taken,
-                                              "begun": self.taken.get((name, action), 0)}
+        counted = self.counters
+        resources = {
+            name: {"used": counted.used[name], "budget": counted.budget[name],
+                   "share": round(counted.used[name] / max(counted.budget[name], 1), 3),
+                   "actions": {action.value: {"from": share, "now": counted.now.get(f"{name} {action.value}", 0),
+                                              "begun": counted.begun.get(f"{name} {action.value}", 0)}
                                for action, share in pressure.budget.shares.items()}}
             for name, pressure in self.pressures.items()}
-        return {"now": self.stages, "resources": resources, "resets": self.resets,
-                "eased": self.eased}
+        return {"now": self.stages, "resources": resources, "resets": counted.resets, "eased": counted.eased}
 
 
-def memory_budget(config: OverloadConfig | None, workers: int) -> Budget | None:
-    """What each process may have in RAM; None = nobody has set a limit."""
+def memory_budget(config: OverloadConfig | None, processes: int) -> Budget | None:
+    """What each of so many processes may have in RAM; None = nobody has set a limit."""
     said = None if config is None else config.memory
     amount = None if said is None else said.budget
     if amount is None:
@@ -284,7 +335,7 @@ def memory_budget(config: OverloadConfig | None, workers: int) -> Budget | None:
             if share is None:
                 return None
             there = host_memory_bytes()
-        amount = int(min(there, host_memory_bytes()) * (share or 1.0)) // (workers + 1)
+        amount = int(min(there, host_memory_bytes()) * (share or 1.0)) // processes
     return Budget(max(amount, 1), _shares(said, {
         Action.KEEP_ALIVE: defaults.OVERLOAD_MEMORY_KEEP_ALIVE, Action.REFUSE: defaults.OVERLOAD_MEMORY_REFUSE,
         Action.ACCEPT: defaults.OVERLOAD_MEMORY_ACCEPT, Action.RESET: defaults.OVERLOAD_MEMORY_RESET}))
@@ -297,6 +348,10 @@ def files_budget(config: OverloadConfig | None, open_files: int) -> Budget:
     return Budget(max(amount, 1), _shares(said, {
         Action.KEEP_ALIVE: defaults.OVERLOAD_FILES_KEEP_ALIVE, Action.REFUSE: defaults.OVERLOAD_FILES_REFUSE,
         Action.ACCEPT: defaults.OVERLOAD_FILES_ACCEPT, Action.RESET: 0.0}))
+
+
+def _workers(number: int) -> str:
+    return "one worker" if number == 1 else f"{number} workers"
 
 
 def _shares(said: Any, absent: Mapping[Action, float]) -> dict[Action, float]:

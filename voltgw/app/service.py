@@ -209,6 +209,8 @@ class GatewayService(Service):
         except BaseException as error:
             self.events.stop()
             self.loop.stop()
+            if self.workers is not None:
+                self.workers.let_go()
             if self.access_log is not None:
                 self.access_log.close()
             if isinstance(error, (CannotListen, AdminAddressError, RegistryError)):
@@ -227,7 +229,7 @@ class GatewayService(Service):
         self.timings.follow(runtime.config.gateway.metrics)
         self.tracer.start(loop.clock, runtime.config, lambda: self.access_log or self._feed)
         self.plane = Plane(loop, self._sink(), deps.wall, deps.random.random)
-        self.overload = Overload(loop, self.plane)
+        self.overload = self._new_overload()
         self.overload.follow(runtime.config.gateway, self._open_files)
         count = runtime.config.gateway.workers if self.worker_count is None else self.worker_count
         if count:
@@ -252,6 +254,8 @@ class GatewayService(Service):
         runtime.lead_out(self.plane.outside)
         self._check_rules(runtime)
         self.networks.note(runtime.networks())
+        if self.workers is not None:
+            self.workers.adopt()
         opened = self.listening.open_new(runtime.listeners)
         names: dict[DnsAddress, DnsBound] = {}
         try:
@@ -263,6 +267,8 @@ class GatewayService(Service):
             raise
         self.dns.install(runtime.config, runtime.delegations or Delegations(), names, runtime.publications)
         self.listening.install(runtime.listeners, opened, self.drain_timeout_s)
+        if self.workers is not None:
+            self.workers.adopted()
         self._follow_networks(runtime)
         self._try_options(runtime, None)
 
@@ -756,6 +762,9 @@ class GatewayService(Service):
 
     def _new_rollouts(self) -> Rollouts:
         return Rollouts(self.loop.clock, self.deps.monotonic, self.deps.wall, self.verifying.threads.run)
+
+    def _new_overload(self) -> Overload:
+        return Overload(self.loop, self.plane)
 
     def _new_dns(self) -> Any:
         return DnsSide(self.deps, self._is_warm)

@@ -1,7 +1,8 @@
 """Every metric that `/metrics` shows: a promise to dashboards; its page in the docs is made from this.
 
 Names follow Prometheus: base units, ``_total`` for counters. Labels are names from the configuration, addresses of endpoints,
-and words of ours, never something that a client sent; so their number is bounded by what the operator configured.
+and words of ours, never something that a client sent; so their number is bounded by what the operator configured. Of routes and
+endpoints only so many have time series of their own (``gateway.metrics``); the others are counted under ``_other``.
 """
 
 from __future__ import annotations
@@ -48,11 +49,13 @@ METRICS: Final = (
     MetricName("voltgw_open_streams", "gauge", (), "Connections open now, clients' and endpoints' together."),
     MetricName("voltgw_open_streams_limit", "gauge", (), "So many clients may be connected; then listeners pause."),
     MetricName("voltgw_overload_used", "gauge", ("resource",),
-               "What the process has in use: ``memory`` in bytes (resident), ``open_files`` (descriptors)."),
+               "What the process has in use: ``memory`` in bytes (resident), ``open_files`` (descriptors); with workers, of "
+               "all processes together."),
     MetricName("voltgw_overload_budget", "gauge", ("resource",), "How much of it there is (``gateway.overload``)."),
     MetricName("voltgw_overload_active", "gauge", ("resource", "action"),
-               "1 while the resource is so short that this is done: ``keep_alive`` (answers end connections), ``refuse`` (new "
-               "requests are answered 503), ``accept`` (new connections wait), ``reset`` (the largest connections are cut)."),
+               "Not 0 while the resource is so short that this is done (with workers: by how many processes): ``keep_alive`` "
+               "(answers end connections), ``refuse`` (new requests are answered 503), ``accept`` (new connections wait), "
+               "``reset`` (the largest connections are cut)."),
     MetricName("voltgw_overload_actions_total", "counter", ("resource", "action"), "Times that this has begun."),
     MetricName("voltgw_overload_resets_total", "counter", (), "Connections that were cut because memory is short."),
     MetricName("voltgw_overload_eased_total", "counter", (), "Connections that were asked to end because something is short."),
@@ -182,6 +185,8 @@ METRICS: Final = (
                "Requests and connections that went wrong or were held back on purpose, by response flag (Envoy's letters)."),
     # Clusters.
     MetricName("voltgw_cluster_requests_total", "counter", _CLUSTER, "Requests, for TCP connections, given an endpoint."),
+    MetricName("voltgw_cluster_request_duration_seconds", "histogram", _CLUSTER,
+               "From the first byte of a request to its endpoint to the last byte of the answer; HTTP, once that is over."),
     MetricName("voltgw_cluster_responses_total", "counter", (*_CLUSTER, "code_class"), "Answers of its endpoints."),
     MetricName("voltgw_cluster_tls_unverified", "gauge", _CLUSTER,
                "1 if any certificate of its endpoints is accepted; only clusters that are reached by TLS."),
@@ -213,6 +218,8 @@ METRICS: Final = (
     MetricName("voltgw_endpoint_requests_total", "counter", _ENDPOINT, "Requests, for TCP connections, given to it."),
     MetricName("voltgw_endpoint_responses_total", "counter", (*_ENDPOINT, "code_class"),
                "Its answers; from its first request on."),
+    MetricName("voltgw_endpoint_request_duration_seconds", "histogram", _ENDPOINT,
+               "The same for each endpoint; only with ``gateway.metrics.endpoint_durations``."),
     MetricName("voltgw_endpoint_connect_failures_total", "counter", _ENDPOINT, "Connections refused or timed out."),
     MetricName("voltgw_endpoint_active_requests", "gauge", _ENDPOINT, "Requests under way at it."),
     MetricName("voltgw_endpoint_open_connections", "gauge", _ENDPOINT, "Connections open to it, idle ones included."),
@@ -281,6 +288,21 @@ METRICS: Final = (
     MetricName("voltgw_access_log_dropped_total", "counter", ("reason",),
                "Lines lost: the ``queue`` was full, the reader ``blocked``, writing ``failed``, or a bug in the "
                "``format``."),
+    # Traces; only with ``gateway.tracing``.
+    MetricName("voltgw_trace_requests_total", "counter", ("reason",),
+               "Requests that were recorded: their trace was ``sampled``, or they ended with an ``error``, or were ``slow``."),
+    MetricName("voltgw_trace_failures_total", "counter", (), "Requests of which no spans could be made; each is a bug."),
+    MetricName("voltgw_trace_spans_sent_total", "counter", (), "Spans that the collector has taken."),
+    MetricName("voltgw_trace_spans_dropped_total", "counter", ("reason",),
+               "Spans lost: the ``queue`` was full, the collector has ``rejected`` them, or they were ``unsent`` too long."),
+    MetricName("voltgw_trace_exports_total", "counter", ("outcome",),
+               "Requests to the collector that were ``ok``, ``retried`` later, or ``failed`` for good."),
+    MetricName("voltgw_trace_spans_queued", "gauge", (), "Spans that wait to be sent, or for the collector's answer."),
+    # How the process fares.
+    MetricName("voltgw_loop_turn_duration_seconds", "histogram", (),
+               "Turns of the data plane's event loop: whoever becomes ready meanwhile waits so long."),
+    MetricName("voltgw_timer_lateness_seconds", "histogram", (),
+               "How much later than due timers ran, the first of each time: whatever has held the process up shows here."),
     # prometheus_client's own, from /proc.
     MetricName("process_cpu_seconds_total", "counter", (), "CPU time of the process, user and system."),
     MetricName("process_resident_memory_bytes", "gauge", (), "Memory in use."),
