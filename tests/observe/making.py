@@ -13,11 +13,12 @@ from twisted.logger import LogPublisher
 from voltgw.cluster.snapshot import EndpointKey
 from voltgw.observe.events import EventRing
 from voltgw.security.authentication import Row
-from voltgw.values.counters import ClusterCounters, ListenerCounters, RouteCounters
+from voltgw.values.counters import ClusterCounters, Histogram, ListenerCounters, RouteCounters
 from voltgw.values.exchange import Exchange, HostLabels
 from voltgw.values.head import Field, RequestHead, ResponseHead
 from voltgw.values.proxyheader import ProxyHeader
 from voltgw.values.record import ConnectionRecord
+from voltgw.values.telemetry import Telemetry
 from voltgw.values.tls import ClientTls, Handshake
 
 #: 2022-03-28T23:09:53.748Z is so many seconds after the epoch; the monotonic clock of the tests is then at `START`.
@@ -104,6 +105,7 @@ class Endpoint:
     status: list[int] = field(default_factory=lambda: [0] * 6)
     pool: list[object] = field(default_factory=list)
     watch: Any = None
+    times: Histogram | None = None
 
     @property
     def key(self) -> EndpointKey:
@@ -211,6 +213,11 @@ class View:
     asked: list[str] = field(default_factory=list)
     dns: Any = None
     published: Any = None
+    turns: Histogram = field(default_factory=Histogram)
+    timers: Histogram = field(default_factory=Histogram)
+    traces: dict[str, Any] | None = None
+    most_routes: int = 5000
+    most_endpoints: int = 10_000
     overload: dict[str, Any] = field(default_factory=lambda: {"now": [], "resources": {}, "resets": 0, "eased": 0})
     events: EventRing = field(default_factory=a_ring)
     logs: Logs = field(default_factory=Logs)
@@ -291,6 +298,10 @@ class View:
     def geo(self) -> dict[str, Any] | None:
         """One database."""
         return {"databases": [{"path": "/x.mmdb", "type": "Test-City", "built": 7}], "problem": "", "taken": 0}
+
+    def telemetry(self) -> Telemetry:
+        """What a test has put here."""
+        return Telemetry(self.turns, self.timers, self.traces, self.most_routes, self.most_endpoints)
 
     def publishing(self) -> Any:
         """What a test has put here."""

@@ -19,8 +19,8 @@ from twisted.web.client import RequestTransmissionFailed
 
 from voltgw.observe.exporter import Answer, Exporter
 from voltgw.values.defaults import (
+    MAX_TRACE_BATCH,
     MAX_TRACE_BYTES,
-    TRACE_BATCH,
     TRACE_DELAY_S,
     TRACE_FLUSH_S,
     TRACE_GIVE_UP_S,
@@ -65,7 +65,7 @@ class ExporterTests(SynchronousTestCase):
         return found
 
     def test_a_span_waits_for_company_and_a_full_batch_for_nobody(self) -> None:
-        """After the delay what is there is sent at once; `TRACE_BATCH` spans go in the next turn."""
+        """After the delay what is there is sent at once; `MAX_TRACE_BATCH` spans go in the next turn."""
         self.exporter.offer([a_span("a")])
         self.clock.advance(TRACE_DELAY_S - 0.1)
         self.assertEqual(self.sent, [])
@@ -73,11 +73,11 @@ class ExporterTests(SynchronousTestCase):
         self.clock.advance(0.1)
         self.assertEqual(self.names(), [["a", "b"]])
         self.assertEqual((self.exporter.sent, self.exporter.queued, self.exporter.numbers()["queued_bytes"]), (2, 0, 0))
-        self.exporter.offer([a_span()] * (TRACE_BATCH + 3))
+        self.exporter.offer([a_span()] * (MAX_TRACE_BATCH + 3))
         self.clock.advance(0)
-        self.assertEqual([len(each) for each in self.names()[1:]], [TRACE_BATCH])
+        self.assertEqual([len(each) for each in self.names()[1:]], [MAX_TRACE_BATCH])
         self.clock.advance(TRACE_DELAY_S)
-        self.assertEqual([len(each) for each in self.names()[1:]], [TRACE_BATCH, 3])
+        self.assertEqual([len(each) for each in self.names()[1:]], [MAX_TRACE_BATCH, 3])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_request_at_a_time(self) -> None:
@@ -85,13 +85,13 @@ class ExporterTests(SynchronousTestCase):
         self.says = None
         self.exporter.offer([a_span("a")])
         self.clock.advance(TRACE_DELAY_S)
-        self.exporter.offer([a_span("b")] * (2 * TRACE_BATCH))
+        self.exporter.offer([a_span("b")] * (2 * MAX_TRACE_BATCH))
         self.clock.advance(1)
         self.assertEqual(len(self.sent), 1)
         self.says = OK
         self.asked[0].callback(OK)
         self.clock.pump([0, 0])
-        self.assertEqual([len(each) for each in self.names()], [1, TRACE_BATCH, TRACE_BATCH])
+        self.assertEqual([len(each) for each in self.names()], [1, MAX_TRACE_BATCH, MAX_TRACE_BATCH])
 
     def test_the_queue_has_bounds(self) -> None:
         """In spans and in bytes; what is over is dropped and counted, and those on their way count as well."""
@@ -188,12 +188,12 @@ class ExporterTests(SynchronousTestCase):
 
     def test_stop_sends_what_waits(self) -> None:
         """Batch by batch, without delay; then it is over, and what comes later is dropped and counted."""
-        self.exporter.offer([a_span()] * (TRACE_BATCH - 1))
+        self.exporter.offer([a_span()] * (MAX_TRACE_BATCH - 1))
         stopped = self.exporter.stop()
         self.assertNoResult(stopped)
         self.clock.pump([0, 0, 0])
         self.successResultOf(stopped)
-        self.assertEqual(self.exporter.sent, TRACE_BATCH - 1)
+        self.assertEqual(self.exporter.sent, MAX_TRACE_BATCH - 1)
         self.exporter.offer([a_span()])
         self.assertEqual(self.exporter.dropped["unsent"], 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Mapping
 from random import Random
 from types import SimpleNamespace
@@ -14,13 +15,14 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.observe.making import Cluster, Endpoint, Host, Listener, Route, View, an_exchange
+from tests.servers import require
 from voltgw.cluster.outlier import Ejection, OutlierDetector, OutlierRules
 from voltgw.control.publish.entries import PublishCounters
 from voltgw.dns.responder import DnsCounters
 from voltgw.observe.access import INTERVAL_S, AccessLog
 from voltgw.observe.metrics import PIECE, GatewayCollector, exposition
 from voltgw.observe.names import METRICS
-from voltgw.values.counters import RouteCounters
+from voltgw.values.counters import Histogram, RouteCounters
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -50,6 +52,9 @@ def busy_view() -> View:
     cluster.counters.requests = 5
     cluster.counters.probes["default/up"] = [4, 2]
     cluster.counters.status[5] = 1
+    cluster.counters.latency.observe(0.002)
+    one.times = Histogram()
+    one.times.observe(0.002)
     route = Route()
     route.counters.status[2] = 3
     route.counters.status[5] = 1
@@ -71,7 +76,10 @@ def busy_view() -> View:
     names.unverified["BADKEY"], names.transfers["full"], names.notifies["sent"] = 1, 2, 3
     names.truncated, names.limited, names.slipped = 3, 2, 1
     return View(all_clusters=[cluster], all_routes=[route, Route("shop/1")], all_listeners=[listener, datagrams], dns=names,
-                published=published(), overload={
+                published=published(), traces={
+                    "requests": {"sampled": 4, "error": 2, "slow": 0}, "failures": 0, "sent": 12,
+                    "dropped": {"queue": 1, "rejected": 0, "unsent": 3}, "exports": {"ok": 2, "retried": 1, "failed": 0},
+                    "queued": 5}, overload={
                     "now": ["new connections wait"], "resets": 3, "eased": 7, "resources": {"open_files": {
                         "used": 970, "budget": 1000, "share": 0.97,
                         "actions": {"accept": {"from": 0.95, "now": True, "begun": 2},
@@ -304,6 +312,84 @@ class CollectorTests(SynchronousTestCase):
             for sample in family.samples:
                 self.assertEqual(tuple(label for label in sample.labels if label != "le"), table[name].labels)
         self.assertEqual(seen, set(table))
+
+    def test_exemplars_stand_in_openmetrics(self) -> None:
+        """Each bucket names the latest trace that was recorded in it; the classic text, which has no place for one, does not."""
+        view = busy_view()
+        latency = view.all_routes[0].counters.latency
+        latency.observe(0.003)
+        latency.exemplify(0.003, "0af7651916cd43dd8448eb211c80319c", 1e9)
+        latency.exemplify(0.0031, "00000000000000000000000000000007", 1e9 + 1)
+        latency.exemplify(100.0, "00000000000000000000000000000009", 1e9 + 2)
+        key = {"virtual_host": "default/shop", "route": "shop/0"}
+        samples = self.samples(GatewayCollector(view), OPENMETRICS)
+        shown = {sample.labels["le"]: sample.exemplar for sample in samples.values()
+                 if sample.name == "voltgw_request_duration_seconds_bucket" and sample.exemplar is not None}
+        self.assertEqual({bound: (one.labels, one.value, float(one.timestamp)) for bound, one in shown.items()}, {
+            "0.004096": ({"trace_id": "00000000000000000000000000000007"}, 0.0031, 1e9 + 1),
+            "+Inf": ({"trace_id": "00000000000000000000000000000009"}, 100.0, 1e9 + 2)})
+        _, pieces = exposition(GatewayCollector(view), "")
+        self.assertNotIn(b"trace_id", b"".join(pieces))
+        self.assertEqual(self.value("voltgw_request_duration_seconds_count", key, view=view), 5)
+
+    def test_routes_beyond_the_bound_are_one(self) -> None:
+        """The first ones have time series of their own; sums are what they would be without the bound."""
+        view = busy_view()
+        for number in range(2, 9):
+            route = Route(f"shop/{number}")
+            route.counters.status[2], route.counters.bytes_in = number, 10
+            route.counters.local_replies["UF"] = 1
+            route.counters.latency.observe(0.001)
+            view.all_routes.append(route)
+
+        def of(name: str) -> dict[str, float]:
+            totals: dict[str, float] = {}
+            for sample in self.samples(GatewayCollector(view)).values():
+                if sample.name == name:
+                    totals[sample.labels["route"]] = totals.get(sample.labels["route"], 0) + sample.value
+            return totals
+
+        names = ("voltgw_requests_total", "voltgw_request_bytes_total", "voltgw_response_flags_total",
+                 "voltgw_request_duration_seconds_count")
+        whole = {name: of(name) for name in names}
+        view.most_routes = 3
+        for name in names:
+            found = of(name)
+            self.assertEqual(set(found), {"shop/0", "shop/2", "shop/3", "_other"}, name)
+            self.assertEqual(sum(found.values()), sum(whole[name].values()), name)
+            self.assertEqual(found["shop/2"], whole[name]["shop/2"])
+
+    def test_endpoints_beyond_the_bound_are_one(self) -> None:
+        """Those of each cluster: their sums, also of how many are ready and healthy."""
+        view = busy_view()
+        view.all_clusters.append(Cluster("default/other", endpoints=tuple(
+            Endpoint(cluster="default/other", address=f"10.1.0.{n}", requests=n, ready=n > 2) for n in range(1, 5))))
+        view.most_endpoints = 2
+        rest, other = ({"cluster": f"default/{name}", "endpoint": "_other"} for name in ("shop", "other"))
+        self.assertEqual(self.value("voltgw_endpoint_requests_total", other, view=view), 10)
+        self.assertEqual(self.value("voltgw_endpoint_ready", other, view=view), 2)
+        self.assertEqual(self.value("voltgw_endpoint_ready", rest, view=view), 1)
+        samples = self.samples(GatewayCollector(view)).values()
+        self.assertEqual({sample.labels["endpoint"] for sample in samples if sample.name == "voltgw_endpoint_ready"},
+                         {"10.0.0.5:9001", "[2001:db8::1]:9001", "_other"})
+        self.assertEqual(self.value("voltgw_endpoint_responses_total", {**other, "code_class": "2xx"}, view=view), 0)
+
+    def test_how_the_process_fares(self) -> None:
+        """Turns and timers as histograms: how many, how long altogether."""
+        view = busy_view()
+        for seconds in (0.00001, 0.03):
+            view.turns.observe(seconds)
+        view.timers.observe(0.25)
+        self.assertEqual(self.value("voltgw_loop_turn_duration_seconds_bucket", {"le": "6.4e-05"}, view=view), 1)
+        self.assertEqual(self.value("voltgw_loop_turn_duration_seconds_count", view=view), 2)
+        self.assertEqual(self.value("voltgw_timer_lateness_seconds_sum", view=view), 0.25)
+
+    def test_promtool_has_nothing_to_say(self) -> None:
+        """Prometheus' own linter takes the text as it is."""
+        promtool = require("promtool")
+        _, pieces = exposition(GatewayCollector(busy_view()), "")
+        ran = subprocess.run([promtool, "check", "metrics"], input=b"".join(pieces), capture_output=True, timeout=20, check=False)
+        self.assertEqual((ran.returncode, ran.stdout.decode() + ran.stderr.decode()), (0, ""))
 
     def test_a_name_with_quotes(self) -> None:
         """Configuration names are escaped."""

@@ -15,7 +15,7 @@ from voltgw.config.tracing import Callers, Unsampled
 from voltgw.observe.exporter import Exporter
 from voltgw.observe.spans import spans_of
 from voltgw.routing.tracing import Terms, Tracing
-from voltgw.values.defaults import TRACE_DELAY_S, TRACE_FLUSH_S, TRACE_QUEUE, TRACE_SAMPLE, TRACE_TIMEOUT_S
+from voltgw.values.defaults import MAX_TRACE_QUEUE, TRACE_DELAY_S, TRACE_FLUSH_S, TRACE_SHARE, TRACE_TIMEOUT_S
 from voltgw.values.trace import B3, B3_MULTI, W3C
 from voltgw.wire.otlp import resource, scope
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from voltgw.observe.access import AccessLog
     from voltgw.observe.feed import JournalFeed
     from voltgw.routing.tracing import Bits
+    from voltgw.values.counters import Histogram
     from voltgw.values.exchange import Exchange
 
 #: Batches of records that are looked at when the gateway stops: more than the queue of the access log can hold.
@@ -43,7 +44,7 @@ def tracing_of(config: Config, host: Object[VirtualHostSpec], bits: Bits) -> Tra
     if wanted is None or not host.spec.proxy.http:
         return None
     terms = Terms(
-        wanted.read or (W3C, B3, B3_MULTI), wanted.write or (W3C,), TRACE_SAMPLE if wanted.sample is None else wanted.sample,
+        wanted.read or (W3C, B3, B3_MULTI), wanted.write or (W3C,), TRACE_SHARE if wanted.sample is None else wanted.sample,
         wanted.callers is Callers.TRUSTED, wanted.callers is Callers.RESTART, wanted.ignore_decision)
     return Tracing(terms, bits, host.spec.voltgw.tracing if host.spec.voltgw is not None else None)
 
@@ -71,8 +72,6 @@ class Tracer:
         self._name = ("", "")
         self._errors = False
         self._slow_s = 0.0
-        self._offset = 0.0                  # wall clock minus monotonic clock, and when it was looked at
-        self._offset_at = -1.0
 
     def start(self, clock: IReactorTime, config: Config, waiting: Callable[[], AccessLog | JournalFeed]) -> None:
         """Do what `config` says from now on; `clock` is the loop's, `waiting` gives what hands exchanges over."""
@@ -111,7 +110,7 @@ class Tracer:
         return Exporter(
             post, described, scope("voltgw", __version__), self._clock, self._deps.wall, self._deps.random.random,
             compress=not wanted.uncompressed, delay_s=wanted.delay_s or TRACE_DELAY_S,
-            timeout_s=wanted.timeout_s or TRACE_TIMEOUT_S, most=wanted.max_queue or TRACE_QUEUE)
+            timeout_s=wanted.timeout_s or TRACE_TIMEOUT_S, most=wanted.max_queue or MAX_TRACE_QUEUE)
 
     # -- exchanges ---------------------------------------------------------------------------------------------------------
 
@@ -128,13 +127,11 @@ class Tracer:
         else:
             return
         self.requests[why] += 1
-        if self.exporter is None:
-            return
         try:
-            now = self._deps.monotonic()
-            if now != self._offset_at:      # the wall clock may be set
-                self._offset, self._offset_at = self._deps.wall() - now, now
-            self.exporter.offer(spans_of(exchange, self._offset))
+            offset = self._deps.wall() - self._deps.monotonic()     # anew each time: the wall clock may be set
+            _exemplify(exchange, offset)
+            if self.exporter is not None:
+                self.exporter.offer(spans_of(exchange, offset))
         except Exception:                   # a trace less harms nobody, an exception here would cost a batch of log lines
             if not self.failures:
                 self._log.failure("a request could not be traced; others will only be counted")
@@ -168,3 +165,15 @@ class Tracer:
             return None
         found: dict[str, Any] = {"requests": dict(self.requests), "failures": self.failures}
         return found if self.exporter is None else {**found, **self.exporter.numbers()}
+
+
+def _exemplify(exchange: Exchange, offset: float) -> None:
+    """Have the histograms in which the exchange was counted name its trace."""
+    over = exchange.t_downstream_last
+    trace_id = exchange.trace.trace_id.decode("ascii")
+    if exchange.route is not None and over:
+        exchange.route.counters.latency.exemplify(over - exchange.t_start, trace_id, over + offset)
+    sent, answered = exchange.t_upstream_first_tx, exchange.t_upstream_last_rx
+    shared: Histogram | None = getattr(exchange.endpoint, "shared_times", None)
+    if shared is not None and exchange.response is not None and sent and answered >= sent:
+        shared.exemplify(answered - sent, trace_id, answered + offset)

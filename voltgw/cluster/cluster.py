@@ -312,6 +312,7 @@ class Cluster(Chooser):
             if endpoint is None:
                 endpoint = Endpoint(state, self._new_pool(key))
                 endpoint.options = self.options
+                endpoint.shared_times = self.counters.latency
                 if self.affinity is not None:
                     endpoint.token = self.affinity.value(key)
                 if self.gradient is not None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from voltgw.cluster.outlier import Watch
     from voltgw.cluster.snapshot import EndpointKey, EndpointState, Health
     from voltgw.interfaces import PoolLike
+    from voltgw.values.counters import Histogram
 
 
 def host_field(hostname: str, address: str, port: int) -> bytes:
@@ -38,7 +39,7 @@ class Endpoint:
     __slots__ = (
         "active", "adapts", "address", "authority", "cluster", "connect_failures", "connections", "failed_in_a_row", "gone",
         "health", "heeds", "hostname", "key", "labels", "latency", "network", "options", "pace", "pool", "port",
-        "ready", "reason", "requests", "site", "state", "status", "token", "watch", "weight",
+        "ready", "reason", "requests", "shared_times", "site", "state", "status", "times", "token", "watch", "weight",
     )
 
     def __init__(self, state: EndpointState, pool: PoolLike) -> None:
@@ -55,6 +56,8 @@ class Endpoint:
         self.active = 0                     # exchanges or relayed connections under way
         self.requests = 0
         self.status = [0] * 6
+        self.times: Histogram | None = None         # of its answers, where somebody wants them apart
+        self.shared_times: Histogram | None = None  # the same of its whole cluster
         self.connect_failures = 0
         self.token = b""                    # what a cookie of affinity says for it; b"" = the cluster has none
         self.failed_in_a_row = 0            # connect failures since the last connection; whoever connects sets it to 0

@@ -10,10 +10,9 @@ from voltgw.config.compound import ListOf, MapOf
 from voltgw.config.contents import SecretContent
 from voltgw.config.formats import HOST, IP, OBJECT_NAME, PREFIX
 from voltgw.config.logs import LOGGER, MAX_LOGGERS, AccessLog, LogLevel
-from voltgw.config.overload import Overload
 from voltgw.config.metrics import Metrics
+from voltgw.config.overload import Overload
 from voltgw.config.quantities import Duration
-from voltgw.config.reader import WARNS
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.tracing import Tracing
 from voltgw.config.types import Choice, FilePath, Flag, Number, Text
@@ -104,8 +103,8 @@ class Gateway:
 
     site: str | None = field(Text(OBJECT_NAME, least=1), "Name of the site object that it embodies.", absent=LOCAL_SITE)
     workers: int | None = field(
-        Number(0, 1024, zero_is_absent=True), "Data-plane processes; 0 = one process for everything.", absent="0",
-        state=WARNS)
+        Number(0, 1024, zero_is_absent=True),
+        "Data-plane processes beside the one that controls them; 0 = one process for everything.", absent="0")
     admin: AdminAddress | None = field(Nested(AdminAddress), "Where the admin interface listens.")
     data_dir: str | None = field(
         FilePath(), "Folder for state that outlives a restart: certificates that are fetched, the account for that, how far "

@@ -60,7 +60,7 @@ class Tracing:
         Text(least=1, most=256), "What the gateway is called in traces (``service.name``).", absent="voltgw")
     sample: float | None = field(
         Decimal(0, 1), "Part of the traces that begin here which is recorded, chosen by their ids.",
-        absent=f"{defaults.TRACE_SAMPLE:g}", example="0.1")
+        absent=f"{defaults.TRACE_SHARE:g}", example="0.1")
     ignore_decision: bool = field(
         Flag(), "What a caller has decided on recording its trace is not followed: `sample` decides for all.")
     unsampled: Unsampled = field(
@@ -84,7 +84,7 @@ class Tracing:
         Duration("s", 0.1, 60), "What is sent must be answered in this time.", absent=show_seconds(defaults.TRACE_TIMEOUT_S))
     max_queue: int | None = field(
         Number(512, 1_000_000), "Spans that may wait to be sent; further ones are dropped, and counted.",
-        absent=str(defaults.TRACE_QUEUE))
+        absent=str(defaults.MAX_TRACE_QUEUE))
 
     def rules(self) -> Iterable[Rule]:
         """What says how spans are sent needs somewhere to send them."""

@@ -18,9 +18,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from voltgw.values.counters import LATENCY_BOUNDS_US, Histogram
+
 #: Cancelled calls stay in the heap until more than this many, and more than half of it, are such; then it is rebuilt.
 MAX_CANCELLED: Final = 64
 
+_FIRST_BOUND: Final = LATENCY_BOUNDS_US[0].bit_length() - 1
+_LAST_BUCKET: Final = len(LATENCY_BOUNDS_US)
 _CLOCK_MONOTONIC: Final = 1
 _TFD_FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
 _ITIMERSPEC: Final = struct.Struct("@qqqq")         # interval s/ns, value s/ns: struct itimerspec on 64-bit Linux
@@ -77,6 +81,7 @@ class MonotonicClock:
         self._monotonic = monotonic
         self._arm = arm
         self._heap: list[tuple[float, int, _Call]] = []
+        self.lateness = Histogram()         # how much later than they were due calls were made, the first of each time
         self._count = 0                     # numbers the entries; breaks ties in the order of the calls
         self._cancelled = 0
 
@@ -102,6 +107,11 @@ class MonotonicClock:
         heap = self._heap
         now = self._monotonic()
         due = []
+        if heap and heap[0][0] <= now:
+            late = now - heap[0][0]         # `Histogram.observe`, in line
+            bucket = (int(late * 1e6) >> _FIRST_BOUND).bit_length()
+            self.lateness.buckets[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
+            self.lateness.sum_s += late
         while heap and heap[0][0] <= now:
             due.append(heapq.heappop(heap))
         for _, entry, call in due:

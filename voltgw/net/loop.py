@@ -32,6 +32,7 @@ from voltgw.net.deadlines import TICK_S, Deadlines
 from voltgw.net.sources import Sources
 from voltgw.net.splice import Pipes
 from voltgw.net.tls.handshakes import Share
+from voltgw.values.counters import LATENCY_BOUNDS_US, Histogram
 
 if TYPE_CHECKING:
     import socket
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 BATCH: Final = 256
 #: A turn that takes longer than this is counted (`Loop.slow_turns`); the promise of the docs is 20 ms.
 SLOW_TURN_S: Final = 0.020
+_FIRST_BOUND: Final = LATENCY_BOUNDS_US[0].bit_length() - 1
+_LAST_BUCKET: Final = len(LATENCY_BOUNDS_US)
 #: How often `stop` goes over what is still open: telling a protocol of its end may make it open something else.
 STOP_ROUNDS: Final = 16
 
@@ -83,6 +86,7 @@ class Loop:
         self.turns = 0
         self.slow_turns = 0
         self.longest_turn_s = 0.0
+        self.turn_times = Histogram()
         self.failures = 0                           # exceptions that reached a guard: bugs, all of them
         self.running = False
         self.stopped = False
@@ -188,6 +192,10 @@ class Loop:
             os.eventfd_write(self._wake_fd, 1)
         self.turns += 1
         took = self.monotonic() - began
+        times = self.turn_times                     # `Histogram.observe`, in line
+        bucket = (int(took * 1e6) >> _FIRST_BOUND).bit_length()
+        times.buckets[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
+        times.sum_s += took
         if took > self.longest_turn_s:
             self.longest_turn_s = took
         if took > SLOW_TURN_S:

@@ -16,12 +16,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from voltgw.values.defaults import (
+    MAX_TRACE_BATCH,
     MAX_TRACE_BYTES,
-    TRACE_BATCH,
+    MAX_TRACE_QUEUE,
     TRACE_DELAY_S,
     TRACE_FLUSH_S,
     TRACE_GIVE_UP_S,
-    TRACE_QUEUE,
     TRACE_RETRY_MAX_S,
     TRACE_RETRY_S,
     TRACE_TIMEOUT_S,
@@ -65,7 +65,7 @@ class Exporter:
     def __init__(
         self, post: Post, resource: bytes, scope: bytes, clock: IReactorTime, wall: Callable[[], float],
         random: Callable[[], float], *, compress: bool = True, delay_s: float = TRACE_DELAY_S,
-        timeout_s: float = TRACE_TIMEOUT_S, most: int = TRACE_QUEUE,
+        timeout_s: float = TRACE_TIMEOUT_S, most: int = MAX_TRACE_QUEUE,
     ) -> None:
         self.sent = 0
         self.dropped = {"queue": 0, "rejected": 0, "unsent": 0}
@@ -109,7 +109,7 @@ class Exporter:
             self._bytes += len(one)
         if self._batch:
             return                          # whatever becomes of it looks at the queue again
-        if len(self._queue) >= TRACE_BATCH:
+        if len(self._queue) >= MAX_TRACE_BATCH:
             self._set_timer(0.0)
         elif self._timer is None and self._queue:
             self._set_timer(self._delay_s)
@@ -130,7 +130,7 @@ class Exporter:
 
     def numbers(self) -> dict[str, Any]:
         """The same for the metrics and the admin page."""
-        return {"sent": self.sent, "dropped": dict(self.dropped), "requests": dict(self.requests), "queued": self.queued,
+        return {"sent": self.sent, "dropped": dict(self.dropped), "exports": dict(self.requests), "queued": self.queued,
                 "queued_bytes": self._bytes, "problem": self.problem}
 
     # -- sending -----------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ class Exporter:
 
     def _take(self) -> None:
         queue = self._queue
-        self._batch = [queue.popleft() for _ in range(min(len(queue), TRACE_BATCH))]
+        self._batch = [queue.popleft() for _ in range(min(len(queue), MAX_TRACE_BATCH))]
         body = export_request(self._resource, self._scope, self._batch)
         self._body = gzip.compress(body, 1) if self._compress else body
         self._since = self._clock.seconds()
@@ -237,7 +237,7 @@ class Exporter:
         self._bytes -= sum(map(len, self._batch))
         self._batch = []
         self._body = b""
-        if self._stopping is not None or len(self._queue) >= TRACE_BATCH:
+        if self._stopping is not None or len(self._queue) >= MAX_TRACE_BATCH:
             self._set_timer(0.0)
         elif self._queue:
             self._set_timer(self._delay_s)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
-from itertools import accumulate, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import ProcessCollector
@@ -18,10 +18,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
-from prometheus_client.utils import floatToGoString
 
+from voltgw.observe.endpoint_metrics import CLASSES, endpoint_families
+from voltgw.observe.families import OTHER, Row, histograms
+from voltgw.observe.families import family as _family
 from voltgw.observe.names import METRICS, MetricName
-from voltgw.values.counters import LATENCY_BOUNDS_US, RouteCounters
+from voltgw.observe.process_metrics import process_families, trace_families
+from voltgw.values.counters import RouteCounters
 
 if TYPE_CHECKING:
     from voltgw.interfaces import GatewayView
@@ -32,19 +35,12 @@ __all__ = ["METRICS", "GatewayCollector", "MetricName", "exposition"]
 #: Samples in one piece of an answer: 1 ms of work, twice that for OpenMetrics.
 PIECE: Final = 250
 #: Routes that are looked at in one piece, likewise.
-ROUTES: Final = 2000
-
-_BY_NAME: Final = {metric.name: metric for metric in METRICS}
-#: `status[n]` of the counters counts n00; what is none of these (nothing was sent, or a relayed connection) is 0.
-_CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
-_BOUNDS: Final = (*(floatToGoString(bound / 1e6) for bound in LATENCY_BOUNDS_US), "+Inf")
+ROUTES: Final = 1000
 
 #: Label and word of each phase of a rollout (`voltgw.cluster.rollout.Phase`).
 _PHASES: Final = (("ramping", "ramping"), ("approval", "waits for approval"), ("paused", "paused"),
                   ("rolled_back", "rolled back"), ("promoted", "promoted"))
 
-#: Label values and a number; for histograms, `_histogram` makes the samples itself.
-Row = tuple[tuple[str, ...], float]
 RouteRow = tuple[tuple[str, str], list[RouteCounters]]
 
 
@@ -78,13 +74,16 @@ class GatewayCollector(Collector):
         yield from self._networks()
         yield from self._routes()
         yield from self._clusters()
-        yield from self._endpoints()
+        telemetry = self._view.telemetry()
+        yield from endpoint_families(list(self._view.cluster_objects()), telemetry.most_endpoints)
         yield from self._geo()
         yield from self._discoveries()
         yield from self._rollouts()
         yield from self._dns()
         yield from self._published()
         yield from self._access_log()
+        yield from trace_families(telemetry)
+        yield from process_families(telemetry)
         for metric in self._process.collect():
             samples, metric.samples = metric.samples, []
             yield metric, iter(samples)
@@ -181,8 +180,8 @@ class GatewayCollector(Collector):
             else:
                 routes = found
         yield _family("voltgw_requests_total", (
-            ((*key, _CLASSES[index]), sum(each.status[index] for each in counters))
-            for key, counters in routes for index in range(len(_CLASSES))))
+            ((*key, CLASSES[index]), sum(each.status[index] for each in counters))
+            for key, counters in routes for index in range(len(CLASSES))))
         yield _family("voltgw_request_bytes_total",
                       ((key, sum(each.bytes_in for each in counters)) for key, counters in routes))
         yield _family("voltgw_response_bytes_total",
@@ -206,7 +205,8 @@ class GatewayCollector(Collector):
         yield _family("voltgw_rate_limit_users", (((host, each.name), len(each.store)) for host, each in limiters))
         yield _family("voltgw_rate_limit_users_forgotten_total", (
             ((host, each.name), each.store.evicted) for host, each in limiters))
-        yield _metric("voltgw_request_duration_seconds"), _histogram("voltgw_request_duration_seconds", routes)
+        yield histograms("voltgw_request_duration_seconds", (
+            (key, [each.latency for each in counters]) for key, counters in routes))
         yield _family("voltgw_response_flags_total", (
             ((*key, flag), sum(each.local_replies.get(flag, 0) for each in counters))
             for key, counters in routes
@@ -216,9 +216,11 @@ class GatewayCollector(Collector):
         clusters: list[Any] = list({each.name: each for each in self._view.cluster_objects()}.values())
         for name, attribute in _CLUSTER_COUNTERS:
             yield _family(name, _attributes(attribute, (((each.name,), each.counters) for each in clusters)))
+        yield histograms("voltgw_cluster_request_duration_seconds", (
+            ((each.name,), [each.counters.latency]) for each in clusters if any(each.counters.latency.buckets)))
         yield _family("voltgw_cluster_responses_total", (
-            ((each.name, _CLASSES[index]), each.counters.status[index])
-            for each in clusters for index in range(len(_CLASSES))))
+            ((each.name, CLASSES[index]), each.counters.status[index])
+            for each in clusters for index in range(len(CLASSES))))
         for name, attribute in _CLUSTER_GAUGES:
             yield _family(name, _attributes(attribute, (((each.name,), each) for each in clusters)))
         yield _family("voltgw_cluster_tls_unverified", (
@@ -236,20 +238,6 @@ class GatewayCollector(Collector):
             ((name, kind.value), count) for name, outliers in judged for kind, count in outliers.ejected_counts.items()))
         yield _family("voltgw_cluster_ejections_overflow_total", (
             ((name,), outliers.overflow) for name, outliers in judged))
-
-    def _endpoints(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
-        clusters = list(self._view.cluster_objects())
-        yield _family("voltgw_endpoint_ready", ((key, each.ready) for key, each in _live(clusters)))
-        yield _family("voltgw_endpoint_healthy", (
-            (key, each.health == "healthy") for key, each in _live(clusters) if each.health != "unknown"))
-        yield _family("voltgw_endpoint_ejected", (
-            (key, each.watch.ejected) for key, each in _live(clusters) if each.watch is not None))
-        for name, attribute in _OF_ENDPOINT:
-            yield _family(name, _attributes(attribute, _live(clusters)))
-        yield _family("voltgw_endpoint_responses_total", (
-            ((*key, _CLASSES[index]), each.status[index])
-            for key, each in _live(clusters) if each.requests for index in range(len(_CLASSES))))
-        yield _family("voltgw_endpoint_idle_connections", ((key, len(each.pool)) for key, each in _live(clusters)))
 
     def _discoveries(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
         found = self._view.discoveries()
@@ -325,14 +313,27 @@ class GatewayCollector(Collector):
             (("failed",), sink.dropped_failed), (("format",), access.dropped_format)])
 
     def _used_routes(self) -> Iterator[list[RouteRow] | None]:
-        """At last the counters of every route that took a request; one that a host names twice is one route. None = a pause."""
+        """At last the counters of every route that took a request; one that a host names twice is one route. None = a pause.
+
+        Beyond so many as may have time series of their own they are added up, for good: what is added is not looked at again.
+        """
+        most = self._view.telemetry().most_routes
         routes: dict[tuple[str, str], list[RouteCounters]] = {}
+        rest: RouteCounters | None = None
         for count, route in enumerate(self._view.route_objects(), 1):
             if count % ROUTES == 0:
                 yield None
             counters = route.counters
-            if any(counters.status):
-                routes.setdefault((f"{route.host.namespace}/{route.host.name}", route.name), []).append(counters)
+            if not any(counters.status):
+                continue
+            key = (f"{route.host.namespace}/{route.host.name}", route.name)
+            if key in routes or len(routes) < most:
+                routes.setdefault(key, []).append(counters)
+                continue
+            rest = RouteCounters() if rest is None else rest
+            rest.add(counters)
+        if rest is not None:
+            routes[OTHER, OTHER] = [rest]
         if self._unrouted is not None and any(self._unrouted.status):
             routes.setdefault(("", ""), []).append(self._unrouted)
         yield list(routes.items())
@@ -371,17 +372,6 @@ def _pieces(collector: GatewayCollector, encode: Callable[[Collector], bytes]) -
             metric.samples = piece
             yield encode(_One(metric)).removesuffix(end)[len(head):]
     yield end
-
-
-def _metric(name: str) -> Metric:
-    named = _BY_NAME[name]
-    family = name.removesuffix("_total") if named.type == "counter" else name.removesuffix("_info")
-    return Metric(family, named.meaning.replace("``", ""), named.type)
-
-
-def _family(name: str, rows: Iterable[Row]) -> tuple[Metric, Iterator[Sample]]:
-    labels = _BY_NAME[name].labels
-    return _metric(name), (Sample(name, dict(zip(labels, values, strict=True)), float(value)) for values, value in rows)
 
 
 def _gated(routes: Iterable[Any]) -> list[tuple[str, Any]]:
@@ -428,32 +418,6 @@ def _judged(routes: Iterable[Any]) -> Iterator[Row]:
             counts[policy, rule, action] = counts.get((policy, rule, action), 0) + hits
         for key, hits in counts.items():
             yield (f"{host.namespace}/{host.name}", *key), hits
-
-
-def _histogram(name: str, routes: list[RouteRow]) -> Iterator[Sample]:
-    """The cumulative buckets that Prometheus wants, from ours, which count each value once."""
-    labels = _BY_NAME[name].labels
-    for key, counters in routes:
-        named = dict(zip(labels, key, strict=True))
-        counts = [sum(column) for column in zip(*(each.latency.buckets for each in counters), strict=True)]
-        total = 0
-        for bound, total in zip(_BOUNDS, accumulate(counts), strict=True):  # the last one is the count
-            yield Sample(name + "_bucket", {**named, "le": bound}, float(total))
-        yield Sample(name + "_sum", named, sum(each.latency.sum_s for each in counters))
-        yield Sample(name + "_count", named, float(total))
-
-
-def _live(clusters: list[Any]) -> Iterator[tuple[tuple[str, str], Any]]:
-    """Every endpoint with its labels; made anew for each family, since ten thousand at once would be a long turn."""
-    for cluster in clusters:
-        for endpoint in cluster.endpoints:
-            key = endpoint.key
-            label = str(key)
-            if key.protocol != "TCP":
-                label += f"/{key.protocol.lower()}"
-            if key.site:
-                label += f"@{key.site}"
-            yield (cluster.name, label), endpoint
 
 
 def _attributes(attribute: str, keyed: Iterable[tuple[tuple[str, ...], Any]]) -> Iterator[Row]:
@@ -549,11 +513,4 @@ _CLUSTER_GAUGES: Final = (
     ("voltgw_cluster_active_requests", "active"),
     ("voltgw_cluster_pending_requests", "pending"),
     ("voltgw_cluster_open_connections", "connections"),
-)
-#: Metric and attribute of an endpoint.
-_OF_ENDPOINT: Final = (
-    ("voltgw_endpoint_requests_total", "requests"),
-    ("voltgw_endpoint_connect_failures_total", "connect_failures"),
-    ("voltgw_endpoint_active_requests", "active"),
-    ("voltgw_endpoint_open_connections", "connections"),
 )

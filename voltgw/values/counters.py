@@ -5,7 +5,8 @@ Nothing here is atomic or locked: one reactor thread writes, the same thread rea
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 #: Upper bounds of the latency buckets in microseconds: powers of two from 64 us to 67 s, then +Inf.
 LATENCY_BOUNDS_US: Final = tuple(1 << n for n in range(6, 27))
@@ -13,23 +14,50 @@ _FIRST: Final = 6
 _LAST: Final = len(LATENCY_BOUNDS_US)
 
 
+class Exemplar(NamedTuple):
+    """One value (seconds) of a bucket, and the trace that shows what was behind it."""
+
+    trace_id: str
+    value: float
+    wall: float
+
+
 class Histogram:
     """Latencies in log-2 buckets: bucket *i* counts values up to ``LATENCY_BOUNDS_US[i]``, the last one the rest.
 
-    Values are cut to whole microseconds, and one of exactly a bound counts in the bucket above it.
+    Values are cut to whole microseconds, and one of exactly a bound counts in the bucket above it. Of each bucket the latest
+    value that belongs to a recorded trace is kept, as its exemplar.
     """
 
-    __slots__ = ("buckets", "sum_s")
+    __slots__ = ("_exemplars", "buckets", "sum_s")
 
     def __init__(self) -> None:
         self.buckets = [0] * (_LAST + 1)
         self.sum_s = 0.0
+        self._exemplars: dict[int, Exemplar] | None = None
 
     def observe(self, seconds: float) -> None:
         """Count one value (seconds, not negative)."""
         index = (int(seconds * 1e6) >> _FIRST).bit_length()
         self.buckets[index if index < _LAST else _LAST] += 1
         self.sum_s += seconds
+
+    def add(self, other: Histogram) -> None:
+        """What another one has counted as well; exemplars are not taken over."""
+        self.buckets = [one + more for one, more in zip(self.buckets, other.buckets, strict=True)]
+        self.sum_s += other.sum_s
+
+    def exemplify(self, seconds: float, trace_id: str, wall: float) -> None:
+        """A value that was counted belongs to this trace; `wall` is when it was, seconds since the epoch."""
+        index = (int(seconds * 1e6) >> _FIRST).bit_length()
+        if self._exemplars is None:
+            self._exemplars = {}
+        self._exemplars[index if index < _LAST else _LAST] = Exemplar(trace_id, seconds, wall)
+
+    @property
+    def exemplars(self) -> Mapping[int, Exemplar]:
+        """The exemplars by the index of their bucket."""
+        return self._exemplars or {}
 
 
 class RouteCounters:
@@ -44,6 +72,15 @@ class RouteCounters:
         self.local_replies: dict[str, int] = {}     # by flag
         self.latency = Histogram()
 
+    def add(self, other: RouteCounters) -> None:
+        """What another route has counted as well."""
+        self.status = [one + more for one, more in zip(self.status, other.status, strict=True)]
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        for flag, count in other.local_replies.items():
+            self.local_replies[flag] = self.local_replies.get(flag, 0) + count
+        self.latency.add(other.latency)
+
 
 class ClusterCounters:
     """What one cluster was asked to do; `status[n]` counts the endpoints' answers, not ours.
@@ -51,14 +88,15 @@ class ClusterCounters:
     `probes` counts by health check what its probes have found: (passed, failed).
     """
 
-    __slots__ = ("connect_failures", "connects", "no_endpoint", "overflow", "probes", "requests", "resets", "retries", "status",
-                 "timeouts")
+    __slots__ = ("connect_failures", "connects", "latency", "no_endpoint", "overflow", "probes", "requests", "resets",
+                 "retries", "status", "timeouts")
 
     def __init__(self) -> None:
         self.requests = 0           # exchanges (HTTP) or connections (TCP) that picked an endpoint
         self.status = [0] * 6
         self.connects = 0
         self.connect_failures = 0
+        self.latency = Histogram()  # of HTTP answers: from the first byte to the endpoint to its last one
         self.no_endpoint = 0
         self.overflow = 0
         self.probes: dict[str, list[int]] = {}

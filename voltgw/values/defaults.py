@@ -144,14 +144,20 @@ CAPTURE_PORT: Final = 15001
 DNS_SERVER_TIMEOUT_S: Final = 1.5
 """A DNS server of a network that does not answer by then gives way to the next one; all are asked twice."""
 
+# -- metrics ----------------------------------------------------------------------------------------------------------
+MAX_METRIC_ROUTES: Final = 5000
+"""Routes with time series of their own in ``/metrics``; the others are counted together (gateway.metrics.max_routes)."""
+MAX_METRIC_ENDPOINTS: Final = 10_000
+"""Endpoints with time series of their own, likewise (gateway.metrics.max_endpoints)."""
+
 # -- traces -----------------------------------------------------------------------------------------------------------
-TRACE_SAMPLE: Final = 0.01
+TRACE_SHARE: Final = 0.01
 """Part of the traces that begin here which is recorded (gateway.tracing.sample)."""
 TRACE_DELAY_S: Final = 2.0
 """Spans wait so long at most until they are sent (delay_s)."""
-TRACE_BATCH: Final = 512
+MAX_TRACE_BATCH: Final = 512
 """So many spans go in one request; when more wait, it is sent at once."""
-TRACE_QUEUE: Final = 8192
+MAX_TRACE_QUEUE: Final = 8192
 """Spans that may wait to be sent, some 600 bytes each; further ones are dropped and counted (max_queue)."""
 MAX_TRACE_BYTES: Final = 16 * 1024 * 1024
 """Bytes that waiting spans may take, however many they are."""

@@ -148,8 +148,8 @@ class RouteExtension:
         Nested(AuthenticationType), "Which credentials requests need, in place of what the virtual host asks for; a rule's "
         "takes the place of its route object's.")
     tracing: TracingType | None = field(
-        Nested(TracingType), "Which requests are recorded in traces; a rule's wins over its route object's, that over the virtual "
-        "host's.")
+        Nested(TracingType), "Which requests are recorded in traces; a rule's wins over its route object's, that over the "
+        "virtual host's.")
 
 
 @message
