@@ -158,6 +158,37 @@ class ExportTests(TracingCase):
         self.assertEqual(times, sorted(times))
         self.assertEqual(said(server)["voltgw.attempts"], 3)
 
+    async def test_names_that_are_looked_up(self) -> None:
+        """Of a host whose endpoints are what names lead to: the look-up is a span, once, since the answer is remembered."""
+        origin = self.origin_of(OK)
+        self.file.write_text(f"""\
+gateway: {{admin: {{port: 0}}, tracing: {{endpoint: {self.url!r}, delay: 100ms, sample: 1}}}}
+objects:
+- {{kind: advertise_policy, metadata: {{name: p}}, spec: {{address: 127.0.0.1, port: {self.port}, protocol: TCP}}}}
+- kind: virtual_host
+  metadata: {{name: any}}
+  spec:
+    domains: [localhost]
+    proxy: HTTP_PROXY
+    advertise_policies: [p]
+    dynamic_reverse_proxy: {{resolve_endpoint_dynamically: true}}
+    voltgw: {{allowed_prefixes: [127.0.0.0/8]}}
+""", encoding="utf-8")
+        gateway = self.make()
+        gateway.privilegedStartService()
+        gateway.startService()
+        await self.warm()
+        host = f"localhost:{origin.port}"
+        self.assertEqual(await self.get(host=host), b"HTTP/1.1 200 OK")
+        server, lookup, client, _ = await self.spans(4)
+        self.assertEqual((lookup.name, lookup.kind, lookup.parent_span_id), ("DNS lookup", INTERNAL, server.span_id))
+        self.assertEqual(said(lookup)["dns.question.name"], "localhost")
+        self.assertLessEqual(server.start_time_unix_nano, lookup.start_time_unix_nano)
+        self.assertLessEqual(lookup.end_time_unix_nano, client.start_time_unix_nano)
+        self.assertEqual(await self.get(host=host), b"HTTP/1.1 200 OK")
+        spans = await self.spans(6)
+        self.assertEqual([span.kind for span in spans[4:]], [SERVER, CLIENT])
+
     async def test_errors_are_recorded_whatever_the_sample_says(self) -> None:
         """Nothing is sampled: a good request leaves no span, one that fails does, and so does one that is slow."""
         origin = self.origin_of(OK)

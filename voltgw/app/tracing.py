@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from importlib import import_module
@@ -105,7 +106,8 @@ class Tracer:
             wanted.trusted_ca)
         described = resource({
             "service.name": wanted.service_name or "voltgw", "service.version": __version__, "service.namespace": self._name[0],
-            "service.instance.id": socket.gethostname(), "host.name": socket.gethostname(), "telemetry.sdk.name": "voltgw",
+            "service.instance.id": f"{socket.gethostname()}-{os.getpid()}", "host.name": socket.gethostname(),
+            "process.pid": os.getpid(), "telemetry.sdk.name": "voltgw",
             "telemetry.sdk.language": "python", "telemetry.sdk.version": __version__})
         return Exporter(
             post, described, scope("voltgw", __version__), self._clock, self._deps.wall, self._deps.random.random,

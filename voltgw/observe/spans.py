@@ -192,6 +192,9 @@ class _Spans:
             values["error.type"], words = error, ""
         else:
             values["error.type"] = words = error
+        watch = getattr(endpoint, "watch", None)
+        if error is not None and watch is not None and watch.ejected:
+            values["voltgw.endpoint.ejected"] = True
         span_id = self.trace.base + number
         self.made.append(span(
             self.trace_id, span_id.to_bytes(8, "big"), self.trace.base.to_bytes(8, "big"), self.method, CLIENT, self.at(began),

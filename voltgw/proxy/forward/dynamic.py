@@ -79,7 +79,7 @@ class Dynamic:
         known = outside.lookup.known(egress.network, name)
         if known is not None:
             return self._reach(exchange, flow, known)
-        asked = outside.lookup.ask(egress.network, name, flow.source)
+        asked = outside.lookup.ask_for(exchange, egress.network, name, flow.source)
         return asked.addCallback(lambda found: self._reach(exchange, flow, found))
 
     def _reach(self, exchange: Exchange, flow: Flow, addresses: tuple[str, ...] | None) -> Reply | None:

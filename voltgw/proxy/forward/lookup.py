@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from voltgw.net.loop import Loop
     from voltgw.security.shares import Source
+    from voltgw.values.exchange import Exchange
     from voltgw.values.network import Network
+    from voltgw.values.trace import Trace
 
 #: How long an answer is used. The resolver tells no times to live; its own cache keeps to them.
 GOOD_S: Final = 30.0
@@ -112,6 +114,17 @@ class Lookup:
             self._log.failure("the resolver failed for {name}", name=name.decode("ascii", "replace"))
             question.timed_out()
         return answer
+
+    def ask_for(self, exchange: Exchange, network: Network, name: bytes, client: str) -> Deferred[tuple[str, ...]]:
+        """The same for a request; where that takes part in tracing, its trace shows how long it took."""
+        asked = self.ask(network, name, client)
+        if hasattr(exchange, "trace"):
+            asked.addCallback(self._noted, exchange.trace, name.decode("ascii", "replace"), self._loop.monotonic())
+        return asked
+
+    def _noted(self, found: tuple[str, ...], trace: Trace, name: str, began: float) -> tuple[str, ...]:
+        trace.looked_up = [*(trace.looked_up or ()), (name, began, self._loop.monotonic())]
+        return found
 
     def answered(self, question: _Question, addresses: tuple[str, ...]) -> None:
         """A question is over."""
