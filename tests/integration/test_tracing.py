@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.integration.gateway import PATIENCE_S, until
+from tests.integration.gateway import PATIENCE_S, ask, free_port, until
 from tests.integration.test_https import HttpsCase, QuietServer, host, policy, upstream
 from tests.otlp import CLIENT, INTERNAL, SERVER, said
 from tests.servers import nginx
@@ -106,3 +106,24 @@ class TracingTests(HttpsCase):
         (record, *_) = self.records(gateway, 3)
         self.assertEqual((record["trace_id"], record["span_id"]), (TRACE, servers[0].span_id.hex()))
         self.assertNotIn("abc", gateway.output)
+
+    def test_two_gateways_are_one_trace(self) -> None:
+        """Client, ingress, egress, server: each calls the next one by its own try, in the trace that the first one began."""
+        self.server("collector", "localhost")
+        collector, port = self.collector()
+        origin = nginx(self, "location / { return 200 '$http_traceparent'; }")
+        said_to = (f", tracing: {{endpoint: 'https://localhost:{port}/v1/traces', trusted_ca: 'file:PKI/ca.crt', sample: 1, "
+                   "headers: {authorization: 'string:///QmVhcmVyIGFiYw=='}, delay: 100ms, service_name: NAME}")
+        here = ("- {kind: virtual_host, metadata: {name: h}, spec: {domains: ['*'], proxy: HTTP_PROXY, advertise_policies: [p], "
+                "routes: [r]}}\n")
+        inner_port = self.port
+        self.gateway(policy(), here, upstream(origin.port), more=said_to.replace("NAME", "egress"))
+        self.port = free_port()
+        self.gateway(policy(), here, upstream(inner_port), more=said_to.replace("NAME", "ingress"))
+        told = ask(self.port).body.decode()
+        until("the spans are there", lambda: len(collector.spans) == 6)
+        first, second = sorted((span for span in collector.spans if span.kind == SERVER), key=lambda span: len(span.parent_span_id))
+        by_parent = {span.parent_span_id: span for span in collector.spans if span.kind == CLIENT}
+        self.assertEqual((first.parent_span_id, second.parent_span_id), (b"", by_parent[first.span_id].span_id))
+        self.assertEqual(told, f"00-{first.trace_id.hex()}-{by_parent[second.span_id].span_id.hex()}-03")
+        self.assertEqual({span.trace_id for span in collector.spans}, {first.trace_id})

@@ -149,4 +149,7 @@ class Tracing:
 
 def threshold(share: float) -> bytes:
     """What the last 14 digits of a trace's id must reach, so that `share` (0 to 1) of all do."""
-    return _NEVER if share <= 0 else b"%014x" % round((1 - share) * _ALL) if share < 1 else b""
+    if share >= 1:
+        return b""
+    number = round((1 - share) * _ALL)
+    return b"%014x" % number if number < _ALL else _NEVER       # a share too small to be written is none
