@@ -22,7 +22,8 @@ INEXACT_STATUS: Final = 1
 UNREADABLE_STATUS: Final = 2
 #: The reader of each language: a function of the names of files.
 READERS: Final[Mapping[str, str]] = {
-    "nginx": "voltgw.app.importing.nginx", "haproxy": "voltgw.app.importing.haproxy"}
+    "nginx": "voltgw.app.importing.nginx", "haproxy": "voltgw.app.importing.haproxy",
+    "caddy": "voltgw.app.importing.caddy"}
 
 
 def run(arguments: list[str]) -> int:

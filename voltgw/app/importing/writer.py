@@ -59,7 +59,7 @@ def write(gateway: Gateway, source: str, names: Sequence[str]) -> str:
             lines.append(f"#   and {gateway.notes.more} more.")
     else:
         lines.append("# Everything that concerns traffic has been translated.")
-    if gateway.acme_email is not None or any(host.tls is not None and not host.tls.pairs for host in gateway.hosts):
+    if any(host.tls is not None and not host.tls.pairs for host in gateway.hosts):
         settings: dict[str, object] = {"data_dir": "voltgw-data", "acme": {
             "directory": LETS_ENCRYPT, "agree_to_terms": True,
             **({"contacts": [gateway.acme_email]} if gateway.acme_email else {})}}
