@@ -201,7 +201,8 @@ class GatewayView(Protocol):
     def process(self) -> dict[str, float]:
         """Numbers of the process, for the overview and, by these keys, the metrics; a key that is absent is not shown.
 
-        ``turns``, ``slow_turns``, ``longest_turn_s``, ``failures`` (caught by guards), ``open_streams``, ``open_limit``,
+        ``timers``, ``deadlines``, ``turns``, ``slow_turns``, ``longest_turn_s``, ``failures`` (caught by guards),
+        ``open_streams``, ``open_limit``,
         ``spliced_bytes``, ``splice_pipes``, ``splice_refused`` (`voltgw.net.splice.Pipes`),
         ``pre_opened``, ``pre_opened_used`` (`voltgw.proxy.standing`),
         ``probes``, ``probe_failures``, ``journal_records``, ``journal_bytes``, ``journal_failures``,
@@ -213,7 +214,7 @@ class GatewayView(Protocol):
         """
 
     def overload_facts(self) -> dict[str, Any]:
-        """What is done for want of memory or descriptors: ``now`` (in words), ``resources``, ``resets``, ``eased``; JSON-ready."""
+        """What is done for want of memory or descriptors: ``now`` (in words), ``resources``, ``resets``, ``eased``."""
 
     def reload(self) -> Deferred[dict[str, Any]]:
         """Load the configuration again; the result says what changed or what was wrong (``ok``: bool). Never fails."""
@@ -233,6 +234,11 @@ class GatewayView(Protocol):
 
         `value` is the time of an ejection (``30s``, "" = the usual one) or the weight (a number, or ``reset``). The result
         names the endpoints. Raises ValueError in words: there is no such endpoint, or the value is none.
+        """
+
+    def workers_view(self) -> list[dict[str, Any]]:
+        """Each data-plane process, JSON-ready: ``worker`` (from 1), ``state``, ``respawns`` and what it has open; [] = there
+        are none beside this one.
         """
 
     def rollouts_view(self) -> list[dict[str, Any]]:

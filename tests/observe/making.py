@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +10,14 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import LogPublisher
 
+from voltgw.app.access_logs import About, lines_of
 from voltgw.cluster.snapshot import EndpointKey
+from voltgw.config.logs import AccessLog as Wanted
+from voltgw.config.logs import LogFormat
+from voltgw.observe.access import AccessLog, Explain
 from voltgw.observe.events import EventRing
+from voltgw.observe.outputs import FileSink, Output
+from voltgw.observe.sink import WriteTo
 from voltgw.security.authentication import Row
 from voltgw.values.counters import ClusterCounters, Histogram, ListenerCounters, RouteCounters
 from voltgw.values.exchange import Exchange, HostLabels
@@ -199,7 +205,7 @@ class View:
     all_listeners: list[Listener] = field(default_factory=lambda: [Listener()])
     all_routes: list[Route] = field(default_factory=list)
     numbers: dict[str, float] = field(default_factory=lambda: {
-        "turns": 7.0, "slow_turns": 1.0, "longest_turn_s": 0.5, "failures": 0.0,
+        "timers": 12.0, "deadlines": 34.0, "turns": 7.0, "slow_turns": 1.0, "longest_turn_s": 0.5, "failures": 0.0,
         "spliced_bytes": 5e6, "splice_pipes": 3.0, "splice_refused": 11.0, "pre_opened": 5.0, "pre_opened_used": 6.0, "open_streams": 4.0, "open_limit": 100.0,
         "config_wall": WALL, "kept_generation": 12, "rolled_back": True, "rollbacks": 1, "file_reloads": 3.0, "file_reloads_refused": 1.0, "probes": 8.0, "probe_failures": 2.0,
         "journal_records": 3.0, "journal_bytes": 4000.0, "journal_failures": 0.0,
@@ -276,6 +282,9 @@ class View:
         """One."""
         return [{"discovery": "system/consul", "kind": "consul", "state": "bound", "requests": 3, "failures": 1, "turned_away": 2,
                  "services": {"shop": 2}, "age_s": 4.0}]
+
+    def workers_view(self) -> list[dict[str, Any]]:
+        return [{"worker": 1, "state": "ready", "pid": 7, "respawns": 2, "connections_accepted": 5, "connections_open": 3}]
 
     def rollouts_view(self) -> list[dict[str, Any]]:
         """One at its second step."""
@@ -356,6 +365,16 @@ class View:
         """Note that it was asked for."""
         self.asked.append("drain")
         self.draining = True
+
+
+def access_log(
+    path: str | int, format: str, clock: Any, wall: Callable[[], float], *, site: str = "local", hostname: str = "",
+    write: WriteTo | None = None, explain: Explain | None = None, explain_share: float = 0.0, **more: Any,
+) -> AccessLog:
+    """An access log of one file, as `voltgw.app.access_logs` makes them."""
+    about = About(site, hostname, explain)
+    lines = lines_of(Wanted(format=LogFormat(format), explain=explain_share if format == "json" else 0.0), about)
+    return AccessLog([Output("access.log", lines, FileSink(path, write=write))], clock, wall, **more)
 
 
 def an_exchange(

@@ -179,6 +179,24 @@ class NumberTests(RetryCase):
         second.send(EMPTY)
         self.assertEqual((answer(client.got()).start, self.idle(), self.rig.dials), (200, 2, []))
 
+    def test_tries_do_not_make_pools_grow(self) -> None:
+        """An endpoint that refuses sends many to another one: each new connection takes the place of the oldest pooled one."""
+        self.warm(1)
+        [good] = [endpoint for endpoint in self.cluster.endpoints if len(endpoint.pool)]
+        bad = next(endpoint for endpoint in self.cluster.endpoints if endpoint is not good)
+        for endpoint in self.cluster.endpoints:
+            endpoint.ready = endpoint in (good, bad)
+        for _ in range(20):
+            self.cluster.pick = lambda key: bad         # the first try goes there
+            client = self.client()
+            client.send(GET)
+            self.rig.dials[0].fail()
+            self.turn()
+            self.accept().send(EMPTY)
+            self.assertEqual(answer(client.got()).start, 200)
+            self.turn()
+            self.assertEqual((good.connections, len(good.pool)), (1, 1))
+
     def test_a_pooled_connection_that_was_stale(self) -> None:
         """It costs no try of the policy: a fresh connection takes its place."""
         self.plan("5xx", retries=1)

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from voltgw import __version__
 from voltgw.app import view
+from voltgw.app.access_logs import open_access_log, quiet_hosts
 from voltgw.app.acme import Acme
 from voltgw.app.build import ListenerKey, Makings, Runtime, build, building
 from voltgw.app.challenges import Challenges
@@ -38,7 +39,7 @@ from voltgw.app.past import Past
 from voltgw.app.question import read_question
 from voltgw.app.reload import Plan, plan_reload
 from voltgw.app.rollouts import Rollouts
-from voltgw.app.settings import AdminConfig, StartError, drain_timeout_s, open_access_log, other_access_log
+from voltgw.app.settings import AdminConfig, StartError, drain_timeout_s, other_access_log
 from voltgw.app.sites import Addresses, default_interface_address
 from voltgw.app.slices import Slices
 from voltgw.app.telemetry import telemetry
@@ -711,6 +712,8 @@ class GatewayService(Service):
         self.logs.follow(gateway, old.gateway)
         self.timings.follow(gateway.metrics)
         self.tracer.follow(new)
+        if self.access_log is not None:
+            self.access_log.quiet = quiet_hosts(new)
         if other_access_log(old, new):
             before, self.access_log = self.access_log, access_log
             self.plane.access = self._sink()
@@ -1043,7 +1046,8 @@ class GatewayService(Service):
             "turns": loop.turns, "slow_turns": loop.slow_turns, "longest_turn_s": loop.longest_turn_s,
             "spliced_bytes": loop.pipes.carried_bytes, "splice_pipes": loop.pipes.lent, "splice_refused": loop.pipes.refused,
             "pre_opened": len(self.plane.waiting), "pre_opened_used": self.plane.waiting.used,
-            "failures": loop.failures, "open_streams": loop.open, "open_limit": loop.most,
+            "timers": len(loop.clock.getDelayedCalls()) + len(self.deps.reactor.getDelayedCalls()),
+            "deadlines": len(loop.deadlines), "failures": loop.failures, "open_streams": loop.open, "open_limit": loop.most,
             "config_wall": self.config_wall, "kept_generation": self.generations.current,
             "rolled_back": self.generations.in_force is not None, "rollbacks": self.generations.rollbacks,
             "file_reloads": self.files.taken, "file_reloads_refused": self.files.refused,

@@ -79,6 +79,7 @@ class GatewayCollector(Collector):
         yield from self._geo()
         yield from self._discoveries()
         yield from self._rollouts()
+        yield from self._workers()
         yield from self._dns()
         yield from self._published()
         yield from self._access_log()
@@ -264,6 +265,14 @@ class GatewayCollector(Collector):
                                  for each in found for version, totals in each["totals"].items()])
         yield _family("voltgw_rollout_kept", [((each["rollout"],), not each["not_kept"]) for each in found])
 
+    def _workers(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+        found = self._view.workers_view()
+        yield _family("voltgw_workers", [((), len(found))])
+        yield _family("voltgw_worker_up", [((str(each["worker"]),), each["state"] == "ready") for each in found])
+        for name, key in (("respawns_total", "respawns"), ("connections_total", "connections_accepted"),
+                          ("open_connections", "connections_open")):
+            yield _family(f"voltgw_worker_{name}", [((str(each["worker"]),), each[key]) for each in found])
+
     def _geo(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
         geo = self._view.geo()
         if geo is not None:
@@ -304,13 +313,16 @@ class GatewayCollector(Collector):
         access = self.access
         if access is None:
             return
-        sink = access.sink
-        yield _family("voltgw_access_log_lines_total", [((), sink.lines)])
-        yield _family("voltgw_access_log_bytes_total", [((), sink.bytes)])
+        outputs = access.outputs
+        yield _family("voltgw_access_log_lines_total", [((each.name,), each.sink.lines) for each in outputs])
+        yield _family("voltgw_access_log_bytes_total", [((each.name,), each.sink.bytes) for each in outputs])
+        yield _family("voltgw_access_log_left_out_total", [((each.name,), each.left_out) for each in outputs])
         yield _family("voltgw_access_log_queued", [((), access.queued)])
         yield _family("voltgw_access_log_dropped_total", [
-            (("queue",), access.dropped_queue), (("blocked",), sink.dropped_blocked),
-            (("failed",), sink.dropped_failed), (("format",), access.dropped_format)])
+            (("", "queue"), access.dropped_queue),
+            *(row for each in outputs for row in (((each.name, "blocked"), each.sink.dropped_blocked),
+                                                  ((each.name, "failed"), each.sink.dropped_failed),
+                                                  ((each.name, "format"), each.dropped_format)))])
 
     def _used_routes(self) -> Iterator[list[RouteRow] | None]:
         """At last the counters of every route that took a request; one that a host names twice is one route. None = a pause.
@@ -472,6 +484,8 @@ _FROM_PROCESS: Final = (
     ("voltgw_config_rollbacks_total", "rollbacks"),
     ("voltgw_open_streams", "open_streams"),
     ("voltgw_open_streams_limit", "open_limit"),
+    ("voltgw_timers", "timers"),
+    ("voltgw_deadlines", "deadlines"),
     ("voltgw_loop_turns_total", "turns"),
     ("voltgw_loop_slow_turns_total", "slow_turns"),
     ("voltgw_loop_longest_turn_seconds", "longest_turn_s"),

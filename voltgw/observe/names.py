@@ -25,6 +25,7 @@ _ROUTE: Final = ("virtual_host", "route")
 _CLUSTER: Final = ("cluster",)
 _ENDPOINT: Final = ("cluster", "endpoint")
 _SIDE: Final = ("side",)
+_LOG: Final = ("log",)
 _LISTENER: Final = ("listener", "protocol")
 
 METRICS: Final = (
@@ -59,6 +60,8 @@ METRICS: Final = (
     MetricName("voltgw_overload_actions_total", "counter", ("resource", "action"), "Times that this has begun."),
     MetricName("voltgw_overload_resets_total", "counter", (), "Connections that were cut because memory is short."),
     MetricName("voltgw_overload_eased_total", "counter", (), "Connections that were asked to end because something is short."),
+    MetricName("voltgw_timers", "gauge", (), "Timed calls that wait, in the loop and in the reactor."),
+    MetricName("voltgw_deadlines", "gauge", (), "Connections and requests that have a deadline."),
     MetricName("voltgw_loop_turns_total", "counter", (), "Turns of the data plane's event loop."),
     MetricName("voltgw_loop_slow_turns_total", "counter", (), "Turns that took longer than 20 ms."),
     MetricName("voltgw_loop_longest_turn_seconds", "gauge", (), "The longest turn since the start."),
@@ -237,6 +240,13 @@ METRICS: Final = (
                "Those of them that failed: no answer, half an answer, status 5xx, or saved by another try only."),
     MetricName("voltgw_rollout_kept", "gauge", ("rollout",),
                "0 while its state cannot be written, so that a restart forgets it."),
+    # Workers.
+    MetricName("voltgw_workers", "gauge", (), "Data-plane processes that there shall be; 0 = one process for everything."),
+    MetricName("voltgw_worker_up", "gauge", ("worker",), "1 while a worker serves, 0 while it is started or drains."),
+    MetricName("voltgw_worker_respawns_total", "counter", ("worker",), "How often it had to be started again."),
+    MetricName("voltgw_worker_connections_total", "counter", ("worker",),
+               "Connections that it has accepted, those of all processes in its place together."),
+    MetricName("voltgw_worker_open_connections", "gauge", ("worker",), "Client connections that it has open."),
     # Registries of services.
     MetricName("voltgw_discovery_state", "gauge", ("discovery", "state"),
                "1 for the state of a registry: ``pending`` (it has not answered yet), ``bound``, ``failed`` (what it said "
@@ -282,12 +292,13 @@ METRICS: Final = (
                "Looks at the registry that were ``done`` or ``failed``."),
     MetricName("voltgw_events_total", "counter", ("kind",), "Structured events, by their kind."),
     # The access log.
-    MetricName("voltgw_access_log_lines_total", "counter", (), "Lines handed to the file."),
-    MetricName("voltgw_access_log_bytes_total", "counter", (), "Bytes written."),
+    MetricName("voltgw_access_log_lines_total", "counter", _LOG, "Lines handed to the file, or to whoever takes them."),
+    MetricName("voltgw_access_log_bytes_total", "counter", _LOG, "Bytes written."),
+    MetricName("voltgw_access_log_left_out_total", "counter", _LOG, "Records that ``only`` or ``sample`` has left out."),
     MetricName("voltgw_access_log_queued", "gauge", (), "Records that wait to be formatted."),
-    MetricName("voltgw_access_log_dropped_total", "counter", ("reason",),
-               "Lines lost: the ``queue`` was full, the reader ``blocked``, writing ``failed``, or a bug in the "
-               "``format``."),
+    MetricName("voltgw_access_log_dropped_total", "counter", ("log", "reason"),
+               "Lines lost: the reader ``blocked``, writing ``failed``, or a bug in the ``format``; without a log: "
+               "records, since the ``queue`` was full."),
     # Traces; only with ``gateway.tracing``.
     MetricName("voltgw_trace_requests_total", "counter", ("reason",),
                "Requests that were recorded: their trace was ``sampled``, or they ended with an ``error``, or were ``slow``."),

@@ -266,6 +266,8 @@ class Outbound(Sender):
             try_begun(exchange, endpoint, now)
         idle = endpoint.pool.idle           # type: ignore[attr-defined]  # the cluster sees a PoolLike; we made it
         if attempts.afresh or not idle or (cluster.tied and not bring(idle, self.tie(cluster, endpoint))):
+            if idle and attempts.afresh and not cluster.tied:
+                idle.pop(0).close()         # the new one takes the place of the oldest: tries must not make pools grow
             self._connect(cluster, endpoint, now)
             return
         self._upstream = upstream = idle.pop()
