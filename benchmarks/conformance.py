@@ -1,7 +1,7 @@
 """A scoreboard of strictness: the framing catalogue of the tests, put to every proxy in one run.
 
-Each case is sent on a connection of its own, with a second request behind it. h11 says what the client's bytes mean, and, as the
-origin, what came out. What a proxy does with a case is one of:
+Each case is sent on a connection of its own, with a second request behind it. h11 says what the client's bytes mean, and, as
+the origin, what came out. What a proxy does with a case is one of:
 
 as said      the origin has read what the client said, all of it
 refused      it has read nothing, or only what came before the fault, and the client was told so (or cut off)
@@ -150,10 +150,11 @@ def main() -> None:
     sys.executable = options.python             # it is what the tests' helpers start the gateway with
     cases = catalogue.cases()
     valid = [name for name, (data, said) in cases.items() if len(said) == 2]
-    result: dict[str, Any] = {"comparison": "conformance", "machine": describe(sys.executable, 0), "valid": valid, "outcomes": {}}
+    machine = describe(sys.executable, 0)
+    result: dict[str, Any] = {"comparison": "conformance", "machine": machine, "valid": valid, "outcomes": {}}
     for name in options.proxies.split(","):
         result["outcomes"][name] = measure(name, cases)
-    print(f"{len(cases)} cases, {len(valid)} of them valid. {in_words(result['machine'])}")
+    print(f"{len(cases)} cases, {len(valid)} of them valid. {in_words(machine)}")
     print(table(result))
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
