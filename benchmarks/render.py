@@ -32,7 +32,7 @@ ORDER: Final = (
 def load_results(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """Results in the order of the docs; a directory stands for its JSON files."""
     files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    results = [result for file in files if "title" in (result := json.loads(file.read_text()))]    # conformance has its own page
+    results = [result for file in files if "title" in (result := json.loads(file.read_text()))]  # conformance has its own page
     position = {name: number for number, name in enumerate(ORDER)}
     return sorted(results, key=lambda result: (position.get(result["comparison"], len(ORDER)), result["comparison"]))
 
