@@ -127,3 +127,26 @@ class TracingTests(HttpsCase):
         self.assertEqual((first.parent_span_id, second.parent_span_id), (b"", by_parent[first.span_id].span_id))
         self.assertEqual(told, f"00-{first.trace_id.hex()}-{by_parent[second.span_id].span_id.hex()}-03")
         self.assertEqual({span.trace_id for span in collector.spans}, {first.trace_id})
+
+    def test_every_worker_sends_its_own(self) -> None:
+        """Two data-plane processes: all requests are in traces, and the one answer of /metrics counts all spans."""
+        self.server("collector", "localhost")
+        collector, port = self.collector()
+        origin = nginx(self, "location / { return 200; }")
+        gateway = self.gateway(
+            policy(), "- {kind: virtual_host, metadata: {name: h}, spec: {domains: ['*'], proxy: HTTP_PROXY, "
+            "advertise_policies: [p], routes: [r]}}\n", upstream(origin.port),
+            more=f", workers: 2, tracing: {{endpoint: 'https://localhost:{port}/v1/traces', trusted_ca: 'file:PKI/ca.crt', "
+                 "headers: {authorization: 'string:///QmVhcmVyIGFiYw=='}, sample: 1, delay: 100ms}")
+        for _ in range(16):
+            self.assertEqual(ask(self.port).status, 200)
+
+        def servers() -> list[Any]:
+            return [span for span in collector.spans if span.kind == SERVER]
+
+        until("the spans are there", lambda: len(servers()) == 16)
+        self.assertEqual(len({span.trace_id for span in servers()}), 16)
+        until("they are counted", lambda: (
+            f"voltgw_trace_spans_sent_total {float(len(collector.spans))}" in gateway.admin("/metrics").body.decode()))
+        self.assertIn('voltgw_cluster_request_duration_seconds_count{cluster="default/c"} 16.0',
+                      gateway.admin("/metrics").body.decode())

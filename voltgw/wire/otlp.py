@@ -30,22 +30,30 @@ MAX_TEXT: Final = 1024
 _MAX_WORDS: Final = 256
 
 Value = str | int | bool
+_keys: dict[str, bytes] = {}                # keys of attributes as they are written: a few dozen, all of them ours
 
 
 def attribute(key: str, value: Value) -> bytes:
-    """A KeyValue (key 1, value 2) with an AnyValue (string 1, bool 2, int 3); long text is cut."""
+    """A KeyValue (key 1, value 2) with an AnyValue (string 1, bool 2, int 3); long text is cut. `key` is one of ours."""
+    named = _keys.get(key)
+    if named is None:
+        named = _keys[key] = octets(1, key.encode("ascii"))
     if isinstance(value, str):
-        said = message(1, value[:MAX_TEXT].encode("utf-8", "replace"))
+        text = value[:MAX_TEXT].encode("utf-8", "replace")
+        size = len(text)
+        if size < 126:                      # both lengths in one octet
+            return b"%b\x12%c\n%c%b" % (named, size + 2, size, text)
+        said = message(1, text)
     elif isinstance(value, bool):
         said = b"\x10\x01" if value else b"\x10\x00"       # one of several may be 0: it is written all the same
     else:
         said = b"\x18" + varint(value)
-    return octets(1, key.encode("ascii")) + message(2, said)
+    return named + message(2, said)
 
 
 def attributes(field: int, values: Mapping[str, Value]) -> bytes:
     """A repeated field of attributes."""
-    return b"".join(message(field, attribute(key, value)) for key, value in values.items())
+    return b"".join([message(field, attribute(key, value)) for key, value in values.items()])
 
 
 def event(when_ns: int, name: str, values: Mapping[str, Value]) -> bytes:

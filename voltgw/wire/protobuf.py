@@ -12,10 +12,13 @@ FIXED32: Final = 5
 #: Octets of the longest varint.
 _MOST_OCTETS: Final = 10
 _64_BITS: Final = (1 << 64) - 1
+_SHORT: Final = tuple(bytes((number,)) for number in range(128))
 
 
 def varint(value: int) -> bytes:
     """A number; a negative one as its two's complement in 64 bits (int32, int64)."""
+    if 0 <= value < 128:
+        return _SHORT[value]                # lengths and keys of fields, nearly all of them
     value &= _64_BITS
     out = bytearray()
     while value > 127:
