@@ -6,6 +6,7 @@ Configuration errors are shown all at once on standard error, and the process en
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import random
 import signal
@@ -30,6 +31,8 @@ from voltgw.errors import ConfigErrors
 from voltgw.observe.log import ProcessLog
 from voltgw.registry import RegistryError
 
+#: Most data-plane processes.
+MAX_WORKERS: Final = 1024
 #: Exit status: the configuration has errors…
 CONFIG_STATUS: Final = 2
 #: …or it could not be put to work (a port is taken).
@@ -76,8 +79,9 @@ class Options(usage.Options):
         """Called by Twisted. Raises UsageError."""
         if self["config"] is None:
             raise usage.UsageError("--config FILE is required")
-        if self["workers"] not in (None, "0"):
-            raise usage.UsageError("--workers is not supported yet: this version serves with one process")
+        count = self["workers"]
+        if count is not None and not (count.isdecimal() and int(count) <= MAX_WORKERS):
+            raise usage.UsageError(f"--workers takes a number from 0 to {MAX_WORKERS}")
 
 
 def makeService(options: Mapping[str, Any]) -> MultiService:
@@ -86,7 +90,15 @@ def makeService(options: Mapping[str, Any]) -> MultiService:
     process_log = _own_log(getattr(options, "parent", None))
     gateway = make_gateway(Loader(path, os.environ), process_log)
     gateway.touch_addresses = not options.get("no-touch-addresses")
+    gateway.rendezvous = rendezvous_of(path)
+    if options.get("workers") is not None:
+        gateway.worker_count = int(options["workers"])
     return Gateway(gateway, process_log)
+
+
+def rendezvous_of(path: str) -> str:
+    """What the workers of the configuration at `path` are called where they wait for a control process."""
+    return f"voltgw-workers/{hashlib.sha256(os.path.realpath(path).encode()).hexdigest()[:24]}"
 
 
 def _own_log(twistd: Mapping[str, Any] | None) -> ProcessLog | None:
@@ -132,11 +144,9 @@ class Gateway(MultiService):
 
     def startService(self) -> None:
         """Called by Twisted."""
-        self.gateway.on_warm = _freeze
-        self.gateway.on_reload, self.gateway.on_reloaded = gc.disable, _tidy
+        keep_tidy(self.gateway)
         super().startService()
-        _freeze()
-        gc.set_threshold(*_GC_THRESHOLD)
+        settle()
         reactor = self.gateway.deps.reactor
         reactor.callWhenRunning(Signals(reactor, self.gateway).install)
 
@@ -152,13 +162,7 @@ class Gateway(MultiService):
 
 def make_gateway(loader: Loader | TextLoader, process_log: ProcessLog | None = None) -> GatewayService:
     """A gateway of the configuration that `loader` reads. Ends the process with status 2 when that has errors."""
-    from twisted.internet import reactor  # importing it installs it: only when a gateway is made
-
-    deps = Deps(
-        reactor=reactor, monotonic=time.monotonic, wall=time.time, random=random.Random(),
-        resolver=reactor.nameResolver,      # type: ignore[attr-defined]  # every reactor of today has one
-        environ=os.environ,
-    )
+    deps = real_deps()
     gc.disable()                            # what is read now stays: going over it meanwhile would take longer than reading
     try:
         config = at_once(loader)
@@ -176,6 +180,36 @@ def make_gateway(loader: Loader | TextLoader, process_log: ProcessLog | None = N
     return gateway
 
 
+def real_deps() -> Deps:
+    """The world as it is."""
+    from twisted.internet import reactor  # importing it installs it: only when a gateway is made
+
+    return Deps(
+        reactor=reactor, monotonic=time.monotonic, wall=time.time, random=random.Random(),
+        resolver=reactor.nameResolver,      # type: ignore[attr-defined]  # every reactor of today has one
+        environ=os.environ,
+    )
+
+
+def keep_tidy(gateway: GatewayService) -> None:
+    """Have the cycle collector leave alone what is there to stay: when everything is warm, and around reloads."""
+    warm = gateway.on_warm
+
+    def tidy_when_warm() -> None:
+        if warm is not None:
+            warm()
+        _freeze()
+
+    gateway.on_warm = tidy_when_warm
+    gateway.on_reload, gateway.on_reloaded = gc.disable, _tidy
+
+
+def settle() -> None:
+    """It serves: what there is now is there to stay."""
+    _freeze()
+    gc.set_threshold(*_GC_THRESHOLD)
+
+
 def run(loader: Loader | TextLoader | Callable[[Any], TextLoader], *, access_log_to_stdout: bool = False,
         started: Callable[[GatewayService], None] | None = None,
         children: Callable[[Any], list[Any]] | None = None, log_level: str = "info", touch_addresses: bool = True) -> int:
@@ -191,6 +225,8 @@ def run(loader: Loader | TextLoader | Callable[[Any], TextLoader], *, access_log
 
     made = loader if isinstance(loader, (Loader, TextLoader)) else loader(reactor)
     gateway = make_gateway(made, process_log)
+    if isinstance(made, Loader):
+        gateway.rendezvous = rendezvous_of(made.path)
     gateway.access_log_to_stdout = access_log_to_stdout
     gateway.touch_addresses = touch_addresses
     parent = Gateway(gateway)

@@ -12,6 +12,10 @@ from voltgw.config.load import checked, load
 from voltgw.errors import ConfigErrors, Severity
 
 
+#: An object with a field that is not acted on, which is a warning.
+_IGNORED = "objects:\n- {kind: site, metadata: {name: s}, spec: {voltgw: {}, public_ip: 192.0.2.1}}\n"
+
+
 class LoaderTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.file = Path(self.mktemp()).absolute()
@@ -23,17 +27,17 @@ class LoaderTests(SynchronousTestCase):
 
     def test_as_check_reads_it(self) -> None:
         """What comes out, warnings and all, is what ``voltgw check`` gets."""
-        self.write("gateway: {workers: 2}\n" + balancers(balancer("a", "8080", "${ORIGIN}")))
+        self.write(balancers(balancer("a", "8080", "${ORIGIN}")) + _IGNORED)
         found = at_once(self.loader)
         wanted = checked(load(str(self.file), environ={"ORIGIN": "127.0.0.1:9001"}))
         self.assertEqual((found.digest, found.objects, found.warnings), (wanted.digest, wanted.objects, wanted.warnings))
-        self.assertEqual([(problem.severity, problem.source[:7]) for problem in found.warnings], [(Severity.WARNING, "gateway")])
+        self.assertEqual([(problem.severity, problem.source[:7]) for problem in found.warnings], [(Severity.WARNING, "- {kind")])
 
     def test_errors_between_objects(self) -> None:
         """They are raised together with those of single files' warnings, each with its line."""
-        self.write("gateway: {workers: 2}\nobjects:\n- {kind: cluster, metadata: {name: c}, spec: {endpoints: [none]}}\n")
+        self.write(_IGNORED + "- {kind: cluster, metadata: {name: c}, spec: {endpoints: [none]}}\n")
         problems = self.assertRaises(ConfigErrors, at_once, self.loader).problems
-        self.assertEqual([(problem.severity.value, problem.place.line) for problem in problems], [("error", 3), ("warning", 1)])
+        self.assertEqual([(problem.severity.value, problem.place.line) for problem in problems], [("error", 3), ("warning", 2)])
         self.assertIn("endpoints: [none]", problems[0].source)
 
     def test_an_object_at_a_time(self) -> None:

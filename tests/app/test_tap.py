@@ -37,10 +37,12 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("--config", str(self.assertRaises(usage.UsageError, Options().parseOptions, [])))
 
     def test_workers(self) -> None:
-        """One process is what there is; who asks for more is told so."""
-        Options().parseOptions(["--config", "x", "--workers", "0"])
-        error = self.assertRaises(usage.UsageError, Options().parseOptions, ["--config", "x", "--workers", "2"])
-        self.assertIn("not supported yet", str(error))
+        """A number; anything else is told."""
+        for count in ("0", "2", "1024"):
+            Options().parseOptions(["--config", "x", "--workers", count])
+        for count in ("-1", "1025", "two", "1.5"):
+            error = self.assertRaises(usage.UsageError, Options().parseOptions, ["--config", "x", "--workers", count])
+            self.assertIn("from 0 to 1024", str(error))
 
     def test_errors_in_the_configuration(self) -> None:
         """`makeService` shows every error and ends the process with status 2; the collector runs again."""

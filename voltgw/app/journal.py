@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import marshal
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from twisted.logger import Logger
@@ -216,7 +216,7 @@ class Journal:
         self._wall = wall
         self._monotonic = monotonic
         self._explain = explain
-        self._rings = {kind: _Ring(most_records, most_bytes) for kind in (ERROR, SAMPLE)}
+        self._rings: dict[str, Any] = {kind: _Ring(most_records, most_bytes) for kind in (ERROR, SAMPLE)}
         self._work_left_s = _WORK_S
         self._worked = monotonic()
 
@@ -236,12 +236,30 @@ class Journal:
                 self._log.failure("an exchange could not be noted for `why`; others will only be counted")
             self.failures += 1
 
+    def send_to(self, rings: Mapping[str, Any]) -> None:
+        """Keep nothing: have `rings` take what is noted, by its kind; each has `add(record)`, a length and `bytes`."""
+        self._rings = dict(rings)
+
+    def take(self, kind: str, fields: Sequence[Any]) -> None:
+        """Keep a record that was noted in another process and has come as JSON. Raises ValueError for what is none."""
+        ring = self._rings.get(kind)
+        try:
+            record = _Record(*fields)
+            record = record._replace(
+                tries=tuple((str(who), str(what)) for who, what in record.tries), times=tuple(record.times))
+            VERSIONS[record.minor]
+        except (TypeError, ValueError, LookupError) as error:
+            raise ValueError(f"no record: {error}") from error
+        if ring is not None:
+            ring.add(record)
+
     def find(self, request_id: str) -> dict[str, Any] | None:
         """What is known of a request, as plain data; None = nothing (any more)."""
         for ring in self._rings.values():
             record = ring.find(request_id)
             if record is not None:
-                return record.plain()
+                plain: dict[str, Any] = record.plain()
+                return plain
         return None
 
     def view(self) -> dict[str, Any]:

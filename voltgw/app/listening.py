@@ -20,7 +20,7 @@ from voltgw.app.tls_table import TlsTable
 from voltgw.app.udp import UdpBound
 from voltgw.net.datagrams import datagram_socket
 from voltgw.net.listener import Listener
-from voltgw.net.namespaces import identity
+from voltgw.net.namespaces import Identity, identity
 from voltgw.net.pacing import paced
 from voltgw.net.sockets import LOCAL_CLIENT, CannotListen, adopt, listening_socket, remove_socket
 from voltgw.net.tuning import tune
@@ -171,9 +171,10 @@ class Listening:
                 try:
                     sock = self._socket(key, plans) if present is None or isinstance(present, Absent) else _second(present)
                 except CannotListen:
-                    problem = identity(plan.network).problem if plan.network.apart else ""
-                    if not problem:
+                    found = identity(plan.network) if plan.network.apart else Identity()
+                    if not found.problem or found.unknown:
                         raise
+                    problem = found.problem
                     opened[key] = Absent(plan, problem)
                     continue
                 opened[key] = self._bind(plan, sock)
@@ -244,7 +245,7 @@ class Listening:
         """Close what `open_new` opened: the swap will not come."""
         for bound in opened.values():
             bound.listener.stopListening()
-            remove_file(bound)
+            self.remove_file(bound)
 
     def _socket(self, key: ListenerKey, plans: Mapping[ListenerKey, ListenerPlan]) -> socket.socket:
         """A listening socket for `key`.
@@ -293,7 +294,7 @@ class Listening:
                 bound.factory.close()       # its socket would take what is meant for the new one
             gone.append(bound)
             if key not in plans:
-                remove_file(bound)
+                self.remove_file(bound)
         for key, plan in plans.items():
             new = opened.get(key)
             if new is None:
@@ -339,7 +340,13 @@ class Listening:
         self._plane.waiting.serve(())
         for bound in self.bound.values():
             bound.stop()
-            remove_file(bound)
+            self.remove_file(bound)
+
+    def remove_file(self, bound: AnyBound) -> None:
+        """Remove the file of a Unix socket that accepts no more."""
+        path = bound.plan.key.address
+        if path is not None and path.startswith("/"):
+            remove_socket(path)
 
     @property
     def connections(self) -> int:
@@ -362,13 +369,6 @@ def _relayed(plans: Iterable[ListenerPlan]) -> Iterator[Any]:
                 if route.cluster is not None:
                     yield route.cluster
                 yield from (each.cluster for each in route.destinations if each.cluster is not None)
-
-
-def remove_file(bound: AnyBound) -> None:
-    """Remove the file of a Unix socket that accepts no more."""
-    path = bound.plan.key.address
-    if path is not None and path.startswith("/"):
-        remove_socket(path)
 
 
 def _is_in(bound: AnyBound, network: Network) -> bool:
@@ -397,5 +397,8 @@ def _overlap(one: ListenerKey, other: ListenerKey) -> bool:
 
 def _share(fd: int, on: bool) -> None:
     """Let others bind the address of a listening socket, or not any more."""
-    with socket.socket(fileno=socket.dup(fd)) as sock:
+    sock = socket.socket(fileno=fd)         # no copy: there may be no descriptor left, and it must be taken back in any case
+    try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(on))
+    finally:
+        sock.detach()

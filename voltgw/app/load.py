@@ -27,7 +27,7 @@ class Loader:
     """The configuration of one file, read as often as asked; what has not changed is neither parsed nor checked again."""
 
     def __init__(self, path: str, environ: Mapping[str, str]) -> None:
-        self._path = path
+        self.path = path
         self._environ = environ
         self._cache = Cache()
         self._reads = 0
@@ -42,13 +42,13 @@ class Loader:
 
     def files(self) -> list[Named]:
         """All files that the last load has read, in their order."""
-        main = os.path.abspath(self._path)
+        main = os.path.abspath(self.path)
         return [Named(*entry.context[:1], path, *entry.context[1:], path == main, entry.file.digest)
                 for path, entry in self._cache.entries.items()]
 
     def named(self) -> Iterator[str | None]:
         """Paths of the files that the last load's includes name by now, the main one first; None now and then, for a pause."""
-        waiting = deque([Wanted(self._path, os.path.abspath(self._path), main=True)])
+        waiting = deque([Wanted(self.path, os.path.abspath(self.path), main=True)])
         seen = {waiting[0].path}
         yield waiting[0].path
         while waiting:
@@ -70,7 +70,7 @@ class Loader:
         """
         self._reads += 1
         lines = self._reads == 1
-        config = yield from loading(self._path, environ=self._environ, cache=self._cache, lines=lines)
+        config = yield from loading(self.path, environ=self._environ, cache=self._cache, lines=lines)
         return (yield from checked_in_steps(config, self._cache, lines=lines))
 
 

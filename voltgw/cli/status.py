@@ -26,6 +26,9 @@ def run(arguments: list[str]) -> int:
             print(f"  the last reload was refused: {facts['last_reload_error']}")
         print(f"  listeners: {facts['listeners']['bound']} of {facts['listeners']['all']} bound")
         print(f"  clusters: {facts['clusters']['with_ready_endpoints']} of {facts['clusters']['all']} have an endpoint to use")
+        for each in facts.get("workers", ()):
+            again = f", started again {each['respawns']} times" if each["respawns"] else ""
+            print(f"  worker {each['worker']}: {each['state']}{again}")
         for each in facts.get("registries", ()):
             print(f"  {each['by']} {each['registry']}: {each['state']}"
                   f"{': ' + each['last_error'] if each['last_error'] else ''}")

@@ -113,8 +113,9 @@ class Gateway:
     acme: Acme | None = field(
         Nested(Acme), "From whom certificates are fetched, for load balancers that ask for that.",
         absent="none are fetched")
-    access_log: AccessLog | None = field(
-        Nested(AccessLog, scalar="path"), "Where the line of each request and connection goes.")
+    access_log: tuple[AccessLog, ...] = field(
+        ListOf(Nested(AccessLog, scalar="path"), most=16, single=True),
+        "Where the line of each request and connection goes, and what it says; several logs as a list.", absent="no access log")
     dns: tuple[DnsAddress, ...] = field(ListOf(Nested(DnsAddress), most=64), "Where delegated zones are answered.")
     geo: GeoDatabases | None = field(
         Nested(GeoDatabases), "Databases by which policies know countries and autonomous systems.",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from voltgw.cluster.outlier import Watch
     from voltgw.control.probes.prober import Prober
     from voltgw.control.probes.target import Check
-    from voltgw.control.seams import ControlLoop, Timer
+    from voltgw.control.seams import ControlLoop, Timer, Told
 
 #: What warm-up may take beyond the timeout of a probe.
 WARM_MARGIN_S: Final = 1.0
@@ -90,6 +90,7 @@ class Membership(Service):
         self._warm_timer: Timer | None = None
         self._pace_timer: Timer | None = None
         self._warm = WarmUp(loop.clock)
+        self.told: Told | None = None       # who hears what the cluster is told
 
     def __repr__(self) -> str:
         return f"<Membership {self.cluster.name} {len(self.members)} members>"
@@ -288,6 +289,8 @@ class Membership(Service):
     def _mark(self, key: EndpointKey, reason: str) -> None:
         self._marked = True                 # the next set must be installed even if it says what the last one said
         self.cluster.mark_unready(key, reason)
+        if self.told is not None:
+            self.told.marked(key, reason)
 
     def _feed_failed(self, index: int, why: str) -> None:
         if index not in self._failing:      # once for each time that it begins to fail
@@ -420,6 +423,8 @@ class Membership(Service):
     def _install(self) -> None:
         states = tuple(member.state for member in self.members.values() if member.state is not None)
         self.cluster.install(EndpointSet(self.cluster.version + 1, states))
+        if self.told is not None:
+            self.told.installed(states)
         self._notice_down()
         if self._pace_timer is None:
             self._wait_for_pace()

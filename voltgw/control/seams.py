@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from voltgw.interfaces import Deadline
+
+if TYPE_CHECKING:
+    from voltgw.cluster.snapshot import EndpointKey, EndpointState
 
 
 class Timer(Protocol):
@@ -52,6 +55,16 @@ class ControlLoop(Protocol):
 
     def soon(self, call: Callable[[], None], /) -> None:
         """Call at the end of this turn or in the next one, never from inside."""
+
+
+class Told(Protocol):
+    """Somebody who hears what a cluster is told of its members."""
+
+    def installed(self, states: tuple[EndpointState, ...], /) -> None:
+        """These are its members."""
+
+    def marked(self, key: EndpointKey, reason: str, /) -> None:
+        """One of them gets nothing more, ahead of the set that says so."""
 
 
 class Dialing(Protocol):

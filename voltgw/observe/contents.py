@@ -62,7 +62,7 @@ class Pages:
             b"/events": Page(self._events), b"/logs": Page(self._logs), b"/logs/level": Page(self._log_level, act=True),
             b"/logs/reopen": Page(self._reopen_logs, act=True),
             b"/reload": Page(self._reload, act=True), b"/drain": Page(self._drain, act=True),
-            b"/rollouts": Page(self._rollouts),
+            b"/rollouts": Page(self._rollouts), b"/workers": Page(self._workers),
             **{b"/rollouts/" + act: Page(self._rollout, act=True)
                for act in (b"approve", b"pause", b"resume", b"rollback", b"promote", b"restart")},
             **{b"/endpoints/" + act: Page(self._order, act=True) for act in (b"drain", b"undrain", b"eject", b"weight")},
@@ -98,6 +98,9 @@ class Pages:
             "clusters": {"all": len(clusters), "with_ready_endpoints": sum(bool(each.any_ready) for each in clusters)},
             "overload": view.overload_facts(), "process": view.process(),
         }
+        workers = view.workers_view()
+        if workers:
+            facts["workers"] = [{name: each[name] for name in ("worker", "state", "pid", "respawns")} for each in workers]
         geo = view.geo()
         if geo is not None:
             facts["geo"] = geo
@@ -114,6 +117,9 @@ class Pages:
 
     def _rollouts(self, request: Request) -> Answer:
         return _things(request, "rollouts", self._view.rollouts_view())
+
+    def _workers(self, request: Request) -> Answer:
+        return _things(request, "workers", self._view.workers_view())
 
     def _listeners(self, request: Request) -> Answer:
         return _things(request, "listeners", [_listener(each) for each in self._view.listeners()])

@@ -1,0 +1,1 @@
+``gateway.workers`` (or ``twistd voltgw --workers``) spreads traffic over several processes, which one control process keeps: all are reloaded together or not at all, counted together, and started again when they die, without losing a queued connection; when the control process dies they serve on.
