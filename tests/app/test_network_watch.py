@@ -46,6 +46,16 @@ class WatchTests(SynchronousTestCase):
         self.clock.pump([NETWORK_LOOK_S] * 3)
         self.assertEqual(self.heard[1:], [(RED, Identity((4, 101)))])
 
+    def test_no_descriptor_is_left_to_look_with(self) -> None:
+        """What could not be looked at is not gone: nobody is told, and nothing is counted."""
+        self.watch.follow([RED, BLUE])
+        self.now[BLUE] = Identity((0, 0), (), "Too many open files", unknown=True)
+        self.clock.pump([NETWORK_LOOK_S] * 3)
+        self.assertEqual((self.heard, self.watch.losses), ([], 0))
+        self.now[BLUE] = Identity((0, 0), (3,))
+        self.clock.pump([NETWORK_LOOK_S] * 3)
+        self.assertEqual(self.heard, [])
+
     def test_made_anew_between_two_looks(self) -> None:
         """It is there, but another one: that is told as well."""
         self.watch.follow([BLUE])

@@ -77,7 +77,7 @@ class NetworkWatch:
             if known is None:
                 continue                    # a reload has taken it away
             found = self._identify(network)
-            if found != known:
+            if found != known and not found.unknown:
                 self._known[network] = found
                 self.losses += bool(found.problem)
                 self._changed(network, found)

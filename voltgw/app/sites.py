@@ -82,13 +82,13 @@ def default_interface_address(network: VirtualNetworkType) -> str:
 
     A made-up site has one interface, so every network of it has this address.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(("192.0.2.1", 9))     # connecting a datagram socket only asks the routing table
-        except OSError:
-            return NO_ROUTE
-        address: str = probe.getsockname()[0]
-        return address
+            address: str = probe.getsockname()[0]
+            return address
+    except OSError:
+        return NO_ROUTE                         # or no descriptor is left to ask with
 
 
 class Addresses:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, succeed
 
-from voltgw.net.namespaces import inside, make_socket
+from voltgw.net.namespaces import NO_ROOM, inside, make_socket
 from voltgw.net.sockets import CannotListen, datagram_hint, plain_address, sockaddr_of, where
 from voltgw.values.network import HOST, Network
 
@@ -245,6 +245,8 @@ def is_own_address(host: str, netns: str = "") -> bool:
             family, sockaddr = sockaddr_of(host, 0)
             with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
                 probe.bind(sockaddr)
-    except (OSError, ValueError):
+    except OSError as error:
+        return error.errno in NO_ROOM       # then it is not known, and counts as ours
+    except ValueError:
         return False
     return True

@@ -9,6 +9,7 @@ process ends at once.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import sys
@@ -20,6 +21,8 @@ from typing import Final, NamedTuple
 
 from voltgw.values.network import HOST, Network
 
+#: Errors that say that the process or the host has no descriptor or memory left for a socket.
+NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 #: setns(2)
 CLONE_NEWNET: Final = 0x40000000
 #: Where iproute2 keeps namespaces by name.
@@ -112,12 +115,13 @@ class Identity(NamedTuple):
     """Which namespace and which interfaces a network is at a moment: sockets that were made for another one are lost.
 
     `namespace` is (device, inode) of the namespace's file, `devices` the indices of its interfaces. `problem` says in words
-    what is missing, "" = nothing.
+    what is missing, "" = nothing. `unknown`: it could not be looked at for want of descriptors or memory, and may be there.
     """
 
     namespace: tuple[int, int] = (0, 0)
     devices: tuple[int, ...] = ()
     problem: str = ""
+    unknown: bool = False
 
 
 def identity(network: Network) -> Identity:
@@ -142,10 +146,22 @@ def identity(network: Network) -> Identity:
             return Identity(found, tuple(map(socket.if_nametoindex, names)))
     except PermissionError:
         return Identity(found)
-    except OSError:
+    except OSError as error:
+        starved = error.errno if error.errno in NO_ROOM else _starved()
+        if starved:
+            return Identity(found, (), os.strerror(starved), unknown=True)
         missing = ", ".join(name for name in names if not _has(network, name)) or names[0]
         place = f" in {netns}" if netns else ""
         return Identity(found, (), f"network interface {missing} does not exist{place}")
+
+
+def _starved() -> int:
+    """Why no socket can be made (errno), 0 = one can: asking for an interface's number takes one, and does not say what fails."""
+    try:
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC).close()
+    except OSError as error:
+        return error.errno or errno.EMFILE
+    return 0
 
 
 def _has(network: Network, interface: str) -> bool:

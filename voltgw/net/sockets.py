@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
+from voltgw.net.namespaces import NO_ROOM as NO_ROOM
 from voltgw.net.namespaces import inside, make_socket
 from voltgw.values.address import where as where
 from voltgw.values.network import HOST, Network
@@ -23,9 +24,6 @@ BACKLOG: Final = 4096
 UNIX_MODE: Final = 0o660
 #: Whom a client of a Unix socket counts as: a process of this host, which has no address of its own.
 LOCAL_CLIENT: Final = ("127.0.0.1", 0)
-
-#: Errors that say that the process or the host has no descriptor or memory left for a socket.
-NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 _NO_IPV6: Final = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL))
 # ip(7) and ipv6(7); Python has no names for them

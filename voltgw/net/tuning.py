@@ -51,18 +51,25 @@ def tcp_options(
 
 def refused_by_host(options: Iterable[SocketOption]) -> list[str]:
     """What this host does not take of the options for connections that are yet to be made."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+    try:
+        trial = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:
+        return []                           # no descriptor is left to try them with
+    with trial:
         return tune(trial.fileno(), options)
 
 
 def tune(fd: int, options: Iterable[SocketOption]) -> list[str]:
     """Set them on a socket; what the kernel refuses is left as it is, and said in the result."""
     refused = []
-    with socket.socket(fileno=socket.dup(fd)) as sock:
+    sock = socket.socket(fileno=fd)         # no copy of the descriptor: there may be none left, and a reload must not fail here
+    try:
         for level, name, value in options:
             try:
                 sock.setsockopt(level, name, value)
             except OSError as error:
                 said = value.decode("ascii") if isinstance(value, bytes) else value
                 refused.append(f"{_NAMES.get((level, name), f'option {name}')} of {said}: {error.strerror}")
+    finally:
+        sock.detach()
     return refused
