@@ -49,16 +49,17 @@ class OwnFormTests(SynchronousTestCase):
         gateway = config.gateway
         self.assertEqual((gateway.site_name, gateway.log_level, gateway.on_dangling, gateway.drain_timeout_s,
                           gateway.max_connections), ("paris", LogLevel.DEBUG, OnDangling.SERVE_503, 60.0, 100))
-        assert gateway.admin is not None and gateway.access_log is not None and gateway.monitor is not None
+        assert gateway.admin is not None and gateway.monitor is not None
         self.assertEqual(gateway.admin.unix, "/etc/voltgw/admin.sock")
-        self.assertEqual((gateway.access_log.path, gateway.access_log.format), ("/etc/voltgw/logs/access.log", LogFormat.TEXT))
+        (log,) = gateway.access_log
+        self.assertEqual((log.path, log.format), ("/etc/voltgw/logs/access.log", LogFormat.TEXT))
         self.assertEqual((gateway.monitor.address, gateway.monitor.port), ("0.0.0.0", 9902))
         self.assertEqual([gateway.bound_port(port) for port in (80, 443, 8000)], [8080, 8443, 8000])
 
     def test_standard_output_is_no_path(self) -> None:
         """``-`` stays as it is, also alone."""
         for source in ("gateway: {access_log: '-'}", "gateway: {access_log: {path: '-'}}"):
-            log = loaded(source).gateway.access_log
+            (log,) = loaded(source).gateway.access_log
             assert log is not None
             self.assertEqual(log.path, "-")
 
@@ -218,15 +219,14 @@ class VariableTests(SynchronousTestCase):
               spec: {ip: "${IP}", port: "${PORT}"}
         """, {"SITE": "paris", "IP": "192.0.2.1", "PORT": "8080"})
         self.assertEqual((config.gateway.site, config.gateway.log_level), ("paris", LogLevel.DEBUG))
-        assert config.gateway.access_log is not None
-        self.assertEqual(config.gateway.access_log.path, "/var/log/${x}.log")
+        self.assertEqual(config.gateway.access_log[0].path, "/var/log/${x}.log")
         self.assertEqual(config.of("endpoint")["default", "a"].spec, EndpointSpec(ip="192.0.2.1", port=8080))
 
     def test_unset_without_default(self) -> None:
         """The place is that of the value; an empty default is one."""
         found = problems("gateway:\n  site: ${SITE}\n")
         self.assertEqual(lines(found), ["2:9 VG0008 the environment variable SITE is not set"])
-        log = loaded("gateway: {access_log: {path: '${FILE:-}'}}").gateway.access_log
+        (log,) = loaded("gateway: {access_log: {path: '${FILE:-}'}}").gateway.access_log
         assert log is not None
         self.assertIsNone(log.path)
 

@@ -25,9 +25,8 @@ from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from tests.observe.making import Cluster, Endpoint, Route, View
+from tests.observe.making import Cluster, Endpoint, Route, View, access_log
 from voltgw.observe import site as site_module
-from voltgw.observe.access import AccessLog
 from voltgw.observe.admin import AdminAddressError, AdminService
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -179,7 +178,7 @@ class QuestionTests(AdminCase):
 
     async def test_contents(self) -> None:
         """The pages show what the gateway has."""
-        log = AccessLog(self.mktemp(), "json", Clock(), Clock().seconds)
+        log = access_log(self.mktemp(), "json", Clock(), Clock().seconds)
         self.addCleanup(log.close)
         service = self.serve(access=log)
         address = service.addresses[0]

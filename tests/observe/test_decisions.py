@@ -7,10 +7,10 @@ import json
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.observe.making import START, WALL, a_connection, an_exchange
+from tests.observe.making import START, WALL, a_connection, access_log, an_exchange
 from voltgw.errors import Place
 from voltgw.interfaces import AccessSink
-from voltgw.observe.access import INTERVAL_S, AccessLog
+from voltgw.observe.access import INTERVAL_S
 from voltgw.observe.decisions import plain_reason, sentences, text_of
 from voltgw.observe.feed import QUEUE_LIMIT, JournalFeed
 from voltgw.observe.sampling import sampled
@@ -137,7 +137,7 @@ class ExplainedLogTests(ClockCase):
     def lines(self, format: str, share: float, explain: bool = True) -> list[str]:
         """What 400 exchanges with ids of their own are in the log."""
         path = self.mktemp()
-        log = AccessLog(path, format, self.clock, lambda: WALL, journal=self.journal,
+        log = access_log(path, format, self.clock, lambda: WALL, journal=self.journal,
                         explain=(lambda exchange: [ROUTE]) if explain else None, explain_share=share)
         for number in range(400):
             exchange = an_exchange()

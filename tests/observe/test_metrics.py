@@ -14,12 +14,12 @@ from prometheus_client.samples import Sample
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.observe.making import Cluster, Endpoint, Host, Listener, Route, View, an_exchange
+from tests.observe.making import Cluster, Endpoint, Host, Listener, Route, View, access_log, an_exchange
 from tests.servers import require
 from voltgw.cluster.outlier import Ejection, OutlierDetector, OutlierRules
 from voltgw.control.publish.entries import PublishCounters
 from voltgw.dns.responder import DnsCounters
-from voltgw.observe.access import INTERVAL_S, AccessLog
+from voltgw.observe.access import INTERVAL_S
 from voltgw.observe.metrics import PIECE, GatewayCollector, exposition
 from voltgw.observe.names import METRICS
 from voltgw.values.counters import Histogram, RouteCounters
@@ -251,16 +251,16 @@ class CollectorTests(SynchronousTestCase):
     def test_the_access_log(self) -> None:
         """Lost lines are there by reason."""
         clock = Clock()
-        log = AccessLog(self.mktemp(), "json", clock, clock.seconds, queue_limit=1)
+        log = access_log(self.mktemp(), "json", clock, clock.seconds, queue_limit=1)
         log.start()
         log.http(an_exchange())
         log.http(an_exchange())
         clock.advance(INTERVAL_S)
         found = self.samples(GatewayCollector(View(), log))
         log.close()
-        self.assertEqual(found["voltgw_access_log_dropped_total[('reason', 'queue')]"].value, 1)
-        self.assertEqual(found["voltgw_access_log_lines_total[]"].value, 1)
-        self.assertEqual(found["voltgw_access_log_bytes_total[]"].value, log.sink.bytes)
+        self.assertEqual(found["voltgw_access_log_dropped_total[('log', ''), ('reason', 'queue')]"].value, 1)
+        self.assertEqual(found["voltgw_access_log_lines_total[('log', 'access.log')]"].value, 1)
+        self.assertEqual(found["voltgw_access_log_bytes_total[('log', 'access.log')]"].value, log.outputs[0].sink.bytes)
 
     def test_dns(self) -> None:
         """Queries by transport and type, answers by RCODE, and what was not answered; nothing where there is no DNS server."""
@@ -297,7 +297,7 @@ class CollectorTests(SynchronousTestCase):
     def test_names_are_those_of_the_table(self) -> None:
         """`METRICS`, from which the docs are made, has every family with its type and labels, and no other."""
         clock = Clock()
-        log = AccessLog(self.mktemp(), "json", clock, clock.seconds)
+        log = access_log(self.mktemp(), "json", clock, clock.seconds)
         self.addCleanup(log.close)
         table = {metric.name: metric for metric in METRICS}
         self.assertEqual(len(table), len(METRICS))

@@ -66,6 +66,7 @@ class Counting:
         live = self._live
         ramp = live.ramp
         candidate = cluster is self._candidate
+        exchange.rollout = live.marks[candidate]
         tally = ramp.candidate if candidate else ramp.baseline
         if self._http:
             status = exchange.response_code
@@ -86,10 +87,11 @@ class Counting:
 class Live:
     """One rollout that is in force."""
 
-    __slots__ = ("attached", "baseline", "candidate", "digest", "interval_s", "name", "place", "ramp", "totals")
+    __slots__ = ("attached", "baseline", "candidate", "digest", "interval_s", "marks", "name", "place", "ramp", "totals")
 
     def __init__(self, name: str, ramp: Ramp, digest: str) -> None:
         self.name = name
+        self.marks = (f"{name} baseline", f"{name} candidate")  # what the access log says of a request
         self.ramp = ramp
         self.digest = digest
         self.interval_s = defaults.INTERVAL_S

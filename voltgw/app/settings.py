@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
-from voltgw.observe.access import AccessLog
 from voltgw.values.defaults import ADMIN_ADDRESS, ADMIN_PORT, DRAIN_TIMEOUT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from twisted.internet.interfaces import IReactorTime
-
     from voltgw.config.model import Config
-    from voltgw.interfaces import Journal
-    from voltgw.observe.access import Explain, Find
 
 
 class StartError(Exception):
@@ -44,30 +36,6 @@ def drain_timeout_s(config: Config) -> float:
     """How long a drain may take; 0.0 = it waits for nobody, if the operator says so."""
     timeout_s = config.gateway.drain_timeout_s
     return DRAIN_TIMEOUT_S if timeout_s is None else timeout_s
-
-
-def open_access_log(
-    config: Config, clock: IReactorTime, wall: Callable[[], float], *, to_stdout: bool, journal: Journal | None = None,
-    explain: Explain | None = None, find: Find | None = None,
-) -> AccessLog | None:
-    """The access log that the configuration wants; None = it wants none.
-
-    With `to_stdout` it wants text on standard output where it says nothing. `journal`, `explain` and `find` are the log's own.
-    Raises StartError when it cannot be written.
-    """
-    wanted = config.gateway.access_log
-    if wanted is not None and wanted.path is not None:
-        path, format = wanted.path, wanted.format.value
-    elif to_stdout:
-        path, format = "-", "text"
-    else:
-        return None
-    try:
-        return AccessLog(
-            path, format, clock, wall, site=config.gateway.site_name, hostname=socket.gethostname(), journal=journal,
-            explain=explain, explain_share=(wanted.explain if wanted is not None else None) or 0.0, find=find)
-    except OSError as error:
-        raise StartError(f"gateway.access_log: {path} cannot be written: {error.strerror}") from error
 
 
 def other_access_log(old: Config, new: Config) -> bool:

@@ -7,9 +7,27 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
-from voltgw.config.formats import Format
-from voltgw.config.schema import Rule, field, message
-from voltgw.config.types import Choice, Decimal, FilePath
+from voltgw.config.compound import ListOf, MapOf
+from voltgw.config.contents import SecretContent
+from voltgw.config.formats import HEADER_NAME, Format
+from voltgw.config.log_template import TEMPLATE, parse
+from voltgw.config.quantities import Duration
+from voltgw.config.schema import Nested, Rule, field, message
+from voltgw.config.types import Choice, Decimal, FilePath, Text
+from voltgw.config.values import FrozenMap, Secret
+
+#: Header fields that one log may have, of requests and of answers.
+MAX_HEADERS: Final = 32
+#: Header fields that hold credentials…
+CREDENTIALS: Final = frozenset((
+    "authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token", "x-csrf-token",
+    "x-amz-security-token", "proxy-authenticate", "www-authenticate", "authentication-info"))
+#: …and client addresses.
+ADDRESSES: Final = frozenset((
+    "x-forwarded-for", "forwarded", "x-real-ip", "true-client-ip", "cf-connecting-ip", "x-client-ip",
+    "x-cluster-client-ip", "via"))
+#: What `sample` may name.
+SAMPLED: Final = ("1xx", "2xx", "3xx", "4xx", "tcp")
 
 #: Loggers that may have a level of their own.
 MAX_LOGGERS: Final = 64
@@ -25,11 +43,33 @@ def _logger(text: str) -> str:
 LOGGER: Final = Format("logger's name", _logger, pattern=r"^[A-Za-z_]\w*(\.\w+)*$")
 
 
+_STATUS: Final = re.compile(r"[1-5](?:xx|[0-9]{2})")
+_HOST_NAME: Final = re.compile(r"(?:[A-Za-z0-9._-]+/)?[A-Za-z0-9._-]+")
+
+
+def _status(text: str) -> str:
+    if _STATUS.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is neither a status, such as 404, nor a class of them, such as 5xx")
+    return text
+
+
+def _host_name(text: str) -> str:
+    if _HOST_NAME.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is not a virtual host's name")
+    return text if "/" in text else f"default/{text}"
+
+
+STATUS: Final = Format("status or class of statuses", _status, pattern="^[1-5](xx|[0-9]{2})$")
+HOST_NAME: Final = Format("name of a virtual host", _host_name)
+
+
 class LogFormat(Enum):
     """How log lines look."""
 
     JSON = "json"
     TEXT = "text"
+    COMMON = "common"
+    COMBINED = "combined"
 
 
 class LogLevel(Enum):
@@ -42,17 +82,98 @@ class LogLevel(Enum):
     CRITICAL = "critical"
 
 
+class ClientAddresses(Enum):
+    """How client addresses are written."""
+
+    WHOLE = "whole"
+    NETWORK = "network"
+
+
+@message
+class LogHeaders:
+    """Header fields in JSON lines, as ``req_headers`` and ``rsp_headers``."""
+
+    request: tuple[str, ...] = field(
+        ListOf(Text(HEADER_NAME), most=MAX_HEADERS, unique=True), "Fields of requests.", example="[referer, accept-language]")
+    response: tuple[str, ...] = field(
+        ListOf(Text(HEADER_NAME), most=MAX_HEADERS, unique=True), "Fields of answers of endpoints.", example="[content-type]")
+    hashed: tuple[str, ...] = field(
+        ListOf(Text(HEADER_NAME), most=MAX_HEADERS, unique=True),
+        "Fields of which only a keyed hash is written, so that equal values can be found, and nothing else.",
+        example="[authorization]")
+    hash_key: Secret | None = field(
+        SecretContent(1024), "Key of the hashes; with the same key equal values have the same hash in every process.",
+        absent="a random one for each process")
+
+    def rules(self) -> Iterable[Rule]:
+        """Credentials are nobody's business, not even the operator's."""
+        hashed = {name.lower() for name in self.hashed}
+        for key, names in (("request", self.request), ("response", self.response)):
+            for name in names:
+                if name.lower() in CREDENTIALS and name.lower() not in hashed:
+                    yield Rule(key, "VG0106", f"{name} holds credentials, which are not written; name it in `hashed`, too, to "
+                               "have a hash")
+        for name in self.hashed:
+            if name.lower() not in {each.lower() for each in (*self.request, *self.response)}:
+                yield Rule("hashed", "VG0106", f"{name} is hashed, but neither `request` nor `response` names it")
+
+
+@message
+class LogOnly:
+    """Which records are written: those for which everything that is said here holds."""
+
+    status: tuple[str, ...] = field(
+        ListOf(Text(STATUS), most=64, unique=True), "Statuses, or classes of them; connections have none.", absent="all",
+        example="[5xx, 429]")
+    min_duration_s: float | None = field(
+        Duration("s"), "Those that took at least so long.", absent="0", example="500ms")
+    hosts: tuple[str, ...] = field(
+        ListOf(Text(HOST_NAME), most=1024, unique=True),
+        "Virtual hosts: ``namespace/name``, or the name of one in ``default``.",
+        absent="all", example="[default/shop]")
+
+
 @message
 class AccessLog:
-    """Where the line of each request and connection goes."""
+    """An access log: where the line of each request and connection goes, and what it says."""
 
     path: str | None = field(FilePath(), "File to append to; ``-`` = standard output.", absent="no access log")
     format: LogFormat = field(Choice(LogFormat, numbers=False), "How the lines look.")
+    template: str | None = field(
+        Text(TEMPLATE, least=1), "How the lines look, in words of one's own: text with fields in braces; instead of `format`.",
+        absent="as `format` says", example="'{src_ip} [{time}] \"{request_line}\" {rsp_code} {duration_ms}'")
+    only: LogOnly | None = field(Nested(LogOnly), "Which records are written.", absent="all")
+    sample: FrozenMap[str, float] = field(
+        MapOf(Text(one_of=SAMPLED), Decimal(0, 1)),
+        "Part of the records of a class of status (``tcp``: of connections) that are written; errors all are: statuses from "
+        "500 on, no answer, a response flag.", example="{2xx: 0.01, 3xx: 0.01}")
+    headers: LogHeaders | None = field(Nested(LogHeaders), "Header fields that are written; JSON only.", absent="none")
+    client_addresses: ClientAddresses = field(
+        Choice(ClientAddresses, numbers=False),
+        "Whether client addresses are written as they are, or only their networks (/24, /48).")
     explain: float | None = field(
         Decimal(0, 1), "Part of the requests whose lines say which rules were tried and why; JSON only.", absent="0",
         example="0.01")
 
     def rules(self) -> Iterable[Rule]:
-        """Only a JSON line has room for it."""
-        if self.explain and self.format is not LogFormat.JSON:
+        """Only a JSON line has room for more, and a template is a format."""
+        json = self.format is LogFormat.JSON and self.template is None
+        if self.template is not None and self.format is not LogFormat.JSON:
+            yield Rule("template", "VG0106", "a template is a format of its own: leave `format` away")
+        if self.explain and not json:
             yield Rule("explain", "VG0106", "only lines in JSON say why; set `format: json`")
+        if self.headers is not None and not json:
+            yield Rule("headers", "VG0106", "only lines in JSON have header fields; a template names them: "
+                       "{request_header:referer}")
+        if self.client_addresses is ClientAddresses.NETWORK:
+            if self.explain:
+                yield Rule("explain", "VG0106", "what it says names client addresses, which are not to be written whole")
+            named = set() if self.headers is None else {
+                name.lower() for name in self.headers.request} - {name.lower() for name in self.headers.hashed}
+            if self.template is not None:
+                named |= {piece.header for piece in parse(self.template) if piece.field == "request_header"}
+            for name in sorted(named & ADDRESSES):
+                yield Rule("client_addresses", "VG0106", f"{name} holds client addresses, which are not to be written whole")
+        if self.template is not None:
+            for name in sorted({piece.header for piece in parse(self.template)} & CREDENTIALS):
+                yield Rule("template", "VG0106", f"{name} holds credentials, which are not written")

@@ -61,7 +61,7 @@ class Valve:
     both agree (`hold`, `release`). `later` makes a timer; `counted` is told of each time that the rate has closed it.
     """
 
-    __slots__ = ("_counted", "_held", "_later", "_monotonic", "_pace", "_sink", "_source", "_timer")
+    __slots__ = ("_counted", "_held", "_later", "_monotonic", "_pace", "_sink", "_source", "_timer", "waited_s")
 
     def __init__(
         self, source: Any, sink: Callable[[bytes], object], rate: Rate, monotonic: Callable[[], float],
@@ -74,6 +74,7 @@ class Valve:
         self._monotonic = monotonic
         self._counted = counted
         self._held = False
+        self.waited_s = 0.0                 # how long the rate has closed it so far, the last time to its end
         self._timer: IDelayedCall | None = None
 
     @property
@@ -93,6 +94,7 @@ class Valve:
         wait = self._pace.wait(now)
         if wait > 0.0 and self._timer is None and self._source is not None:
             self._counted()
+            self.waited_s += wait
             self._source.pauseProducing()
             self._timer = self._later(wait, self._open)
 

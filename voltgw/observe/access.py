@@ -11,23 +11,21 @@ the sink cannot take is dropped there; each is counted by its reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
-from voltgw.observe.explained import Explain, ExplainedLines
+from voltgw.observe.explained import Explain
 from voltgw.observe.fields import ACCESS_FIELDS, AccessField
-from voltgw.observe.json_lines import Find, JsonLines
-from voltgw.observe.lines import Lines
-from voltgw.observe.sink import Sink, WriteTo
-from voltgw.observe.text_lines import TextLines
+from voltgw.observe.json_lines import Find
 from voltgw.values.exchange import Exchange
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from voltgw.interfaces import Journal
+    from voltgw.observe.outputs import Output
     from voltgw.values.record import ConnectionRecord
 
 __all__ = ["ACCESS_FIELDS", "AccessField", "AccessLog", "Explain", "Find"]
@@ -46,11 +44,9 @@ _RETRY_S: Final = 0.01
 #: Trouble is told at most this often: a reader that is a little too slow would fill the process log instead.
 _QUIET_S: Final = 60.0
 
-FORMATS: Final = ("json", "text")
-
-
 class AccessLog:
-    """Takes finished exchanges and ended connections and writes their lines; an `interfaces.AccessSink`.
+    """Takes finished exchanges and ended connections and writes their lines to every one of `outputs`; an
+    `interfaces.AccessSink`.
 
     `clock` must be the monotonic clock whose seconds the records hold; `wall` gives seconds since the epoch.
     """
@@ -58,29 +54,15 @@ class AccessLog:
     _log = Logger()
 
     def __init__(
-        self, path: str | int, format: str, clock: IReactorTime, wall: Callable[[], float], *, site: str = "local",
-        hostname: str = "", network: str = "site-local-vn", queue_limit: int = QUEUE_LIMIT,
-        write: WriteTo | None = None, journal: Journal | None = None, explain: Explain | None = None,
-        explain_share: float = 0.0, find: Find | None = None,
+        self, outputs: Sequence[Output], clock: IReactorTime, wall: Callable[[], float], *, queue_limit: int = QUEUE_LIMIT,
+        journal: Journal | None = None,
     ) -> None:
-        """Open `path` (``-`` = standard output); `format` is ``json`` or ``text``.
-
-        `find` says where an address is, which JSON records have then. `journal` is handed every exchange whose line is
-        written. `explain` says why an exchange went where it went; with `explain_share` (0 to 1) that stands in this part
-        of the records, if they are JSON.
-
-        Raises OSError when the file cannot be opened and ValueError for another format. `write` stands for os.write.
-        """
-        if format not in FORMATS:
-            raise ValueError(f"an access log is written as one of {', '.join(FORMATS)}, not as {format!r}")
-        self.sink = Sink(path, write=write)
+        """`journal` is handed every exchange that is over, whether its line is written anywhere or not."""
+        self.outputs = tuple(outputs)
         self.queue_limit = queue_limit
+        self.quiet: frozenset[str] = frozenset()    # virtual hosts (namespace/name) of which nothing is written
         self.dropped_queue = 0              # records that were not formatted: they came faster than that goes
-        self.dropped_format = 0             # records that could not be formatted: bugs, all of them
         self.reopen_failures = 0
-        self._lines: Lines = JsonLines(site, hostname, network, find) if format == "json" else TextLines()
-        if format == "json" and explain is not None and explain_share:
-            self._lines = ExplainedLines(self._lines, explain, explain_share)
         self._journal = journal
         self._clock = clock
         self._wall = wall
@@ -117,12 +99,15 @@ class AccessLog:
 
     def reopen(self) -> bool:
         """Open the file by its name again, after it was rotated; False = that failed, the old one stays in use."""
-        problem = self.sink.reopen()
-        if problem:
-            self.reopen_failures += 1
-            self._log.error("the access log cannot be opened again, the old file stays in use: {problem}",
-                            problem=problem, event="access_log.not_reopened")
-        return not problem
+        good = True
+        for output in self.outputs:
+            problem = output.sink.reopen()
+            if problem:
+                good = False
+                self.reopen_failures += 1
+                self._log.error("the access log {name} cannot be opened again, the old file stays in use: {problem}",
+                                name=output.name, problem=problem, event="access_log.not_reopened")
+        return good
 
     def close(self) -> None:
         """Write everything that waits, at once, and stop. What comes later is never written."""
@@ -131,7 +116,8 @@ class AccessLog:
         self._call = None
         while self._pending:
             self._batch(limit_s=float("inf"))
-        self.sink.close()
+        for output in self.outputs:
+            output.sink.close()
 
     @property
     def queued(self) -> int:
@@ -141,15 +127,33 @@ class AccessLog:
     @property
     def dropped(self) -> int:
         """Lines lost so far, for whatever reason."""
-        return self.dropped_queue + self.dropped_format + self.sink.dropped_blocked + self.sink.dropped_failed
+        return self.dropped_queue + sum(output.dropped for output in self.outputs)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong now with the first of the logs that something is wrong with; "" = nothing."""
+        return next((output.sink.problem for output in self.outputs if output.sink.problem), "")
+
+    @property
+    def failures(self) -> int:
+        """Writes that failed."""
+        return sum(output.sink.failures for output in self.outputs)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something waits to be written."""
+        return any(output.sink.blocked for output in self.outputs)
 
     def view(self) -> dict[str, Any]:
-        """The log's own state, for the admin page: plain values."""
-        sink = self.sink
+        """The log's own state, for the admin page: plain values, of all logs together and of each."""
+        outputs = self.outputs
         return {
-            "lines": sink.lines, "bytes": sink.bytes, "queued": self.queued, "problem": sink.problem,
-            "dropped": {"queue": self.dropped_queue, "format": self.dropped_format, "blocked": sink.dropped_blocked,
-                        "failed": sink.dropped_failed},
+            "lines": sum(output.sink.lines for output in outputs), "bytes": sum(output.sink.bytes for output in outputs),
+            "queued": self.queued, "problem": self.problem,
+            "dropped": {"queue": self.dropped_queue, "format": sum(output.dropped_format for output in outputs),
+                        "blocked": sum(output.sink.dropped_blocked for output in outputs),
+                        "failed": sum(output.sink.dropped_failed for output in outputs)},
+            "logs": [output.view() for output in outputs],
         }
 
     # -- batches ---------------------------------------------------------------------------------------------------
@@ -162,7 +166,7 @@ class AccessLog:
             self._log.failure("a batch of the access log failed")
         if self._pending:
             delay = 0.0                     # the rest of a burst: in the next turn
-        elif self.sink.blocked:
+        elif self.blocked:
             delay = self._retry_s
             self._retry_s = min(delay * 2, INTERVAL_S)
         else:
@@ -185,29 +189,28 @@ class AccessLog:
             del pending[self.queue_limit:]
             self.dropped_queue += over
         if pending:
-            texts = self._format(pending[:BATCH], limit_s)
-            self.sink.write("".join(texts).encode("ascii"), len(texts))
-        elif self.sink.blocked:
-            self.sink.flush()
+            self._format(pending[:BATCH], limit_s)
+            for output in self.outputs:
+                output.deliver()
+        else:
+            for output in self.outputs:
+                if output.sink.blocked:
+                    output.sink.flush()
         self._tell()
 
-    def _format(self, records: list[Exchange | ConnectionRecord], limit_s: float) -> list[str]:
+    def _format(self, records: list[Exchange | ConnectionRecord], limit_s: float) -> None:
         """Format records until `limit_s` is over, and take those from the queue."""
         seconds = self._clock.seconds
         began = seconds()
         offset = self._wall() - began       # anew for each batch: the wall clock may be set
-        http, connection = self._lines.http, self._lines.connection
         note = None if self._journal is None else self._journal.note
-        texts: list[str] = []
+        outputs = self.outputs
+        quiet = self.quiet
         done = 0
         for record in records:
-            try:
-                texts.append(http(record, offset) if type(record) is Exchange
-                             else connection(record, offset))  # type: ignore[arg-type]  # there are only these two
-            except Exception:
-                if not self.dropped_format:
-                    self._log.failure("a record of the access log could not be formatted; others will only be counted")
-                self.dropped_format += 1
+            if not quiet or not _is_of(record, quiet):
+                for output in outputs:
+                    output.take(record, offset)
             if note is not None and type(record) is Exchange:
                 note(record)
             done += 1
@@ -215,16 +218,14 @@ class AccessLog:
                 break
         del self._pending[:done]
         self._taken += done
-        self._lines.forget()
-        return texts
 
     def _tell(self) -> None:
         """Say once that lines are lost or writes fail, and once that it is over."""
-        lost, failures = self.dropped, self.sink.failures
+        lost, failures, problem = self.dropped, self.failures, self.problem
         worse = lost != self._lost or failures != self._failures
         self._lost, self._failures = lost, failures
         if self._troubled:
-            if not worse and not self.sink.problem:
+            if not worse and not problem:
                 self._troubled = False
                 self._log.info("the access log is written again; {lost} lines were lost so far", lost=lost,
                                event="access_log.written")
@@ -232,4 +233,9 @@ class AccessLog:
             self._troubled = True
             self._quiet_until = self._clock.seconds() + _QUIET_S
             self._log.error("the access log loses lines: {problem}; {lost} were lost so far", lost=lost,
-                            problem=self.sink.problem or "records come faster than they are written", event="access_log.loses")
+                            problem=problem or "records come faster than they are written", event="access_log.loses")
+
+
+def _is_of(record: Exchange | ConnectionRecord, hosts: frozenset[str]) -> bool:
+    route = record.route
+    return route is not None and f"{route.host.namespace}/{route.host.name}" in hosts

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-Kind = Literal["string", "number", "list"]
+Kind = Literal["string", "number", "list", "object"]
 
 
 class AccessField(NamedTuple):
     """One key of a record: `http` and `tcp` say in which records it stands, `ours` that the object model has it not.
 
     `always` False: only in the records of a sample, or where the client came by TLS (`tls`) or behind a PROXY header
-    (`proxied`), or where ``gateway`` has a database of places (`located`) or tracing (`traced`).
+    (`proxied`), or where ``gateway`` has a database of places (`located`) or tracing (`traced`), or as `only` says.
     """
 
     name: str
@@ -26,11 +26,14 @@ class AccessField(NamedTuple):
     proxied: bool = False
     located: bool = False
     traced: bool = False
+    only: str = ""
 
     @property
     def records(self) -> str:
         """In which records it stands, in words."""
         records = "HTTP, TCP" if self.http and self.tcp else "HTTP" if self.http else "TCP"
+        if self.only:
+            return f"{records}, {self.only}"
         if self.traced:
             return f"{records}, with ``gateway.tracing``"
         if self.located:
@@ -114,6 +117,8 @@ ACCESS_FIELDS: Final = (
     AccessField("rsp_code_details", _S, "Why it was this one, in a word; ``via_upstream`` = the endpoint's.",
                 "via_upstream"),
     AccessField("response_flags", _S, "What went wrong, in Envoy's letters; empty = nothing.", "UF"),
+    AccessField("grpc_status", _S, "How a call of gRPC went, as its answer says.", "14", tcp=False, ours=True, always=False,
+                only="calls of gRPC"),
     AccessField("auth", _S, "What came of asking for credentials: the kind that was good, or the kind and why it was not; "
                 "empty = nobody asked.", "jwt", tcp=False, ours=True),
     AccessField("auth_user", _S, "Who was proven by it.", "ada", tcp=False, ours=True),
@@ -129,6 +134,8 @@ ACCESS_FIELDS: Final = (
     AccessField("dst_ip", _S, "Its address; ``NOT-APPLICABLE`` = none was asked.", "10.0.0.5"),
     AccessField("dst_port", _S, "Its port.", "9001"),
     AccessField("dst_site", _S, "Its site.", "paris"),
+    AccessField("rollout", _S, "The rollout that shares requests out here, and to what this one went.",
+                "default/shop candidate", ours=True, always=False, only="where there is a rollout"),
     AccessField("attempts", _N, "How many endpoints or connections were tried.", "1", ours=True),
     # Times in seconds since the request began; 0 = has not happened.
     AccessField("time_to_upstream_connected", _N, "The endpoint accepted.", "0.000310", http=False, ours=True),
@@ -143,8 +150,16 @@ ACCESS_FIELDS: Final = (
     _http("duration_with_no_data_tx_delay", _S, "From the first byte to the endpoint to the first one to the client.",
           "0.001337"),
     AccessField("duration_s", _N, "From beginning to end, in seconds.", "0.001460", ours=True),
+    AccessField("slowed_s", _N, "So long has a rate kept the connection waiting, both ways together.", "1.250000", http=False,
+                ours=True, always=False, only="slowed by a rate"),
+    AccessField("req_headers", "object", "Fields of the request that the log's ``headers`` names, by name in lower case.",
+                '{"referer": "https://shop.example/"}', tcp=False, always=False, only="where the log has ``headers``"),
+    AccessField("rsp_headers", "object", "The same of the endpoint's answer.", '{"content-type": "text/html"}', tcp=False,
+                ours=True, always=False, only="where the log has ``headers``"),
     AccessField("explain", "list", "Why it went where it went: the rules that were tried, in words. Only where "
                 "``gateway.access_log.explain`` asks for it, and only in that part of the records.",
                 '["virtual host default/shop", "rule shop/0 matches: the path begins with /cart"]', tcp=False, ours=True,
                 always=False),
+    AccessField("sample_rate", _S, "What share of its like is written; 1 for an error.", "0.010000", always=False,
+                only="where the log has ``sample``"),
 )

@@ -15,6 +15,7 @@ from importlib import import_module
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from voltgw.observe.anonymous import last_word, network_of, networks_of
 from voltgw.observe.lines import (
     MAX_LINE,
     USER_AGENT,
@@ -71,11 +72,13 @@ class JsonLines:
     As in the object model's records, scalars are strings, but for times in seconds and counts of our own.
     """
 
-    __slots__ = ("_clients", "_connected", "_endpoints", "_find", "_here", "_memo", "_network", "_outcomes", "_routes", "_site",
-                 "_stamps")
+    __slots__ = ("_clients", "_connected", "_endpoints", "_find", "_here", "_memo", "_network", "_outcomes", "_routes",
+                 "_shown", "_site", "_stamps")
 
-    def __init__(self, site: str, hostname: str, network: str, find: Find | None = None) -> None:
+    def __init__(self, site: str, hostname: str, network: str, find: Find | None = None, anonymous: bool = False) -> None:
+        """With `anonymous`, only the networks of client addresses are written."""
         self._find = find
+        self._shown = network_of if anonymous else None
         self._site = quoted(site)
         self._network = quoted(f"N:{network}")
         self._here = f'"site":{self._site},"cluster_name":{self._site},"hostname":{quoted(hostname)}'
@@ -133,13 +136,20 @@ class JsonLines:
         if target != path and not (target.startswith(path) and target[len(path):len(path) + 1] == b"?"):
             first_path = quoted(redact_path(text_of(original_path(target))))
         parameters = quoted(redact_query(query.decode("utf-8", "backslashreplace"))) if query else '""'
-        forwarded = quoted(forwarded_for(exchange)) if request.forwarding else '""'
+        forwarded = '""'
+        if request.forwarding:
+            said = forwarded_for(exchange)
+            forwarded = quoted(said if self._shown is None else networks_of(said))
         request_id = quoted(exchange.request_id.decode("utf-8", "backslashreplace"))
 
         proof = exchange.proof
         auth = _NOBODY if proof is None else _proven(proof)
         policy = quoted(exchange.policy) if exchange.policy else '""'
-        limit = quoted(exchange.limit) if hasattr(exchange, "limit") else '""'
+        limit = '""'
+        if hasattr(exchange, "limit"):
+            limit = quoted(exchange.limit if self._shown is None else last_word(exchange.limit))
+        grpc = f',"grpc_status":{quoted(text_of(exchange.grpc_status))}' if hasattr(exchange, "grpc_status") else ""
+        rollout = f',"rollout":{quoted(exchange.rollout)}' if hasattr(exchange, "rollout") else ""
         traced = _traced(exchange.trace) if hasattr(exchange, "trace") else ""
 
         # Times: in a small answer several are one and the same moment, and writing a number costs more than comparing.
@@ -166,7 +176,7 @@ class JsonLines:
             f'"original_authority":{first_authority},"method":{method},"req_path":{req_path},'
             f'"original_path":{first_path},"req_params":{parameters},"req_size":"{exchange.bytes_in}",'
             f'"req_id":{request_id},{traced}"http_version":"{VERSIONS[request.minor]}","x_forwarded_for":{forwarded},'
-            f'"user_agent":{user_agent},{outcome},{auth},"policy":{policy},"rate_limit":{limit},"rsp_size":"{exchange.bytes_out}",{endpoint},'
+            f'"user_agent":{user_agent},{outcome}{grpc},{auth},"policy":{policy},"rate_limit":{limit},"rsp_size":"{exchange.bytes_out}",{endpoint}{rollout},'
             f'"attempts":{exchange.attempts},"time_to_first_upstream_tx_byte":{to_first_tx},'
             f'"time_to_last_upstream_tx_byte":{to_last_tx},"time_to_first_upstream_rx_byte":{to_first_rx},'
             f'"time_to_last_upstream_rx_byte":{to_last_rx},"time_to_first_downstream_tx_byte":{to_first_down},'
@@ -191,13 +201,16 @@ class JsonLines:
         start = record.t_start
         end = record.t_end or start
         connected = record.t_upstream_connected
+        policy = record.policy if self._shown is None else last_word(record.policy)
+        rollout = f',"rollout":{quoted(record.rollout)}' if hasattr(record, "rollout") else ""
+        slowed = f',"slowed_s":{record.slowed_s:.6f}' if hasattr(record, "slowed_s") else ""
         return (
             f'{{"time":"{self._stamps.at(int((start + offset) * 1000))}",{connection},'
             f'"terminated_time":"{self._stamps.exactly(end + offset)}","connection_state":"CLOSED",{source},{route},'
             f'"req_size":"{record.bytes_in}","rsp_code_details":{quoted(record.detail)},'
-            f'"response_flags":{quoted(record.flag)},"policy":{quoted(record.policy)},"rsp_size":"{record.bytes_out}",{endpoint},'
+            f'"response_flags":{quoted(record.flag)},"policy":{quoted(policy)},"rsp_size":"{record.bytes_out}",{endpoint}{rollout},'
             f'"attempts":{record.attempts},"time_to_upstream_connected":{connected - start if connected else 0.0:.6f},'
-            f'"duration_s":{end - start:.6f}}}\n'
+            f'"duration_s":{end - start:.6f}{slowed}}}\n'
         )
 
     def forget(self) -> None:
@@ -237,7 +250,8 @@ class JsonLines:
         return piece
 
     def _source(self, address: str, port: int) -> str:
-        said = f'"src_ip":{quoted(address)},"src_port":"{port}","user":{quoted("IP-" + address)}'
+        shown = address if self._shown is None else self._shown(address)
+        said = f'"src_ip":{quoted(shown)},"src_port":"{port}","user":{quoted("IP-" + shown)}'
         found = self._find(address) if self._find is not None else None
         if found is not None:
             country, region, city, number, organisation = found

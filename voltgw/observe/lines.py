@@ -64,6 +64,10 @@ def clip(exchange: Exchange) -> Exchange:
         setattr(clipped, name, getattr(exchange, name))
     if hasattr(exchange, "limit"):
         clipped.limit = exchange.limit
+    if hasattr(exchange, "grpc_status"):
+        clipped.grpc_status = exchange.grpc_status
+    if hasattr(exchange, "rollout"):
+        clipped.rollout = exchange.rollout
     if hasattr(exchange, "trace"):
         clipped.trace = exchange.trace
     return clipped

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING
 
+from voltgw.observe.anonymous import network_of
 from voltgw.observe.lines import MAX_LINE, USER_AGENT, VERSIONS, Stamps, clip, ended, text_of
 from voltgw.observe.redact import redact_path, redact_query
 from voltgw.values.address import where
@@ -21,10 +23,12 @@ class TextLines:
     "request id" "authority" "endpoint" "namespace/host" "route"``: durations in milliseconds, ``-`` for nothing.
     """
 
-    __slots__ = ("_stamps",)
+    __slots__ = ("_shown", "_stamps")
 
-    def __init__(self) -> None:
+    def __init__(self, anonymous: bool = False) -> None:
+        """With `anonymous`, only the networks of client addresses are written."""
         self._stamps = Stamps()
+        self._shown: Callable[[str], str] = network_of if anonymous else str
 
     def http(self, exchange: Exchange, offset: float, clipped: bool = False) -> str:
         """The line of one finished exchange; `clipped` says that its values were shortened already."""
@@ -39,7 +43,7 @@ class TextLines:
             f"[{self._stamps.at(int((start + offset) * 1000))}] "
             f"{quoted(first)} {exchange.response_code} "
             f"{exchange.flag or '-'} {exchange.bytes_in} {exchange.bytes_out} {(ended(exchange) - start) * 1e3:.0f} "
-            f"{f'{(answered - sent) * 1e3:.0f}' if sent and answered else '-'} {quoted(exchange.client_address)} "
+            f"{f'{(answered - sent) * 1e3:.0f}' if sent and answered else '-'} {quoted(self._shown(exchange.client_address))} "
             f"{quoted(text_of(request.get(USER_AGENT) or b'-'))} {quoted(text_of(exchange.request_id))} "
             f"{quoted(text_of(request.authority))} {_who(exchange.endpoint, exchange.route)}\n"
         )
@@ -51,7 +55,7 @@ class TextLines:
         return (
             f'[{self._stamps.at(int((start + offset) * 1000))}] "- - -" 0 {record.flag or "-"} {record.bytes_in} '
             f"{record.bytes_out} {((record.t_end or start) - start) * 1e3:.0f} "
-            f"{f'{(connected - start) * 1e3:.0f}' if connected else '-'} {quoted(record.client.peer_address)} "
+            f"{f'{(connected - start) * 1e3:.0f}' if connected else '-'} {quoted(self._shown(record.client.peer_address))} "
             f'"-" "-" {quoted(record.client.sni or "-")} {_who(record.endpoint, record.route)}\n'
         )
 

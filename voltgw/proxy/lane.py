@@ -253,6 +253,7 @@ class Lane(EndpointConnection):
             grpc_status = response.get(GRPC_STATUS)
             if grpc_status is not None:
                 self._plane.counters.count_grpc(grpc_status)
+                exchange.grpc_status = grpc_status
             self._encode = False
             self.phase = OVER
             downstream.answered(self, now)
@@ -291,6 +292,8 @@ class Lane(EndpointConnection):
             for name, value in fields:
                 if name == GRPC_STATUS:
                     self._plane.counters.count_grpc(value)
+                    if self.downstream.exchange is not None:
+                        self.downstream.exchange.grpc_status = value
 
     def readConnectionLost(self) -> None:
         """The end of the answer."""

@@ -161,6 +161,12 @@ class Relay:
     def limited(self) -> None:
         """A side is not read for a while, for its rate."""
 
+    @property
+    def slowed_s(self) -> float:
+        """So long has a rate kept both sides waiting so far, together."""
+        valves = [side.valve for side in (self._client, self._server) if side is not None and side.valve is not None]
+        return sum(valve.waited_s for valve in valves)
+
     def _join(self, server: Side, now: float) -> None:
         """From now on what one side reads the other one writes. Reading goes on as it was."""
         client = self._client

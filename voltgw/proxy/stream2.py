@@ -333,7 +333,8 @@ class Stream2(EndingStream):
             reply = marked(reply, exchange)
         status, fields, body = version_2(reply, exchange.request, self.host, exchange.request_id, self.wall())
         if status == 200 and reply.status != 200:           # an error, as gRPC has it
-            self._plane.counters.count_grpc(next((value for name, value in fields if name == GRPC_STATUS), b""))
+            exchange.grpc_status = next((value for name, value in fields if name == GRPC_STATUS), b"")
+            self._plane.counters.count_grpc(exchange.grpc_status)
         exchange.flag, exchange.detail = reply.flag, reply.detail
         exchange.response_code = status
         exchange.t_downstream_first = exchange.t_downstream_last = now

@@ -368,6 +368,8 @@ class TcpRelay(Relay):
         record.bytes_in = self._client.moved
         record.bytes_out = self._server.moved if self._server is not None else 0
         record.flag, record.detail, record.t_end = flag, detail, now
+        if (self._factory.upload is not None or self._factory.download is not None) and self.slowed_s:
+            record.slowed_s = self.slowed_s
         counters = self._factory.route.counters
         counters.status[0] += 1
         counters.bytes_in += record.bytes_in

@@ -121,19 +121,23 @@ class Exchange:
     `believed_scheme` is only there when a believed peer has said by what scheme its own client came.
     `limit` (the rate limit that refused, or only reported, and the user in short) and `quota` (fields that tell the client
     where it stands) are only there when there is something to say, and `trace` where the virtual host takes part in tracing.
+    `grpc_status` (as the answer has it) is only there for calls of gRPC that got one, and `rollout` (its name, and
+    ``baseline`` or ``candidate``) only where a rollout shares the requests out.
     """
 
     __slots__ = (
         "attempts", "believed_scheme", "bytes_in", "bytes_out", "client", "client_address", "cookies_to_set", "detail",
-        "endpoint", "flag",
+        "endpoint", "flag", "grpc_status",
         "hash_key", "limit", "original_authority", "policy", "proof", "quota", "request", "request_id", "response",
-        "response_code", "route",
+        "response_code", "rollout", "route",
         "t_downstream_first", "t_downstream_last", "t_start", "t_upstream_first_rx", "t_upstream_first_tx",
         "t_upstream_last_rx", "t_upstream_last_tx", "trace", "transform", "tries",
     )
 
     believed_scheme: bytes
+    grpc_status: bytes
     limit: str
+    rollout: str
     quota: list[Field]
     trace: Trace
 

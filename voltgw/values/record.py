@@ -12,10 +12,15 @@ class ConnectionRecord:
     """What one relayed connection was; written to the access log once, when both sides have ended.
 
     All `t_*` are monotonic seconds, 0.0 = has not happened. `bytes_in` is client to endpoint, `bytes_out` the other way.
+    `rollout` is only there where a rollout shares the connections out (see `Exchange`), and `slowed_s` where a rate has kept
+    the connection waiting: for so long, both ways together.
     """
 
-    __slots__ = ("attempts", "bytes_in", "bytes_out", "client", "detail", "endpoint", "flag", "policy", "route", "t_end",
-                 "t_start", "t_upstream_connected")
+    __slots__ = ("attempts", "bytes_in", "bytes_out", "client", "detail", "endpoint", "flag", "policy", "rollout", "route",
+                 "slowed_s", "t_end", "t_start", "t_upstream_connected")
+
+    rollout: str
+    slowed_s: float
 
     def __init__(self, client: ClientSide, route: RouteLabels | None, t_start: float) -> None:
         self.client = client

@@ -217,3 +217,4 @@ class HostExtension:
         Nested(AuthenticationType), "Which credentials requests need; for all routes that say nothing else.")
     tracing: TracingType | None = field(
         Nested(TracingType), "Which requests are recorded in traces; for all routes that say nothing else.")
+    no_access_log: bool = field(Flag(), "Its requests and connections stand in no access log.")

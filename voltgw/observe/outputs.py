@@ -1,0 +1,117 @@
+"""One access log among others: which records it takes, how their lines look, and where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.logger import Logger
+
+from voltgw.observe.sink import Sink
+from voltgw.values.exchange import Exchange
+
+if TYPE_CHECKING:
+    from voltgw.observe.chosen import Chosen
+    from voltgw.observe.lines import Lines
+    from voltgw.values.record import ConnectionRecord
+
+
+class Taker(Protocol):
+    """Where lines go: a `Sink`, syslog or journald. No method raises, and none waits, but `close` for a moment."""
+
+    lines: int                      # taken
+    bytes: int                      # written
+    failures: int                   # writes that failed
+    dropped_blocked: int            # lines that nobody took in time
+    dropped_failed: int             # lines that could not be written
+    problem: str                    # what is wrong now, "" = nothing
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something waits to be written."""
+
+    def put(self, lines: Sequence[str], records: Sequence[Exchange | ConnectionRecord], /) -> None:
+        """Take lines, each of which ends in a line feed, and the records that they are about."""
+
+    def flush(self) -> None:
+        """Write what waits, as far as that goes."""
+
+    def reopen(self) -> str:
+        """Open it by its name again; the answer says what went wrong, "" = nothing."""
+
+    def close(self) -> None:
+        """Write what waits, as far as that goes within a moment, and stop."""
+
+
+class FileSink(Sink):
+    """A `Sink` that takes lines as text."""
+
+    __slots__ = ()
+
+    def put(self, lines: Sequence[str], records: Sequence[Exchange | ConnectionRecord], /) -> None:
+        """Write a batch with one system call."""
+        self.write("".join(lines).encode("ascii"), len(lines))
+
+
+class Output:
+    """One log, called `name`; `chosen` None = it takes every record. With `weighed`, JSON lines say of what share they are."""
+
+    _log = Logger()
+
+    __slots__ = ("_chosen", "_lines", "_records", "_texts", "_weighed", "dropped_format", "left_out", "name", "sink")
+
+    def __init__(self, name: str, lines: Lines, sink: Taker, chosen: Chosen | None = None, weighed: bool = False) -> None:
+        self.name = name
+        self.sink = sink
+        self.dropped_format = 0             # records that could not be formatted: bugs, all of them
+        self.left_out = 0                   # records that were not chosen
+        self._lines = lines
+        self._chosen = chosen
+        self._weighed = weighed
+        self._texts: list[str] = []
+        self._records: list[Exchange | ConnectionRecord] = []
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost here."""
+        return self.dropped_format + self.sink.dropped_blocked + self.sink.dropped_failed
+
+    def take(self, record: Exchange | ConnectionRecord, offset: float) -> None:
+        """Format one record, if it is one of ours; `deliver` writes it. Never raises."""
+        try:
+            chosen = self._chosen
+            http = type(record) is Exchange
+            share = 1.0
+            if chosen is not None:
+                share = chosen.exchange(record) if http else chosen.connection(record)  # type: ignore[arg-type]
+                if not share:
+                    self.left_out += 1
+                    return
+            text = self._lines.http(record, offset) if http else self._lines.connection(record, offset)  # type: ignore[arg-type]
+            if self._weighed:
+                text = f'{text[:-2]},"sample_rate":"{share:.6f}"}}\n'
+        except Exception:
+            if not self.dropped_format:
+                self._log.failure("a record of the access log could not be formatted; others will only be counted")
+            self.dropped_format += 1
+            return
+        self._texts.append(text)
+        self._records.append(record)
+
+    def deliver(self) -> None:
+        """Hand over what was formatted."""
+        self._lines.forget()
+        if self._texts:
+            texts, self._texts = self._texts, []
+            records, self._records = self._records, []
+            self.sink.put(texts, records)
+        elif self.sink.blocked:
+            self.sink.flush()
+
+    def view(self) -> dict[str, Any]:
+        """Its state, for the admin page: plain values."""
+        sink = self.sink
+        return {
+            "log": self.name, "lines": sink.lines, "bytes": sink.bytes, "problem": sink.problem, "left_out": self.left_out,
+            "dropped": {"format": self.dropped_format, "blocked": sink.dropped_blocked, "failed": sink.dropped_failed},
+        }
