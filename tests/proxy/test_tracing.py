@@ -234,6 +234,29 @@ class Version2Tests(Proxy2Case):
         self.settle(origin, client)
 
 
+class GrpcTests(Proxy2Case):
+    origin_2 = True
+
+    def test_codes(self) -> None:
+        """The code stands in both spans; NOT_FOUND is an error of the try alone, UNAVAILABLE one of both."""
+        self.route.request_filters = (gate().judge,)
+        client = self.client2()
+        call = [(b":method", b"POST"), *ASK[1:], (b"content-type", b"application/grpc"), (b"te", b"trailers")]
+        streams = [client.ask(call)]
+        origin = self.accept2()
+        for code, server_failed in ((0, False), (5, False), (14, True)):
+            self.settle(client, origin)
+            origin.answer(origin.requests[-1], 200, [(b"content-type", b"application/grpc")], ended=False)
+            origin.trailers(origin.requests[-1], [(b"grpc-status", b"%d" % code)])
+            self.settle(client, origin)
+            self.assertTrue(client.seen[streams[-1]].ended)
+            server, one = (each for each in spans(self.records[-1]) if each.kind in (SERVER, CLIENT))
+            self.assertEqual([said(each)["rpc.grpc.status_code"] for each in (server, one)], [code, code])
+            self.assertEqual((server.status.code == 2, one.status.code == 2), (server_failed, code != 0))
+            if code < 14:
+                streams.append(client.ask(call))
+
+
 class CostTests(CountCase):
     def test_calls_of_a_warm_request(self) -> None:
         """Without tracing none; with it the gate's own, and one object: nothing else on the way to the endpoint and back."""

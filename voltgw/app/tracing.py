@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from voltgw import __version__
 from voltgw.config.tracing import Callers, Unsampled
 from voltgw.observe.exporter import Exporter
-from voltgw.observe.spans import spans_of
+from voltgw.observe.spans import SERVER_ERRORS, grpc_code, spans_of
 from voltgw.routing.tracing import Terms, Tracing
 from voltgw.values.defaults import MAX_TRACE_QUEUE, TRACE_DELAY_S, TRACE_FLUSH_S, TRACE_SHARE, TRACE_TIMEOUT_S
 from voltgw.values.trace import B3, B3_MULTI, W3C
@@ -122,7 +122,8 @@ class Tracer:
             return
         if exchange.trace.sampled:
             why = "sampled"
-        elif self._errors and (exchange.flag or exchange.response_code >= 500 or not exchange.response_code):
+        elif self._errors and (exchange.flag or exchange.response_code >= 500 or not exchange.response_code
+                               or grpc_code(exchange) in SERVER_ERRORS):
             why = "error"
         elif self._slow_s and exchange.t_downstream_last - exchange.t_start > self._slow_s:
             why = "slow"

@@ -28,6 +28,25 @@ _SOON_S: Final = 5.0
 _BELOW: Final = 1 << 12
 
 
+#: Codes of gRPC that are an error of a server (semantic conventions for gRPC): UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
+#: INTERNAL, UNAVAILABLE, DATA_LOSS. All but OK are one of a client.
+SERVER_ERRORS: Final = frozenset((2, 4, 12, 13, 14, 15))
+
+
+def grpc_code(exchange: Exchange) -> int:
+    """With which code a call of gRPC ended; 0 = well, or it was none, or said nothing that is a code."""
+    said: bytes = getattr(exchange, "grpc_status", b"")
+    return int(said) if said.isdigit() and len(said) < 4 else 0
+
+
+def _grpc(exchange: Exchange, values: dict[str, Value]) -> int:
+    """The code, which goes into `values` where it was a call."""
+    code = grpc_code(exchange)
+    if hasattr(exchange, "grpc_status"):
+        values["rpc.system"], values["rpc.grpc.status_code"] = "grpc", code
+    return code
+
+
 def spans_of(exchange: Exchange, offset: float) -> list[bytes]:
     """The spans of an exchange that is over and has a trace; `offset` is wall clock minus monotonic clock, in seconds."""
     return _Spans(exchange, exchange.trace, offset).all()
@@ -106,6 +125,8 @@ class _Spans:
             values["voltgw.attempts"] = exchange.attempts
         if exchange.policy:
             values["voltgw.policy"] = exchange.policy
+        if hasattr(exchange, "rollout"):
+            values["voltgw.rollout"] = exchange.rollout
         if hasattr(exchange, "limit"):
             values["voltgw.rate_limit"] = exchange.limit
         name = "HTTP" if self.method == _OTHER else self.method
@@ -127,6 +148,10 @@ class _Spans:
             values["voltgw.response_flags"] = exchange.flag
         if exchange.detail:
             values["voltgw.details"] = exchange.detail
+        code = _grpc(exchange, values)
+        if code in SERVER_ERRORS:
+            values["error.type"] = str(code)
+            return exchange.detail
         if status and status < 500:
             return None                     # 4xx is the client's error, and none of the server's span
         values["error.type"] = exchange.flag or (str(status) if status else _OTHER)
@@ -185,8 +210,9 @@ class _Spans:
             status = exchange.response.status
             values["http.response.status_code"] = status
             values["network.protocol.version"] = _VERSIONS[exchange.response.minor]
-            if status >= 400:
-                values["error.type"], words = str(status), ""
+            code = _grpc(exchange, values)
+            if status >= 400 or code:
+                values["error.type"], words = str(code or status), ""
         elif error.isdigit():               # an answer that was not passed on
             values["http.response.status_code"] = int(error)
             values["error.type"], words = error, ""
