@@ -23,7 +23,7 @@ UNREADABLE_STATUS: Final = 2
 #: The reader of each language: a function of the names of files.
 READERS: Final[Mapping[str, str]] = {
     "nginx": "voltgw.app.importing.nginx", "haproxy": "voltgw.app.importing.haproxy",
-    "caddy": "voltgw.app.importing.caddy"}
+    "caddy": "voltgw.app.importing.caddy", "traefik": "voltgw.app.importing.traefik"}
 
 
 def run(arguments: list[str]) -> int:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 
 from voltgw.app.importing.caddy_words import Directive
 from voltgw.app.importing.model import Condition, Match
-from voltgw.app.importing.narrowing import all_of
+from voltgw.app.importing.narrowing import METHODS, all_of
 from voltgw.app.importing.words import whole
-from voltgw.app.importing.writer import METHODS
 
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fd00::/8", "::1/128")
 

@@ -9,9 +9,8 @@ from typing import Final, NamedTuple
 
 from voltgw.app.importing.haproxy_words import Line, Section
 from voltgw.app.importing.model import Condition, Match
-from voltgw.app.importing.narrowing import MAX_ALTERNATIVES, all_of
+from voltgw.app.importing.narrowing import MAX_ALTERNATIVES, METHODS, all_of, none_of
 from voltgw.app.importing.words import whole
-from voltgw.app.importing.writer import METHODS
 
 #: What is predefined.
 _PREDEFINED: Final = {
@@ -151,7 +150,7 @@ class Acls:
             made += self._test(test, line)
         if not negative:
             return made
-        return _negated(made)
+        return none_of(made)
 
     def _test(self, test: list[str], line: Line) -> list[Match]:
         fetch, ignore_case, how, values = self._arguments(test, line)
@@ -242,22 +241,3 @@ def _conditions(name: str, how: str, values: list[str], ignore_case: bool, porte
                 raise ValueError(f"a value that is compared by {how}")
         made.append(Condition(name, "regex", whole(pattern, ignore_case=ignore_case and not host)))
     return made
-
-
-def _negated(matches: list[Match]) -> list[Match]:
-    """The matches that hold when none of some does, which each ask for one thing. Raises ValueError."""
-    made = Match()
-    if not matches:
-        return [made]
-    for match in matches:
-        if match == Match():
-            return []
-        if match.methods:
-            left = set(made.methods or METHODS).difference(match.methods)
-            made.methods = tuple(sorted(left))
-        elif match.how != "any" or match.query:
-            raise ValueError("a rule cannot ask that a path or a parameter is another one")
-        else:
-            made.headers += tuple(each._replace(inverted=not each.inverted) for each in match.headers)
-            made.cookies += tuple(each._replace(inverted=not each.inverted) for each in match.cookies)
-    return [made]

@@ -217,6 +217,7 @@ class Rule:
     response: list[Edit] = field(default_factory=list)
     users: str | None = None            # file of user names and passwords that are asked for
     realm: str | None = None
+    keep_credential: bool = True        # it goes on to the server, as the others do it
     most_body_bytes: int | None = None
     limit: str | None = None            # name of a `Limit`
     place: str = ""                     # where it stood, for a remark

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from voltgw.app.importing.model import Condition, Match, Rule
 from voltgw.app.importing.words import whole
 
 #: Alternatives that one condition may have.
-MAX_ALTERNATIVES = 256
+MAX_ALTERNATIVES: Final = 256
+#: Methods that a rule can ask for.
+METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "COPY"))
 
 
 class NeverError(ValueError):
@@ -111,3 +114,25 @@ def narrowed(rule: Rule, matches: list[Match]) -> Rule | None:
         return None
     return replace(rule, matches=[] if Match() in found else found, request=list(rule.request), response=list(rule.response),
                    action=replace(rule.action))
+
+
+def none_of(matches: list[Match]) -> list[Match]:
+    """The matches that hold when none of some does, which each ask for one thing. Raises ValueError."""
+    made = Match()
+    if not matches:
+        return [made]
+    for match in matches:
+        if match == Match():
+            return []
+        asked = len(match.headers) + len(match.cookies) + len(match.query) + bool(match.methods) + (match.how != "any")
+        if asked > 1:
+            raise ValueError("a rule cannot ask that not all of some conditions hold")
+        if match.methods:
+            left = set(made.methods or METHODS).difference(match.methods)
+            made.methods = tuple(sorted(left))
+        elif match.how != "any" or match.query:
+            raise ValueError("a rule cannot ask that a path or a parameter is another one")
+        else:
+            made.headers += tuple(each._replace(inverted=not each.inverted) for each in match.headers)
+            made.cookies += tuple(each._replace(inverted=not each.inverted) for each in match.cookies)
+    return [made]

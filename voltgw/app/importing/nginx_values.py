@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from voltgw.app.importing.model import Condition, Listen, Match
 from voltgw.app.importing.nginx_words import Directive
+from voltgw.app.importing.narrowing import METHODS
 from voltgw.app.importing.words import whole
-from voltgw.app.importing.writer import METHODS
 
 
 def _names(text: str) -> frozenset[str]:

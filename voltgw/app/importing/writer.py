@@ -41,8 +41,6 @@ _MOST_RULES: Final = 256
 _MOST_MATCHES: Final = 16
 #: Where certificates are fetched, as the others do who fetch them unasked.
 LETS_ENCRYPT: Final = "https://acme-v02.api.letsencrypt.org/directory"
-#: Methods that a route can ask for.
-METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "COPY"))
 _KINDS: Final = {("http", False): "HTTP_PROXY", ("http", True): "HTTPS_PROXY", ("tcp", False): "TCP_PROXY",
                  ("tcp", True): "TLS_TCP_PROXY", ("sni", False): "TCP_PROXY_WITH_SNI", ("sni", True): "TLS_TCP_PROXY_WITH_SNI",
                  ("udp", False): "UDP_PROXY"}
@@ -271,7 +269,8 @@ def _rule(rule: Rule, entries: list[dict[str, object]], gateway: Gateway, host: 
         extension["rate_limiter"] = [rule.limit]
     if rule.users:
         extension["authentication"] = {"basic": {
-            "users": rule.users if rule.users.startswith("string:///") else f"file:{rule.users}", **({"realm": rule.realm} if rule.realm else {})}}
+            "users": rule.users if rule.users.startswith("string:///") else f"file:{rule.users}",
+            **({"realm": rule.realm} if rule.realm else {}), **({"forward": True} if rule.keep_credential else {})}}
     if extension:
         made["voltgw"] = extension
     return made
