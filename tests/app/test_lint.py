@@ -189,6 +189,15 @@ class FetchedTests(SynchronousTestCase):
         self.assertEqual(self.codes(443, "http-01", plain), [])
 
 
+class TracingTests(SynchronousTestCase):
+    def test_traces_that_nobody_keeps(self) -> None:
+        """Each place that asks for some, until the gateway says where they go."""
+        said = "voltgw: {tracing: {sample: 1}}"
+        objects = host(said), route(forward(more=said), more=said)
+        self.assertEqual([(each.code, each.place.line) for each in found(*objects)], [("VG0415", 7), ("VG0415", 8), ("VG0415", 8)])
+        self.assertEqual(told(*objects, head="gateway: {tracing: http://127.0.0.1:4318/v1/traces}\n"), [])
+
+
 class CertificateTests(SynchronousTestCase):
     def certificate(self, names: list[str], *, key: object = None, ends: int = 90, chain: bytes | None = None) -> str:
         """A certificate object `k`."""

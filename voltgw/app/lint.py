@@ -54,6 +54,7 @@ def lint(config: Config, runtime: Runtime, now: datetime) -> tuple[ConfigError, 
     found += _certificates(config, now)
     found += _nobody_there(config, runtime)
     found += _in_vain(runtime)
+    found += _untraced(config)
     return arranged(list(dict.fromkeys(found)), list(config.files), config.line)
 
 
@@ -325,3 +326,24 @@ def _inline(one: Object[Any], parameters: Any) -> Iterator[_Held]:
 def _clear(secret: SecretType | None) -> bytes | None:
     """The bytes of a key that is at hand; None for one that somebody else holds."""
     return secret.clear_secret_info.url.data if secret is not None and secret.clear_secret_info is not None else None
+
+
+# -- traces -------------------------------------------------------------------------------------------------------------
+def _untraced(config: Config) -> Iterator[ConfigError]:
+    """What is said of traces where no request takes part in any."""
+    if config.gateway.tracing is not None:
+        return
+    for host in config.of("virtual_host").values():
+        if host.spec.voltgw is not None and host.spec.voltgw.tracing is not None:
+            yield _unsent(host, "voltgw", "tracing")
+    for route in config.of("route").values():
+        if route.spec.voltgw is not None and route.spec.voltgw.tracing is not None:
+            yield _unsent(route, "voltgw", "tracing")
+        for index, rule in enumerate(route.spec.routes):
+            if rule.voltgw is not None and rule.voltgw.tracing is not None:
+                yield _unsent(route, "routes", index, "voltgw", "tracing")
+
+
+def _unsent(one: Object[Any], *path: str | int) -> ConfigError:
+    return _warning("VG0415", one.place(*path), f"of {one.title} nothing is recorded in traces: `gateway.tracing` is not there",
+                    "add `gateway: {tracing: <URL of a collector>}`, or take this away")

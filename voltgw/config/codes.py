@@ -409,4 +409,10 @@ CODES: Final[dict[str, Code]] = {
         "A registry in which names are published gets none, since no virtual host that is advertised has a domain that it can "
         "have; or a name is published with an address by which nobody else reaches this host.",
     ),
+    "VG0415": Code(
+        "Traces that nobody keeps",
+        "`voltgw: {tracing: ...}` of a virtual host, route object or rule says which of its requests are recorded. Whether "
+        "requests take part in traces at all, and where spans are sent, is for `gateway: {tracing: ...}` to say; without it "
+        "nothing is.",
+    ),
 }
