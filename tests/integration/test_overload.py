@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -37,6 +38,11 @@ class Origin(ThreadedServer):
         while sock.recv(65536):
             time.sleep(0.2)
             sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+def resident_bytes(pid: int) -> int:
+    """What a process has in RAM."""
+    return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * resource.getpagesize()
 
 
 def cpu_s(pid: int) -> float:
@@ -115,6 +121,63 @@ objects:
 - kind: route
   metadata: {{name: r}}
   spec: {{routes: [{{route_direct_response: {{response_code: 200, response_body: hello}}}}]}}
+- kind: advertise_policy
+  metadata: {{name: p}}
+  spec: {{address: 127.0.0.1, port: {port}}}
+- kind: virtual_host
+  metadata: {{name: shop}}
+  spec: {{domains: ["*"], proxy: HTTP_PROXY, advertise_policies: [p], routes: [r]}}
+"""
+
+
+class MemoryTests(SynchronousTestCase):
+    def test_bodies_that_are_kept(self) -> None:
+        """Clients send bodies that must be read whole, and never the end of them: memory stays within its budget for real."""
+        port = free_port()
+        gateway = Gateway(self, _KEEPS.format(port=port, budget="8GiB"))
+        gateway.wait_ready()
+        self.assertEqual(ask(port).status, 200)
+        before = resident_bytes(gateway.process.pid)
+        budget = before + (80 << 20)
+        gateway.write(_KEEPS.format(port=port, budget=budget))
+        gateway.process.send_signal(signal.SIGHUP)
+        until("it is reloaded", lambda: gateway.admin("/").json["generation"] == 2)
+        most = 0
+        for _ in range(24):                 # three times as much as there is
+            client = socket.create_connection(("127.0.0.1", port), 5)
+            self.addCleanup(client.close)
+            client.sendall(b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n")
+            try:
+                for _ in range(85):
+                    client.sendall(b"x" * 100_000)
+            except OSError:
+                pass                        # it was refused, and does not read all of it
+            most = max(most, resident_bytes(gateway.process.pid))
+            time.sleep(0.06)
+        self.assertTrue(before + (20 << 20) < most <= budget, (before, most, budget))
+        answer = ask(port)
+        self.assertEqual((answer.status, answer.headers["Retry-After"]), (503, "2"))
+        self.assertIn("for want of memory", str(gateway.admin("/ready").json["overload"]))
+
+
+_KEEPS: Final = """
+gateway:
+  admin: {{port: ADMIN}}
+  overload: {{memory: {{budget: {budget}, keep_alive: 0, refuse: 0.7, accept: 0, reset: 0}}}}
+objects:
+- kind: endpoint
+  metadata: {{name: e}}
+  spec: {{ip: 127.0.0.1, port: 1}}
+- kind: cluster
+  metadata: {{name: c}}
+  spec: {{endpoints: [e]}}
+- kind: route
+  metadata: {{name: r}}
+  spec:
+    routes:
+    - match: [{{path: {{prefix: /up}}}}]
+      route_destination: {{destinations: [{{cluster: c}}], buffer_policy: {{max_request_bytes: 9000000}}}}
+    - route_direct_response: {{response_code: 200, response_body: hello}}
 - kind: advertise_policy
   metadata: {{name: p}}
   spec: {{address: 127.0.0.1, port: {port}}}

@@ -175,7 +175,8 @@ class Overload:
     def _memory(self, usage: Usage, pressure: Pressure, now: float) -> int:
         """Memory in use; where it is short, only after what is free already was given back."""
         used = usage.memory_bytes()
-        if now - self._trimmed >= TRIM_S and used >= min(pressure.budget.shares.values()) * pressure.budget.amount:
+        wait = 0.0 if Action.RESET in pressure.taken else TRIM_S    # else connections would be cut for what is free already
+        if now - self._trimmed >= wait and used >= min(pressure.budget.shares.values()) * pressure.budget.amount:
             self._trimmed = now
             self.trims += 1
             usage.trim()
@@ -247,15 +248,18 @@ class Overload:
                 yield
         memory = self.pressures.get("memory")
         excess = max(memory.excess(), 1) if memory is not None and Action.RESET in memory.taken else None
+        count = freed = 0
+        clients: list[str] = []
         for held, _, connection in sorted(heaviest, reverse=True):
-            if self._told(connection, "shed"):
-                self.counters.resets += 1
-                self._log.warn("overload: the connection of {client} is cut, it held {held} bytes",
-                               client=getattr(connection, "peer_address", ""), held=held, event="overload.reset")
-            if excess is not None:
-                excess -= held
-                if excess <= 0:
-                    return
+            clients.append(getattr(connection, "peer_address", ""))
+            self._told(connection, "shed")
+            count, freed = count + 1, freed + held
+            if excess is not None and freed >= excess:
+                break
+        if count:
+            self.counters.resets += count
+            self._log.warn("overload: {count} connections are cut that held {held} bytes; the largest was one of {client}",
+                           count=count, held=freed, client=clients[0], event="overload.reset")
 
     def _weigh_on(self) -> None:
         weighing = self._weighing
@@ -267,15 +271,13 @@ class Overload:
         self._weighing = None
 
     def _told(self, connection: Any, what: str) -> bool:
-        """Call what a connection has for it, if it does; a bug in one must not keep the others."""
-        call: Callable[[], None] | None = getattr(connection, what, None)
-        if call is None:
-            return False
+        """Call what a connection has for it; whether that was news to it. A bug in one must not keep the others."""
+        call: Callable[[], bool | None] | None = getattr(connection, what, None)
         try:
-            call()
+            return call is not None and call() is not False
         except BaseException:
             self._loop.failed(connection)
-        return True
+            return True
 
     # -- what is seen of it ----------------------------------------------------------------------------------------------
 

@@ -156,7 +156,7 @@ def identity(network: Network) -> Identity:
 
 
 def _starved() -> int:
-    """Why no socket can be made (errno), 0 = one can: asking for an interface's number takes one, and does not say what fails."""
+    """Why no socket can be made (errno), 0 = one can: the number of an interface takes one, and its error does not say so."""
     try:
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC).close()
     except OSError as error:

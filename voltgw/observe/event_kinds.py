@@ -25,7 +25,7 @@ EVENT_KINDS: Final = (
     EventKind("overload.begins", "Memory or descriptors are short: something is done about it from now on.",
               ("action", "words", "resource", "use")),
     EventKind("overload.ends", "There is enough again.", ("action", "words", "use")),
-    EventKind("overload.reset", "A connection that held much memory was cut.", ("client", "held")),
+    EventKind("overload.reset", "Connections that held most memory were cut.", ("count", "held", "client")),
     # Workers.
     EventKind("worker.ready", "A worker serves.", ("name", "pid")),
     EventKind("worker.died", "A worker has ended; its connections are lost, and another one takes its sockets.",

@@ -138,10 +138,15 @@ class Downstream(Uploading):
                 return
         self._forward(route, head, exchange, body, now)
 
-    def ease(self) -> None:
-        """There is too much of everything: end, as in a drain, unless the client has just come and has not asked yet."""
-        if self._served and not self.must_close:
-            self.drain()
+    def ease(self) -> bool:
+        """There is too much of everything: end, as in a drain, unless the client has just come and has not asked yet.
+
+        Whether it was not to end anyway.
+        """
+        if not self._served or self.must_close:
+            return False
+        self.drain()
+        return True
 
     # -- HTTP/2 ------------------------------------------------------------------------------------------------------------
 

@@ -178,10 +178,19 @@ class Client2(Link):
             self.flush_soon()
             self._touch(self.plane.monotonic() + GRACE_S)
 
-    def ease(self) -> None:
-        """There is too much of everything: end, as in a drain, unless the client has just come and has not asked yet."""
-        if self._taken:
-            self.drain()
+    def leave(self) -> None:
+        """As `drain`: whoever is told GOAWAY loses nothing."""
+        self.drain()
+
+    def ease(self) -> bool:
+        """There is too much of everything: end, as in a drain, unless the client has just come and has not asked yet.
+
+        Whether it was not to end anyway.
+        """
+        if not self._taken or self._draining:
+            return False
+        self.drain()
+        return True
 
     def close(self) -> None:
         """The drain's time is up."""

@@ -287,11 +287,15 @@ class Relay:
             return
         self.end(_IDLE_FLAG, "idle_timeout", reset=False)
 
+    def leave(self) -> None:
+        """As `drain`."""
+
     def drain(self) -> None:
         """Relayed connections have no message borders: they go on until the drain's time is up."""
 
-    def ease(self) -> None:
+    def ease(self) -> bool:
         """The same in a time of overload."""
+        return False
 
     @property
     def held_bytes(self) -> int:
