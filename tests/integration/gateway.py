@@ -104,12 +104,17 @@ class Gateway:
         there = ["ip", "netns", "exec", netns] if netns else []
         if rights is not None:
             there += ["setpriv", "--bounding-set", f"-all,{rights}".rstrip(","), "--"]
-        with self._output.open("wb") as output:
+        self._command = [*there, sys.executable, *command]
+        self.start()
+        test.addCleanup(self.stop)
+
+    def start(self) -> None:
+        """Start its process, which is not there (any more)."""
+        with self._output.open("ab") as output:
             self.process = subprocess.Popen(
-                [*there, sys.executable, *command], cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                self._command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"},
             )
-        test.addCleanup(self.stop)
 
     def write(self, config: str) -> None:
         """Put another configuration in its file; ``ADMIN`` stands for the port of the admin interface."""

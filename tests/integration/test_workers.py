@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from typing import Any
 
@@ -128,6 +129,33 @@ class ServingTests(WorkersCase):
         self.assertIn("cannot listen", self.gateway.admin("/").json["last_reload_error"])
         self.assertEqual(ask(other).body, b"b")
 
+    def test_flows(self) -> None:
+        """Datagrams of one client stay with one worker; after its death they find the next one on the same socket."""
+        port, origin = free_port(), UdpEcho()
+        self.addCleanup(origin.stop)
+        self.gateway.write(self.config(more=f'- {{name: echo, protocol: udp, listen: "127.0.0.1:{port}", origins: '
+                                            f'["127.0.0.1:{origin.port}"]}}'))
+        self.gateway.reload()
+        clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(24)]
+        for number, client in enumerate(clients):
+            self.addCleanup(client.close)
+            client.settimeout(5.0)
+            client.connect(("127.0.0.1", port))
+            for round_ in range(3):
+                said = f"{number} {round_}".encode()
+                client.send(said)
+                self.assertEqual(client.recv(100), said)
+        self.assertEqual(len(origin.peers), 24)     # one session each
+        until("all are counted", lambda: self.metric("voltgw_listener_connections_total", f":{port}") == 24)
+        victim = self.workers()[0]["pid"]
+        os.kill(victim, signal.SIGKILL)
+        until("another one serves", lambda: (now := self.workers()[0])["state"] == "ready" and now["pid"] != victim)
+        for client in clients:
+            client.send(b"again")
+            self.assertEqual(client.recv(100), b"again")
+        moved = len(origin.peers) - 24
+        self.assertTrue(0 < moved < 24, moved)      # those of the victim begin anew, the others go on
+
     def test_the_end(self) -> None:
         """SIGTERM lets all workers finish, and leaves none."""
         pids = [each["pid"] for each in self.workers()]
@@ -139,3 +167,100 @@ class ServingTests(WorkersCase):
         for pid in pids:
             self.assertRaises(ProcessLookupError, os.kill, pid, 0)
         self.assertNotIn("Traceback", self.gateway.output)
+
+
+class AloneTests(WorkersCase):
+    def test_the_control_process_is_killed(self) -> None:
+        """Its workers serve on; the next one takes their sockets over, and they end when others serve: no request fails."""
+        before = [each["pid"] for each in self.workers()]
+        self.addCleanup(ended, before)
+        with Load(self.port) as load:
+            time.sleep(0.3)
+            self.gateway.process.kill()
+            self.gateway.process.wait()
+            answers = load.answers
+            time.sleep(0.8)
+            self.assertGreater(load.answers, answers + 50)      # with nobody who controls them
+            self.gateway.start()
+            self.gateway.wait_ready()
+            after = [each["pid"] for each in self.workers()]
+            until("the old ones have ended", lambda: not any(map(alive, before)))
+            time.sleep(0.3)
+        self.assertEqual(load.failures, [])
+        self.assertEqual(set(before) & set(after), set())
+        self.assertIn("is alone: its sockets are taken over", self.gateway.output)
+        self.assertEqual(ask(self.port).status, 200)
+        sockets = [line for line in open_tcp() if line.endswith(f":{self.port}")]
+        self.assertEqual(len(sockets), 2)           # no more than there were: nothing was hashed anew
+
+    def test_a_new_one_that_cannot_start(self) -> None:
+        """It takes nothing with it: the workers serve on and wait for the next one."""
+        before = [each["pid"] for each in self.workers()]
+        self.addCleanup(ended, before)
+        self.gateway.process.kill()
+        self.gateway.process.wait()
+        with socket.create_server(("127.0.0.1", self.gateway.admin_port)):
+            self.gateway.start()
+            self.assertEqual(self.gateway.process.wait(20), 1)
+        self.assertEqual(ask(self.port).status, 200)
+        self.assertTrue(all(map(alive, before)))
+        os.kill(before[0], signal.SIGTERM)          # an operator may end one, too
+        until("it has ended", lambda: not alive(before[0]))
+        self.gateway.start()
+        self.gateway.wait_ready()
+        until("the other one has ended", lambda: not alive(before[1]))
+        self.assertEqual(ask(self.port).status, 200)
+
+
+class UdpEcho:
+    """Sends datagrams back; `peers` are the addresses that it has heard of."""
+
+    def __init__(self) -> None:
+        self.peers: set[tuple[str, int]] = set()
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock.bind(("127.0.0.1", 0))
+        self.port: int = self._sock.getsockname()[1]
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            said, peer = self._sock.recvfrom(2048)
+            if said == b"stop":
+                return
+            self.peers.add(peer)
+            self._sock.sendto(said, peer)
+
+    def stop(self) -> None:
+        """End."""
+        self._sock.sendto(b"stop", ("127.0.0.1", self.port))
+        self._thread.join()
+        self._sock.close()
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def ended(pids: list[int]) -> None:
+    """Leave none of them behind."""
+    for pid in pids:
+        if alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def open_tcp() -> list[str]:
+    """Addresses of this host that are listened on, as ``address:port``."""
+    found = []
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        for line in list(table)[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                address, port = fields[1].split(":")
+                found.append(f"{socket.inet_ntoa(bytes.fromhex(address)[::-1])}:{int(port, 16)}")
+    return found

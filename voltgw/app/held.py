@@ -8,12 +8,12 @@ such groups: all workers accept on the same one.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.app.bound import BoundSocket, shown_certificates
-from voltgw.app.listening import Listening
+from voltgw.app.listening import Listening, share, socket_key
 from voltgw.net.datagrams import datagram_socket
 from voltgw.net.sockets import listening_socket
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from voltgw.app.build import ListenerKey, ListenerPlan
     from voltgw.app.listening import AnyBound
     from voltgw.app.workers import Workers
+    from voltgw.net.inherited import SocketKey
     from voltgw.net.loop import Loop
     from voltgw.proxy.plane import Plane
     from voltgw.values.counters import ListenerCounters
@@ -79,6 +80,10 @@ class Held(BoundSocket):
         self.plan = plan
         self.kind = plan.kind.value
 
+    def give_way(self) -> None:
+        """Give up its sockets."""
+        self.listener.stopListening()
+
     def stop(self) -> None:
         """Give up its sockets."""
         self.listener.stopListening()
@@ -109,7 +114,19 @@ class HeldListening(Listening):
         """See `Listening.open_new`. What is served in another way keeps its sockets: workers see to the rest."""
         return super().open_new({key: plan for key, plan in plans.items() if not isinstance(self.bound.get(key), Held)})
 
-    def handed(self, worker: int, bound: Mapping[ListenerKey, AnyBound]) -> list[tuple[ListenerKey, socket.socket]]:
+    def handed(self) -> Iterator[tuple[SocketKey, int]]:
+        """Every worker's socket of every listener."""
+        for key, each in self.bound.items():
+            if isinstance(each, Held):
+                for index, sock in enumerate(each.listener.sockets):
+                    yield socket_key(key, index), sock.fileno()
+
+    def give_way(self) -> None:
+        """See `Listening.give_way`: workers take nothing more, and none is started any more."""
+        self._workers.give_way()
+        super().give_way()
+
+    def of_worker(self, worker: int, bound: Mapping[ListenerKey, AnyBound]) -> list[tuple[ListenerKey, socket.socket]]:
         """The sockets of a worker (from 0) among those of `bound`."""
         found = ((key, each.socket_of(worker)) for key, each in bound.items() if isinstance(each, Held))
         return [(key, sock) for key, sock in found if sock is not None]
@@ -124,8 +141,9 @@ class HeldListening(Listening):
         known = self._known(key, 0)
         if known is not None:
             return known
-        if not _is_file(key) and not any(
-                isinstance(each, Held) and _in_the_way(other, key) for other, each in self.bound.items()):
+        orphans = self._workers.orphans
+        if not (_is_file(key) or orphans is not None and orphans.has(key) or any(
+                isinstance(each, Held) and _in_the_way(other, key) for other, each in self.bound.items())):
             super()._socket(key, plans).close()
         return _open(plan)
 
@@ -142,9 +160,14 @@ class HeldListening(Listening):
         return Held(plan, sockets, counters)
 
     def _known(self, key: ListenerKey, worker: int) -> socket.socket | None:
-        """A socket that a worker of before has."""
+        """A socket that a worker of before has, or that was handed over to us."""
         orphans = self._workers.orphans
-        return None if orphans is None else orphans.take(key, worker)
+        known = None if orphans is None else orphans.take(key, worker)
+        if known is None:
+            known = self.inherited.take(socket_key(key, worker))
+            if known is not None and not _is_file(key):
+                share(known.fileno(), True)     # of a process without workers it was alone
+        return known
 
 
 def _open(plan: ListenerPlan) -> socket.socket:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _LIST: Final = "/proc/net/unix"
 #: A worker that does not answer is not waited for longer.
 _ANSWER_S: Final = 5.0
+#: Between the end of accepting and the end of idle connections: those who are about to ask are answered, and come anew.
+GIVING_WAY_S: Final = 1.0
 #: Longest answer, but for its descriptors.
 _MOST_BYTES: Final = 16 << 20
 
@@ -120,10 +122,8 @@ class Orphan:
         elif asked.get("want") == "drain":
             self._log.info("worker {number} gives way to the workers of a new control process", number=gateway.number + 1,
                            event="worker.replaced")
-            for key, bound in gateway.listening.bound.items():
-                if key.transport == "UDP":
-                    bound.factory.close()   # what comes for its sessions is for those who read the same socket now
-            self._end()
+            gateway.listening.give_way()
+            gateway.loop.clock.callLater(GIVING_WAY_S, self._end)
 
 
 class Found:
@@ -199,6 +199,10 @@ class Orphans:
     def take(self, key: ListenerKey, number: int) -> socket.socket | None:
         """The socket of a worker that was there; the caller's from now on."""
         return self.sockets.pop((key, number), None)
+
+    def has(self, key: ListenerKey) -> bool:
+        """Whether a socket of any worker is there for it still."""
+        return any(each == key for each, _ in self.sockets)
 
     def rest(self) -> None:
         """Nobody wants the others."""

@@ -152,6 +152,11 @@ class Back:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveWay:
+    """Another process accepts on the same sockets: take nothing more from them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Accept nothing more; end when nothing is under way, or after `timeout_s`."""
 

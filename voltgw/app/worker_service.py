@@ -261,6 +261,9 @@ class WorkerGateway(GatewayService):
             self.listening.regain(network)
         self.listening.let_go()             # type: ignore[attr-defined]
 
+    def _on_giveway(self, message: say.GiveWay, fds: list[int]) -> None:
+        self.listening.give_way()
+
     def _on_drain(self, message: say.Drain, fds: list[int]) -> None:
         self.drain_timeout_s = message.timeout_s
         if self.running:

@@ -7,188 +7,34 @@ counted comes back into those (`Ledger`).
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import sys
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.error import ProcessDone
-from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger, LogLevel
 
-import voltgw
 from voltgw.app import worker_messages as say
-from voltgw.app.challenges import Challenges
 from voltgw.app.ledger import Ledger
 from voltgw.app.orphans import Orphans
 from voltgw.app.settings import StartError
+from voltgw.app.worker_process import Worker
+from voltgw.app.worker_telling import Telling, ToldChallenges
 from voltgw.control.workers.backoff import Backoff
-from voltgw.net.passing import Channel
 
 if TYPE_CHECKING:
-    from twisted.python.failure import Failure
-
     from voltgw.app.build import ListenerKey, Runtime
     from voltgw.app.listening import AnyBound
     from voltgw.app.service import GatewayService
-    from voltgw.cluster.snapshot import EndpointKey, EndpointState
-    from voltgw.values.tls import KeyPair
+    from voltgw.cluster.snapshot import EndpointState
 
 #: How often it is looked for what is pushed when it changes.
 _LOOK_S: Final = 1.0
 #: How long the workers may take to build a configuration that this process has built.
 _PREPARE_S: Final = 120.0
-#: Beyond its drain timeout a worker may take so long to end.
-_END_MARGIN_S: Final = 2.0
+#: A worker's drain ends so long before that of the whole: it has counts to tell.
+_END_MARGIN_S: Final = 1.0
 #: Lines of workers' logs in a second, of all workers together.
 _MOST_LINES: Final = 1_000
-
-
-class Telling:
-    """Tells workers of the members of one cluster; a membership's `told`."""
-
-    def __init__(self, workers: Workers, cluster: str) -> None:
-        self.states: tuple[EndpointState, ...] = ()
-        self._workers = workers
-        self._cluster = cluster
-
-    def installed(self, states: tuple[EndpointState, ...]) -> None:
-        """These are the members now."""
-        before, self.states = self.states, states
-        if not self._workers.serves(self):
-            return                          # its cluster does not serve yet: that comes with `Commit`
-        same = len(before) == len(states) and all(old.key == new.key for old, new in zip(before, states, strict=True))
-        changed = {place: new for place, (old, new) in enumerate(zip(before, states, strict=False)) if old is not new}
-        self._workers.tell(say.Installed(self._cluster, None, changed) if same else say.Installed(self._cluster, states))
-
-    def marked(self, key: EndpointKey, reason: str) -> None:
-        """One gets nothing more."""
-        if self._workers.serves(self):
-            self._workers.tell(say.Marked(self._cluster, key, reason))
-
-
-class ToldChallenges(Challenges):
-    """Has workers answer while a CA looks."""
-
-    def __init__(self, workers: Workers, *args: Any) -> None:
-        super().__init__(*args)
-        self._workers = workers
-
-    def answer_http(self, name: str, token: str, body: bytes | None) -> None:
-        """See `Responder`."""
-        super().answer_http(name, token, body)
-        self._workers.challenge(say.Challenged("http", name, token, body))
-
-    def answer_tls(self, name: str, pair: KeyPair | None) -> None:
-        """See `Responder`."""
-        super().answer_tls(name, pair)
-        self._workers.challenge(say.Challenged("tls", name, pair=pair))
-
-
-class Worker(ProcessProtocol):
-    """One place for a worker and the process that has it now; `number` counts from 0."""
-
-    _log = Logger()
-
-    def __init__(self, workers: Workers, number: int, backoff: Backoff) -> None:
-        self.number = number
-        self.state = "ended"                # "starting", "ready", "draining"
-        self.pid = 0
-        self.respawns = 0
-        self.generation = 0
-        self.accepted = 0
-        self.longest_turn_s = 0.0
-        self.problem = ""
-        self.since = 0.0
-        self.out: dict[str, dict[str, str]] = {}
-        self.backoff = backoff
-        self.channel: Channel | None = None
-        self.ended: Deferred[None] | None = None
-        self.answer: Deferred[str] | None = None
-        self.began = False                  # it has been told what to serve
-        self._workers = workers
-        self._process: Any = None
-
-    @property
-    def name(self) -> str:
-        """How people and metrics call it."""
-        return str(self.number + 1)
-
-    def spawn(self, reactor: Any, now: float) -> None:
-        """Start a process. Raises OSError."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            # The package need not be installed; and nothing is imported from the folder in which we happen to be.
-            paths = os.pathsep.join(filter(None, (str(Path(voltgw.__file__).parent.parent), os.environ.get("PYTHONPATH"))))
-            self._process = reactor.spawnProcess(
-                self, sys.executable, [sys.executable, "-P", "-m", "voltgw.worker", "3"],
-                env={**os.environ, "PYTHONPATH": paths}, childFDs={0: 0, 1: 1, 2: 2, 3: theirs.fileno()})
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self.pid = self._process.pid or 0
-        self.state, self.since, self.began, self.generation, self.out = "starting", now, False, 0, {}
-        self.ended = Deferred()
-        self.channel = Channel(reactor, ours, self._received, self._silent)
-        self.channel.start()
-
-    def tell(self, data: bytes, fds: Iterable[int] = ()) -> None:
-        """Send it a message."""
-        if self.channel is not None:
-            self.channel.send(data, tuple(fds))
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self.state != "ended" and self._process is not None and self._process.pid:
-            os.kill(self._process.pid, signal.SIGKILL)
-
-    def replied(self, problem: str) -> None:
-        """It has answered what it was asked: "" = yes."""
-        if self.answer is not None:
-            answer, self.answer = self.answer, None
-            answer.callback(problem)
-
-    def view(self, now: float) -> dict[str, Any]:
-        """JSON-ready."""
-        return {"worker": self.number + 1, "state": self.state, "pid": self.pid if self.state != "ended" else None,
-                "generation": self.generation or None, "respawns": self.respawns, "connections_accepted": self.accepted,
-                "connections_open": self._workers.ledger.open_of(self.number), "for_s": round(now - self.since, 3),
-                "longest_turn_s": round(self.longest_turn_s, 6), "problem": self.problem,
-                "keeps_out": [{"cluster": cluster, "endpoint": endpoint, "reason": why}
-                              for cluster, each in self.out.items() for endpoint, why in each.items()]}
-
-    def _received(self, data: bytes, fds: list[int]) -> None:
-        try:
-            message = say.answered(data)
-            self._workers.heard(self, message)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            self._log.error("worker {name} says what cannot be read: {error}; it is ended", name=self.name, error=error,
-                            event="worker.garbled")
-            self.kill()
-
-    def _silent(self, why: str) -> None:
-        """It has closed its end: it is ending, or will hear nothing more."""
-        if self.state in ("starting", "ready"):
-            self.kill()
-
-    def processEnded(self, reason: Failure) -> None:
-        """Called by Twisted."""
-        if self.channel is not None:
-            self.channel.abort()
-            self.channel = None
-        why = "it has ended" if reason.check(ProcessDone) else reason.getErrorMessage()
-        before, self.state = self.state, "ended"
-        self.replied("")                    # what it was asked, its successor is told when it starts
-        self._workers.died(self, before, why)
-        if self.ended is not None:
-            ended, self.ended = self.ended, None
-            ended.callback(None)
 
 
 class Workers:
@@ -270,7 +116,7 @@ class Workers:
             return
         worker.began = True
         gateway = self._gateway
-        handed = gateway.listening.handed(worker.number, gateway.listening.bound)      # type: ignore[attr-defined]
+        handed = gateway.listening.of_worker(worker.number, gateway.listening.bound)      # type: ignore[attr-defined]
         start = say.Start(
             worker.number, self.count, gateway.generation, gateway.runtime.config, self._shared(gateway.runtime),
             tuple(key for key, _ in handed), gateway.affinity_key, gateway.tickets.export(), self._sets(gateway.memberships),
@@ -300,10 +146,17 @@ class Workers:
                            event="worker.waits")
         self._timers[worker.number] = self._gateway.loop.clock.callLater(wait_s, self._spawn, worker)
 
+    def give_way(self) -> None:
+        """Another gateway accepts on our sockets: none of ours takes anything from them, now or later."""
+        self.stopping = True
+        self._cancel()
+        self.tell(say.GiveWay())
+
     def drain(self, timeout_s: float) -> None:
         """All of them finish what is under way, and end."""
         self.stopping = True
         self._cancel()
+        timeout_s = max(timeout_s - _END_MARGIN_S, timeout_s / 2)
         for worker in self.all:
             if worker.state != "ended":
                 worker.state = "draining"
@@ -436,7 +289,7 @@ class Workers:
             for worker in self.all:
                 if not worker.began or worker.channel is None:
                     continue
-                handed = gateway.listening.handed(worker.number, opened)       # type: ignore[attr-defined]
+                handed = gateway.listening.of_worker(worker.number, opened)       # type: ignore[attr-defined]
                 message = say.Prepare(token, runtime.config, shared, tuple(key for key, _ in handed), stay_s)
                 worker.answer = Deferred()
                 asked.append(worker)
@@ -545,7 +398,3 @@ class Workers:
 
 def _texts(said: Any) -> dict[str, dict[str, str]]:
     return {str(cluster): {str(endpoint): str(why)[:1000] for endpoint, why in each.items()} for cluster, each in said.items()}
-
-
-#: What makes the `told` of a membership.
-NewTelling = Callable[[str], Telling]
