@@ -258,6 +258,9 @@ class GatewayView(Protocol):
         Raises ValueError with what is wrong with the question.
         """
 
+    def recent(self, most: int) -> list[dict[str, Any]]:
+        """The latest requests of which `why` can tell, at most so many, the newest first."""
+
     def why(self, request_id: str, /) -> dict[str, Any] | None:
         """What was decided for a past request, None when that is not known (any more)."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.app.making import balancer, balancers
+from tests.app.running import GatewayCase
 from tests.cli.running import Run, run
 from voltgw.control.generations import GenerationStore, Text
 
@@ -72,3 +74,38 @@ class PlanTests(SynchronousTestCase):
                                 ((good, good, good), "NEW is needed")):
             done = self.plan(*arguments)
             self.assertEqual((done.status, word in done.err), (2, True), done)
+
+
+class LiveTests(GatewayCase):
+    """``--live``."""
+
+    async def test_a_running_gateway(self) -> None:
+        """What it serves is what is compared with, and its latest requests are put to both."""
+        origin = self.ok_origin()
+        self.start(balancer("shop", f"127.0.0.1:{self.port}", f"127.0.0.1:{origin.port}"), gateway=f"data_dir: {self.folder}/data")
+        self.gateway.journal.share = 1.0
+        await self.warm()
+        await self.until(lambda: self.gateway.generations.current == 1)
+        for _ in range(2):
+            self.assertEqual(await self.ask(), b"HTTP/1.1 200 OK")
+        await self.until(lambda: self.gateway.recent(9))
+        admin = self.gateway.admin.addresses[0]
+        new = self.folder / "new.yaml"
+        new.write_text(self.file.read_text(encoding="utf-8").replace(
+            "origins:", "routes: [{path: /, redirect: /new}], origins:"), encoding="utf-8")
+        done = await deferToThread(run, ["plan", "--live", "--admin", admin, str(new)])
+        self.assertEqual((done.status, done.err), (0, ""))
+        self.assertIn("from number 1 to ", done.out)
+        self.assertIn("of the latest 2 requests that the gateway remembers, 1 would go elsewhere", done.out)
+        self.assertIn("      new: answered, host default/shop, route shop/0, status 301", done.out)
+        same = await deferToThread(run, ["plan", "--live", "--admin", admin, str(self.file), "--json"])
+        self.assertEqual(json.loads(same.out)["recent"], {"requests": 2, "elsewhere": []})
+
+    async def test_nothing_is_kept(self) -> None:
+        """It says so; and when nobody answers, that."""
+        self.start(balancer("shop", f"127.0.0.1:{self.port}", "127.0.0.1:1"))
+        await self.warm()
+        done = await deferToThread(run, ["plan", "--live", "--admin", self.gateway.admin.addresses[0], str(self.file)])
+        self.assertEqual(done.status, 1)
+        self.assertIn("is not kept (it has no data_dir)", done.err)
+        self.assertEqual((await deferToThread(run, ["plan", "--live", "--admin", "1", str(self.file)])).status, 3)

@@ -348,6 +348,10 @@ class View:
         about = " ".join((method, url, *headers, source, listener))
         return {"outcome": "answered", "decisions": [{"about": "question", "outcome": about}]}
 
+    def recent(self, most: int) -> list[dict[str, Any]]:
+        """One request."""
+        return [{"request_id": "f282", "method": "GET", "target": "/<b>", "status": 503}][:most]
+
     def why(self, request_id: str, /) -> dict[str, Any] | None:
         """One request is known."""
         if request_id != "f282":

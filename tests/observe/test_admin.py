@@ -249,6 +249,8 @@ class QuestionTests(AdminCase):
         self.assertEqual((await self.ask(address, "/why?id=f282")).json["request_id"], "f282")
         self.assertIn(b"<pre>route  &lt;shop&gt;  because</pre>", (await self.ask(address, "/why?id=f282", Accept=BROWSER)).body)
         self.assertEqual((await self.ask(address, "/why?id=f283")).status, 404)
+        self.assertEqual((await self.ask(address, "/recent")).json["requests"][0]["request_id"], "f282")
+        self.assertEqual((await self.ask(address, "/recent?most=1001")).status, 400)
         self.assertEqual((await self.ask(address, "/why")).status, 400)
 
     async def test_metrics(self) -> None:

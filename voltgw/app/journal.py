@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import marshal
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from twisted.logger import Logger
@@ -88,6 +88,14 @@ class _Record(NamedTuple):
                 exchange.t_upstream_first_tx, exchange.t_upstream_first_rx, exchange.t_downstream_first, ended(exchange))),
             exchange.bytes_in, exchange.bytes_out, decisions,
             exchange.trace.trace_id.decode("ascii") if hasattr(exchange, "trace") else "")
+
+    def short(self) -> dict[str, Any]:
+        """What it was, and what came of it."""
+        return {
+            "request_id": self.request_id, "kind": self.kind, "time": Stamps().exactly(self.wall), "listener": self.listener,
+            "client": self.client, "method": self.method, "authority": self.authority, "target": self.target,
+            "virtual_host": self.host or None, "route": self.route or None, "endpoint": self.endpoint or None,
+            "status": self.status, "flag": self.flag}
 
     def packed(self) -> bytes:
         """All of it as one piece, which begins with what `_Ring.find` looks for."""
@@ -186,6 +194,13 @@ class _Ring:
                 return _Record(*marshal.loads(self._room[start + len(mark):start + self._sizes[number]]))
         return None
 
+    def latest(self, most: int) -> Iterator[_Record]:
+        """At most so many, the newest first."""
+        for back in range(self._count - 1, max(self._count - 1 - most, -1), -1):
+            number = (self._first + back) % len(self._starts)
+            packed = self._room[self._starts[number]:self._starts[number] + self._sizes[number]]
+            yield _Record(*marshal.loads(packed[packed.index(b"\0") + 1:]))
+
     def _forget(self) -> None:
         self.bytes -= self._sizes[self._first]
         self._first = (self._first + 1) % len(self._starts)
@@ -261,6 +276,12 @@ class Journal:
                 plain: dict[str, Any] = record.plain()
                 return plain
         return None
+
+    def recent(self, most: int) -> list[dict[str, Any]]:
+        """The latest that are kept, errors and samples, at most so many, the newest first."""
+        found = [record for ring in self._rings.values() for record in ring.latest(most)]
+        found.sort(key=lambda record: record.wall, reverse=True)
+        return [record.short() for record in found[:most]]
 
     def view(self) -> dict[str, Any]:
         """How much is kept, for the admin page."""

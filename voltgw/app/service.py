@@ -1035,6 +1035,10 @@ class GatewayService(Service):
         except NotKept as error:
             return {"current": None, "rolled_back": False, "differs": [], "problem": str(error), "generations": []}
 
+    def recent(self, most: int) -> list[dict[str, Any]]:
+        """The latest requests of which `why` can tell, the newest first."""
+        return self.journal.recent(most)
+
     def why(self, request_id: str) -> dict[str, Any] | None:
         """What was decided for a past request."""
         return self.journal.find(request_id)

@@ -29,6 +29,7 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
+    "blame": Command("voltgw.cli.blame", "blame FILE METHOD URL: say which change has a request decided as it is now"),
     "check": Command("voltgw.cli.check", "say what is wrong with a configuration, without opening anything"),
     "clusters": Command("voltgw.cli.clusters", "show the endpoints of the running gateway, and why they do or do not serve"),
     "config": Command("voltgw.cli.show", "config show [--effective] FILE: print the configuration as it was understood"),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from voltgw.app.dry import dry_runtime
 from voltgw.app.explain import Explainer
 from voltgw.app.question import QuestionError, read_question
+from voltgw.cli.fates import fate
 from voltgw.cli.plan import WRONG_STATUS, compared, old_config
 from voltgw.config.show import report
 from voltgw.control.generations import NotKept
@@ -104,18 +105,7 @@ def _read(line: bytes) -> _Request | None:
 def _fate(explainer: Explainer, request: _Request) -> str:
     """What becomes of it, in words. Raises `QuestionError`."""
     fields = (f"user-agent: {request.agent}",) if request.agent else ()
-    found = explainer.explain(read_question(request.method, request.url, fields, request.source, request.listener))
-    parts = [found.outcome]
-    if found.virtual_host:
-        parts.append(f"host {found.virtual_host}")
-    if found.route:
-        parts.append(f"route {found.route}")
-    if found.shares:
-        parts.append("cluster " + " or ".join(
-            name if share > 0.999999 else f"{name} ({share:.1%})" for name, share in sorted(found.shares.items())))
-    if found.status is not None:
-        parts.append(f"status {found.status}")
-    return ", ".join(parts)
+    return fate(explainer.explain(read_question(request.method, request.url, fields, request.source, request.listener)))
 
 
 def _lines(name: str) -> Iterator[bytes]:

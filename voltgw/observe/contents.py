@@ -26,6 +26,9 @@ _HOW_TO_EXPLAIN: Final = (
     "ask /explain?url=http://shop.example.com/cart; method=POST, header=x-canary:%20always (again and again), "
     "from=203.0.113.9 and listener=127.0.0.1:8080 may stand beside it"
 )
+#: Past requests in one answer, when nobody says how many, and at most.
+_USUAL_RECENT: Final = 100
+_MOST_RECENT: Final = 1000
 _HOW_TO_ASK_WHY: Final = "ask /why?id=ID; the id stands in the access log, in error pages and in X-Request-Id"
 
 Serve = Callable[["Request"], "Answer | Deferred[Answer]"]
@@ -58,6 +61,7 @@ class Pages:
             b"/certificates": Page(self._certificates),
             b"/config": Page(self._config),
             b"/explain": Page(self._explain), b"/why": Page(self._why),
+            b"/recent": Page(self._recent),
             b"/generations": Page(self._generations), b"/rollback": Page(self._rollback, act=True),
             b"/events": Page(self._events), b"/logs": Page(self._logs), b"/logs/level": Page(self._log_level, act=True),
             b"/logs/reopen": Page(self._reopen_logs, act=True),
@@ -185,6 +189,16 @@ class Pages:
     def _reload(self, request: Request) -> Deferred[Answer]:
         self._log.info("a reload was asked for through the admin interface")
         return self._view.reload().addCallback(self._reloaded)
+
+    def _recent(self, request: Request) -> Answer:
+        """``?most=``, how many past requests."""
+        try:
+            most = int(_argument(request, b"most") or _USUAL_RECENT)
+        except ValueError:
+            most = 0
+        if not 0 < most <= _MOST_RECENT:
+            return refuse(request, 400, f"ask /recent?most=100, a number up to {_MOST_RECENT}")
+        return _facts(request, "recent requests", {"requests": self._view.recent(most)})
 
     def _generations(self, request: Request) -> Answer:
         facts = self._view.generations_view()
