@@ -68,6 +68,25 @@ class DatabaseTests(GeoCase):
             geo.find(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
         self.assertLessEqual(len(geo._known), MAX_REMEMBERED)
 
+    def test_a_large_file_is_copied_in_steps(self) -> None:
+        """A reload opens databases between requests; one that is given up leaves no descriptor."""
+        padded = self.folder / "large.mmdb"
+        data = self.places.read_bytes()
+        padded.write_bytes(b"\0" * (3 << 20) + data)       # the metadata stand at the end; it is no database any more
+        before = len(os.listdir("/proc/self/fd"))
+        steps = Database.opening(str(padded))
+        for _ in range(3):
+            next(steps)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before + 2)
+        steps.close()
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        steps = Database.opening(str(self.places))
+        next(steps)
+        with self.assertRaises(StopIteration) as done:
+            next(steps)
+        self.assertEqual(done.exception.value.find(ip_address("192.0.2.1")), Database(str(self.places)).find(
+            ip_address("192.0.2.1")))
+
     def test_files_that_are_none(self) -> None:
         """Not there, empty, of another kind, cut short: an error that says which and why."""
         whole = self.places.read_bytes()

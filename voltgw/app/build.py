@@ -19,10 +19,11 @@ from voltgw.app.authenticating import Surroundings
 from voltgw.app.discovering import query_of
 from voltgw.app.fetched import Fetched, Names
 from voltgw.app.gates import gate_objects, gates_of
-from voltgw.app.lists import Known, geo_of, reading_lists
+from voltgw.app.lists import Known, opening_geo, reading_lists
 from voltgw.app.sites import InterfaceAddress, Spot, can_be_added, spots
 from voltgw.app.standing import Standing
 from voltgw.app.tls import NOTHING, REFUSED, Admission, Group, Terms, cluster_tls, host_terms
+from voltgw.app.tracing import share_of_relayed
 from voltgw.cluster.plan import build_cluster, home_of, plan_cluster
 from voltgw.config.acme import DEFAULT_CHALLENGE
 from voltgw.config.networks import Networks
@@ -343,7 +344,7 @@ def building(config: Config, previous: Runtime | None, makings: Makings) -> Gene
     work = _Building(Watching.over(config), Runtime(config), previous or Runtime(config), makings)
     changed = yield from work.build_clusters(changed)
     work.made.lists = yield from reading_lists(config, work.before.lists)
-    work.made.geo = geo_of(config, work.before.config, work.before.geo)
+    work.made.geo = yield from opening_geo(config, work.before.config, work.before.geo)
     yield from work.build_hosts(changed)
     yield from work.build_listeners()
     if config.of("network_connector"):
@@ -540,6 +541,7 @@ class _Building:
         made = build_host(
             host.name, host.spec, routes, find, namespace=host.namespace, labels=host.object.metadata.labels, place=host.place,
             counters=counters, registry=self.makings.registry, guard=guard, gates=gates, outward=_outward(host.object))
+        made.trace_share = share_of_relayed(self.config, host.object)
         return made, tuple(led)
 
     def cluster(self, ref: Ref, namespace: str) -> Cluster | None:

@@ -30,15 +30,19 @@ class Known(NamedTuple):
     new_store: NewStore = local_store
 
 
-def geo_of(config: Config, before: Config, known: Geo | None) -> Geo | None:
-    """The databases that the gateway names, the ones of `before` if those are the same. Raises `ConfigErrors`."""
+def opening_geo(config: Config, before: Config, known: Geo | None) -> Generator[None, None, Geo | None]:
+    """The databases that the gateway names, in steps; the ones of `before` if those are the same. Raises `ConfigErrors`."""
     said = config.gateway.geo
     if said is None:
         return None
     if known is not None and said == before.gateway.geo:
         return known
     try:
-        return Geo(tuple(Database(path) for path in (said.database, said.asn_database) if path is not None))
+        databases: list[Database] = []
+        for path in (said.database, said.asn_database):
+            if path is not None:
+                databases.append((yield from Database.opening(path)))
+        return Geo(tuple(databases))
     except ValueError as error:
         raise ConfigErrors((ConfigError(CODE, config.gateway_place, f"gateway.geo: {error}"),)) from error
 

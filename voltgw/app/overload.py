@@ -116,8 +116,9 @@ class Overload:
         self._waiting = iter(())
         self._weighing = None
         if self.actions:
-            self.pressures = {}
-            self._act()
+            self.actions = {}
+            self._plane.press(closing=False, refusing=None)
+            self._loop.pause(False)
 
     def follow(self, gateway: Gateway, open_files: int) -> None:
         """Keep to the budgets of this configuration; `open_files` is the limit of descriptors of the process."""
