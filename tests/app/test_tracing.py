@@ -211,6 +211,54 @@ objects:
         await peer.heard(b"ok")
         await self.until(lambda: self.gateway.tracer.requests["slow"] == 1)
 
+    async def test_relayed_connections(self) -> None:
+        """Each is a trace of its own: as its client saw it, the endpoint, the connection to that; by the host's share."""
+        origin = self.origin(lambda peer, data: peer.send(data))
+        other = free_port()
+        self.file.write_text(f"""\
+gateway: {{admin: {{port: 0}}, tracing: {{endpoint: {self.url!r}, delay: 100ms, sample: 0}}}}
+objects:
+- {{kind: advertise_policy, metadata: {{name: p}}, spec: {{address: 127.0.0.1, port: {self.port}, protocol: TCP}}}}
+- {{kind: advertise_policy, metadata: {{name: q}}, spec: {{address: 127.0.0.1, port: {other}, protocol: TCP}}}}
+- kind: virtual_host
+  metadata: {{name: echo}}
+  spec: {{domains: [a], proxy: TCP_PROXY, advertise_policies: [p], routes: [echo], voltgw: {{tracing: {{sample: 1}}}}}}
+- {{kind: virtual_host, metadata: {{name: gone}}, spec: {{domains: [a], proxy: TCP_PROXY, advertise_policies: [q], routes: [gone]}}}}
+- kind: route
+  metadata: {{name: echo}}
+  spec: {{routes: [{{route_destination: {{destinations: [{{cluster: [{{name: echo}}]}}]}}}}]}}
+- kind: route
+  metadata: {{name: gone}}
+  spec: {{routes: [{{route_destination: {{destinations: [{{cluster: [{{name: gone}}]}}]}}}}]}}
+- {{kind: cluster, metadata: {{name: echo}}, spec: {{endpoints: [{{name: echo}}]}}}}
+- {{kind: cluster, metadata: {{name: gone}}, spec: {{endpoints: [{{name: gone}}]}}}}
+- {{kind: endpoint, metadata: {{name: echo}}, spec: {{ip: 127.0.0.1, port: {origin.port}}}}}
+- {{kind: endpoint, metadata: {{name: gone}}, spec: {{ip: 127.0.0.1, port: {free_port()}}}}}
+""", encoding="utf-8")
+        gateway = self.make()
+        gateway.privilegedStartService()
+        gateway.startService()
+        await self.warm()
+        peer = await self.client(self.port)
+        peer.send(b"hello")
+        await peer.heard(b"hello")
+        self.assertEqual(self.collector.spans, [])
+        peer.transport.loseConnection()
+        server, client, connect = await self.spans(3)
+        self.assertEqual([each.name for each in (server, client, connect)], ["TCP echo/0", "TCP", "connect"])
+        self.assertEqual([each.kind for each in (server, client, connect)], [SERVER, CLIENT, INTERNAL])
+        self.assertEqual((client.parent_span_id, connect.parent_span_id), (server.span_id, client.span_id))
+        self.assertEqual({each.trace_id for each in (server, client, connect)}, {server.trace_id})
+        values = said(server)
+        self.assertEqual((values["voltgw.bytes.received"], values["voltgw.bytes.sent"], values["network.transport"]), (5, 5, "tcp"))
+        self.assertEqual((said(client)["server.port"], said(client)["voltgw.cluster"]), (origin.port, "default/echo"))
+        self.assertGreater(server.end_time_unix_nano - server.start_time_unix_nano,
+                           connect.end_time_unix_nano - connect.start_time_unix_nano)
+        await self.client(other)
+        server, client = (await self.spans(5))[3:]      # an error: recorded, though the sample has it not
+        self.assertEqual((said(server)["voltgw.response_flags"], server.status.code, client.status.code), ("UF", 2, 2))
+        self.assertEqual(gateway.tracer.requests, {"sampled": 1, "error": 1, "slow": 0})
+
     async def test_a_collector_that_asks_for_patience(self) -> None:
         """503 with Retry-After: the same batch comes again then; a part that is refused is counted."""
         origin = self.origin_of(OK)

@@ -14,8 +14,9 @@ from twisted.logger import Logger
 from voltgw import __version__
 from voltgw.config.tracing import Callers, Unsampled
 from voltgw.observe.exporter import Exporter
+from voltgw.observe.relayed_spans import spans_of_relayed
 from voltgw.observe.spans import SERVER_ERRORS, grpc_code, spans_of
-from voltgw.routing.tracing import Terms, Tracing
+from voltgw.routing.tracing import Terms, Tracing, in_sample
 from voltgw.values.defaults import MAX_TRACE_QUEUE, TRACE_DELAY_S, TRACE_FLUSH_S, TRACE_SHARE, TRACE_TIMEOUT_S
 from voltgw.values.trace import B3, B3_MULTI, W3C
 from voltgw.wire.otlp import resource, scope
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from voltgw.routing.tracing import Bits
     from voltgw.values.counters import Histogram
     from voltgw.values.exchange import Exchange
+    from voltgw.values.record import ConnectionRecord
 
 #: Batches of records that are looked at when the gateway stops: more than the queue of the access log can hold.
 _MOST_BATCHES: Final = 4096
@@ -50,17 +52,30 @@ def tracing_of(config: Config, host: Object[VirtualHostSpec], bits: Bits) -> Tra
     return Tracing(terms, bits, host.spec.voltgw.tracing if host.spec.voltgw is not None else None)
 
 
+def share_of_relayed(config: Config, host: Object[VirtualHostSpec]) -> float | None:
+    """The part of a host's connections or sessions that is recorded, which are traces of their own; None: none may be."""
+    wanted = config.gateway.tracing
+    if wanted is None or host.spec.proxy.http:
+        return None
+    said = host.spec.voltgw.tracing if host.spec.voltgw is not None else None
+    if said is not None and said.disabled:
+        return None
+    share = said.sample if said is not None and said.sample is not None else wanted.sample
+    return TRACE_SHARE if share is None else share
+
+
 class Tracer:
     """Makes spans of the exchanges that shall be recorded, and has them sent. An `interfaces.Journal` in front of another one.
 
     `note` is the other one's while nothing is recorded. Counters: `requests` recorded, by reason (``sampled``, ``error``,
-    ``slow``), and `failures`, each of them a bug.
+    ``slow``), and `failures`, each of them a bug. `relayed` takes connections that were relayed, None = nobody wants them.
     """
 
     _log = Logger()
 
     def __init__(self, deps: Deps, journal: Journal) -> None:
         self.note: Callable[[Exchange], None] = journal.note
+        self.relayed: Callable[[ConnectionRecord], None] | None = None
         self.requests = {"sampled": 0, "error": 0, "slow": 0}
         self.failures = 0
         self.exporter: Exporter | None = None
@@ -90,12 +105,12 @@ class Tracer:
         before, self.exporter = self.exporter, None
         if before is not None:
             before.stop().addCallback(self._closer())
-        self.note = self._then
+        self.note, self.relayed = self._then, None
         if wanted is None:
             return
         self._errors = wanted.unsampled is Unsampled.ERRORS
         self._slow_s = wanted.slower_than_s or 0.0
-        self.note = self._both
+        self.note, self.relayed = self._both, self._relayed
         if wanted.endpoint is not None:
             self.exporter = self._exporter(wanted)
 
@@ -138,6 +153,29 @@ class Tracer:
         except Exception:                   # a trace less harms nobody, an exception here would cost a batch of log lines
             if not self.failures:
                 self._log.failure("a request could not be traced; others will only be counted")
+            self.failures += 1
+
+    def _relayed(self, record: ConnectionRecord) -> None:
+        """A connection or session has no caller's trace: it is one of its own."""
+        route = record.route
+        share: float | None = None if route is None else getattr(route.host, "trace_share", None)
+        if share is None:
+            return
+        bits = self._deps.random.getrandbits
+        trace_id = b"%032x" % bits(128)
+        sampled = in_sample(trace_id, share)
+        if not sampled and not (self._errors and record.flag):
+            return
+        self.requests["sampled" if sampled else "error"] += 1
+        if self.exporter is None:
+            return
+        try:
+            offset = self._deps.wall() - self._deps.monotonic()
+            octets = bytes.fromhex(trace_id.decode("ascii"))
+            self.exporter.offer(spans_of_relayed(record, octets, bits(63) + 1, sampled, offset))
+        except Exception:                   # as for a request
+            if not self.failures:
+                self._log.failure("a connection could not be traced; others will only be counted")
             self.failures += 1
 
     def _catch_up(self) -> None:

@@ -57,7 +57,9 @@ class AccessLog:
         self, outputs: Sequence[Output], clock: IReactorTime, wall: Callable[[], float], *, queue_limit: int = QUEUE_LIMIT,
         journal: Journal | None = None,
     ) -> None:
-        """`journal` is handed every exchange that is over, whether its line is written anywhere or not."""
+        """`journal` is handed every exchange that is over, whether its line is written anywhere or not; if it has a method
+        `relayed`, that is handed connections.
+        """
         self.outputs = tuple(outputs)
         self.queue_limit = queue_limit
         self.quiet: frozenset[str] = frozenset()    # virtual hosts (namespace/name) of which nothing is written
@@ -204,6 +206,7 @@ class AccessLog:
         began = seconds()
         offset = self._wall() - began       # anew for each batch: the wall clock may be set
         note = None if self._journal is None else self._journal.note
+        relayed: Callable[[Any], None] | None = getattr(self._journal, "relayed", None)
         outputs = self.outputs
         quiet = self.quiet
         done = 0
@@ -211,7 +214,10 @@ class AccessLog:
             if not quiet or not _is_of(record, quiet):
                 for output in outputs:
                     output.take(record, offset)
-            if note is not None and type(record) is Exchange:
+            if type(record) is not Exchange:
+                if relayed is not None:
+                    relayed(record)
+            elif note is not None:
                 note(record)
             done += 1
             if not done % _CHECK and seconds() - began > limit_s:

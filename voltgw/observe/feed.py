@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sized
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from voltgw.interfaces import Journal
+    from voltgw.values.record import ConnectionRecord
 
 #: How long an exchange waits at most, when nothing is behind.
 INTERVAL_S: Final = 0.25
@@ -34,12 +35,14 @@ class JournalFeed:
     def __init__(self, journal: Journal, clock: IReactorTime) -> None:
         self._journal = journal
         self._clock = clock
-        self._pending: list[Exchange] = []
+        self._pending: list[Exchange | ConnectionRecord] = []
         self._call: IDelayedCall | None = None
         self.http: Callable[[Exchange], None] = self._pending.append
 
-    def connection(self, record: object, /) -> None:
-        """A relayed connection has no id by which anybody could ask for it."""
+    def connection(self, record: ConnectionRecord, /) -> None:
+        """A relayed connection has no id by which anybody could ask for it; but it may be part of a trace."""
+        if getattr(self._journal, "relayed", None) is not None:
+            self._pending.append(record)
 
     @property
     def pending(self) -> Sized:
@@ -80,8 +83,13 @@ class JournalFeed:
         del pending[QUEUE_LIMIT:]
         until = seconds() + SLICE_S
         done = 0
-        for exchange in pending:
-            note(exchange)
+        for record in pending:
+            if type(record) is Exchange:
+                note(record)
+            else:
+                relayed: Callable[[Any], None] | None = getattr(self._journal, "relayed", None)
+                if relayed is not None:     # else a reload has ended it meanwhile
+                    relayed(record)
             done += 1
             if not done % _CHECK and seconds() > until:
                 break

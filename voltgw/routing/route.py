@@ -105,8 +105,8 @@ class VirtualHost:
         "app_type", "choose", "custom_errors", "default_error_pages", "domains", "egress", "find_place", "gates", "guard",
         "header_case", "hides", "identity", "idle_timeout_s", "keep_alive_timeout_s", "keep_server", "max_request_head_bytes",
         "max_requests_per_connection", "name", "namespace", "only", "per_packet", "prior_knowledge", "proxy", "proxy_status",
-        "quic", "raw_path", "request_head_timeout_s", "request_timeout_s", "rules", "server_line", "version_1", "version_2",
-        "via",
+        "quic", "raw_path", "request_head_timeout_s", "request_timeout_s", "rules", "server_line",
+        "trace_share", "version_1", "version_2", "via",
     )
 
     def __init__(
@@ -144,6 +144,7 @@ class VirtualHost:
         self.prior_knowledge = False
         self.proxy_status = False
         self.egress: Any = None             # policies of a forward proxy (`voltgw.security.egress.Policies`); None = it is none
+        self.trace_share: float | None = None       # of what it relays, the part that is recorded in traces; None = none may be
         self.identity: Identity | None = None       # whom it believes about the client; None = nobody
         self.hides: tuple[Callable[[RequestHead], None], ...] = ()      # take out secrets that its routes look for in queries
 

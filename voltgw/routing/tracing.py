@@ -153,3 +153,8 @@ def threshold(share: float) -> bytes:
         return b""
     number = round((1 - share) * _ALL)
     return b"%014x" % number if number < _ALL else _NEVER       # a share too small to be written is none
+
+
+def in_sample(trace_id: bytes, share: float) -> bool:
+    """Whether a trace, by its id in 32 hexadecimal digits, is in a sample of `share` (0 to 1) of all."""
+    return trace_id[_FROM:] >= threshold(share)
