@@ -1,7 +1,7 @@
 """The Caddyfile: sites, and their directives in the order in which Caddy runs them.
 
-Caddy runs a chain: some directives change the request or the answer and pass it on, others answer. Here each way through the chain
-becomes a rule of its own, the ones with more conditions first.
+Caddy runs a chain: some directives change the request or the answer and pass it on, others answer. Here each way through the
+chain becomes a rule of its own, the ones with more conditions first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from voltgw.app.importing.caddy_matchers import ANYTHING, Matcher, by_path, named
-from voltgw.app.importing.caddy_proxy import edits, proxy, value
+from voltgw.app.importing.caddy_proxy import edits, proxy
 from voltgw.app.importing.caddy_words import Directive, read
 from voltgw.app.importing.model import (
     Certificates,
@@ -35,9 +35,11 @@ from voltgw.app.importing.writer import is_address
 
 #: The order in which directives run, wherever they stand.
 _ORDER: Final = (
-    "tracing", "map", "vars", "fs", "root", "header", "copy_response_headers", "request_body", "redir", "method", "rewrite", "uri",
+    "tracing", "map", "vars", "fs", "root", "header", "copy_response_headers", "request_body", "redir", "method", "rewrite",
+    "uri",
     "try_files", "basicauth", "basic_auth", "forward_auth", "request_header", "encode", "push", "templates", "invoke", "handle",
-    "handle_path", "route", "abort", "error", "copy_response", "respond", "metrics", "reverse_proxy", "php_fastcgi", "file_server",
+    "handle_path", "route", "abort", "error", "copy_response", "respond", "metrics", "reverse_proxy", "php_fastcgi",
+    "file_server",
     "acme_server")
 #: Of a site, but no part of its chain.
 _SETTINGS: Final = frozenset((
@@ -103,8 +105,7 @@ class _Caddy:
             sites = sites[1:]
         if sites and all(each.block is None or not _is_address(each.name) for each in sites) and _is_address(sites[0].name):
             first = sites[0]
-            sites = [Directive(first.name, first.args, first.place, [
-                each for each in sites[1:]])] if first.block is None else sites
+            sites = [Directive(first.name, first.args, first.place, sites[1:])] if first.block is None else sites
         plain: list[str] = []
         secure: list[str] = []
         for each in sites:
@@ -127,9 +128,11 @@ class _Caddy:
             elif each.name == "auto_https":
                 self.redirects = False
                 self.tls_by_itself = first != "off"
-            elif each.name in ("order", "acme_ca", "acme_dns", "on_demand_tls", "local_certs", "layer4", "events", "default_sni",
+            elif each.name in ("order", "acme_ca", "acme_dns", "on_demand_tls", "local_certs", "layer4", "events",
+                               "default_sni",
                                "acme_ca_root", "acme_eab"):
-                self.notes.left_out(each.place, each.text(), "see `gateway.acme`" if "acme" in each.name else "voltgw has nothing like it")
+                self.notes.left_out(each.place, each.text(),
+                                    "see `gateway.acme`" if "acme" in each.name else "voltgw has nothing like it")
 
     # -- sites --------------------------------------------------------------------------------------------------------
 
@@ -179,7 +182,8 @@ class _Caddy:
         args = directive.args if directive is not None else []
         if len(args) == 2:
             made.pairs.append((self.files.absolute(args[0]), self.files.absolute(args[1])))
-        elif args[:1] == ["internal"] or not args and any(name == "localhost" or is_address(name.strip("[]")) for name in names):
+        elif args[:1] == ["internal"] or not args and any(
+                name == "localhost" or is_address(name.strip("[]")) for name in names):
             self.notes.left_out((directive or site).place, "a certificate of Caddy's own CA", "make one with `voltgw pki`")
         elif len(args) == 1 and "@" in args[0]:
             self.gateway.acme_email = args[0]
@@ -214,8 +218,9 @@ class _Caddy:
             if found is None:
                 raise ValueError(f"there is no matcher {args[0]}")
             return named(found, stripped), args[1:]
-        if args[0].startswith("/") and (directive.name != "rewrite" or len(args) > 1) and (directive.name != "redir" or len(args) > 1):
-            if directive.name == "redir" and len(args) == 2 and (args[1].isdigit() or args[1] in ("permanent", "temporary", "html")):
+        if args[0].startswith("/") and (directive.name not in ("rewrite", "redir") or len(args) > 1):
+            if directive.name == "redir" and len(args) == 2 and (args[1].isdigit() or args[1] in ("permanent", "temporary",
+                                                                                                  "html")):
                 return ANYTHING, args
             return by_path(args[0], stripped), args[1:]
         return ANYTHING, args
@@ -282,7 +287,8 @@ class _Caddy:
         if status != 403 or len(args) > 1:
             self.notes.differs(directive.place, directive.text(), "who is refused by address is answered 403, without a body")
         for match in all_of([way.matches, matcher.holds]):
-            self.host.verdicts.append(Verdict(match if match != Match() else None, matcher.sources or (), False, matcher.outside))
+            self.host.verdicts.append(Verdict(match if match != Match() else None, matcher.sources or (), False,
+                                              matcher.outside))
         return []
 
     def _taken(self, directive: Directive, args: list[str], rest: list[Directive], way: _Way) -> list[Rule]:
@@ -340,7 +346,8 @@ class _Caddy:
             if way.matches != [Match()]:
                 raise ValueError("answers of a whole site are compressed, or none")
             kinds = [*args, *(each.name for each in block)]
-            found = tuple({"gzip": "gzip", "zstd": "zstd", "br": "br"}[each] for each in kinds if each in ("gzip", "zstd", "br"))
+            found = tuple({"gzip": "gzip", "zstd": "zstd", "br": "br"}[each] for each in kinds if each in ("gzip", "zstd",
+                                                                                                           "br"))
             self.host.compress = found or ("zstd", "gzip")
         elif name in ("basicauth", "basic_auth"):
             way.users = _users(block)
@@ -351,8 +358,8 @@ class _Caddy:
             self._uri(args, way)
         elif name == "rewrite":
             self._rewrite(args, way)
-        elif name == "handle_errors" or name not in ("tracing",):
-            raise ValueError("voltgw has nothing of this name" if name != "handle_errors" else "write `custom_errors` of the host")
+        else:
+            raise ValueError("write `custom_errors` of the host" if name == "handle_errors" else "nothing has this name")
 
     def _uri(self, args: list[str], way: _Way) -> None:
         kind, *words = args
@@ -426,15 +433,17 @@ class _Caddy:
                 body = each.args[0]
         if "{" in body and re.search(r"\{[a-z][\w.]*\}", body):
             raise ValueError("a body has no placeholders")
-        return Reply(status, body, "text/plain; charset=utf-8" if body and not body.lstrip().startswith(("{", "[", "<")) else None)
+        return Reply(status, body,
+                     "text/plain; charset=utf-8" if body and not body.lstrip().startswith(("{", "[", "<")) else None)
 
     def _forwarded(self, directive: Directive, args: list[str], way: _Way) -> list[Rule]:
         forward, request, response = proxy(self.gateway, directive, args, self.files.absolute)
         if forward is None:
             return self._answered(way, Reply(502))
-        made = []
+        made: list[Rule] = []
         for match in way.matches:
-            rule = Rule([] if match == Match() else [match], replace(forward), [*way.request, *request], [*way.response, *response],
+            rule = Rule([] if match == Match() else [match], replace(forward), [*way.request, *request],
+                        [*way.response, *response],
                         way.users, most_body_bytes=way.most_body_bytes)
             self._path(rule, match, way)
             if way.closed:
@@ -490,10 +499,10 @@ def _path_before(match: Match, way: _Way) -> tuple[str, str] | None:
         core = match.path.removesuffix(".*")
         if core != match.path and len(known) == len(way.matches) and not re.search(r"[*+?{|$]", core) and all(
                 len(core) <= len(one) for one in known):
-            fits = [re.match(core, one) is not None for one in known]       # what is known of the path decides
-            if not any(fits):
+            every = [re.match(core, one) is not None for one in known]      # what is known of the path decides
+            if not any(every):
                 return None
-            if all(fits):
+            if all(every):
                 return "any", "/"
         raise ValueError("a pattern behind a rewrite")
     if match.path.startswith(f"{way.prefix}/"):
@@ -504,7 +513,7 @@ def _path_before(match: Match, way: _Way) -> tuple[str, str] | None:
 
 
 def _before(one: tuple[int, Matcher], other: tuple[int, Matcher]) -> bool:
-    """Whether one directive runs before another that stands before it: by kind, then by the longer path, then with a matcher."""
+    """Whether one directive runs before another that stands before it: by kind, by the longer path, with a matcher."""
     if one[0] != other[0]:
         return one[0] < other[0]
     path, theirs = one[1].path, other[1].path
@@ -532,5 +541,5 @@ def _bytes(text: str) -> int:
     """Caddy's sizes: MB is a million, MiB a power of two. Raises ValueError."""
     found = re.fullmatch(r"(\d+)([kmgKMG])[bB]", text)
     if found is not None:
-        return int(found[1]) * 1000 ** ("kmg".index(found[2].lower()) + 1)
+        return int(found[1]) * (1000, 1000**2, 1000**3)["kmg".index(found[2].lower())]
     return size(text)

@@ -42,7 +42,8 @@ def path(text: str, stripped: str = "") -> Match:
     if text.startswith("/") and "*" not in inner and "?" not in inner and "[" not in inner:
         return Match("prefix" if inner != text else "exact", stripped + inner)
     if text.startswith("*") and "*" not in text[1:]:
-        return Match("regex", whole(f"^{re.escape(stripped)}.*{re.escape(text[1:])}$" if stripped else f"{re.escape(text[1:])}$"))
+        return Match("regex",
+                     whole(f"^{re.escape(stripped)}.*{re.escape(text[1:])}$" if stripped else f"{re.escape(text[1:])}$"))
     if text.startswith("*") and text.endswith("*") and "*" not in text[1:-1]:
         return Match("regex", whole(f"^{re.escape(stripped)}.*{re.escape(text[1:-1])}" if stripped else re.escape(text[1:-1])))
     if "[" in text or "**" in text:
@@ -71,7 +72,8 @@ def _all(inner: list[Directive], stripped: str) -> Matcher:
     for kind, lines in by_kind.items():
         if kind == "not":
             for line in lines:
-                other = _all(line.block if line.block is not None else [Directive(line.args[0], line.args[1:], line.place)], stripped)
+                other = _all(line.block if line.block is not None else [Directive(line.args[0], line.args[1:], line.place)],
+                             stripped)
                 if other.fails:
                     raise ValueError("`not` inside `not`")
                 if other.sources is not None:

@@ -10,14 +10,17 @@ from voltgw.app.importing.caddy_words import Directive
 from voltgw.app.importing.model import Check, Edit, Forward, Gateway, Pool, Secure, Server
 from voltgw.app.importing.words import seconds
 
-_POLICIES: Final = {"random": "RANDOM", "random_choose": "LEAST_REQUEST", "round_robin": "ROUND_ROBIN", "least_conn": "LEAST_REQUEST",
+_POLICIES: Final = {"random": "RANDOM", "random_choose": "LEAST_REQUEST", "round_robin": "ROUND_ROBIN",
+                    "least_conn": "LEAST_REQUEST",
                     "weighted_round_robin": "ROUND_ROBIN", "first": "ROUND_ROBIN"}
 _IGNORED: Final = frozenset((
-    "flush_interval", "buffer_requests", "buffer_responses", "request_buffers", "response_buffers", "max_buffer_size", "health_headers",
+    "flush_interval", "buffer_requests", "buffer_responses", "request_buffers", "response_buffers", "max_buffer_size",
+    "health_headers",
     "lb_try_duration", "lb_try_interval", "lb_retries", "fail_duration", "max_fails", "unhealthy_status", "unhealthy_latency",
     "stream_timeout", "stream_close_delay", "verbose_logs", "trusted_proxies"))
 _PLACEHOLDERS: Final[Mapping[str, str]] = {
-    "remote_host": "CLIENT_ADDRESS", "http.request.remote.host": "CLIENT_ADDRESS", "client_ip": "CLIENT_ADDRESS", "host": "HOST",
+    "remote_host": "CLIENT_ADDRESS", "http.request.remote.host": "CLIENT_ADDRESS", "client_ip": "CLIENT_ADDRESS",
+    "host": "HOST",
     "hostport": "HOST", "http.request.host": "HOST", "http.request.hostport": "HOST", "scheme": "SCHEME",
     "http.request.scheme": "SCHEME", "method": "METHOD", "http.request.method": "METHOD", "path": "PATH",
     "http.request.uri.path": "PATH", "query": "QUERY", "http.request.uri.query": "QUERY", "tls_version": "TLS_VERSION",
@@ -25,7 +28,8 @@ _PLACEHOLDERS: Final[Mapping[str, str]] = {
     "http.request.uuid": "REQUEST_ID", "http.request.proto": "PROTOCOL", "remote_port": "PEER_PORT",
     "http.request.remote.port": "PEER_PORT"}
 _OF_ANSWERS: Final[Mapping[str, str]] = {
-    "upstream_hostport": "ENDPOINT", "http.reverse_proxy.upstream.hostport": "ENDPOINT", "http.reverse_proxy.status_code": "STATUS"}
+    "upstream_hostport": "ENDPOINT", "http.reverse_proxy.upstream.hostport": "ENDPOINT",
+    "http.reverse_proxy.status_code": "STATUS"}
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z][\w.-]*)\}")
 
 
@@ -167,7 +171,8 @@ def _check(facts: Mapping[str, str]) -> Check:
     status = facts.get("health_status", "")
     klass = re.fullmatch(r"([1-5])xx", status)
     return Check(
-        facts.get("health_uri", facts.get("health_path", "/")).partition("?")[0] or "/", _time(facts.get("health_interval", ""), 30.0),
+        facts.get("health_uri", facts.get("health_path", "/")).partition("?")[0] or "/",
+        _time(facts.get("health_interval", ""), 30.0),
         _time(facts.get("health_timeout", ""), 5.0),
         statuses=(f"{klass[1]}00-{klass[1]}99",) if klass else (status,) if status.isdigit() else ("200-399",))
 
@@ -194,7 +199,8 @@ def _transport(gateway: Gateway, directive: Directive, made: Pool, absolute: Cal
             made.connect_timeout_s = _time(first, 3.0)
         elif each.name == "proxy_protocol":
             made.proxy_protocol = 2 if first == "v2" else 1
-        elif not each.name.startswith(("tls", "keepalive", "max_conns", "read_", "write_", "response_", "expect_", "versions", "compression",
+        elif not each.name.startswith(("tls", "keepalive", "max_conns", "read_", "write_", "response_", "expect_",
+                                       "versions", "compression",
                                        "resolvers", "dial_")):
             gateway.notes.left_out(each.place, each.text(), "voltgw has nothing of this name")
 

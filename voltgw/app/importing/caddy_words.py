@@ -149,7 +149,8 @@ def _size(directives: list[Directive]) -> int:
 
 def _filled(directives: list[Directive], args: list[str]) -> list[Directive]:
     def put(text: str) -> str:
-        return _ARGUMENT.sub(lambda found: args[int(found[1] or found[2])] if int(found[1] or found[2]) < len(args) else "", text)
+        return _ARGUMENT.sub(lambda found: args[int(found[1] or found[2])] if int(found[1] or found[2]) < len(args) else "",
+                             text)
 
     return [Directive(put(each.name), [put(arg) for arg in each.args], each.place,
                       None if each.block is None else _filled(each.block, args)) for each in directives]

@@ -34,16 +34,20 @@ from voltgw.app.importing.words import Files, rewrite, seconds
 
 #: Lines of frontends and backends that change no answer, or that voltgw does anyway.
 _IGNORED: Final = frozenset((
-    "acl", "bind", "mode", "option", "timeout", "maxconn", "fullconn", "backlog", "log", "log-format", "log-format-sd", "error-log-format",
-    "log-tag", "no log", "no option", "unique-id-format", "unique-id-header", "balance", "server", "default-server", "server-template",
-    "cookie", "hash-type", "http-check", "tcp-check", "http-reuse", "retries", "description", "id", "capture", "default_backend",
+    "acl", "bind", "mode", "option", "timeout", "maxconn", "fullconn", "backlog", "log", "log-format", "log-format-sd",
+    "error-log-format",
+    "log-tag", "no log", "no option", "unique-id-format", "unique-id-header", "balance", "server", "default-server",
+    "server-template",
+    "cookie", "hash-type", "http-check", "tcp-check", "http-reuse", "retries", "description", "id", "capture",
+    "default_backend",
     "use_backend", "http-request", "http-response", "http-after-response", "redirect", "compression", "monitor-uri", "monitor",
     "stick-table", "stick", "tcp-request", "tcp-response", "enabled", "load-server-state-from-file", "email-alert",
     "max-keep-alive-queue", "dispatch-timeout", "declare", "rate-limit", "grace", "clitcpka-cnt", "srvtcpka-cnt", "source",
     "external-check", "retry-on", "errorloc", "no use-server", "balance-seed", "http-send-name-header"))
 _VERSIONS: Final = {"TLSv1.0": "TLSv1_0", "TLSv1.1": "TLSv1_1", "TLSv1.2": "TLSv1_2", "TLSv1.3": "TLSv1_3"}
 #: Rules of ``http-request`` that only count, log, wait or prepare variables.
-_QUIET: Final = frozenset(("capture", "set-log-level", "set-nice", "set-tos", "set-mark", "disable-l7-retry", "set-priority-class",
+_QUIET: Final = frozenset(("capture", "set-log-level", "set-nice", "set-tos", "set-mark", "disable-l7-retry",
+                           "set-priority-class",
                            "normalize-uri", "wait-for-handshake", "wait-for-body"))
 
 
@@ -150,7 +154,8 @@ class _HAProxy:
                 host.rules.append(Rule([], Reply(503)))
             self.gateway.hosts.append(host)
 
-    def _bind(self, section: Section, line: Line, by_scheme: dict[bool, tuple[list[Listen], Certificates | None, bool, bool]]) -> None:
+    def _bind(self, section: Section, line: Line,
+              by_scheme: dict[bool, tuple[list[Listen], Certificates | None, bool, bool]]) -> None:
         options = line.args[1:]
         facts = {word: options[index + 1] if index + 1 < len(options) else "" for index, word in enumerate(options)}
         secure = "ssl" in options
@@ -266,7 +271,8 @@ class _HAProxy:
                 self.notes.left_out(section.place, f"backend {backend}", "it has no server")
                 continue
             self.gateway.hosts.append(Host(
-                self.gateway.free_name(f"{section.name}-{backend}"), names, host.listens, [Rule([], Forward([(used, None)]))], "sni",
+                self.gateway.free_name(f"{section.name}-{backend}"), names, host.listens,
+                [Rule([], Forward([(used, None)]))], "sni",
                 host.tls, idle_timeout_s=host.idle_timeout_s, verdicts=list(host.verdicts), remark=f"{section.place}"))
         used = self.pool(default) if default else None
         if used is not None:
@@ -297,14 +303,16 @@ class _HAProxy:
                 if any(each.sources is not None or each.names for each in alternatives):
                     raise ValueError("routes are not chosen by the client's address")
                 for name, match in names.items():
-                    forwards += self._backend(backend_name(name), [each.match for each in alternatives], match, line, secure, host)
+                    forwards += self._backend(backend_name(name), [each.match for each in alternatives], match, line,
+                                              secure, host)
             except (ValueError, IndexError) as error:
                 self.notes.left_out(line.place, line.text(), str(error))
         default = section.last("default_backend")
         if default is not None and default.args:
             forwards += self._backend(default.args[0], [Match()], [Match()], default, secure, host)
         elif section.kind == "listen":
-            forwards += self._backend(section.name, [Match()], [Match()], Line("listen", [section.name], section.place), secure, host)
+            forwards += self._backend(section.name, [Match()], [Match()], Line("listen", [section.name], section.place),
+                                      secure, host)
         yield from self._edited(forwards, edits, section)
 
     def _backend(self, name: str, matches: list[Match], more: list[Match], line: Line, secure: bool, host: Host) -> list[Rule]:
@@ -322,7 +330,8 @@ class _HAProxy:
         edits: list[_Change] = []
         used = self.pool(name)
         holder = Host(name, [], [])
-        own = list(self._requests(section, holder, Acls(section, secure, self.values), edits)) if section.kind == "backend" else []
+        own = list(self._requests(section, holder, Acls(section, secure, self.values),
+                                  edits)) if section.kind == "backend" else []
         forward: Forward | Reply = Reply(503) if used is None else Forward([(used, None)])
         if isinstance(forward, Forward):
             self._retries(section, forward)
@@ -351,7 +360,8 @@ class _HAProxy:
         line = section.last("retry-on")
         if line is None:
             return
-        found = {"conn-failure": "connect-failure", "empty-response": "reset", "response-timeout": "reset", "junk-response": "reset",
+        found = {"conn-failure": "connect-failure", "empty-response": "reset", "response-timeout": "reset",
+                 "junk-response": "reset",
                  "all-retryable-errors": "gateway-error", "500": "5xx", "502": "gateway-error", "503": "gateway-error",
                  "504": "gateway-error"}
         forward.retry_on = tuple(dict.fromkeys(found[word] for word in line.args if word in found))
@@ -370,7 +380,8 @@ class _HAProxy:
             verb = words[0] if words else ""
             if line.name == "tcp-request" or verb in _QUIET or verb.startswith(("track-sc", "sc-", "set-var", "unset-var")):
                 if verb.startswith("track-sc") or line.name == "tcp-request" and "reject" in words:
-                    self.notes.left_out(line.place, line.text(), "limit requests with a `rate_limiter`, clients with a `service_policy`")
+                    self.notes.left_out(line.place, line.text(),
+                                        "limit requests with a `rate_limiter`, clients with a `service_policy`")
                 continue
             try:
                 if verb == "auth":
@@ -398,7 +409,8 @@ class _HAProxy:
                 if status != 403 and verb != "allow":
                     self.notes.differs(line.place, line.text(), "who is refused by address is answered 403")
                 for each in alternatives:
-                    host.verdicts.append(Verdict(each.match if each.match != Match() else None, each.sources or (), verb == "allow",
+                    host.verdicts.append(Verdict(each.match if each.match != Match() else None, each.sources or (),
+                                                 verb == "allow",
                                                  each.outside))
                 return
             yield Rule(matches, Reply(status))

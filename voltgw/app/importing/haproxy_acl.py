@@ -14,12 +14,15 @@ from voltgw.app.importing.words import whole
 
 #: What is predefined.
 _PREDEFINED: Final = {
-    "TRUE": ["always_true"], "FALSE": ["always_false"], "LOCALHOST": ["src", "127.0.0.1/8"], "METH_GET": ["method", "GET", "HEAD"],
+    "TRUE": ["always_true"], "FALSE": ["always_false"], "LOCALHOST": ["src", "127.0.0.1/8"],
+    "METH_GET": ["method", "GET", "HEAD"],
     "METH_POST": ["method", "POST"], "METH_PUT": ["method", "PUT"], "METH_DELETE": ["method", "DELETE"],
     "METH_HEAD": ["method", "HEAD"], "METH_OPTIONS": ["method", "OPTIONS"], "METH_CONNECT": ["method", "CONNECT"],
-    "METH_TRACE": ["method", "TRACE"], "HTTP": ["always_true"], "HTTP_1.1": ["always_true"], "HTTP_URL_SLASH": ["path_beg", "/"],
+    "METH_TRACE": ["method", "TRACE"], "HTTP": ["always_true"], "HTTP_1.1": ["always_true"],
+    "HTTP_URL_SLASH": ["path_beg", "/"],
     "HTTP_URL_ABS": ["always_false"]}
-_SUFFIXES: Final = {"beg": "beg", "dir": "dir", "dom": "dom", "end": "end", "reg": "reg", "sub": "sub", "len": "len", "str": "str"}
+_SUFFIXES: Final = {"beg": "beg", "dir": "dir", "dom": "dom", "end": "end", "reg": "reg", "sub": "sub", "len": "len",
+                    "str": "str"}
 
 
 class Alternative(NamedTuple):
@@ -211,7 +214,8 @@ def _path(how: str, value: str, ignore_case: bool, name: str) -> Match:
             return Match("exact", value)
         if how == "beg":
             return Match("prefix", value)
-    patterns = {"": f"^{escaped}$", "str": f"^{escaped}$", "beg": f"^{escaped}", "end": f"{escaped}$", "sub": escaped, "reg": value,
+    patterns = {"": f"^{escaped}$", "str": f"^{escaped}$", "beg": f"^{escaped}", "end": f"{escaped}$", "sub": escaped,
+                "reg": value,
                 "dir": f"(?:^|/){re.escape(value.strip('/'))}(?:/|$)"}
     if how not in patterns:
         raise ValueError(f"a path that is compared by {how}")

@@ -13,14 +13,16 @@ from voltgw.app.importing.words import seconds
 #: Options of servers that change no answer.
 _IGNORED: Final = frozenset((
     "maxqueue", "minconn", "slowstart", "on-marked-down", "on-marked-up", "observe", "error-limit", "init-addr", "resolvers",
-    "resolve-prefer", "pool-max-conn", "pool-purge-delay", "pool-low-conn", "max-reuse", "fastinter", "downinter", "id", "enabled",
+    "resolve-prefer", "pool-max-conn", "pool-purge-delay", "pool-low-conn", "max-reuse", "fastinter", "downinter", "id",
+    "enabled",
     "check", "non-stick", "tfo", "ciphers", "ciphersuites", "force-tlsv12", "force-tlsv13", "ssl-min-ver", "ssl-max-ver",
     "no-tls-tickets", "sigalgs", "shard", "log-proto", "ws", "redir-none", "inter", "rise", "fall", "cookie", "maxconn",
     "alpn", "check-alpn", "check-sni", "no-ssl-reuse", "verifyhost", "check-ssl", "no-check", "no-backup", "npn", "namespace"))
 #: Those with a word behind them.
 _WITH_WORD: Final = frozenset((
     "maxqueue", "minconn", "slowstart", "on-marked-down", "on-marked-up", "observe", "error-limit", "init-addr", "resolvers",
-    "resolve-prefer", "pool-max-conn", "pool-purge-delay", "pool-low-conn", "max-reuse", "fastinter", "downinter", "id", "ciphers",
+    "resolve-prefer", "pool-max-conn", "pool-purge-delay", "pool-low-conn", "max-reuse", "fastinter", "downinter", "id",
+    "ciphers",
     "ciphersuites", "ssl-min-ver", "ssl-max-ver", "sigalgs", "shard", "log-proto", "ws", "inter", "rise", "fall", "cookie",
     "maxconn", "alpn", "check-alpn", "check-sni", "verifyhost", "npn", "namespace", "weight", "verify", "ca-file", "crt", "sni",
     "proto", "check-proto", "port", "addr", "agent-port", "agent-addr", "agent-inter", "source", "redir", "track", "crl-file"))
@@ -59,7 +61,8 @@ def pool(gateway: Gateway, section: Section, absolute: Callable[[str], str], ca_
             made.tls = _secure(gateway, line, facts, ca_absolute, verify_none)
         if facts.get("proto") == "h2" or facts.get("alpn", "").startswith("h2"):
             made.http2 = True
-        made.proxy_protocol = 2 if any(each.startswith("send-proxy-v2") for each in facts) else 1 if "send-proxy" in facts else None
+        versions = [2 if each.startswith("send-proxy-v2") else 1 for each in facts if each.startswith("send-proxy")]
+        made.proxy_protocol = versions[0] if versions else None
     for line in section.all("server-template"):
         notes.left_out(line.place, line.text(), "an endpoint with a DNS name has all addresses of the name as members")
     if not made.servers:
@@ -82,13 +85,16 @@ def _algorithm(gateway: Gateway, section: Section, made: Pool) -> None:
         made.algorithm = _ALGORITHMS[word]
         made.hashed = ("source", "") if word == "source" else None
     elif line is not None:
-        gateway.notes.left_out(line.place, line.text(), "hashed is a header, a cookie or the client's address; all serve in turn")
+        gateway.notes.left_out(line.place, line.text(),
+                               "hashed is a header, a cookie or the client's address; all serve in turn")
     if made.hashed is not None and line is not None:
-        gateway.notes.differs(line.place, line.text(), "equal keys keep to one endpoint, though not to the same one as with HAProxy")
+        gateway.notes.differs(line.place, line.text(),
+                              "equal keys keep to one endpoint, though not to the same one as with HAProxy")
     cookie = section.last("cookie")
     if cookie is not None and cookie.args and section.all("cookie"):
         made.cookie = cookie.args[0]
-        gateway.notes.differs(cookie.place, cookie.text(), "the cookie is the gateway's own and signed: clients are given one anew")
+        gateway.notes.differs(cookie.place, cookie.text(),
+                              "the cookie is the gateway's own and signed: clients are given one anew")
     for each in section.all("stick-table", "stick"):
         gateway.notes.left_out(each.place, each.text(), "pin clients by a cookie (`affinity`) or by `hash_policy`")
 
@@ -105,8 +111,10 @@ def _facts(args: list[str], line: Line, gateway: Gateway, *, quiet: bool = False
             index += 1
         made[word] = text
         if word not in _IGNORED and not quiet and word not in (
-                "weight", "backup", "disabled", "ssl", "verify", "ca-file", "crt", "sni", "proto") and not word.startswith("send-proxy"):
-            gateway.notes.left_out(line.place, f"{word} {text}".strip(), f"of server {line.args[0]}: endpoints have nothing like it")
+                "weight", "backup", "disabled", "ssl", "verify", "ca-file", "crt", "sni",
+                "proto") and not word.startswith("send-proxy"):
+            gateway.notes.left_out(line.place, f"{word} {text}".strip(),
+                                   f"of server {line.args[0]}: endpoints have nothing like it")
     return made
 
 
@@ -155,8 +163,8 @@ def _check(gateway: Gateway, section: Section, facts: dict[str, str]) -> Check:
         if sent is not None:
             named = dict(zip(sent.args[1::2], sent.args[2::2], strict=False))
             method, path = named.get("meth", method), named.get("uri", path)
-            if "hdr" in sent.args and sent.args[sent.args.index("hdr") + 1:][:1] in (["Host"], ["host"]):
-                made.host = (sent.args[sent.args.index("hdr") + 2:] or [None])[0]
+            hosts = re.search(r"\bhdr [Hh]ost (\S+)", " ".join(sent.args))
+            made.host = hosts[1] if hosts else made.host
         if method.upper() not in ("GET", "HEAD") and (words or sent is not None):
             gateway.notes.differs(asked.place, asked.text(), "probes ask by GET")
         made.path, made.statuses = path, ("200-399",)
@@ -167,7 +175,8 @@ def _check(gateway: Gateway, section: Section, facts: dict[str, str]) -> Check:
             made.statuses = tuple(words[1].split(","))
         else:
             gateway.notes.left_out(expected.place, expected.text(), "write `expected_response`, or a list of statuses")
-    for name in ("mysql-check", "pgsql-check", "redis-check", "smtpchk", "ldap-check", "ssl-hello-chk", "tcp-check", "external-check"):
+    for name in ("mysql-check", "pgsql-check", "redis-check", "smtpchk", "ldap-check", "ssl-hello-chk", "tcp-check",
+                 "external-check"):
         other = section.last("option", name)
         if other is not None and name not in ("tcp-check", "ssl-hello-chk"):
             gateway.notes.differs(other.place, other.text(), "probes connect and ask nothing")

@@ -17,6 +17,12 @@ _FETCHES: Final[Mapping[str, str]] = {
 _ALIASES: Final[Mapping[str, str]] = {"ci": "CLIENT_ADDRESS", "cp": "PEER_PORT", "fi": "LOCAL_ADDRESS", "fp": "LOCAL_PORT",
                                       "HM": "METHOD", "HP": "PATH", "HQ": "QUERY", "ID": "REQUEST_ID", "ST": "STATUS"}
 _FORMAT: Final = re.compile(r"%\[([^\]]*)\]|%(?:\{[^}]*\})?([A-Za-z]{2,3})\b|%%|%")
+#: A location that is fixed, or has the request's own path at its end.
+_LOCATION: Final = re.compile(
+    r"(?:(https?)://([^/%]+|%\[(?:req\.)?hdr\(host\)\]))?(/[^%]*)?(%\[(?:capture\.req\.uri|pathq|url|path|uri)\])?")
+#: A backend that a map names by Host.
+_BY_MAP: Final = re.compile(
+    r"%\[(?:req\.)?hdr\(host\)(?:,lower)?(?:,field\(1,:\))?(?:,lower)?,map(_dom|_str)?\(([^,)]+)(?:,([^)]+))?\)\]")
 
 
 def value(text: str, *, answer: bool = False) -> str:
@@ -64,7 +70,7 @@ def redirection(words: list[str]) -> Redirect:
             return made
         raise ValueError("the prefix of a redirect is fixed")
     text = facts.get("location", "")
-    found = re.fullmatch(r"(?:(https?)://([^/%]+|%\[(?:req\.)?hdr\(host\)\]))?(/[^%]*)?(%\[(?:capture\.req\.uri|pathq|url|path|uri)\])?", text)
+    found = _LOCATION.fullmatch(text)
     if found is None or not text:
         raise ValueError("the location of a redirect is fixed, or has the request's own path at its end")
     made.scheme = found[1]
@@ -124,7 +130,7 @@ def fixed_backends(
     """The backends that ``use_backend`` may mean, with what must hold for each. Raises ValueError."""
     if "%" not in word:
         return {word: [Match()]}
-    found = re.fullmatch(r"%\[(?:req\.)?hdr\(host\)(?:,lower)?(?:,field\(1,:\))?(?:,lower)?,map(_dom|_str)?\(([^,)]+)(?:,([^)]+))?\)\]", word)
+    found = _BY_MAP.fullmatch(word)
     if found is None or found[1] == "_dom":
         raise ValueError("a backend is fixed, or found by Host in a map")
     chosen: dict[str, list[Match]] = {}

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from voltgw.app.importing.model import Condition, Listen, Match
-from voltgw.app.importing.nginx_words import Directive
 from voltgw.app.importing.narrowing import METHODS
+from voltgw.app.importing.nginx_words import Directive
 from voltgw.app.importing.words import whole
 
 

@@ -1,7 +1,7 @@
 """Traefik's file provider: routers by priority, middlewares, services; TCP and UDP; certificates.
 
-Routers of one entry point become the rules of one virtual host, the highest priority first. The static configuration may be among the
-files: it says where entry points listen. Without it, ``web`` is port 80 and ``websecure`` port 443.
+Routers of one entry point become the rules of one virtual host, the highest priority first. The static configuration may be
+among the files: it says where entry points listen. Without it, ``web`` is port 80 and ``websecure`` port 443.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ class _Traefik:
                 made.client_ca = self.files.absolute(authorities[0].text())
                 made.client_optional = options.get("clientAuth", "clientAuthType").text() == "VerifyClientCertIfGiven"
         if not made.pairs and not router.get("tls", "certResolver").text():
-            self.notes.left_out(router.get("tls").place, "a router with TLS", "name a certificate in `tls: {certificates: ...}`")
+            self.notes.left_out(router.get("tls").place, "a router with TLS",
+                                "name a certificate in `tls: {certificates: ...}`")
         return made
 
     # -- http ---------------------------------------------------------------------------------------------------------
@@ -159,7 +160,8 @@ class _Traefik:
         for entry in list(self.entries.values()):
             target = entry.tree.get("http", "redirections", "entryPoint")
             if target.get("to").there and not any(name == entry.name for name, _ in chosen):
-                self.gateway.hosts.append(Host(self.gateway.free_name(entry.name), ["*"], [entry.listen], self._redirection(target)))
+                self.gateway.hosts.append(Host(self.gateway.free_name(entry.name), ["*"], [entry.listen],
+                                               self._redirection(target)))
 
     def _redirection(self, target: Tree) -> list[Rule]:
         permanent = target.get("permanent").flag(True)
@@ -197,7 +199,8 @@ class _Traefik:
         if any(compressed):
             host.compress = ("gzip",)
             if not all(compressed):
-                self.notes.differs(routers[0][2].place, f"compress on {entry.name}", "answers of all its routers are compressed")
+                self.notes.differs(routers[0][2].place, f"compress on {entry.name}",
+                                   "answers of all its routers are compressed")
         self.gateway.hosts.append(host)
 
     def _router(self, name: str, router: Tree, entries: list[Match], entry: _Entry, secure: bool, services: Services,

@@ -8,13 +8,17 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 from voltgw.app.importing.model import Condition, Edit, Forward, Gateway, Limit, Match, Redirect, Rule
 from voltgw.app.importing.narrowing import all_of
 from voltgw.app.importing.traefik_words import Tree
 from voltgw.app.importing.words import literal_tail, seconds
 
-_MOST_DEEP = 8
+#: Chains that may stand in each other.
+_MOST_DEEP: Final = 8
+#: The patterns of redirectRegex that are read: a scheme, a host, a path.
+_FROM: Final = re.compile(r"\^?(https\??|http)://((?:[A-Za-z0-9_-]|\\?\.)+|\(\.\*\)|\(\[\^/\]\+\)|\[\^/\]\+|\.\*)(/.*)?")
 
 
 @dataclass(slots=True)
@@ -41,13 +45,15 @@ class Middlewares:
             name = each.text().removesuffix("@file")
             found = self._middlewares.get(name)
             if found is None:
-                self._gateway.notes.left_out(each.place, f"middleware {name}", "it is not in these files; answered 403 until then")
+                self._gateway.notes.left_out(each.place, f"middleware {name}",
+                                             "it is not in these files; answered 403 until then")
                 made.rules[-1].close()
                 continue
             for kind, options in found.items():
                 if kind.lower() == "chain":
                     if depth >= _MOST_DEEP:
-                        self._gateway.notes.left_out(options.place, f"chain {name}", "it refers to too many others, or to itself")
+                        self._gateway.notes.left_out(options.place, f"chain {name}",
+                                                     "it refers to too many others, or to itself")
                     else:
                         self.apply(rule, options.get("middlewares").list(), secure, depth + 1, made)
                     continue
@@ -127,7 +133,7 @@ class Middlewares:
 
     def _redirectregex(self, made: Made, options: Tree, name: str, secure: bool) -> None:
         pattern, target = options.get("regex").text(), re.sub(r"\$\{(\d)\}", r"$\1", options.get("replacement").text())
-        found = re.fullmatch(r"\^?(https\??|http|https\?)://((?:[A-Za-z0-9_-]|\\?\.)+|\(\.\*\)|\(\[\^/\]\+\)|\[\^/\]\+|\.\*)(/.*)?", pattern)
+        found = _FROM.fullmatch(pattern)
         put = re.fullmatch(r"(https?)://([^/$]+|\$1)(/[^$]*)?(?:\$(\d))?", target)
         if found is None or put is None:
             raise ValueError("redirects from one host, or one prefix, to another are read: write a rule")
@@ -193,7 +199,8 @@ class Middlewares:
 
     def _ipallowlist(self, made: Made, options: Tree, name: str, secure: bool) -> None:
         if options.get("ipStrategy").there:
-            self._gateway.notes.left_out(options.place, f"ipStrategy of middleware {name}", "say `trusted_hops` of the virtual host")
+            self._gateway.notes.left_out(options.place, f"ipStrategy of middleware {name}",
+                                         "say `trusted_hops` of the virtual host")
         listed = tuple(str(ipaddress.ip_network(each.text(), strict=False)) for each in options.get("sourceRange").list())
         made.prefixes = listed if not made.prefixes else tuple(each for each in made.prefixes if each in listed)
 

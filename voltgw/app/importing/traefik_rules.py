@@ -42,7 +42,8 @@ def matches(term: Term) -> list[Match]:
     if name in ("headersregexp", "headerregexp"):
         return [Match(headers=(Condition(args[0], "regex", whole(args[1])),))]
     if name in ("query", "queryregexp"):
-        pairs = [args] if len(args) == 2 and not any("=" in each for each in args) else [tuple(each.split("=", 1)) for each in args]
+        pairs = [args] if len(args) == 2 and not any("=" in each for each in args) else [tuple(each.split("=",
+                                                                                                          1)) for each in args]
         return [Match(query=tuple(_parameter(pair, name) for pair in pairs))]
     if name == "clientip":
         raise ValueError("routes are not chosen by the client's address: write a `service_policy`")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Final
 
 from voltgw.app.importing.model import Check, Forward, Gateway, Pool, Secure, Server
 from voltgw.app.importing.traefik_words import Tree
 from voltgw.app.importing.words import seconds
 
 #: Services that may refer to each other in a row.
-_MOST_DEEP = 8
+_MOST_DEEP: Final = 8
 
 
 class Services:
@@ -139,7 +140,8 @@ class Services:
     def _transport(self, made: Pool, name: str, balancer: Tree) -> None:
         transport = self._transports.get(name)
         if transport is None:
-            self._gateway.notes.left_out(balancer.get("serversTransport").place, f"serversTransport {name}", "it is not in these files")
+            self._gateway.notes.left_out(balancer.get("serversTransport").place, f"serversTransport {name}",
+                                         "it is not in these files")
             return
         if made.tls is None:
             return

@@ -401,7 +401,7 @@ def _secure(tls: Secure) -> dict[str, object]:
     if tls.host_as_sni:
         made["use_host_header_as_sni"] = {}
     elif tls.sni is not None:
-        made |= {"sni": tls.sni} if tls.sni else {"disable_sni": {}}
+        made["sni" if tls.sni else "disable_sni"] = tls.sni or {}
     if not tls.verify:
         made["voltgw"] = {"skip_server_verification": True}
     return made
