@@ -15,6 +15,7 @@ from voltgw.observe.decisions import text_of
 from voltgw.observe.sampling import sampled
 from voltgw.values.exchange import Exchange
 from voltgw.values.reason import Reason
+from voltgw.values.trace import Trace
 
 
 def numbered(number: int, flag: str = "", status: int = 200, target: bytes = b"/cart") -> Exchange:
@@ -161,6 +162,19 @@ class BoundsTests(JournalCase):
         for number in range(1, 100):
             journal.note(numbered(number, "UH", 503))
         self.assertEqual(self.counts(journal), (10, 1))
+
+    def test_by_the_id_of_the_trace(self) -> None:
+        """The latest request of that trace; a path that says the same is none of it."""
+        trace_id = "0af7651916cd43dd8448eb211c80319c"
+        for number in (1, 2):
+            exchange = numbered(number, "UH", 503)
+            exchange.trace = Trace(trace_id.encode(), 7, b"", False)
+            self.journal.note(exchange)
+        self.journal.note(numbered(3, "UH", 503, f"/{trace_id}".encode()))
+        record = self.journal.find(trace_id)
+        assert record is not None
+        self.assertEqual((record["request_id"][-1], record["trace_id"]), ("2", trace_id))
+        self.assertIsNone(self.journal.find(trace_id[::-1]))
 
     def test_an_id_that_comes_again(self) -> None:
         """The later one is found; when the earlier one leaves, it stays found."""

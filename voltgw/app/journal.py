@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import marshal
+import re
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -35,6 +36,7 @@ _MOST_TEXT: Final = 1024
 _WORK_SHARE: Final = 0.02
 _WORK_S: Final = 0.02
 
+_TRACE_ID: Final = re.compile("[0-9a-f]{32}")
 ERROR: Final = "error"
 SAMPLE: Final = "sample"
 
@@ -194,6 +196,18 @@ class _Ring:
                 return _Record(*marshal.loads(self._room[start + len(mark):start + self._sizes[number]]))
         return None
 
+    def of_trace(self, trace_id: str) -> _Record | None:
+        """The latest record of a request of this trace. It looks through all of the memory, which takes some milliseconds."""
+        wanted = trace_id.encode("ascii", "replace")
+        for back in range(self._count - 1, -1, -1):
+            number = (self._first + back) % len(self._starts)
+            start, end = self._starts[number], self._starts[number] + self._sizes[number]
+            if self._room.find(wanted, start, end) >= 0:
+                record = _Record(*marshal.loads(self._room[self._room.index(b"\0", start) + 1:end]))
+                if record.trace == trace_id:
+                    return record
+        return None
+
     def latest(self, most: int) -> Iterator[_Record]:
         """At most so many, the newest first."""
         for back in range(self._count - 1, max(self._count - 1 - most, -1), -1):
@@ -269,9 +283,11 @@ class Journal:
             ring.add(record)
 
     def find(self, request_id: str) -> dict[str, Any] | None:
-        """What is known of a request, as plain data; None = nothing (any more)."""
+        """What is known of a request, as plain data; None = nothing (any more). `request_id` may also be that of its trace."""
         for ring in self._rings.values():
             record = ring.find(request_id)
+            if record is None and _TRACE_ID.fullmatch(request_id):
+                record = ring.of_trace(request_id)
             if record is not None:
                 plain: dict[str, Any] = record.plain()
                 return plain

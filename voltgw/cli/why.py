@@ -13,7 +13,8 @@ from voltgw.observe.decisions import text_of
 def run(arguments: list[str]) -> int:
     """Print what is known; exit status 0, 1 when the gateway knows nothing of the request, 3 when nobody answers."""
     made = parser("why", "Say why a request of the past was answered as it was. All errors are remembered for a while, and one "
-                  "in a hundred of the rest. The id stands in the access log, in error pages and in X-Request-Id.")
+                  "in a hundred of the rest. The id stands in the access log, in error pages and in X-Request-Id; "
+                  "that of its trace will do as well.")
     made.add_argument("id", metavar="REQUEST_ID", help="such as f282cd42-4c86-4fd8-8d57-f90e43e1c9a5")
     options = made.parse_args(arguments)
     got = answer(options.admin, "GET", f"/why?{urlencode({'id': options.id})}")
