@@ -1,0 +1,1 @@
+``voltgw import nginx|haproxy|caddy|traefik FILE`` translates another proxy's configuration; what cannot be translated is named with its place and with what to do instead, and access that cannot be translated is closed, never opened.
