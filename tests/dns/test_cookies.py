@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from voltgw.dns.cookies import LIFE_S, MAX_REMEMBERED, Cookies
+from voltgw.dns.cookies import LIFE_S, MAX_REMEMBERED, Cookies, own_digest
 from voltgw.dns.rates import packed
 from voltgw.wire.dnsmsg import Query
 
@@ -34,6 +34,28 @@ class CookieTests(SynchronousTestCase):
         six = Cookies(bytes.fromhex("dd3bdf9344b678b185a6f5cb60fca715"), lambda: 1559741961.0)
         theirs = bytes.fromhex("010000005cf7c57926556bd0934c72f8")
         self.assertTrue(six.look(query(bytes.fromhex("22681ab97d52c298"), theirs), packed("2001:db8:220:1:59de:d0f4:8769:82b8"))[0])
+
+    def test_our_own_digest(self) -> None:
+        """Where nobody shares the secret: other bytes than SipHash's, tied to the address, the client's cookie and the secret."""
+        address, now = packed("198.51.100.100"), int(self.now)
+        ours = Cookies(SECRET, lambda: self.now, own_digest)
+        made = {ours.make(CLIENT, address, now), self.cookies.make(CLIENT, address, now), ours.make(CLIENT, packed("::1"), now),
+                ours.make(b"8 octets", address, now), Cookies(bytes(16), lambda: self.now, own_digest).make(CLIENT, address, now)}
+        self.assertEqual((len(made), {len(each) for each in made}), (5, {16}))
+        self.assertTrue(ours.look(query(server=ours.make(CLIENT, address, now)), address)[0])
+        self.assertFalse(ours.look(query(server=self.cookies.make(CLIENT, address, now)), address)[0])
+
+    def test_how_long_an_answer_stays_the_same(self) -> None:
+        """Until the next minute where the cookie is new; until it is renewed, and no longer than it is believed, where not."""
+        address = packed("192.0.2.1")
+        theirs = self.cookies.look(query(), address)[1][12:]
+        for later, server in ((0, b""), (59, b""), (0, theirs), (1790, theirs), (1801, theirs), (3595, theirs), (3601, theirs)):
+            self.now = 1559731980.0 + later
+            found = self.cookies.look(query(server=server), address)
+            until = self.cookies.steady(query(server=server), found[0])
+            self.assertTrue(self.now < until <= self.now + 60, later)
+            self.now = until - 1
+            self.assertEqual(self.cookies.look(query(server=server), address), found, later)
 
     def test_who_is_believed(self) -> None:
         """Whoever shows the cookie that we gave to that address, for an hour; after half of it there is a new one."""

@@ -124,10 +124,10 @@ class ResponderTests(SynchronousTestCase):
         """A flood of names that are not there leaves nothing behind, and is limited by its network."""
         self.responder = Responder(self.zones, Cookies(bytes(16), lambda: 1e9), ResponseRates(100, 0, lambda: 5.0))
         random = Random(1)
-        before = len(self.zones._nodes)
+        before = len(self.zones.nodes)
         answered = sum(self.responder.respond(dns.message.make_query(f"{random.random()}.{APEX}", "A").to_wire(), PEER) is not None
                        for _ in range(500))
-        self.assertEqual((answered, len(self.zones._nodes)), (100, before))
+        self.assertEqual((answered, len(self.zones.nodes)), (100, before))
 
     def test_subnets(self) -> None:
         """Given back with a scope of 0 where the answer is for all."""

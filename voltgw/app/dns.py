@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from voltgw.app.zones import Delegations
-from voltgw.dns.cookies import Cookies
+from voltgw.dns.cookies import Cookies, own_digest
 from voltgw.dns.rates import ResponseRates
 from voltgw.dns.responder import DnsCounters, Responder
 from voltgw.dns.server import IDLE_S, DnsBound
@@ -58,7 +58,7 @@ class DnsSide:
         self._deps = deps
         self._warm = warm
         self.counters = DnsCounters()
-        self._cookies = Cookies(secrets.token_bytes(16), deps.wall)
+        self._cookies = Cookies(secrets.token_bytes(16), deps.wall, own_digest)
         self._serving: Delegations = Delegations()
         self.transfers = Transfers({}, deps.wall, self.counters.transfers)
         self.notifier: Notifier | None = None

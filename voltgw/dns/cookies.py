@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Callable
 from typing import Final
@@ -22,12 +23,23 @@ _HEAD: Final = struct.Struct("!BBHI")
 _COOKIE_BYTES: Final = 16
 
 
+def own_digest(secret: bytes, data: bytes) -> bytes:
+    """Eight bytes of keyed BLAKE2s (RFC 7693): as good as SipHash where no other server has the secret, and made in C.
+
+    RFC 9018 names SipHash for servers of one address that share a secret; RFC 7873 4.2 leaves it to a server that does not.
+    """
+    return hashlib.blake2s(data, digest_size=8, key=secret).digest()
+
+
 class Cookies:
-    """Makes and checks server cookies with one secret of 16 bytes; `wall` is in seconds since 1970."""
+    """Makes and checks server cookies with one secret of 16 bytes; `wall` is in seconds since 1970.
+
+    `digest` is how: `siphash24` as RFC 9018 says, or `own_digest`.
+    """
 
     def __init__(self, secret: bytes, wall: Callable[[], float], digest: Callable[[bytes, bytes], bytes] = siphash24) -> None:
         self._secret = secret
-        self._wall = wall
+        self.wall = wall
         self._digest = digest
         self._good: dict[bytes, int] = {}
         self._fresh: dict[bytes, tuple[int, bytes]] = {}
@@ -37,7 +49,7 @@ class Cookies:
 
         The query has a client's cookie, or there is nothing to look at.
         """
-        now = int(self._wall())
+        now = int(self.wall())
         theirs = query.server_cookie
         good = False
         if len(theirs) == _COOKIE_BYTES:
@@ -58,6 +70,18 @@ class Cookies:
             fresh = self._fresh[key] = made_now, option(
                 OPTION_COOKIE, query.cookie + self.make(query.cookie, address, made_now))
         return good, fresh[1]
+
+    def steady(self, query: Query, good: bool) -> float:
+        """Until when (seconds since 1970) `look` says the same of the same, having just found it `good` or not."""
+        now = int(self.wall())
+        until = now - now % _STEP_S + _STEP_S
+        if good:
+            made = _HEAD.unpack_from(query.server_cookie)[3]
+            age = now - made
+            if age < RENEW_S:
+                return float(min(made + RENEW_S, now + _STEP_S))
+            until = min(until, made + LIFE_S + 1)
+        return float(until)
 
     def make(self, client: bytes, address: bytes, now: int) -> bytes:
         """A server cookie for a client's cookie and address."""

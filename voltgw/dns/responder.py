@@ -48,18 +48,21 @@ from voltgw.wire.dnsmsg import (
 
 #: Takes a message that is an answer itself, from an address and a port; True when it was waited for.
 Heard = Callable[[bytes, str, int], bool]
-_OTHER: Final = "other"
+#: Types and codes that have no name here.
+OTHER: Final = "other"
 
 
 class DnsCounters:
     """What the server has done since the process began."""
 
-    __slots__ = ("answers", "dropped", "limited", "notifies", "queries", "signatures", "slipped", "transfers", "truncated",
-                 "unverified")
+    __slots__ = ("_answers", "_queries", "asked", "codes", "dropped", "limited", "notifies", "signatures", "slipped",
+                 "transfers", "truncated", "unverified")
 
     def __init__(self) -> None:
-        self.queries: Counter[tuple[str, str]] = Counter()      # (udp | tcp, type)
-        self.answers: Counter[str] = Counter()                  # by RCODE
+        self._queries: Counter[tuple[str, str]] = Counter()
+        self._answers: Counter[str] = Counter()
+        self.asked: dict[str, list[int]] = {}                   # by UDP, by type: not yet in `queries`
+        self.codes = [0] * 16                                   # by RCODE: not yet in `answers`
         self.truncated = 0
         self.limited = 0                    # not sent, for the rate of their network
         self.slipped = 0                    # truncated, for the rate of their network
@@ -68,6 +71,28 @@ class DnsCounters:
         self.signatures = 0                 # made for answers of signed zones
         self.notifies: Counter[str] = Counter()                 # sent, answered, refused, given_up
         self.unverified: Counter[str] = Counter()               # signed by TSIG, and not well, by its error
+
+    @property
+    def queries(self) -> Counter[tuple[str, str]]:
+        """By (udp | tcp, type)."""
+        for kind, cell in self.asked.items():
+            if cell[0]:
+                self._queries["udp", kind] += cell[0]
+                cell[0] = 0
+        return self._queries
+
+    @property
+    def answers(self) -> Counter[str]:
+        """By RCODE."""
+        for rcode, count in enumerate(self.codes):
+            if count:
+                self._answers[RCODE_NAMES.get(rcode, OTHER)] += count
+                self.codes[rcode] = 0
+        return self._answers
+
+    def cell(self, kind: int) -> list[int]:
+        """Where queries of a type by UDP are counted one by one."""
+        return self.asked.setdefault(TYPE_NAMES.get(kind, OTHER), [0])
 
 
 class Responder:
@@ -85,8 +110,8 @@ class Responder:
     ) -> None:
         self.zones = zones
         self.counters = DnsCounters() if counters is None else counters
-        self._cookies = cookies
-        self._rates = rates
+        self.cookies = cookies
+        self.rates = rates
         self.keyring = Keyring((), lambda: 0.0) if keyring is None else keyring
         self.transfers = transfers
         self.signers: Mapping[bytes, Signer] = {}       # of signed zones, by their apex
@@ -101,7 +126,10 @@ class Responder:
         try:
             query = read_query(data) if read is None else read
             kind = query.kind
-            counters.queries["tcp" if tcp else "udp", TYPE_NAMES.get(kind, _OTHER)] += 1
+            if tcp:
+                counters.queries["tcp", TYPE_NAMES.get(kind, OTHER)] += 1
+            else:
+                counters.cell(kind)[0] += 1
             address = packed(peer)
             known, options, seal = tcp, b"", None
             if query.tsig:
@@ -112,7 +140,7 @@ class Responder:
                 if query.version:
                     return self._send(query, refusal(query, BADVERS), BADVERS, address, known, b"", seal)
                 if query.cookie:
-                    good, options = self._cookies.look(query, address)
+                    good, options = self.cookies.look(query, address)
                     known = known or good
                 if tcp and query.keepalive:
                     options += self._keepalive
@@ -191,8 +219,8 @@ class Responder:
         seal: Seal | None = None,
     ) -> bytes | None:
         counters = self.counters
-        if not known and self._rates is not None:
-            verdict = self._rates.take(address)
+        if not known and self.rates is not None:
+            verdict = self.rates.take(address)
             if verdict is not Verdict.SEND:
                 if verdict is Verdict.DROP or query is None:
                     counters.limited += 1
@@ -201,5 +229,8 @@ class Responder:
                 answer = truncated(query, options)
         if answer[2] & TC >> 8 and len(answer) > HEADER_BYTES:
             counters.truncated += 1
-        counters.answers[RCODE_NAMES.get(rcode, _OTHER)] += 1
+        if rcode < len(counters.codes):
+            counters.codes[rcode] += 1
+        else:
+            counters.answers[RCODE_NAMES.get(rcode, OTHER)] += 1
         return answer if seal is None else seal.sign(answer)

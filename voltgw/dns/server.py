@@ -1,4 +1,4 @@
-"""The sockets of the DNS server: UDP on the loop, TCP on the reactor (RFC 7766, RFC 9210)."""
+"""The sockets of the DNS server: UDP on the loop, in batches where the system can, TCP on the reactor (RFC 7766, RFC 9210)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from voltgw.dns.desk import Desk
 from voltgw.dns.responder import Responder
+from voltgw.net.batches import BatchPort, available
 from voltgw.net.datagrams import DatagramPort, datagram_socket
 from voltgw.net.sockets import CannotListen, listening_socket
 from voltgw.security.shares import Source, source_of
@@ -76,8 +78,12 @@ class DnsBound:
 
     def start(self, loop: Loop, reactor: Any) -> None:
         """Answer. Raises OSError when the kernel has no room for it."""
-        self._datagrams = datagrams = DatagramPort(loop, self._udp, self._received)
-        datagrams.startListening()
+        if available():
+            self._datagrams = batches = BatchPort(loop, self._udp, self.responder.counters.dropped)
+            batches.serve = Desk(self.responder, batches.slots, batches.post).serve
+        else:
+            self._datagrams = DatagramPort(loop, self._udp, self._received)
+        self._datagrams.startListening()
         family = self._tcp.family
         self._port = reactor.adoptStreamPort(self._tcp.fileno(), family, self.factory)      # it has its own descriptor
         self._tcp.close()

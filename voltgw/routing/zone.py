@@ -23,6 +23,8 @@ from voltgw.wire.dnsmsg import (
     DS,
     HINFO,
     HTTPS,
+    MAX_LABEL_BYTES,
+    MAX_NAME_BYTES,
     NS,
     NXDOMAIN,
     SOA,
@@ -170,6 +172,22 @@ class Choice:
         self._turn = turn + 1 if turn + 1 < len(variants) else 0
         return variants[turn], scope
 
+    def next(self) -> Sections | None:
+        """The next answer, if it does not depend on who asks."""
+        if self._networks:
+            return None
+        variants = self._variants
+        if self._cumulative:
+            return variants[bisect_right(self._cumulative, self._random() * self._total)]
+        turn = self._turn
+        self._turn = turn + 1 if turn + 1 < len(variants) else 0
+        return variants[turn]
+
+    @property
+    def only(self) -> Sections | None:
+        """The one answer, if there is no other one for anybody."""
+        return self._variants[0] if len(self._variants) == 1 and not self._networks else None
+
     def _scope(self, client: Address, taken: Network | None) -> int:
         """The bits of the shortest prefix around a client all of whose hosts are answered as it is (RFC 7871 7.2.1); at least
         1, as 0 would speak for clients of the other family, too."""
@@ -208,10 +226,12 @@ def _addresses(targets: Iterable[Target], ttl: int) -> Sections:
 class Node:
     """What a name has. One that has nothing is there all the same: something stands below it."""
 
-    __slots__ = ("answers", "choices", "cut", "rrsets", "zone")
+    __slots__ = ("answers", "choices", "cut", "ready", "rrsets", "zone")
 
     def __init__(self, zone: Zone) -> None:
         self.zone = zone
+        #: By type, answers that everybody gets until the zone changes.
+        self.ready: dict[int, Sections] = {}
         self.rrsets: dict[int, RRset] = {}
         self.choices: dict[int, Choice] = {}
         self.answers: dict[int, Sections] = {}
@@ -232,6 +252,7 @@ class Zone:
         self.ttl = ttl
         self._random = random
         self.hosts: dict[bytes, Host] = {}
+        self._nothing: dict[tuple[int, int], Sections] = {}     # by flags, and how long the name is
         self.negative_ttl = min(soa.ttl, int.from_bytes(soa.rdatas[0][-4:], "big"))    # RFC 2308 3: the SOA's MINIMUM
         self.nodes: dict[bytes, Node] = {apex: Node(self)}
         self._set(apex, soa)
@@ -301,6 +322,7 @@ class Zone:
 
     def _number(self, serial: int) -> None:
         rdata = self.soa.rdatas[0]
+        self._nothing.clear()               # it has the SOA
         self.soa = RRset(SOA, self.soa.ttl, (rdata[:-20] + (serial & 0xFFFFFFFF).to_bytes(4, "big") + rdata[-16:],))
         node = self.nodes[self.apex]
         node.rrsets[SOA] = self.soa
@@ -372,6 +394,13 @@ class Zone:
             node.answers[NS] = Sections(AA, plain.answers, 0, count, plain.data + glue)
         if node.rrsets or node.choices:
             node.answers[ANY] = Sections(AA, 1, 0, 0, record(ASKED, HINFO, _ANY_TTL_S, _HINFO))     # RFC 8482 4.2
+        node.ready = {}
+        if node.cut is None:
+            node.ready.update(node.answers)
+            for kind, choice in node.choices.items():
+                node.ready.pop(kind, None)
+                if choice.only is not None:
+                    node.ready[kind] = choice.only
 
     # -- answering ---------------------------------------------------------------------------------------------------------
 
@@ -413,8 +442,12 @@ class Zone:
 
     def nothing(self, name: bytes, flags: int) -> Sections:
         """There is no such name, or it has nothing of this type (RFC 2308 2)."""
-        pointer = (0xC000 | 12 + len(name) - len(self.apex)).to_bytes(2, "big")
-        return Sections(flags, 0, 1, 0, self._authority(pointer))
+        key = flags, len(name)
+        sections = self._nothing.get(key)
+        if sections is None:
+            pointer = (0xC000 | 12 + len(name) - len(self.apex)).to_bytes(2, "big")
+            sections = self._nothing[key] = Sections(flags, 0, 1, 0, self._authority(pointer))
+        return sections
 
     def _authority(self, owner: bytes) -> bytes:
         return record(owner, SOA, self.negative_ttl, self.soa.rdatas[0])
@@ -449,12 +482,12 @@ class Zones:
 
     def __init__(self, zones: Iterable[Zone] = ()) -> None:
         self.zones = {zone.apex: zone for zone in zones}
-        self._nodes: dict[bytes, Node] = {}
+        self.nodes: dict[bytes, Node] = {}
         for apex in sorted(self.zones, key=len):
-            inherited = [name for name in self._nodes if name == apex or is_below(name, apex)]
+            inherited = [name for name in self.nodes if name == apex or is_below(name, apex)]
             for name in inherited:
-                del self._nodes[name]
-            self._nodes.update(self.zones[apex].nodes)
+                del self.nodes[name]
+            self.nodes.update(self.zones[apex].nodes)
 
     def zone_of(self, name: bytes) -> Zone | None:
         """The zone that a name stands in."""
@@ -466,13 +499,44 @@ class Zones:
                 return None
             name = name[name[0] + 1:]
 
+    def plain(self, name: bytes, kind: int, node: Node | None) -> Sections | None:
+        """What everybody is told who asks for this now, without ECS; None: `answer` has to say it.
+
+        `node` is what the name has, if it is there; else the name may be none at all.
+        """
+        if node is None:
+            at, size = 0, len(name)
+            if not 0 < size <= MAX_NAME_BYTES:
+                return None
+            while node is None:             # the closest encloser: all of it is a name, as it is there
+                length = name[at]
+                at += length + 1
+                if not 0 < length <= MAX_LABEL_BYTES or at >= size:
+                    return None
+                node = self.nodes.get(name[at:])
+            if node.cut is not None:
+                return node.cut
+            zone = node.zone
+            node = zone.nodes.get(b"\x01*" + name[at:])
+            if node is None:
+                return zone.nothing(name, AA | NXDOMAIN)
+        if node.cut is not None:
+            return None
+        choice = node.choices.get(kind)
+        if choice is not None:
+            return choice.next()
+        sections = node.answers.get(kind)
+        if sections is None and CNAME not in node.rrsets:
+            return node.zone.nothing(name, AA)
+        return sections
+
     def answer(self, query: Query, peer: str) -> tuple[Sections, int] | None:
         """What is said to a query of class IN from `peer` (an address), and the scope of it; None: the name is in no zone here.
 
         Raises `Malformed` for a name that is none.
         """
         name, kind = query.name, query.kind
-        node = self._nodes.get(name)
+        node = self.nodes.get(name)
         if node is None:
             checked_labels(query)
             zone = self.zone_of(name)

@@ -254,7 +254,7 @@ class Sections:
     records each section has, and the records. An owner that is the name asked for is a pointer to the question (0xC00C).
     """
 
-    __slots__ = ("additional", "answers", "authorities", "data", "flags")
+    __slots__ = ("additional", "answers", "authorities", "data", "flags", "heads")
 
     def __init__(self, flags: int, answers: int, authorities: int, additional: int, data: bytes) -> None:
         self.flags = flags
@@ -262,6 +262,25 @@ class Sections:
         self.authorities = authorities
         self.additional = additional
         self.data = data
+        self.heads: tuple[bytes, ...] = ()  # once `heads_of` has made them
+
+    @property
+    def rcode(self) -> int:
+        """The lower four bits of the RCODE."""
+        return self.flags & 0xF
+
+
+def heads_of(sections: Sections) -> tuple[bytes, ...]:
+    """What a header says behind its id in answers to plain queries: without RD, with it, and both again with an OPT record."""
+    sections.heads = tuple(
+        _HEADER.pack(0, QR | sections.flags | desired, 1, sections.answers, sections.authorities, sections.additional + opt)[2:]
+        for opt in (0, 1) for desired in (0, RD))
+    return sections.heads
+
+
+def opt_record(query: Query, options: bytes = b"", extended: int = 0) -> bytes:
+    """The OPT record of an answer; `extended` are the upper bits of the RCODE."""
+    return _OPT.pack(0, OPT, MAX_UDP_BYTES, extended << 24 | (DO if query.dnssec else 0), len(options)) + options
 
 
 def write_answer(query: Query, sections: Sections, limit: int, options: bytes = b"", extended: int = 0) -> bytes:
@@ -277,7 +296,7 @@ def write_answer(query: Query, sections: Sections, limit: int, options: bytes = 
             return _HEADER.pack(query.id, flags, 1, sections.answers, sections.authorities, sections.additional) \
                 + question + sections.data
         return _HEADER.pack(query.id, flags | TC, 1, 0, 0, 0) + question
-    opt = _OPT.pack(0, OPT, MAX_UDP_BYTES, extended << 24 | (DO if query.dnssec else 0), len(options)) + options
+    opt = opt_record(query, options, extended)
     if HEADER_BYTES + len(question) + len(sections.data) + len(opt) <= limit:
         return b"".join((
             _HEADER.pack(query.id, flags, 1, sections.answers, sections.authorities, sections.additional + 1),
