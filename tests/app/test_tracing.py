@@ -243,7 +243,8 @@ objects:
         peer.send(b"hello")
         await peer.heard(b"hello")
         self.assertEqual(self.collector.spans, [])
-        peer.transport.loseConnection()
+        transport: Any = peer.transport
+        transport.loseConnection()
         server, client, connect = await self.spans(3)
         self.assertEqual([each.name for each in (server, client, connect)], ["TCP echo/0", "TCP", "connect"])
         self.assertEqual([each.kind for each in (server, client, connect)], [SERVER, CLIENT, INTERNAL])

@@ -325,7 +325,7 @@ class CollectorTests(SynchronousTestCase):
         samples = self.samples(GatewayCollector(view), OPENMETRICS)
         shown = {sample.labels["le"]: sample.exemplar for sample in samples.values()
                  if sample.name == "voltgw_request_duration_seconds_bucket" and sample.exemplar is not None}
-        self.assertEqual({bound: (one.labels, one.value, float(one.timestamp)) for bound, one in shown.items()}, {
+        self.assertEqual({bound: (one.labels, one.value, one.timestamp and float(one.timestamp)) for bound, one in shown.items()}, {
             "0.004096": ({"trace_id": "00000000000000000000000000000007"}, 0.0031, 1e9 + 1),
             "+Inf": ({"trace_id": "00000000000000000000000000000009"}, 100.0, 1e9 + 2)})
         _, pieces = exposition(GatewayCollector(view), "")

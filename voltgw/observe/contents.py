@@ -114,6 +114,9 @@ class Pages:
         access = self._collector.access
         if access is not None:
             facts["access_log"] = access.view()
+        traces = view.telemetry().traces
+        if traces is not None:
+            facts["traces"] = traces
         return _facts(request, "voltgw", facts)
 
     def _clusters(self, request: Request) -> Answer:

@@ -356,8 +356,8 @@ class Sender(Exchanging):
         route, exchange = self.route, self.exchange
         assert route is not None and exchange is not None
         if ask is None:
-            return Ask.of_wire(self._wire), self._kept
-        if (route.auto_host_rewrite or not exchange.request.authority) and not route.host_rewrite:
+            ask = Ask.of_wire(self._wire)
+        elif (route.auto_host_rewrite or not exchange.request.authority) and not route.host_rewrite:
             ask.authority = endpoint.authority
         if exchange.attempts > 1 and hasattr(exchange, "trace"):
             ask = asked_again(ask, exchange.trace, endpoint)
