@@ -72,6 +72,7 @@ class GateTests(SynchronousTestCase):
         one = exchange([(b"accept", b"*/*"), *came, (b"x-last", b"1")])
         tracing = gate(write=tuple(write), ignore_decision=ignore, restart=restart)
         _, said = tracing.rehearse(one)
+        shown = tracing.shown(one)
         self.assertIsNone(tracing.judge(one))
         trace = one.trace
         goes_on = how not in ("", "bad") and not restart
@@ -80,6 +81,10 @@ class GateTests(SynchronousTestCase):
             self.assertEqual(trace.sampled, sampled)
         if goes_on:
             self.assertEqual(said.outcome, "recorded" if trace.sampled else "not recorded")
+        self.assertEqual([name for name, _ in shown], [name for name, _ in one.request.fields])     # it was told before
+        if goes_on:
+            self.assertEqual([value.replace(b"(a new span)", trace.try_id(1)) for _, value in shown],
+                             [value for _, value in one.request.fields])
         for format in (W3C, B3, B3_MULTI):
             found = read(one.request.fields, (format,))
             if format not in write:

@@ -327,6 +327,8 @@ def _rehearsed(guard: Guard, performance: Performance) -> Callable[[Exchange], A
         performance.judged.append(reason)
         if reply is not None:
             performance.refused_by = refused_by(reply)
+        elif (shown := getattr(guard, "shown", None)) is not None:
+            exchange.request.fields = shown(exchange)       # what it would do to the request
         return reply
 
     return judge

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from voltgw.config.objects.tracing import TracingType
     from voltgw.routing.route import Route
     from voltgw.values.exchange import Exchange
+    from voltgw.values.head import Field
     from voltgw.values.reply import Reply
 
 #: A trace is in a sample by the last 56 bits of its id, as OpenTelemetry's consistent sampling has it: who else samples by the
@@ -26,6 +27,7 @@ _DIGITS: Final = 14
 _ALL: Final = 1 << 4 * _DIGITS
 _NEVER: Final = b"g"
 _FROM: Final = 32 - _DIGITS
+_NEW: Final = b"(a new one for each request)"
 
 #: So many random bits.
 Bits = Callable[[int], int]
@@ -145,6 +147,24 @@ class Tracing:
                                 f"{begun}; {self._decide(context, b'')[1]}")
         outcome = {0.0: "not recorded", 1.0: "recorded"}.get(self.share, f"recorded with probability {self.share:.6g}")
         return None, Reason(self.name, outcome, begun)
+
+    def shown(self, exchange: Exchange) -> list[Field]:
+        """The request's fields as `judge` would leave them, with words in the place of what is made anew for each request."""
+        context = self._context(exchange)
+        fields = [field for field in exchange.request.fields if field[0] not in TRACE_FIELDS]
+        trace_id = b"" if context is None else context.trace_id
+        said = context is not None and context.sampled is not None and not self.terms.ignore_decision
+        sampled: bool | None
+        if context is not None and (trace_id or said):
+            sampled, _ = self._decide(context, trace_id)
+        else:
+            sampled = {0.0: False, 1.0: True}.get(self.share)       # else chance decides
+        if sampled is None:
+            return fields + [(name, _NEW) for name, _ in write(self.terms.write, b"", b"", False)]
+        return fields + write(
+            self.terms.write, trace_id or b"(a new trace)", b"(a new span)", sampled,
+            random=context is None or not trace_id or context.random,
+            debug=context is not None and context.debug and said, state=b"" if context is None else context.state)
 
 
 def threshold(share: float) -> bytes:
