@@ -17,7 +17,7 @@ from voltgw.app import worker_messages as say
 from voltgw.app.ledger import Ledger
 from voltgw.app.orphans import Orphans
 from voltgw.app.settings import StartError
-from voltgw.app.worker_process import Worker
+from voltgw.app.worker_process import Spare, Worker
 from voltgw.app.worker_telling import Telling, ToldChallenges
 from voltgw.control.workers.backoff import Backoff
 
@@ -60,6 +60,7 @@ class Workers:
         self._challenges: dict[tuple[str, str, str], say.Challenged] = {}
         self._pushed: dict[str, Any] = {}
         self._timers: dict[int, Any] = {}
+        self._spare = Spare(self._reactor, self._monotonic)
         self._lines = 0
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ class Workers:
         if self.stopping:
             return
         try:
-            worker.spawn(self._reactor, self._monotonic())
+            worker.take(self._spare.take(), self._monotonic())
         except OSError as error:
             worker.problem = f"it cannot be started: {error.strerror}"
             self._log.error("worker {name} cannot be started: {error}", name=worker.name, error=error.strerror,
@@ -149,6 +150,7 @@ class Workers:
     def give_way(self) -> None:
         """Another gateway accepts on our sockets: none of ours takes anything from them, now or later."""
         self.stopping = True
+        self._spare.stop()
         self._cancel()
         self.tell(say.GiveWay())
 
@@ -157,6 +159,7 @@ class Workers:
         self.stopping = True
         self._cancel()
         timeout_s = max(timeout_s - _END_MARGIN_S, timeout_s / 2)
+        self._spare.stop()
         for worker in self.all:
             if worker.state != "ended":
                 worker.state = "draining"
@@ -164,6 +167,7 @@ class Workers:
 
     def kill(self) -> None:
         """End those that are left."""
+        self._spare.stop()
         for worker in self.all:
             worker.kill()
 
@@ -194,7 +198,7 @@ class Workers:
 
     def tell(self, message: Any) -> None:
         """Tell all of them that know what to serve."""
-        told = [worker for worker in self.all if worker.began and worker.channel is not None]
+        told = [worker for worker in self.all if worker.listens]
         if told:
             data = say.packed(message)
             for worker in told:
@@ -236,6 +240,8 @@ class Workers:
             return
         gateway.loop.clock.callLater(_LOOK_S, self._look)
         self._lines = 0
+        if not self.missing():
+            self._spare.keep()
         gateway.tickets.rotate_if_due()
         for name, value, made in (("tickets", gateway.tickets.export(), say.Tickets), ("level", self._level(), say.Level)):
             if self._pushed.setdefault(name, value) != value:
@@ -287,7 +293,7 @@ class Workers:
         try:
             shared = self._shared(runtime)
             for worker in self.all:
-                if not worker.began or worker.channel is None:
+                if not worker.listens:
                     continue
                 handed = gateway.listening.of_worker(worker.number, opened)       # type: ignore[attr-defined]
                 message = say.Prepare(token, runtime.config, shared, tuple(key for key, _ in handed), stay_s)

@@ -32,6 +32,7 @@ EVENT_KINDS: Final = (
               ("name", "pid", "why")),
     EventKind("worker.waits", "It died soon after its start: the next one waits.", ("name", "wait_s")),
     EventKind("worker.not_started", "Its process could not be made.", ("name", "error")),
+    EventKind("worker.no_spare", "No process can be held ready to take a worker's place.", ("error",)),
     EventKind("worker.failed", "It cannot serve the configuration.", ("name", "problem")),
     EventKind("worker.behind", "It could not do what it had agreed to, and is started anew.", ("name", "problems")),
     EventKind("worker.garbled", "What it says cannot be read: it is ended.", ("name", "error")),
@@ -54,6 +55,8 @@ EVENT_KINDS: Final = (
     EventKind("files.changed", "Files that the configuration names have changed: a reload follows.", ("names",)),
     EventKind("files.refused", "What they say now was refused.", ("names",)),
     EventKind("files.waiting", "They have changed together with files that nobody has reloaded.", ("names", "other")),
+    EventKind("log.not_opened", "The process log cannot be where the configuration wants it; it stays where it is.",
+              ("path", "reason")),
     EventKind("log.level", "An operator has changed what the process log shows.", ("logger", "level_wanted")),
     # Traces.
     EventKind("tracing.not_sent", "The collector of traces takes no spans; they wait, or are dropped and counted.",
