@@ -65,7 +65,8 @@ class FetchedCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.store = Store()
         self.makings = Makings(lambda key: Pool(), Random(0), Registry(), lambda kind, network: "192.0.2.10", fetched=self.store)
-        plane: Any = SimpleNamespace(access=None, wall=lambda: 1000.0)
+        plane: Any = SimpleNamespace(
+            access=None, wall=lambda: 1000.0, factories=set(), refusing=None, closing=False)
         self.table = TlsTable(plane, "127.0.0.1:8443", "127.0.0.1", ListenerCounters(), serve_http)
         self.made: Runtime | None = None
 
@@ -242,7 +243,7 @@ class ChallengesTests(FetchedCase):
         made = self.build(host("plain", "[q]"))
         (plan,) = made.listeners.values()
         assert plan.table is not None
-        plane: Any = SimpleNamespace()
+        plane: Any = SimpleNamespace(factories=set(), refusing=None, closing=False)
         factory = HttpFactory(plane, "x", "127.0.0.1", 8080, plan.table, ListenerCounters())
         bound: Any = SimpleNamespace(factory=factory, plan=plan)
         challenges = Challenges(server_context, lambda: [bound])

@@ -65,7 +65,9 @@ class _Relayed(Relay):
 class TableCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.records: list[Any] = []
-        plane: Any = SimpleNamespace(access=SimpleNamespace(connection=self.records.append), wall=lambda: 1000.0)
+        plane: Any = SimpleNamespace(
+            access=SimpleNamespace(connection=self.records.append), wall=lambda: 1000.0, factories=set(), refusing=None,
+            closing=False)
         self.table: TlsTable = TlsTable(plane, "127.0.0.1:8443", "127.0.0.1", ListenerCounters(), serve_http)
         self.made: Runtime | None = None
 

@@ -12,7 +12,7 @@ from voltgw.values import defaults
 #: The units that a number may have, as the end of its name; everything else is a count, an address or a port.
 UNITS = ("_S", "_BYTES")
 COUNTS = ("MAX_", "HEALTHY_THRESHOLD", "UNHEALTHY_THRESHOLD", "CONNECT_RETRIES", "RETRIES", "RETRY_", "RESERVED_FDS", "ADMIN_PORT",
-          "CAPTURE_PORT", "CIRCUIT_BREAKER_", "DNS_RESPONSES_", "DNS_SLIP")
+          "CAPTURE_PORT", "CIRCUIT_BREAKER_", "DNS_RESPONSES_", "DNS_SLIP", "ADMIN_FDS")
 
 
 class DefaultsTests(SynchronousTestCase):

@@ -62,7 +62,7 @@ class ExchangeTests(SynchronousTestCase):
         """The client is the peer, nothing was sent, nothing has happened; the authority is kept as the client wrote it."""
         exchange = Exchange(cast("Any", Client()), request(), b"id", 5.0, 99)
         for name in set(Exchange.__slots__) - {
-                "believed_scheme", "grpc_status", "limit", "quota", "rollout", "trace"}:        # which only some ever have
+                "believed_scheme", "grpc_status", "held", "limit", "quota", "rollout", "trace"}:    # which only some ever have
             value = getattr(exchange, name)
             if name.startswith("t_") and name != "t_start":
                 self.assertEqual(value, 0.0, name)

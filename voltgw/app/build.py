@@ -38,6 +38,7 @@ from voltgw.routing.hosts import HostTable
 from voltgw.routing.problems import NO_EXTENSION, BuildErrors
 from voltgw.routing.route import VirtualHost
 from voltgw.routing.table import build_host
+from voltgw.security.at_once import InFlight
 from voltgw.security.rates import local_store
 from voltgw.values.address import where
 from voltgw.values.counters import RouteCounters
@@ -320,6 +321,7 @@ class Makings:
     affinity_key: bytes = field(default_factory=lambda: token_bytes(32))    # of clusters that say none: good for this process
     fetched: Fetched = NOTHING
     surroundings: Surroundings = field(default_factory=Surroundings)     # what gates need that ask for credentials
+    in_flight: InFlight | None = None           # which requests are under way
     new_store: NewStore = local_store           # where rate limits remember what users owe
 
 
@@ -507,9 +509,16 @@ class _Building:
         return all((self.makings.fetched.pair(folder, terms.names),) == (terms.server.certificates or (None,))
                    for terms in source.fetches())
 
+    @property
+    def in_flight(self) -> InFlight | None:
+        """What counts the requests of each client, where that is asked for."""
+        return None if self.config.gateway.max_requests_per_source is None else self.makings.in_flight
+
     def says_the_same(self, source: HostSource, objects: tuple[Object[Any], ...]) -> bool:
         """Whether building a host from `objects` would give what `source` gave."""
         return (self.made.geo is self.before.geo and self.config.gateway.tracing == self.before.config.gateway.tracing
+                and (self.config.gateway.max_requests_per_source is None) is (
+                    self.before.config.gateway.max_requests_per_source is None)
                 and len(objects) == len(source.objects)
                 and all(one == other.object for one, other in zip(objects, source.objects, strict=True))
                 and all(self.cluster(ref, namespace) is cluster for ref, namespace, cluster in source.clusters))
@@ -537,7 +546,8 @@ class _Building:
         guard, gates = gates_of(
             self.config, host.object, [each.object for each in routes], lambda one: standing[id(one)].place, before,
             self.makings.wall, find, self.makings.surroundings,
-            Known(self.made.lists, self.made.geo, self.makings.new_store), self.makings.random.getrandbits)
+            Known(self.made.lists, self.made.geo, self.makings.new_store), self.makings.random.getrandbits,
+            self.in_flight)
         made = build_host(
             host.name, host.spec, routes, find, namespace=host.namespace, labels=host.object.metadata.labels, place=host.place,
             counters=counters, registry=self.makings.registry, guard=guard, gates=gates, outward=_outward(host.object))

@@ -1,6 +1,7 @@
 """All that judges the requests of a virtual host before anything is done for them, in its order.
 
-Whose trace a request is in is said before all, so that refusals are in it as well. Policies that only refuse come first,
+Whose trace a request is in is said before all, so that refusals are in it as well. How many a client has under way is next.
+Policies that only refuse come first,
 then rate limits, so that nothing else is paid for what is too much. Where routes ask for different things, a path that some
 origins would read as another route's is refused next (`OneReading`). Authentication stands before the service policies, which
 may ask who was proven; limits that tell users apart by claims come last.
@@ -16,6 +17,7 @@ from voltgw.app.guards import blocking_of, chain_of, guarding
 from voltgw.app.limiters import HostLimits, limit_objects
 from voltgw.app.lists import Known
 from voltgw.app.tracing import tracing_of
+from voltgw.security.at_once import AtOnce, InFlight
 from voltgw.security.limiting import Limits
 from voltgw.security.one_reading import OneReading
 from voltgw.security.policies import Chain
@@ -39,11 +41,11 @@ def gate_objects(config: Config, host: Object[VirtualHostSpec], routes: Sequence
 def gates_of(
     config: Config, host: Object[VirtualHostSpec], routes: Sequence[Object[RouteSpec]],
     place_of: Callable[[Object[Any]], Placer], before: VirtualHost | None, wall: Callable[[], float], find: FindCluster,
-    around: Surroundings, known: Known, bits: Bits,
+    around: Surroundings, known: Known, bits: Bits, in_flight: InFlight | None = None,
 ) -> tuple[Guard | None, tuple[Guard, ...]]:
     """The service policies of a host, and all of its gates; those of `before` say where counting stopped.
 
-    `bits` makes the ids of traces.
+    `bits` makes the ids of traces. `in_flight` knows which requests are under way, None = that is not asked.
 
     Raises `BuildErrors` with all that is wrong with one of them.
     """
@@ -57,8 +59,11 @@ def gates_of(
     if ways is not None:
         ways.refused = sum(gate.refused for gate in standing if isinstance(gate, OneReading))
     traces = tracing_of(config, host, bits)
+    at_once = AtOnce(in_flight) if host.spec.proxy.http and in_flight is not None else None
+    if at_once is not None:
+        at_once.refused = sum(gate.refused for gate in standing if isinstance(gate, AtOnce))
     gates: tuple[Guard | None, ...] = (
-        traces, blocking, early, ways, gate_of(host, routes, place_of, find, around, before, wall), guard, late)
+        traces, at_once, blocking, early, ways, gate_of(host, routes, place_of, find, around, before, wall), guard, late)
     return guard, tuple(gate for gate in gates if gate is not None)
 
 

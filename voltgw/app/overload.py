@@ -340,8 +340,8 @@ def memory_budget(config: OverloadConfig | None, processes: int) -> Budget | Non
             there = host_memory_bytes()
         amount = int(min(there, host_memory_bytes()) * (share or 1.0)) // processes
     return Budget(max(amount, 1), _shares(said, {
-        Action.KEEP_ALIVE: defaults.OVERLOAD_MEMORY_KEEP_ALIVE, Action.REFUSE: defaults.OVERLOAD_MEMORY_REFUSE,
-        Action.ACCEPT: defaults.OVERLOAD_MEMORY_ACCEPT, Action.RESET: defaults.OVERLOAD_MEMORY_RESET}))
+        Action.KEEP_ALIVE: defaults.OVERLOAD_MEMORY_KEEP_ALIVE_SHARE, Action.REFUSE: defaults.OVERLOAD_MEMORY_REFUSE_SHARE,
+        Action.ACCEPT: defaults.OVERLOAD_MEMORY_ACCEPT_SHARE, Action.RESET: defaults.OVERLOAD_MEMORY_RESET_SHARE}))
 
 
 def files_budget(config: OverloadConfig | None, open_files: int) -> Budget:
@@ -349,8 +349,8 @@ def files_budget(config: OverloadConfig | None, open_files: int) -> Budget:
     said = None if config is None else config.open_files
     amount = open_files if said is None or said.budget is None else min(said.budget, open_files)
     return Budget(max(amount, 1), _shares(said, {
-        Action.KEEP_ALIVE: defaults.OVERLOAD_FILES_KEEP_ALIVE, Action.REFUSE: defaults.OVERLOAD_FILES_REFUSE,
-        Action.ACCEPT: defaults.OVERLOAD_FILES_ACCEPT, Action.RESET: 0.0}))
+        Action.KEEP_ALIVE: defaults.OVERLOAD_FILES_KEEP_ALIVE_SHARE, Action.REFUSE: defaults.OVERLOAD_FILES_REFUSE_SHARE,
+        Action.ACCEPT: defaults.OVERLOAD_FILES_ACCEPT_SHARE, Action.RESET: 0.0}))
 
 
 def _workers(number: int) -> str:

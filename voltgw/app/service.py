@@ -72,6 +72,7 @@ from voltgw.observe.timings import Timings
 from voltgw.proxy.plane import Plane
 from voltgw.proxy.pool import Pool
 from voltgw.registry import Registry, RegistryError
+from voltgw.security.at_once import InFlight
 from voltgw.values.address import where
 
 if TYPE_CHECKING:
@@ -172,9 +173,11 @@ class GatewayService(Service):
         self.worker_count: int | None = None        # None: as the configuration says
         self.workers: Workers | None = None         # None: this process serves
         self.rendezvous = ""                # where workers wait whose control process is gone
+        self.in_flight = InFlight(lambda address: self.loop.sources.is_trusted(address))    # noqa: PLW0108  # no loop yet
         self._makings = Makings(lambda key: Pool(), deps.random, self._registry, self._addresses,
                                 partial(server_context, keys=self.tickets), wall=deps.wall, fetched=self.acme,
-                                surroundings=self.verifying.surroundings, affinity_key=self.affinity_key)
+                                surroundings=self.verifying.surroundings, affinity_key=self.affinity_key,
+                                in_flight=self.in_flight)
         self.runtime: Runtime = build(config, None, self._makings)
         self.acme.follow(self.runtime)
         self._past = Past(self._plans)
@@ -183,7 +186,7 @@ class GatewayService(Service):
         self.tracer = Tracer(deps, self.timings)
         self.events = EventRing(deps.wall)
         self.access_log: AccessLog | None = None
-        self.logs = Logs(process_log, self.events, lambda: self.access_log)
+        self.logs = Logs(process_log, self.events, lambda: self.access_log, deps.wall, deps.monotonic)
         self.logs.follow(config.gateway)
         self._bound_already = False
         self._abandoned = False
@@ -707,6 +710,7 @@ class GatewayService(Service):
         gateway = new.gateway
         self.drain_timeout_s = drain_timeout_s(new)
         self.loop.allow(self._most_connections(new))
+        counted = self.in_flight.wanted
         self._share_out(new)
         self.overload.follow(gateway, self._open_files)
         self.logs.follow(gateway, old.gateway)
@@ -722,6 +726,8 @@ class GatewayService(Service):
                 access_log.start()
             if before is not None:
                 before.close()
+        elif counted is not self.in_flight.wanted:
+            self.plane.access = self._sink()
         if gateway.workers != old.gateway.workers and self.worker_count is None:
             self._log.warn("gateway.workers changed: that takes a restart")
         if (gateway.admin, gateway.monitor) != (old.gateway.admin, old.gateway.monitor):
@@ -732,6 +738,7 @@ class GatewayService(Service):
         sources = self.loop.sources
         sources.limit = config.gateway.max_connections_per_source or max(self.loop.most // SOURCE_SHARE, 1)
         sources.trust(config.gateway.trusted_sources or LOOPBACK)
+        self.in_flight.follow(config.gateway.max_requests_per_source)
 
     def _most_connections(self, config: Config) -> int:
         """Client connections that may be open at once."""
@@ -884,7 +891,7 @@ class GatewayService(Service):
         """Where records go; the loop sees to it that never many of them wait."""
         sink = self.access_log if self.access_log is not None else self._feed
         self.loop.backlog, self.loop.relieve = sink.pending, sink.relieve
-        return sink
+        return self.in_flight.watching(sink) if self.in_flight.wanted else sink
 
     def _new_admin(self, config: Config) -> AdminService:
         return AdminService(self, AdminConfig(config), self.deps.reactor, self.deps.monotonic, access=self.access_log,

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from enum import Enum
 
 from voltgw.config.acme import Acme
+from voltgw.config.admin import AdminAddress
 from voltgw.config.compound import ListOf, MapOf
 from voltgw.config.contents import SecretContent
 from voltgw.config.formats import HOST, IP, OBJECT_NAME, PREFIX
-from voltgw.config.logs import LOGGER, MAX_LOGGERS, AccessLog, LogLevel
+from voltgw.config.logs import LOGGER, MAX_LOGGERS, AccessLog, LogLevel, ProcessLog
 from voltgw.config.metrics import Metrics
 from voltgw.config.overload import Overload
 from voltgw.config.quantities import Duration
@@ -43,21 +44,6 @@ class PacketRules(Enum):
 
     INSTALLED = "installed"
     UNTOUCHED = "untouched"
-
-
-@message
-class AdminAddress:
-    """Where the admin interface listens."""
-
-    address: str | None = field(
-        Text(HOST), "Address; a loopback one unless you know why not.", group="where", absent=defaults.ADMIN_ADDRESS)
-    port: int | None = field(Number(0, 65535), "Port; 0 lets the kernel choose.", absent=str(defaults.ADMIN_PORT))
-    unix: str | None = field(FilePath(107), "Path of a Unix socket (mode 0600) instead.", group="where")
-
-    def rules(self) -> Iterable[Rule]:
-        """A Unix socket has no port."""
-        if self.unix is not None and self.port is not None:
-            yield Rule("port", "VG0106", "a Unix socket has no port")
 
 
 @message
@@ -105,7 +91,7 @@ class Gateway:
     workers: int | None = field(
         Number(0, 1024, zero_is_absent=True),
         "Data-plane processes beside the one that controls them; 0 = one process for everything.", absent="0")
-    admin: AdminAddress | None = field(Nested(AdminAddress), "Where the admin interface listens.")
+    admin: AdminAddress | None = field(Nested(AdminAddress), "Where the admin interface listens, and who may do what there.")
     data_dir: str | None = field(
         FilePath(), "Folder for state that outlives a restart: certificates that are fetched, the account for that, how far "
         "rollouts are, and the last configurations that have served.",
@@ -124,6 +110,9 @@ class Gateway:
     tracing: Tracing | None = field(
         Nested(Tracing, scalar="endpoint"), "Traces of requests: passed on, recorded, sent to a collector.",
         absent="what clients say of a trace goes to endpoints as it came")
+    log: ProcessLog | None = field(
+        Nested(ProcessLog, scalar="path"), "Where the process log goes.",
+        absent="standard error; with ``twistd --nodaemon`` standard output, else where twistd writes it")
     log_level: LogLevel = field(Choice(LogLevel, numbers=False), "From which level on the process log is written.")
     log_levels: FrozenMap[str, LogLevel] = field(
         MapOf(Text(LOGGER), Choice(LogLevel, numbers=False), most=MAX_LOGGERS),
@@ -168,6 +157,9 @@ class Gateway:
     max_connections_per_source: int | None = field(
         Number(1), "Most connections of one client address; those beyond it are closed at once and counted.",
         absent="a quarter of `max_connections`")
+    max_requests_per_source: int | None = field(
+        Number(1), "Most HTTP requests of one client address (IPv6: /64) that are under way at a time, in each worker; those "
+        "beyond are answered 429. Clients in `trusted_sources` are not counted.", absent="any number")
 
     @property
     def site_name(self) -> str:

@@ -30,10 +30,10 @@ class OverloadMemory:
     share: float | None = field(
         Decimal(0.01, 1), "Part of the control group's memory limit (without one: of the host's memory) that is the budget; "
         "workers share it evenly.", absent="1, where the control group has a limit")
-    keep_alive: float | None = field(Decimal(0, 1), _CLOSES, absent=_share(defaults.OVERLOAD_MEMORY_KEEP_ALIVE))
-    refuse: float | None = field(Decimal(0, 1), _REFUSES, absent=_share(defaults.OVERLOAD_MEMORY_REFUSE))
-    accept: float | None = field(Decimal(0, 1), _ACCEPTS, absent=_share(defaults.OVERLOAD_MEMORY_ACCEPT))
-    reset: float | None = field(Decimal(0, 1), _RESETS, absent=_share(defaults.OVERLOAD_MEMORY_RESET))
+    keep_alive: float | None = field(Decimal(0, 1), _CLOSES, absent=_share(defaults.OVERLOAD_MEMORY_KEEP_ALIVE_SHARE))
+    refuse: float | None = field(Decimal(0, 1), _REFUSES, absent=_share(defaults.OVERLOAD_MEMORY_REFUSE_SHARE))
+    accept: float | None = field(Decimal(0, 1), _ACCEPTS, absent=_share(defaults.OVERLOAD_MEMORY_ACCEPT_SHARE))
+    reset: float | None = field(Decimal(0, 1), _RESETS, absent=_share(defaults.OVERLOAD_MEMORY_RESET_SHARE))
 
 
 @message
@@ -42,9 +42,9 @@ class OverloadFiles:
 
     budget: int | None = field(
         Number(64), "How many each process may have open.", absent="the limit of open files (ulimit -n)")
-    keep_alive: float | None = field(Decimal(0, 1), _CLOSES, absent=_share(defaults.OVERLOAD_FILES_KEEP_ALIVE))
-    refuse: float | None = field(Decimal(0, 1), _REFUSES, absent=_share(defaults.OVERLOAD_FILES_REFUSE))
-    accept: float | None = field(Decimal(0, 1), _ACCEPTS, absent=_share(defaults.OVERLOAD_FILES_ACCEPT))
+    keep_alive: float | None = field(Decimal(0, 1), _CLOSES, absent=_share(defaults.OVERLOAD_FILES_KEEP_ALIVE_SHARE))
+    refuse: float | None = field(Decimal(0, 1), _REFUSES, absent=_share(defaults.OVERLOAD_FILES_REFUSE_SHARE))
+    accept: float | None = field(Decimal(0, 1), _ACCEPTS, absent=_share(defaults.OVERLOAD_FILES_ACCEPT_SHARE))
     reset: float | None = field(Decimal(0, 1), _RESETS, absent="0")
 
 

@@ -177,19 +177,19 @@ RESERVED_FDS: Final = 512
 """Descriptors kept for everything that is not a proxied connection; connections = (nofile - this) / 2."""
 OVERLOAD_LOOK_S: Final = 0.5
 """How often it is looked how much memory and how many descriptors are in use (gateway.overload)."""
-OVERLOAD_MEMORY_KEEP_ALIVE: Final = 0.85
+OVERLOAD_MEMORY_KEEP_ALIVE_SHARE: Final = 0.85
 """From this share of the memory budget on, answers end their connections, and idle ones are closed."""
-OVERLOAD_MEMORY_REFUSE: Final = 0.92
+OVERLOAD_MEMORY_REFUSE_SHARE: Final = 0.92
 """From this share on, new requests are answered 503."""
-OVERLOAD_MEMORY_ACCEPT: Final = 0.95
+OVERLOAD_MEMORY_ACCEPT_SHARE: Final = 0.95
 """From this share on, new connections wait in the backlog."""
-OVERLOAD_MEMORY_RESET: Final = 0.98
+OVERLOAD_MEMORY_RESET_SHARE: Final = 0.98
 """From this share on, the connections that hold most bytes are cut."""
-OVERLOAD_FILES_KEEP_ALIVE: Final = 0.85
+OVERLOAD_FILES_KEEP_ALIVE_SHARE: Final = 0.85
 """The same for descriptors; a relayed connection takes two, so that the limit of connections comes first as a rule."""
-OVERLOAD_FILES_ACCEPT: Final = 0.95
+OVERLOAD_FILES_ACCEPT_SHARE: Final = 0.95
 """From this share of the descriptors on, new connections wait in the backlog."""
-OVERLOAD_FILES_REFUSE: Final = 0.98
+OVERLOAD_FILES_REFUSE_SHARE: Final = 0.98
 """From this share of the descriptors on, requests of connections that are open are answered 503."""
 OVERLOAD_RETRY_AFTER_S: Final = 2.0
 """When clients that are refused for overload are told to come again."""

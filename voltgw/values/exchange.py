@@ -6,7 +6,7 @@ it later in a batch. So it must not hold streams or buffers once it has ended.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from voltgw.values.counters import RouteCounters
@@ -122,13 +122,14 @@ class Exchange:
     `limit` (the rate limit that refused, or only reported, and the user in short) and `quota` (fields that tell the client
     where it stands) are only there when there is something to say, and `trace` where the virtual host takes part in tracing.
     `grpc_status` (as the answer has it) is only there for calls of gRPC that got one, and `rollout` (its name, and
-    ``baseline`` or ``candidate``) only where a rollout shares the requests out.
+    ``baseline`` or ``candidate``) only where a rollout shares the requests out; `held` while it counts as under way
+    (`voltgw.security.at_once`).
     """
 
     __slots__ = (
         "attempts", "believed_scheme", "bytes_in", "bytes_out", "client", "client_address", "cookies_to_set", "detail",
         "endpoint", "flag", "grpc_status",
-        "hash_key", "limit", "original_authority", "policy", "proof", "quota", "request", "request_id", "response",
+        "hash_key", "held", "limit", "original_authority", "policy", "proof", "quota", "request", "request_id", "response",
         "response_code", "rollout", "route",
         "t_downstream_first", "t_downstream_last", "t_start", "t_upstream_first_rx", "t_upstream_first_tx",
         "t_upstream_last_rx", "t_upstream_last_tx", "trace", "transform", "tries",
@@ -136,6 +137,7 @@ class Exchange:
 
     believed_scheme: bytes
     grpc_status: bytes
+    held: Any
     limit: str
     rollout: str
     quota: list[Field]
