@@ -29,7 +29,7 @@ from tests.integration.gateway import free_port
 from voltgw.config.issuing import Usage, issue, new_authority
 
 #: Where Debian keeps servers although an ordinary user's PATH does not look there.
-PATH: Final = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+PATH: Final = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/systemd"))
 #: Where `tools/servers` puts the servers that it has from the Python package index.
 _PEERS: Final = Path(__file__).parents[1] / ".peers"
 #: A server that has not ended this long (seconds) after SIGTERM is killed.

@@ -87,8 +87,11 @@ class Options(usage.Options):
 def makeService(options: Mapping[str, Any]) -> MultiService:
     """The service of one gateway. Ends the process with status 2 when the configuration has errors."""
     path = os.path.abspath(options["config"])       # twistd changes the working folder when it becomes a daemon
-    process_log = _own_log(getattr(options, "parent", None))
+    twistd = getattr(options, "parent", None)
+    process_log = _own_log(twistd)
     gateway = make_gateway(Loader(path, os.environ), process_log)
+    if process_log is not None and not twistd["nodaemon"] and gateway.runtime.config.gateway.log is None:
+        gateway.logs.process = process_log = None       # twistd writes it to its own file
     gateway.touch_addresses = not options.get("no-touch-addresses")
     gateway.rendezvous = rendezvous_of(path)
     if options.get("workers") is not None:
@@ -102,10 +105,10 @@ def rendezvous_of(path: str) -> str:
 
 
 def _own_log(twistd: Mapping[str, Any] | None) -> ProcessLog | None:
-    """The process log, where twistd writes none of its own: in the foreground, if nothing names another place for it."""
-    if twistd is None or not twistd.get("nodaemon") or any(twistd.get(key) for key in ("logger", "logfile", "syslog")):
+    """The process log, unless an option of twistd names a place for it; a daemon has it where the configuration says."""
+    if twistd is None or any(twistd.get(key) for key in ("logger", "logfile", "syslog")):
         return None
-    return ProcessLog("-")
+    return ProcessLog("-" if twistd.get("nodaemon") else os.devnull)
 
 
 class Gateway(MultiService):

@@ -163,7 +163,8 @@ class Logs:
 
     def view(self) -> dict[str, Any]:
         """The level."""
-        return {"level": "info", "levels": {"voltgw.<control>": "debug"}, "ordered": bool(self.done)}
+        return {"level": "info", "levels": {"voltgw.<control>": "debug"}, "ordered": bool(self.done),
+                "process_log": {"lines": 5, "dropped": {"blocked": 1, "failed": 2}}}
 
     def reopen(self) -> dict[str, Any]:
         """Note it."""

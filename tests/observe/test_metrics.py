@@ -285,6 +285,11 @@ class CollectorTests(SynchronousTestCase):
             self.assertEqual(self.value(name, {**where, **labels}), value)
         self.assertFalse([name for name in self.samples(GatewayCollector(View())) if "publish" in name])
 
+    def test_the_process_log(self) -> None:
+        """What it has taken and lost."""
+        self.assertEqual([self.value("voltgw_process_log_lines_total", {}),
+                          self.value("voltgw_process_log_dropped_total", {"reason": "failed"})], [5, 2])
+
     def test_events(self) -> None:
         """So many of each kind."""
         self.assertEqual(self.value("voltgw_events_total", {"kind": "reload.applied"}), 2)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from voltgw.app.log_daemons import daemon_sink
 from voltgw.app.settings import StartError
 from voltgw.config.log_template import COMBINED, COMMON, parse
 from voltgw.config.logs import AccessLog as Wanted
@@ -60,8 +61,8 @@ def open_access_log(
     outputs: list[Output] = []
     try:
         for one in wanted:
-            if one.path is not None:
-                outputs.append(_output(one, about, {output.name for output in outputs}))
+            if (one.path, one.syslog, one.journald) != (None, None, None):
+                outputs.append(_output(one, about, {output.name for output in outputs}, wall, clock.seconds))
     except StartError:
         for output in outputs:
             output.sink.close()
@@ -80,8 +81,8 @@ def quiet_hosts(config: Config) -> frozenset[str]:
         if each.spec.voltgw is not None and each.spec.voltgw.no_access_log)
 
 
-def _output(wanted: Wanted, about: About, taken: set[str]) -> Output:
-    name, sink = _sink(wanted)
+def _output(wanted: Wanted, about: About, taken: set[str], wall: Callable[[], float], monotonic: Callable[[], float]) -> Output:
+    name, sink = _sink(wanted, about.hostname, wall, monotonic)
     number = 2
     while name in taken:                    # two logs to one place: allowed, and told apart
         name = f"{name.partition(' #')[0]} #{number}"
@@ -114,9 +115,12 @@ def lines_of(wanted: Wanted, about: About) -> Lines:
     return lines
 
 
-def _sink(wanted: Wanted) -> tuple[str, Taker]:
+def _sink(
+    wanted: Wanted, hostname: str, wall: Callable[[], float], monotonic: Callable[[], float],
+) -> tuple[str, Taker]:
     """The name of a log, and what takes its lines. Raises StartError."""
-    assert wanted.path is not None
+    if wanted.path is None:
+        return daemon_sink(wanted.syslog, wanted.journald, "access", hostname, wall, monotonic)
     try:
         return wanted.path, FileSink(wanted.path)
     except OSError as error:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
+
+from voltgw.app.log_daemons import daemon_sink
+from voltgw.observe.sink import Sink
 
 if TYPE_CHECKING:
     from voltgw.config.gateway import Gateway
+    from voltgw.config.logs import ProcessLog as Wanted
     from voltgw.observe.access import AccessLog
     from voltgw.observe.events import EventRing
     from voltgw.observe.log import ProcessLog
@@ -19,11 +24,16 @@ class Logs:
     to other processes.
     """
 
-    def __init__(self, process: ProcessLog | None, events: EventRing, access: Callable[[], AccessLog | None]) -> None:
+    def __init__(
+        self, process: ProcessLog | None, events: EventRing, access: Callable[[], AccessLog | None], wall: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
         self.process = process
         self.reopened: Callable[[], None] | None = None
         self._events = events
         self._access = access
+        self._wall = wall
+        self._monotonic = monotonic
         self._gateway: Gateway | None = None
         self._ordered = False               # an operator has said another level than the configuration
 
@@ -34,7 +44,7 @@ class Logs:
         if access is not None and not access.reopen():
             problems.append("the access log cannot be opened again; see the process log")
         if self.process is not None:
-            problem = self.process.sink.reopen()
+            problem = self.process.target.reopen()
             if problem:
                 problems.append(f"the process log cannot be opened again: {problem}")
         if self.reopened is not None:
@@ -68,6 +78,8 @@ class Logs:
     def follow(self, gateway: Gateway, before: Gateway | None = None) -> None:
         """Show what `gateway` says; what an operator has said holds until the configuration says something new."""
         self._gateway = gateway
+        if self.process is not None and gateway.log != (None if before is None else before.log):
+            self._turn(self.process, gateway.log)
         said = (gateway.log_level, gateway.log_levels)
         if self.process is None or (self._ordered and before is not None and said == (before.log_level, before.log_levels)):
             return
@@ -84,6 +96,19 @@ class Logs:
             "process_log": None if process is None else process.view(),
             "access_log": None if access is None else access.view(),
         }
+
+    def _turn(self, process: ProcessLog, wanted: Wanted | None) -> None:
+        """Write the process log to where the configuration wants it; where that cannot be opened, it stays where it is."""
+        try:
+            target: Any
+            if wanted is None or (wanted.syslog, wanted.journald) == (None, None):
+                target = Sink(2 if wanted is None or wanted.path is None else wanted.path)
+            else:
+                _, target = daemon_sink(wanted.syslog, wanted.journald, "process", gethostname(), self._wall, self._monotonic)
+            process.turn_to(target, "text" if wanted is None else wanted.format.value)
+        except OSError as error:
+            self._events.say("log.not_opened", "gateway.log: {path} cannot be written: {reason}", level="error",
+                             path="" if wanted is None else wanted.path or "", reason=error.strerror or str(error))
 
     def _by(self, gateway: Gateway) -> None:
         assert self.process is not None

@@ -9,11 +9,11 @@ from typing import Final
 
 from voltgw.config.compound import ListOf, MapOf
 from voltgw.config.contents import SecretContent
-from voltgw.config.formats import HEADER_NAME, Format
+from voltgw.config.formats import HEADER_NAME, IP, Format
 from voltgw.config.log_template import TEMPLATE, parse
 from voltgw.config.quantities import Duration
 from voltgw.config.schema import Nested, Rule, field, message
-from voltgw.config.types import Choice, Decimal, FilePath, Text
+from voltgw.config.types import Choice, Decimal, FilePath, Number, Text
 from voltgw.config.values import FrozenMap, Secret
 
 #: Header fields that one log may have, of requests and of answers.
@@ -28,6 +28,12 @@ ADDRESSES: Final = frozenset((
     "x-cluster-client-ip", "via"))
 #: What `sample` may name.
 SAMPLED: Final = ("1xx", "2xx", "3xx", "4xx", "tcp")
+
+#: Where local daemons listen, syslog's port, and what messages say they are of.
+DEV_LOG: Final = "/dev/log"
+JOURNAL_SOCKET: Final = "/run/systemd/journal/socket"
+SYSLOG_PORT: Final = 514
+TAG: Final = "voltgw"
 
 #: Loggers that may have a level of their own.
 MAX_LOGGERS: Final = 64
@@ -82,11 +88,86 @@ class LogLevel(Enum):
     CRITICAL = "critical"
 
 
+class ProcessFormat(Enum):
+    """How lines of the process log look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class ClientAddresses(Enum):
     """How client addresses are written."""
 
     WHOLE = "whole"
     NETWORK = "network"
+
+
+class Transport(Enum):
+    """How syslog is carried to another host."""
+
+    UDP = "udp"
+    TCP = "tcp"
+
+
+class Facility(Enum):
+    """What syslog files messages under."""
+
+    DAEMON = "daemon"
+    USER = "user"
+    LOCAL0 = "local0"
+    LOCAL1 = "local1"
+    LOCAL2 = "local2"
+    LOCAL3 = "local3"
+    LOCAL4 = "local4"
+    LOCAL5 = "local5"
+    LOCAL6 = "local6"
+    LOCAL7 = "local7"
+
+
+@message
+class Syslog:
+    """A syslog daemon: of this host, or of another one by RFC 5424."""
+
+    unix: str | None = field(
+        FilePath(107), "Path of the local daemon's socket, which is spoken to as syslog(3) does.", absent=DEV_LOG)
+    address: str | None = field(Text(IP), "Another host's address, instead.")
+    port: int | None = field(Number(1, 65535), "Its port.", absent=str(SYSLOG_PORT))
+    transport: Transport = field(
+        Choice(Transport, numbers=False), "``tcp`` counts octets (RFC 6587), and loses nothing while the connection lasts.")
+    facility: Facility = field(Choice(Facility, numbers=False), "What messages are filed under.")
+    tag: str | None = field(Text(most=48), "What messages say they are of.", absent=TAG)
+
+    def rules(self) -> Iterable[Rule]:
+        """It is one place."""
+        if self.unix is not None and self.address is not None:
+            yield Rule("unix", "VG0106", "the daemon is either here (`unix`) or at an `address`")
+        if self.address is None and self.port is not None:
+            yield Rule("port", "VG0106", "a port goes with an `address`")
+        if self.address is None and self.transport is Transport.TCP:
+            yield Rule("transport", "VG0106", "tcp goes with an `address`")
+
+
+@message
+class Journald:
+    """systemd's journal, by its own protocol: fields of records can be searched for."""
+
+    socket: str | None = field(FilePath(107), "Path of its socket.", absent=JOURNAL_SOCKET)
+    tag: str | None = field(Text(most=48), "SYSLOG_IDENTIFIER of messages.", absent=TAG)
+
+
+@message
+class ProcessLog:
+    """Where the process log goes, and how its lines look."""
+
+    path: str | None = field(FilePath(), "File to append to; ``-`` = standard output.", absent="standard error")
+    syslog: Syslog | None = field(Nested(Syslog), "A syslog daemon instead.")
+    journald: Journald | None = field(Nested(Journald), "systemd's journal instead.")
+    format: ProcessFormat = field(Choice(ProcessFormat, numbers=False), "How the lines look.")
+
+    def rules(self) -> Iterable[Rule]:
+        """It goes to one place."""
+        if sum(each is not None for each in (self.path, self.syslog, self.journald)) > 1:
+            yield Rule("", "VG0106", "it goes to one place: `path`, `syslog` or `journald`")
 
 
 @message
@@ -138,6 +219,8 @@ class AccessLog:
     """An access log: where the line of each request and connection goes, and what it says."""
 
     path: str | None = field(FilePath(), "File to append to; ``-`` = standard output.", absent="no access log")
+    syslog: Syslog | None = field(Nested(Syslog), "A syslog daemon instead.")
+    journald: Journald | None = field(Nested(Journald), "systemd's journal instead.")
     format: LogFormat = field(Choice(LogFormat, numbers=False), "How the lines look.")
     template: str | None = field(
         Text(TEMPLATE, least=1), "How the lines look, in words of one's own: text with fields in braces; instead of `format`.",
@@ -157,6 +240,8 @@ class AccessLog:
 
     def rules(self) -> Iterable[Rule]:
         """Only a JSON line has room for more, and a template is a format."""
+        if sum(each is not None for each in (self.path, self.syslog, self.journald)) > 1:
+            yield Rule("", "VG0106", "a log goes to one place: `path`, `syslog` or `journald`; several logs are a list")
         json = self.format is LogFormat.JSON and self.template is None
         if self.template is not None and self.format is not LogFormat.JSON:
             yield Rule("template", "VG0106", "a template is a format of its own: leave `format` away")

@@ -7,18 +7,20 @@ Twisted's own notes (ports opened, factories started) are shown from their warni
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, LogLevelFilterPredicate, PredicateResult, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from voltgw.observe.messages import ERROR, SEVERITIES, DatagramSink, Message, StreamSink
 from voltgw.observe.redact import redact_text
 from voltgw.observe.sink import Sink, WriteTo
 
@@ -37,6 +39,9 @@ _MAX_TRACEBACK: Final = 64 * 1024
 _CHATTY: Final = ("twisted", "log_legacy")
 #: Fields that Twisted's logger and its older sibling put into every event; the rest are the event's own.
 _NOT_OURS: Final = frozenset(("message", "time", "system", "format", "isError", "failure", "why", "printed", "id"))
+
+
+Daemon: TypeAlias = DatagramSink | StreamSink
 
 
 @implementer(ILogObserver)
@@ -59,8 +64,10 @@ class ProcessLog:
         self.set_levels(level, {})
         self.sink = Sink(path, write=write)
         self.failures = 0                   # events that could not be formatted
+        self._daemon: Daemon | None = None  # who gets the events instead
         self._json = format == "json"
-        self._queue: deque[str] = deque()
+        self._prefixed = path in (1, 2, "-") and under_journald(1 if path == "-" else int(path))
+        self._queue: deque[Message] = deque()
         self._writing = Lock()
 
     def __call__(self, event: LogEvent) -> None:
@@ -68,16 +75,15 @@ class ProcessLog:
         try:
             if self._filter(event) is PredicateResult.no:
                 return
-            line = self._json_line(event) if self._json else self._text_line(event)
+            message = self._message(event)
         except Exception as error:          # a broken __repr__ or format in an event: say that much, go on
             self.failures += 1
-            line = self._excuse(event, error)
-        self._queue.append(line)
+            message = Message(self._excuse(event, error), ERROR, 0.0, {})
+        self._queue.append(message)
         while self._queue and self._writing.acquire(blocking=False):
             try:
                 while self._queue:
-                    line = self._queue.popleft()
-                    self.sink.write(line.encode("utf-8", "backslashreplace"), 1)
+                    self._write(self._queue.popleft())
             finally:
                 self._writing.release()     # and look again: one may have come after the last look
 
@@ -114,21 +120,65 @@ class ProcessLog:
             chosen.setLogLevelForNamespace(name, LogLevel.lookupByName(each))
         self._filter = chosen
 
+    def turn_to(self, target: Sink | Daemon, format: str = "text") -> None:
+        """Write to another file, or to a daemon, from now on; what was used before is closed, and `target` is ours."""
+        if format not in FORMATS:
+            raise ValueError(f"the process log is written as one of {', '.join(FORMATS)}, not as {format!r}")
+        with self._writing:                 # no thread is about to write to what is closed
+            before = self.target
+            self._json = format == "json"
+            self._prefixed = False
+            if isinstance(target, Sink):
+                self.sink, self._daemon = target, None
+            else:
+                self._daemon = target
+            if before is not self.sink or isinstance(target, Sink):
+                before.close()
+
+    @property
+    def target(self) -> Sink | Daemon:
+        """Where lines go now."""
+        return self.sink if self._daemon is None else self._daemon
+
     def view(self) -> dict[str, Any]:
         """The log's own state, for the admin page: plain values."""
-        sink = self.sink
+        sink = self.target
         return {"lines": sink.lines, "bytes": sink.bytes, "problem": sink.problem, "failures": self.failures,
                 "dropped": {"blocked": sink.dropped_blocked, "failed": sink.dropped_failed}}
 
     def reopen(self) -> bool:
         """Open the file again after it was rotated; False when that failed and the old one stays in use."""
-        return not self.sink.reopen()
+        return not self.target.reopen()
 
     def close(self) -> None:
         """Write what waits and give the descriptor back."""
-        self.sink.close()
+        self.target.close()
 
     # -- formatting ------------------------------------------------------------------------------------------------
+
+    def _message(self, event: LogEvent) -> Message:
+        """An event as a line of a file, or for a daemon, which has the time and the level itself."""
+        severity = SEVERITIES[_level(event)]
+        if self._daemon is None and not self._prefixed:
+            return Message(self._json_line(event) if self._json else self._text_line(event), severity, 0.0, {})
+        namespace = str(event.get("log_namespace", "-"))
+        traceback = _traceback(event)
+        if self._json:
+            text = self._json_line(event).rstrip("\n")
+        else:
+            text = f"{_one_line(namespace)}: {_one_line(redact_text(_message(event)))}"
+            text += f"\n{traceback.rstrip()}" if traceback else ""
+        if self._daemon is None:            # sd-daemon(3): a prefix for each line
+            return Message("".join(f"<{severity}>{_one_line(line)}\n" for line in text.splitlines()), severity, 0.0, {})
+        fields = {"LOGGER": namespace, **{name.upper(): str(value) for name, value in _own(event)}}
+        seconds = event.get("log_time")
+        return Message(text, severity, seconds if isinstance(seconds, int | float) else 0.0, fields)
+
+    def _write(self, message: Message) -> None:
+        if self._daemon is None:
+            self.sink.write(message.text.encode("utf-8", "backslashreplace"), 1)
+        else:
+            self._daemon.send((message,))
 
     def _text_line(self, event: LogEvent) -> str:
         head = (f"{_time(event)} {_level(event):<8} {_one_line(str(event.get('log_namespace', '-')))}: "
@@ -143,10 +193,9 @@ class ProcessLog:
             "time": _time(event), "level": _level(event), "logger": str(event.get("log_namespace", "-")),
             "message": redact_text(_message(event)),
         }
-        for name, value in event.items():
-            if name.startswith("log_") or name in _NOT_OURS or name in record:
-                continue
-            record[name] = value if isinstance(value, int) or value is None else _field(value)
+        for name, value in _own(event):
+            if name not in record:
+                record[name] = value
         traceback = _traceback(event)
         if traceback:
             record["traceback"] = traceback
@@ -158,6 +207,22 @@ class ProcessLog:
         if self._json:
             return json.dumps({"time": _time(event), "level": "error", "logger": __name__, "message": words}) + "\n"
         return f"{_time(event)} {'error':<8} {__name__}: {words}\n"
+
+
+def under_journald(fd: int) -> bool:
+    """Whether journald reads a descriptor (JOURNAL_STREAM, systemd.exec(5)): then lines may begin with a priority."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return False
+    return (device, inode) == (str(found.st_dev), str(found.st_ino))
+
+
+def _own(event: LogEvent) -> list[tuple[str, int | float | str | None]]:
+    """The fields that are an event's own, as plain values."""
+    return [(name, value if isinstance(value, int) or value is None else _field(value))
+            for name, value in event.items() if not name.startswith("log_") and name not in _NOT_OURS]
 
 
 def _message(event: LogEvent) -> str:

@@ -310,6 +310,11 @@ class GatewayCollector(Collector):
 
     def _access_log(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
         yield _family("voltgw_events_total", [((kind,), count) for kind, count in list(self._view.events.counts.items())])
+        process_log = self._view.logs.view()["process_log"]
+        if process_log is not None:
+            yield _family("voltgw_process_log_lines_total", [((), process_log["lines"])])
+            yield _family("voltgw_process_log_dropped_total", [
+                ((reason,), count) for reason, count in process_log["dropped"].items()])
         access = self.access
         if access is None:
             return

@@ -291,6 +291,9 @@ METRICS: Final = (
     MetricName("voltgw_publish_rounds_total", "counter", ("object", "registry", "result"),
                "Looks at the registry that were ``done`` or ``failed``."),
     MetricName("voltgw_events_total", "counter", ("kind",), "Structured events, by their kind."),
+    MetricName("voltgw_process_log_lines_total", "counter", (), "Events that were written to the process log."),
+    MetricName("voltgw_process_log_dropped_total", "counter", ("reason",),
+               "Those that were lost: the reader ``blocked``, or writing ``failed``."),
     # The access log.
     MetricName("voltgw_access_log_lines_total", "counter", _LOG, "Lines handed to the file, or to whoever takes them."),
     MetricName("voltgw_access_log_bytes_total", "counter", _LOG, "Bytes written."),

@@ -1,0 +1,1 @@
+Access logs and the process log (``gateway.log``) go to syslog (RFC 5424 by UDP or TCP, or the local socket) or to systemd's journal, with fields that ``journalctl VOLTGW_STATUS=503`` finds; under a service manager lines on standard error have their priorities.
