@@ -19,6 +19,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import voltgw  # the path is set above
+from voltgw.cli.exits import EXITS, exits_of
 from voltgw.cli.main import COMMANDS, main
 from voltgw.config.compound import ListOf, MapOf
 from voltgw.config.document import IncludeEntry
@@ -30,7 +31,7 @@ from voltgw.config.schema import Decl, Nested, Plan, plan_inside, plan_of
 from voltgw.config.short_form import ShortLoadBalancer
 
 #: Actions of commands that have some; each has a help of its own.
-ACTIONS: Final = {"config": ("show",)}
+ACTIONS: Final = {"config": ("show",), "pki": ("init", "issue", "renew", "revoke")}
 #: So wide that argparse breaks no line.
 _WIDTH: Final = "1000"
 _ENTRY: Final = re.compile(r"( {2}| {4})(\S.*?)(?: {2,}(\S.*))?")
@@ -77,10 +78,10 @@ def _main_page() -> str:
              ".SH COMMANDS"]
     for name, command in COMMANDS.items():
         lines += [".TP", f"\\fB{_text(f'voltgw-{name}')}\\fR(1)", _text(command.doc)]
-    lines += [".SH EXIT STATUS",
-              _text("0 when all is well; 2 for a wrong command line or a configuration with errors. Each command's page tells "
-                    "of others."),
-              *_see("twistd.1", "voltgw.yaml.5")]
+    lines.append(".SH EXIT STATUS")
+    for each in EXITS:
+        lines += [".TP", f"\\fB{each.status}\\fR ({_text(', '.join(each.commands) or 'all commands')})", _text(each.meaning)]
+    lines += _see("twistd.1", "voltgw.yaml.5")
     return "\n".join(lines) + "\n"
 
 
@@ -89,6 +90,9 @@ def _command_page(name: str, doc: str) -> str:
     lines = [*_head(title, 1, doc), *_from_help(_help(name))]
     for action in ACTIONS.get(name, ()):
         lines += [f".SH THE ACTION {_text(action.upper())}", *_from_help(_help(name, action), inside=True)]
+    lines.append(".SH EXIT STATUS")
+    for each in exits_of(name):
+        lines += [".TP", f"\\fB{each.status}\\fR", _text(each.meaning)]
     return "\n".join([*lines, *_see("voltgw.1", "voltgw.yaml.5")]) + "\n"
 
 

@@ -32,6 +32,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "blame": Command("voltgw.cli.blame", "blame FILE METHOD URL: say which change has a request decided as it is now"),
     "check": Command("voltgw.cli.check", "say what is wrong with a configuration, without opening anything"),
     "clusters": Command("voltgw.cli.clusters", "show the endpoints of the running gateway, and why they do or do not serve"),
+    "completion": Command("voltgw.cli.completion", "completion bash|zsh|fish: print what a shell completes commands by"),
     "config": Command("voltgw.cli.show", "config show [--effective] FILE: print the configuration as it was understood"),
     "demo": Command("voltgw.cli.demo", "run the gateway with three origins of its own, to try it"),
     "drain": Command("voltgw.cli.drain", "drain ENDPOINT: give an endpoint nothing new; what is under way may finish"),
