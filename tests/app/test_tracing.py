@@ -6,21 +6,29 @@ import contextlib
 import io
 import json
 import re
+from random import Random
+from types import SimpleNamespace
 from typing import Any, Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceResponse,
 )
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase
 
-from tests.app.making import balancer
+from tests.app.making import balancer, config
 from tests.app.running import OK, GatewayCase
 from tests.integration.gateway import free_port
+from tests.observe.making import WALL, an_exchange
 from tests.otlp import CLIENT, INTERNAL, SERVER, Collecting, said
 from tests.support import Origin, Peer
 from voltgw.app.service import GatewayService
+from voltgw.app.tracing import Tracer
 from voltgw.cli.main import main
+from voltgw.values.exchange import Exchange
+from voltgw.values.trace import Trace
 
 TRACE: Final = "0af7651916cd43dd8448eb211c80319c"
 SPAN: Final = "b7ad6b7169203331"
@@ -201,7 +209,7 @@ objects:
         self.assertEqual(said(server)["error.type"], "UF")
         self.assertEqual(server.flags & 1, 0)               # endpoints were told that it is not recorded
         self.assertEqual([flags for _, _, flags in told(self.heads)], [2])
-        self.assertEqual(self.gateway.tracer.requests, {"sampled": 0, "error": 1, "slow": 0})
+        self.assertEqual(self.gateway.tracer.requests, {"sampled": 0, "error": 1, "slow": 0, "skipped": 0})
         self.held = True
         peer = await self.client(self.port)
         peer.send(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
@@ -258,7 +266,7 @@ objects:
         await self.client(other)
         server, client = (await self.spans(5))[3:]      # an error: recorded, though the sample has it not
         self.assertEqual((said(server)["voltgw.response_flags"], server.status.code, client.status.code), ("UF", 2, 2))
-        self.assertEqual(gateway.tracer.requests, {"sampled": 1, "error": 1, "slow": 0})
+        self.assertEqual(gateway.tracer.requests, {"sampled": 1, "error": 1, "slow": 0, "skipped": 0})
 
     async def test_a_collector_that_asks_for_patience(self) -> None:
         """503 with Retry-After: the same batch comes again then; a part that is refused is counted."""
@@ -310,6 +318,29 @@ objects:
         await self.get()
         self.assertEqual(told(self.heads), [])
         self.assertIsNone(gateway.tracer.numbers())
+
+
+class BoundTests(SynchronousTestCase):
+    def test_so_many_in_a_second(self) -> None:
+        """Of the sample, and a tenth of that of the others; the rest is counted, and the next second is another one."""
+        now = 5.5
+        noted: list[Exchange] = []
+        deps: Any = SimpleNamespace(monotonic=lambda: now, wall=lambda: WALL, random=Random(0))
+        journal: Any = SimpleNamespace(note=noted.append)
+        tracer = Tracer(deps, journal)
+        tracer.start(Clock(), config("gateway: {tracing: {max_per_second: 20}}\n"), lambda: None)      # type: ignore[arg-type,return-value]
+        expected = {"sampled": 0, "error": 0, "slow": 0, "skipped": 0}
+        for second in (1, 2):
+            for number in range(30):
+                for sampled in (True, False):
+                    exchange = an_exchange()
+                    exchange.trace = Trace(b"%032x" % (number + 1), 5, b"", sampled)
+                    exchange.response_code = 200 if sampled else 503
+                    tracer.note(exchange)
+            expected = {"sampled": 20 * second, "error": 2 * second, "slow": 0, "skipped": 38 * second}
+            self.assertEqual(tracer.requests, expected)
+            now += 0.75
+        self.assertEqual((len(noted), tracer.failures), (120, 0))
 
 
 class PropagationTests(TracingCase):

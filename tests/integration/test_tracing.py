@@ -150,4 +150,4 @@ class TracingTests(HttpsCase):
             f"voltgw_trace_spans_sent_total {float(len(collector.spans))}" in gateway.admin("/metrics").body.decode()))
         self.assertIn('voltgw_cluster_request_duration_seconds_count{cluster="default/c"} 16.0',
                       gateway.admin("/metrics").body.decode())
-        self.assertEqual(gateway.admin("/").json["traces"]["requests"], {"sampled": 16, "error": 0, "slow": 0})
+        self.assertEqual(gateway.admin("/").json["traces"]["requests"], {"sampled": 16, "error": 0, "slow": 0, "skipped": 0})

@@ -77,7 +77,7 @@ def busy_view() -> View:
     names.truncated, names.limited, names.slipped = 3, 2, 1
     return View(all_clusters=[cluster], all_routes=[route, Route("shop/1")], all_listeners=[listener, datagrams], dns=names,
                 published=published(), traces={
-                    "requests": {"sampled": 4, "error": 2, "slow": 0}, "failures": 0, "sent": 12,
+                    "requests": {"sampled": 4, "error": 2, "slow": 0, "skipped": 1}, "failures": 0, "sent": 12,
                     "dropped": {"queue": 1, "rejected": 0, "unsent": 3}, "exports": {"ok": 2, "retried": 1, "failed": 0},
                     "queued": 5}, overload={
                     "now": ["new connections wait"], "resets": 3, "eased": 7, "resources": {"open_files": {

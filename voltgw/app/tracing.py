@@ -17,7 +17,15 @@ from voltgw.observe.exporter import Exporter
 from voltgw.observe.relayed_spans import spans_of_relayed
 from voltgw.observe.spans import SERVER_ERRORS, grpc_code, spans_of
 from voltgw.routing.tracing import Terms, Tracing, in_sample
-from voltgw.values.defaults import MAX_TRACE_QUEUE, TRACE_DELAY_S, TRACE_FLUSH_S, TRACE_SHARE, TRACE_TIMEOUT_S
+from voltgw.values.defaults import (
+    MAX_TRACE_QUEUE,
+    TRACE_DELAY_S,
+    TRACE_ERRORS_PER_S,
+    TRACE_FLUSH_S,
+    TRACE_SHARE,
+    TRACE_TIMEOUT_S,
+    TRACES_PER_S,
+)
 from voltgw.values.trace import B3, B3_MULTI, W3C
 from voltgw.wire.otlp import resource, scope
 
@@ -37,8 +45,10 @@ if TYPE_CHECKING:
     from voltgw.values.exchange import Exchange
     from voltgw.values.record import ConnectionRecord
 
-#: Batches of records that are looked at when the gateway stops: more than the queue of the access log can hold.
-_MOST_BATCHES: Final = 4096
+#: Records that wait are looked at for so long (seconds) before other terms hold, and when the gateway stops; there are more
+#: of them only when the access log has fallen far behind.
+_RELOAD_S: Final = 0.015
+_STOP_S: Final = 0.5
 
 
 def tracing_of(config: Config, host: Object[VirtualHostSpec], bits: Bits) -> Tracing | None:
@@ -67,8 +77,9 @@ def share_of_relayed(config: Config, host: Object[VirtualHostSpec]) -> float | N
 class Tracer:
     """Makes spans of the exchanges that shall be recorded, and has them sent. An `interfaces.Journal` in front of another one.
 
-    `note` is the other one's while nothing is recorded. Counters: `requests` recorded, by reason (``sampled``, ``error``,
-    ``slow``), and `failures`, each of them a bug. `relayed` takes connections that were relayed, None = nobody wants them.
+    `note` is the other one's while nothing is recorded. `relayed` takes connections that were relayed, None = nobody wants
+    them. Counters: `requests` recorded, by reason (``sampled``, ``error``, ``slow``), or not, because there were too many
+    (``skipped``), and `failures`, each of them a bug.
     """
 
     _log = Logger()
@@ -76,7 +87,7 @@ class Tracer:
     def __init__(self, deps: Deps, journal: Journal) -> None:
         self.note: Callable[[Exchange], None] = journal.note
         self.relayed: Callable[[ConnectionRecord], None] | None = None
-        self.requests = {"sampled": 0, "error": 0, "slow": 0}
+        self.requests = {"sampled": 0, "error": 0, "slow": 0, "skipped": 0}
         self.failures = 0
         self.exporter: Exporter | None = None
         self._deps = deps
@@ -87,6 +98,9 @@ class Tracer:
         self._collector: Collector | None = None
         self._name = ("", "")
         self._errors = False
+        self._most = {True: TRACES_PER_S, False: TRACE_ERRORS_PER_S}    # in a second, of the sample and beside it
+        self._left = self._most
+        self._second = 0
         self._slow_s = 0.0
 
     def start(self, clock: IReactorTime, config: Config, waiting: Callable[[], AccessLog | JournalFeed]) -> None:
@@ -100,7 +114,7 @@ class Tracer:
         wanted, name = config.gateway.tracing, (config.gateway.site_name, __version__)
         if wanted == self._config and name == self._name:
             return
-        self._catch_up()
+        self._catch_up(_RELOAD_S)
         self._config, self._name = wanted, name
         before, self.exporter = self.exporter, None
         if before is not None:
@@ -110,6 +124,8 @@ class Tracer:
             return
         self._errors = wanted.unsampled is Unsampled.ERRORS
         self._slow_s = wanted.slower_than_s or 0.0
+        most = wanted.max_per_second or TRACES_PER_S
+        self._most = {True: most, False: -(-most // 10)}
         self.note, self.relayed = self._both, self._relayed
         if wanted.endpoint is not None:
             self.exporter = self._exporter(wanted)
@@ -144,6 +160,8 @@ class Tracer:
             why = "slow"
         else:
             return
+        if not self._may(why == "sampled"):
+            return
         self.requests[why] += 1
         try:
             offset = self._deps.wall() - self._deps.monotonic()     # anew each time: the wall clock may be set
@@ -154,6 +172,17 @@ class Tracer:
             if not self.failures:
                 self._log.failure("a request could not be traced; others will only be counted")
             self.failures += 1
+
+    def _may(self, sampled: bool) -> bool:
+        """Whether one more may be recorded in this second."""
+        second = int(self._deps.monotonic())
+        if second != self._second:
+            self._second, self._left = second, dict(self._most)
+        if not self._left[sampled]:
+            self.requests["skipped"] += 1
+            return False
+        self._left[sampled] -= 1
+        return True
 
     def _relayed(self, record: ConnectionRecord) -> None:
         """A connection or session has no caller's trace: it is one of its own."""
@@ -166,9 +195,9 @@ class Tracer:
         sampled = in_sample(trace_id, share)
         if not sampled and not (self._errors and record.flag):
             return
-        self.requests["sampled" if sampled else "error"] += 1
-        if self.exporter is None:
+        if self.exporter is None or not self._may(sampled):
             return
+        self.requests["sampled" if sampled else "error"] += 1
         try:
             offset = self._deps.wall() - self._deps.monotonic()
             octets = bytes.fromhex(trace_id.decode("ascii"))
@@ -178,13 +207,11 @@ class Tracer:
                 self._log.failure("a connection could not be traced; others will only be counted")
             self.failures += 1
 
-    def _catch_up(self) -> None:
-        """Make spans of what has ended by now, as it was decided for them."""
+    def _catch_up(self, limit_s: float) -> None:
+        """Make spans of what has ended by now, as it was decided for them, as long as there is time."""
         if self.exporter is not None and self._waiting is not None:
-            waiting = self._waiting()
-            for _ in range(_MOST_BATCHES):
-                if not len(waiting.pending):
-                    break
+            waiting, until = self._waiting(), self._deps.monotonic() + limit_s
+            while len(waiting.pending) and self._deps.monotonic() < until:
                 waiting.relieve()
 
     def stop(self, at_once: bool) -> Deferred[None]:
@@ -192,7 +219,7 @@ class Tracer:
         exporter = self.exporter
         if exporter is None:
             return succeed(None)
-        self._catch_up()
+        self._catch_up(0.0 if at_once else _STOP_S)
         return exporter.stop(0.0 if at_once else TRACE_FLUSH_S).addCallback(self._closer())
 
     def _closer(self) -> Callable[[None], Deferred[None]]:

@@ -69,6 +69,10 @@ class Tracing:
     slower_than_s: float | None = field(
         Duration("s", 0), "Requests that took longer are recorded all the same, as those with an error.", absent="no time",
         example="2s")
+    max_per_second: int | None = field(
+        Number(1, 1_000_000), "Requests of the sample that are recorded in a second (by each worker); of further ones no spans "
+        "are made. A tenth as many are recorded that are not in the sample, for an error or for their time.",
+        absent=str(defaults.TRACES_PER_S))
     read: tuple[str, ...] = field(
         ListOf(_FORMAT, most=3, unique=True), "Formats in which callers may name their trace, the first that does holds.",
         absent="[w3c, b3, b3_multi]")

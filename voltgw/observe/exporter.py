@@ -79,6 +79,7 @@ class Exporter:
         self._queue: deque[bytes] = deque()
         self._bytes = 0
         self._timer: IDelayedCall | None = None
+        self._urgent = False                # it is due at once
         self._batch: list[bytes] = []       # on its way, or between two tries
         self._body = b""
         self._since = 0.0                   # when it was tried first
@@ -110,7 +111,8 @@ class Exporter:
         if self._batch:
             return                          # whatever becomes of it looks at the queue again
         if len(self._queue) >= MAX_TRACE_BATCH:
-            self._set_timer(0.0)
+            if not self._urgent:
+                self._set_timer(0.0)
         elif self._timer is None and self._queue:
             self._set_timer(self._delay_s)
 
@@ -139,9 +141,11 @@ class Exporter:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = self._clock.callLater(delay_s, self._due)
+        self._urgent = not delay_s
 
     def _due(self) -> None:
         self._timer = None
+        self._urgent = False
         if self._asked is not None:
             return
         if not self._batch:

@@ -304,7 +304,8 @@ METRICS: Final = (
                "records, since the ``queue`` was full."),
     # Traces; only with ``gateway.tracing``.
     MetricName("voltgw_trace_requests_total", "counter", ("reason",),
-               "Requests that were recorded: their trace was ``sampled``, or they ended with an ``error``, or were ``slow``."),
+               "Requests that were recorded: their trace was ``sampled``, or they ended with an ``error``, or were ``slow``; "
+               "and those that were ``skipped``, as there were too many in that second."),
     MetricName("voltgw_trace_failures_total", "counter", (), "Requests of which no spans could be made; each is a bug."),
     MetricName("voltgw_trace_spans_sent_total", "counter", (), "Spans that the collector has taken."),
     MetricName("voltgw_trace_spans_dropped_total", "counter", ("reason",),

@@ -153,6 +153,10 @@ MAX_METRIC_ENDPOINTS: Final = 10_000
 # -- traces -----------------------------------------------------------------------------------------------------------
 TRACE_SHARE: Final = 0.01
 """Part of the traces that begin here which is recorded (gateway.tracing.sample)."""
+TRACES_PER_S: Final = 2000
+"""So many requests of the sample are recorded in a second at most, whoever asks for it (gateway.tracing.max_per_second)."""
+TRACE_ERRORS_PER_S: Final = 200
+"""So many that are not in the sample, for an error or for their time: an outage must not cost what is left."""
 TRACE_DELAY_S: Final = 2.0
 """Spans wait so long at most until they are sent (delay_s)."""
 MAX_TRACE_BATCH: Final = 512
