@@ -106,7 +106,7 @@ def partial_success(answer: bytes) -> tuple[int, str]:
                 if inner == 1 and isinstance(said, int):
                     rejected = said if said < 1 << 63 else 0
                 elif inner == 2 and isinstance(said, bytes):
-                    words = said[:_MAX_WORDS].decode("utf-8", "replace")
+                    words = _text(said)
     return rejected, words
 
 
@@ -115,7 +115,13 @@ def problem(answer: bytes) -> str:
     try:
         for field, value in fields(answer):
             if field == 2 and isinstance(value, bytes):
-                return value[:_MAX_WORDS].decode("utf-8", "replace")
+                return _text(value)
     except ValueError:
         return ""
     return ""
+
+
+def _text(said: bytes) -> str:
+    """Words of somebody else's, fit for a line of a log."""
+    text = said[:_MAX_WORDS].decode("utf-8", "replace")
+    return "".join([each if each.isprintable() else " " for each in text])
