@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from hashlib import sha256
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.threads import deferToThread
@@ -79,6 +80,8 @@ class RelayTests(GatewayCase):
         up, down = chance.randbytes(1_500_000), chance.randbytes(2_500_000)
         port, heard = self.far(len(up), down)
         gateway = self.run_it("upload_bytes_per_second: 1500000, download_bytes_per_second: 2500000", port)
+        records: list[Any] = []
+        gateway.plane.access = SimpleNamespace(connection=records.append)
         await self.warm()
         began = time.monotonic()
         found = await deferToThread(self.say_and_hear, up)
@@ -86,6 +89,8 @@ class RelayTests(GatewayCase):
         self.assertEqual(heard, [sha256(up).digest()])
         self.assertEqual(sha256(found).digest(), sha256(down).digest())
         self.assertGreater(gateway.listeners()[0].counters.paced, 10)
+        await self.until(lambda: records)
+        self.assertTrue(1.0 < records[0].slowed_s < 6.0, records[0].slowed_s)       # a second of data each way, and what was lost
 
     async def test_one_way_alone(self) -> None:
         """The other way has no rate: it may go through the kernel, and both come whole."""

@@ -326,6 +326,14 @@ class CountingTests(RolloutsCase):
         self.tell(False, 3, over(500))
         self.assertEqual(self.state["totals"]["baseline"], [3, 3])
 
+    def test_the_access_log_says_which(self) -> None:
+        """The rollout's name, and the side that a request went to; whatever became of it."""
+        self.install()
+        for candidate, side in ((True, "candidate"), (False, "baseline")):
+            exchange = over(499, "DC")
+            self.tell(candidate, 1, exchange)
+            self.assertEqual(exchange.rollout, f"default/shop {side}")
+
     def test_latency(self) -> None:
         """The time to the first byte of an answer, to within 6.25 %; none where none came."""
         self.install()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,6 +105,12 @@ class GrpcTests(GrpcCase):
         # 9 from the server, 12 from it and twice from us, 14 from it (and tried again) and from us, for want of an endpoint.
         for status, count in (("0", 6), ("9", 1), ("12", 3), ("14", 2)):
             self.assertTrue(f'voltgw_grpc_responses_total{{grpc_status="{status}"}} {count}.0\n' in metrics, status)
+        self.made.process.send_signal(signal.SIGTERM)       # what waits is written by then
+        self.made.wait_exit()
+        lines = [json.loads(line) for line in (self.made.folder / "access.log").read_text().splitlines()]
+        logged = Counter(each.get("grpc_status") for each in lines)
+        # A call has one line: an answer that was tried again is none, and the deadline that passed on our side is 4.
+        self.assertEqual(logged, {"0": 6, "4": 1, "9": 1, "12": 3, "14": 1})
 
     def test_codes_that_are_tried_again(self) -> None:
         """Those that the route names, and no others; who gives a call up, or whose time is over, is not worked for any longer."""

@@ -76,6 +76,7 @@ class Side:
         self.closed = True
         if self.valve is not None:
             self.valve.close()
+            self.relay.was_slowed_s += self.valve.waited_s
             self.valve = None
         self.bytes_in = self.moved
         self.relay.lost(self, reason)
@@ -118,7 +119,7 @@ class Relay:
     the end is certain).
     """
 
-    __slots__ = ("_client", "_moved", "_over", "_plane", "_server", "deadline", "deadline_slot")
+    __slots__ = ("_client", "_moved", "_over", "_plane", "_server", "deadline", "deadline_slot", "was_slowed_s")
 
     def __init__(self, plane: Plane) -> None:
         self.deadline = 0.0
@@ -126,6 +127,7 @@ class Relay:
         self._plane = plane
         self._client = Side(self)
         self._server: Side | None = None
+        self.was_slowed_s = 0.0             # by the rates of sides that are over
         self._moved = 0                     # bytes both ways when the idle deadline was last set
         self._over = False                  # it is written down
 
@@ -165,7 +167,7 @@ class Relay:
     def slowed_s(self) -> float:
         """So long has a rate kept both sides waiting so far, together."""
         valves = [side.valve for side in (self._client, self._server) if side is not None and side.valve is not None]
-        return sum(valve.waited_s for valve in valves)
+        return sum((valve.waited_s for valve in valves), self.was_slowed_s)
 
     def _join(self, server: Side, now: float) -> None:
         """From now on what one side reads the other one writes. Reading goes on as it was."""
