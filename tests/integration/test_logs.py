@@ -128,3 +128,43 @@ class RotationTests(SynchronousTestCase):
         self.assertEqual([run([*level, *words]).status for words in (["loud"], ["a", "b", "info"], ["no-name!", "info"])], [2, 2, 1])
         self.assertEqual(json.loads(run(["events", "--admin", self.socket, "--kind", "log", "--json"]).out.splitlines()[-1])[
             "fields"], {"logger": "everything", "level_wanted": "reset"})
+
+
+class ProcessLogTests(SynchronousTestCase):
+    def test_where_it_goes(self) -> None:
+        """To a file as JSON, by a reload to another one as text; a place that cannot be opened is told of, and nothing is lost."""
+        config = _CONFIG.format(port=free_port()).replace("access_log: access.log", "log: LOG")
+        gateway = Gateway(self, config.replace("LOG", "{path: first.log, format: json}"))
+        socket = str(gateway.folder / "admin.sock")
+        until("it is ready", lambda: os.path.exists(socket) and run(["status", "--admin", socket]).status == 0)
+        first, second = gateway.folder / "first.log", gateway.folder / "second.log"
+        lines = [json.loads(line) for line in first.read_text().splitlines()]
+        (serving,) = (each for each in lines if each.get("event") == "gateway.serving")
+        self.assertEqual((serving["level"], serving["generation"], serving["logger"]), ("info", 1, "voltgw.app.service.GatewayService"))
+        gateway.write(config.replace("LOG", "second.log"))
+        self.assertEqual(run(["reload", "--admin", socket]).status, 0)
+        self.assertIn("generation 2 serves", second.read_text())
+        self.assertNotIn("generation 2 serves", first.read_text())
+        gateway.write(config.replace("LOG", "no/such.log"))
+        self.assertEqual(run(["reload", "--admin", socket]).status, 0)
+        self.assertIn("generation 3 serves", second.read_text())
+        (told,) = run(["events", "--admin", socket, "--kind", "log.not_opened"]).out.splitlines()
+        self.assertIn("no/such.log cannot be written: No such file or directory", told)
+        second.rename(second.with_suffix(".1"))
+        self.assertEqual(run(["reopen-logs", "--admin", socket]).status, 0)
+        gateway.process.send_signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait_exit(), 0)
+        self.assertIn("draining", second.read_text())
+
+    def test_a_daemon(self) -> None:
+        """twistd as a daemon writes no log of its own where the configuration says where it goes."""
+        gateway = Gateway(self, _CONFIG.format(port=free_port()).replace("access_log: access.log", "log: own.log"), command=[
+            "-c", "from twisted.scripts.twistd import run; run()", "--pidfile=pid", "voltgw", "--config", "voltgw.yaml"])
+        self.assertEqual(gateway.wait_exit(), 0, gateway.output)
+        pid = int((gateway.folder / "pid").read_text())
+        own = gateway.folder / "own.log"
+        until("it serves", lambda: own.exists() and "ready" in own.read_text())
+        os.kill(pid, signal.SIGTERM)
+        until("it has stopped", lambda: not (gateway.folder / "pid").exists())
+        self.assertIn("stopped", own.read_text())
+        self.assertFalse((gateway.folder / "twistd.log").exists())

@@ -66,7 +66,7 @@ class ProcessLog:
         self.failures = 0                   # events that could not be formatted
         self._daemon: Daemon | None = None  # who gets the events instead
         self._json = format == "json"
-        self._prefixed = path in (1, 2, "-") and under_journald(1 if path == "-" else int(path))
+        self._prefixed = self.sink.given is not None and under_journald(self.sink.given)
         self._queue: deque[Message] = deque()
         self._writing = Lock()
 
@@ -130,6 +130,7 @@ class ProcessLog:
             self._prefixed = False
             if isinstance(target, Sink):
                 self.sink, self._daemon = target, None
+                self._prefixed = target.given is not None and under_journald(target.given)
             else:
                 self._daemon = target
             if before is not self.sink or isinstance(target, Sink):

@@ -66,6 +66,11 @@ class Sink:
             self._write = write
 
     @property
+    def given(self) -> int | None:
+        """The descriptor that we were given; None = it is a file that we have opened by its name."""
+        return self._path if isinstance(self._path, int) else None
+
+    @property
     def blocked(self) -> bool:
         """Whether something waits to be written."""
         return bool(self._tail)
