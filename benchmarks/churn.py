@@ -3,7 +3,8 @@
 Every two seconds one of four flapping origins stops listening or listens again, every five seconds the configuration is
 another one (a host with its listener and cluster comes or goes, weights, a route), every fifteen the certificate is replaced.
 Meanwhile clients ask over HTTP/1.1 with and without keep-alive, with TLS, and through a TCP relay; some leave before their
-answer. Once a minute memory, descriptors, timers and deadlines are written down; the result can be drawn (``--svg``).
+answer. Once a minute memory, descriptors, timers and deadlines are written down, and how much of the memory is the journal of
+past requests, which fills up to its bound of 8 MiB; the result can be drawn (``--svg``).
 
 The load is light on purpose (a few hundred requests a second): what grows with changes must not drown in what grows with load.
 """
@@ -54,6 +55,7 @@ class Origin:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._busy: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def listen(self) -> None:
         """Listen, on the port of before if there was one."""
@@ -68,12 +70,22 @@ class Origin:
         for writer in self._open - self._busy:
             writer.close()
 
+    async def end(self) -> None:
+        """Close everything."""
+        await self.pause()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     @property
     def listens(self) -> bool:
         """Whether it does."""
         return self._server is not None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         self._open.add(writer)
         try:
             while True:
@@ -90,6 +102,7 @@ class Origin:
         finally:
             self._busy.discard(writer)
             self._open.discard(writer)
+            self._tasks.discard(task)
             writer.close()
 
 
@@ -101,6 +114,7 @@ class Churn:
         self.python = python
         self.counts: Counter[str] = Counter()
         self.series: list[dict[str, float]] = []
+        self.wrong: list[str] = []          # lines of the access log of what was not answered 200, some
         self.origins = [Origin() for _ in range(FLAPPING + 1)]
         self.http, self.https, self.tcp, self.extra, self.admin = free_ports(5)
         self.turn = 0
@@ -147,7 +161,7 @@ class Churn:
         """One origin goes or comes."""
         for turn in range(1 << 30):
             await asyncio.sleep(FLAP_S)
-            origin = self.origins[1 + turn % FLAPPING]
+            origin = self.origins[1 + turn // 2 % FLAPPING]     # one at a time: a request has one more try, and that must do
             await (origin.pause() if origin.listens else origin.listen())
             self.counts["flaps"] += 1
 
@@ -171,8 +185,15 @@ class Churn:
         """The access log is not what is measured."""
         while True:
             await asyncio.sleep(60)
-            with contextlib.suppress(OSError):
-                (self.directory / "access.log").open("r+b").truncate()
+            self.read_log()
+
+    def read_log(self) -> None:
+        """Keep what the log says of answers that were not 200, and empty it."""
+        with contextlib.suppress(OSError), (self.directory / "access.log").open("r+b") as log:
+            for line in log:
+                if b'"rsp_code":"5' in line.replace(b" ", b"") and len(self.wrong) < 20:
+                    self.wrong.append(line.decode(errors="replace")[:2000])
+            log.truncate(0)
 
     # -- clients ---------------------------------------------------------------------------------------------------
 
@@ -238,9 +259,10 @@ class Churn:
         numbers: dict[str, float] = {"memory_mib": process.anonymous_kib() / 1024, "descriptors": process.open_files()}
         reader, writer = await asyncio.open_connection("127.0.0.1", self.admin)
         writer.write(b"GET /metrics HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
-        lines = dict(line.rpartition(" ")[::2] for line in (await reader.read(1 << 24)).decode().splitlines())
+        lines = dict(line.rpartition(" ")[::2] for line in (await reader.read()).decode().splitlines())
         writer.close()
         numbers |= {name: float(lines[metric]) for name, metric in METRICS.items()}
+        numbers["journal_mib"] = float(lines["voltgw_journal_bytes"]) / (1 << 20)
         return {**numbers, "requests": self.counts["requests"], "reloads": self.counts["reloads"]}
 
     async def run(self, minutes: float, every_s: float) -> None:
@@ -264,12 +286,15 @@ class Churn:
         try:
             await self.watch(minutes, every_s)
         finally:
+            self.read_log()
             for task in tasks:
                 if task.done() and not task.cancelled() and task.exception() is not None:
                     print(f"a part has failed: {task.exception()!r}", file=sys.stderr)
                     self.counts["parts_failed"] += 1
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for origin in self.origins:
+                await origin.end()
 
 
 def slope(series: list[dict[str, float]], name: str) -> float:
@@ -298,7 +323,7 @@ def main() -> int:
         if "Traceback" in log:
             print(log[log.index("Traceback") - 400:][:4000], file=sys.stderr)
     counts = dict(churn.counts)
-    growth = {name: slope(churn.series, name) for name in ("memory_mib", "descriptors", "timers", "deadlines")}
+    growth = {name: slope(churn.series, name) for name in ("memory_mib", "journal_mib", "descriptors", "timers", "deadlines")}
     result = {"comparison": "churn", "minutes": options.minutes, "counts": counts, "growth_per_hour": growth,
               "series": churn.series}
     print(json.dumps({"counts": counts, "growth_per_hour": growth}, indent=1))
@@ -307,6 +332,8 @@ def main() -> int:
     if options.svg is not None:
         options.svg.write_text(chart(churn.series))
     served = counts.get("requests", 0)
+    if churn.wrong:
+        print("\n".join(churn.wrong), file=sys.stderr)
     wrong = served - counts.get("200", 0)
     if not served or "parts_failed" in counts or churn.series[-1]["failures"] or wrong > served * 0.001 or "Traceback" in log:
         print(f"FAILED: {wrong} of {served} answers were not 200", file=sys.stderr)

@@ -13,6 +13,7 @@ TOP: Final = 26
 #: Figures of a series, their titles and colours, in the order of the panels.
 PANELS: Final = (
     ("memory_mib", "memory (anonymous, MiB)", "#1f6feb"),
+    ("journal_mib", "of it the journal of past requests (bounded, MiB)", "#57606a"),
     ("descriptors", "descriptors", "#9a6700"),
     ("timers", "timers", "#1a7f37"),
     ("deadlines", "connections and requests with a deadline", "#8250df"),
