@@ -222,11 +222,12 @@ class Rollouts:
 
     def _not_kept(self, failure: Failure) -> None:
         self._writing, self._changed = False, True
-        if not failure.check(OSError):
+        error = failure.value
+        if not isinstance(error, OSError):
             self._log.failure("rollouts are not kept", failure)
             return
         assert self._store is not None
-        problem = f"{self._store.path} cannot be written: {failure.value.strerror}"
+        problem = f"{self._store.path} cannot be written: {error.strerror}"
         if problem != self.problem:
             self._log.error("rollouts: {problem}; a restart would not know how far they are", problem=problem,
                             event="rollout.not_kept")
