@@ -25,7 +25,8 @@ _VARIABLES: Final = (("$__rate_interval", "4s"), ("$instance", ".*"), ("$virtual
 #: Panels that have something to show of any gateway that serves requests.
 _ALWAYS: Final = {
     "Ready", "Requests", "99 of 100 within", "Requests by host", "Answers by class", "Latency", "Bytes",
-    "Endpoints that are ready", "Under way", "Open connections", "New connections", "CPU", "Memory", "Slow turns of the loop"}
+    "Endpoints that are ready", "Under way", "Open connections", "New connections", "CPU", "Memory", "Slow turns of the loop",
+    "Latency of clusters", "Turns and timers"}
 
 
 def expressions(panels: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
