@@ -214,7 +214,8 @@ class GatewayView(Protocol):
         """
 
     def overload_facts(self) -> dict[str, Any]:
-        """What is done for want of memory or descriptors: ``now`` (in words), ``resources``, ``resets``, ``eased``."""
+        """What is done for want of memory or descriptors: ``now`` (in words), ``resources``, ``resets``, ``eased``,
+        ``unpooled``."""
 
     def reload(self) -> Deferred[dict[str, Any]]:
         """Load the configuration again; the result says what changed or what was wrong (``ok``: bool). Never fails."""

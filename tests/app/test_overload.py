@@ -8,7 +8,7 @@ from typing import Any
 from hpack import Decoder
 
 from tests.app.making import balancer
-from tests.app.running import GET, GatewayCase
+from tests.app.running import GET, OK, GatewayCase
 from tests.support import Peer
 from voltgw.app import overload
 from voltgw.app.overload import files_budget, memory_budget
@@ -101,6 +101,31 @@ class KeepAliveTests(OverloadCase):
         self.advance(1.0)
         self.assertIn(b"200 ok", await self.head(fresh))
         self.assertEqual(self.gateway.overload.view()["eased"] > 0, True)
+
+    async def test_idle_connections_to_endpoints(self) -> None:
+        """The older half of them is closed at each look; requests make new ones."""
+        await self.begin()
+        clients = [await self.client(self.port) for _ in range(4)]
+        self.served.answer = None
+        for client in clients:
+            client.send(GET)
+        await self.until(lambda: sum(bool(peer.received) for peer in self.served.peers) == 4)
+        for peer in self.served.peers:
+            peer.send(OK)
+        [cluster] = self.gateway.runtime.clusters.values()
+        [endpoint] = cluster.endpoints
+        await self.until(lambda: len(endpoint.pool) == 4)
+        self.use(fds=860)
+        self.assertEqual((len(endpoint.pool), self.gateway.overload.counters.unpooled), (2, 2))
+        self.use(fds=860)
+        await self.until(lambda: cluster.connections == 1)
+        [last] = [peer for peer in self.served.peers if peer.lost is None]
+        last.received = b""
+        client = await self.client(self.port)
+        client.send(GET)
+        await self.until(lambda: last.received)
+        last.send(OK)
+        self.assertIn(b"200 OK", await client.heard(b"\r\n\r\n"))
 
     async def test_at_the_limit_of_connections(self) -> None:
         """Clients that wait because others are idle need not wait for long: idle connections make room."""

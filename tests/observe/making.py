@@ -225,7 +225,7 @@ class View:
     traces: dict[str, Any] | None = None
     most_routes: int = 5000
     most_endpoints: int = 10_000
-    overload: dict[str, Any] = field(default_factory=lambda: {"now": [], "resources": {}, "resets": 0, "eased": 0})
+    overload: dict[str, Any] = field(default_factory=lambda: {"now": [], "resources": {}, "resets": 0, "eased": 0, "unpooled": 0})
     events: EventRing = field(default_factory=a_ring)
     logs: Logs = field(default_factory=Logs)
 

@@ -80,7 +80,7 @@ def busy_view() -> View:
                     "requests": {"sampled": 4, "error": 2, "slow": 0, "skipped": 1}, "failures": 0, "sent": 12,
                     "dropped": {"queue": 1, "rejected": 0, "unsent": 3}, "exports": {"ok": 2, "retried": 1, "failed": 0},
                     "queued": 5}, overload={
-                    "now": ["new connections wait"], "resets": 3, "eased": 7, "resources": {"open_files": {
+                    "now": ["new connections wait"], "resets": 3, "eased": 7, "unpooled": 5, "resources": {"open_files": {
                         "used": 970, "budget": 1000, "share": 0.97,
                         "actions": {"accept": {"from": 0.95, "now": True, "begun": 2},
                                     "refuse": {"from": 0.98, "now": False, "begun": 0}}}}})
@@ -131,7 +131,7 @@ class CollectorTests(SynchronousTestCase):
             key = {"resource": "open_files", "action": action}
             self.assertEqual((self.value("voltgw_overload_active", key), self.value("voltgw_overload_actions_total", key)),
                              (now, begun))
-        self.assertEqual([self.value(f"voltgw_overload_{name}_total") for name in ("resets", "eased")], [3, 7])
+        self.assertEqual([self.value(f"voltgw_overload_{name}_total") for name in ("resets", "eased", "unpooled")], [3, 7, 5])
 
     def test_tunnels_and_copies(self) -> None:
         """What the data plane counts for itself; copies that were not sent with the reason."""

@@ -7,7 +7,7 @@ the loop read attributes that are flipped here.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,10 +50,11 @@ class OverloadCounters:
     """What stands and what was done. Where there are workers, that of the control process has the sums of all processes.
 
     By resource: how much is `used`, of which `budget`. By resource and action (``memory refuse``): in how many processes it is
-    done `now`, and how often it has `begun`. `resets` are the connections that were cut, `eased` those that were asked to end.
+    done `now`, and how often it has `begun`. `resets` are the connections that were cut, `eased` those that were asked to end,
+    `unpooled` idle ones to endpoints that were closed.
     """
 
-    __slots__ = ("begun", "budget", "eased", "now", "resets", "used")
+    __slots__ = ("begun", "budget", "eased", "now", "resets", "unpooled", "used")
 
     def __init__(self) -> None:
         self.used: dict[str, int] = {}
@@ -62,6 +63,7 @@ class OverloadCounters:
         self.begun: dict[str, int] = {}
         self.resets = 0
         self.eased = 0
+        self.unpooled = 0
 
 
 class Overload:
@@ -70,13 +72,15 @@ class Overload:
     `usage` tells what is in use; None (with `start`) reads /proc. Memory that belongs to all of them is shared by `processes`,
     None = as many as the configuration says.
 
-    Where connections are at their limit and clients wait, idle ones are closed as well, to make room.
+    `clusters` gives those whose idle connections may be closed. Where connections of clients are at their limit and others
+    wait, idle ones are closed as well, to make room.
     """
 
     _log = Logger()
 
     def __init__(self, loop: Loop, plane: Plane, usage: Usage | None = None, processes: int | None = None) -> None:
         self.counters = OverloadCounters()
+        self.clusters: Callable[[], Iterable[Any]] = tuple
         self.failures = 0                   # looks that found nothing: /proc could not be read
         self.trims = 0
         self.pressures: dict[str, Pressure] = {}
@@ -166,7 +170,10 @@ class Overload:
         if changed:
             self._act()
         full = bool(loop.waiting_listeners) and not loop.paused
-        if Action.KEEP_ALIVE in self.actions or (full and self._full):
+        if Action.KEEP_ALIVE in self.actions:
+            self._ease()
+            self._unpool()
+        elif full and self._full:
             self._ease()
         self._full = full
         if Action.RESET in self.actions and self._weighing is None:
@@ -233,6 +240,19 @@ class Overload:
             if not left:
                 return
         self._waiting = iter(self._connections())
+
+    def _unpool(self) -> None:
+        """Close idle connections to endpoints, of each the older half: whoever needs one again makes it again."""
+        left = EASED_A_LOOK
+        for cluster in self.clusters():
+            for endpoint in cluster.endpoints:
+                idle = getattr(endpoint.pool, "idle", ())
+                for _ in range(min((len(idle) + 1) // 2, left)):
+                    idle.pop(0).close()
+                    self.counters.unpooled += 1
+                    left -= 1
+                if not left:
+                    return
 
     def _weigh(self) -> Iterator[None]:
         """Find the connections that hold most, some in each turn, and cut them; one step is one turn."""
@@ -324,7 +344,8 @@ class Overload:
                                               "begun": counted.begun.get(f"{name} {action.value}", 0)}
                                for action, share in pressure.budget.shares.items()}}
             for name, pressure in self.pressures.items()}
-        return {"now": self.stages, "resources": resources, "resets": counted.resets, "eased": counted.eased}
+        return {"now": self.stages, "resources": resources, "resets": counted.resets, "eased": counted.eased,
+                "unpooled": counted.unpooled}
 
 
 def memory_budget(config: OverloadConfig | None, processes: int) -> Budget | None:

@@ -78,6 +78,7 @@ from voltgw.values.address import where
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
+    from voltgw.app.binding import Binder
     from voltgw.app.build import ListenerPlan
     from voltgw.app.deps import Deps
     from voltgw.app.load import Loader, TextLoader
@@ -172,6 +173,8 @@ class GatewayService(Service):
         self.affinity_key = self._affinity_key()
         self.worker_count: int | None = None        # None: as the configuration says
         self.workers: Workers | None = None         # None: this process serves
+        self.binder: Binder | None = None           # opens low ports when this process has given up root
+        self.user = 0                       # as whom it runs then
         self.rendezvous = ""                # where workers wait whose control process is gone
         self.in_flight = InFlight(lambda address: self.loop.sources.is_trusted(address))    # noqa: PLW0108  # no loop yet
         self._makings = Makings(lambda key: Pool(), deps.random, self._registry, self._addresses,
@@ -234,6 +237,7 @@ class GatewayService(Service):
         self.tracer.start(loop.clock, runtime.config, lambda: self.access_log or self._feed)
         self.plane = Plane(loop, self._sink(), deps.wall, deps.random.random)
         self.overload = self._new_overload()
+        self.overload.clusters = self.cluster_objects
         self.overload.follow(runtime.config.gateway, self._open_files)
         count = runtime.config.gateway.workers if self.worker_count is None else self.worker_count
         if count:
@@ -275,6 +279,13 @@ class GatewayService(Service):
             self.workers.adopted()
         self._follow_networks(runtime)
         self._try_options(runtime, None)
+
+    def keep_binder(self, uid: int, gid: int) -> None:
+        """This process is about to give up root: have another one open low ports for reloads. `privilegedStartService` was."""
+        try:
+            self.listening.binder = self.binder = import_module("voltgw.app.binding").Binder(uid, gid)
+        except OSError as error:
+            self._log.warn("reloads cannot open ports below 1024: {error}", error=error.strerror)
 
     def startService(self) -> None:
         """Serve."""
@@ -382,6 +393,8 @@ class GatewayService(Service):
         stopped = self.admin.stopService()
         self._feed.close()
         self.loop.stop()
+        if self.binder is not None:
+            self.binder.stop()
         if self.access_log is not None:
             self.access_log.close()
         self._log.info("stopped", event="gateway.stopped")
@@ -782,7 +795,7 @@ class GatewayService(Service):
     async def _agree(self, runtime: Runtime, ahead: _Ahead, stay_s: float | None) -> None:
         """Whether other processes are as ready for `runtime` as this one. Raises StartError when one is not."""
         if self.workers is not None:
-            await self.workers.agree(runtime, ahead.opened, ahead.fresh, stay_s)
+            await self.workers.agreement.reach(runtime, ahead.opened, ahead.fresh, stay_s)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

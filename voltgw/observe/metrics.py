@@ -29,6 +29,7 @@ from voltgw.values.counters import RouteCounters
 if TYPE_CHECKING:
     from voltgw.interfaces import GatewayView
     from voltgw.observe.access import AccessLog
+    from voltgw.observe.callers import Callers
 
 __all__ = ["METRICS", "GatewayCollector", "MetricName", "exposition"]
 
@@ -56,6 +57,7 @@ class GatewayCollector(Collector):
         self._view = view
         self.access = access
         self._unrouted = unrouted
+        self.callers: Callers | None = None     # of the admin interface, once it is bound
         self._process = ProcessCollector(registry=None)
         self._build = (view.version, platform.python_version(), version("twisted"))
 
@@ -109,6 +111,8 @@ class GatewayCollector(Collector):
         for name, key in _FROM_PROCESS:
             if key in process:
                 yield _family(name, [((), process[key])])
+        if self.callers is not None:
+            yield _family("voltgw_admin_refused_total", [((reason,), count) for reason, count in self.callers.refused.items()])
         yield from _overload(view.overload_facts())
         if "shadows_refused" in process:
             yield _family("voltgw_shadows_skipped_total", [
@@ -459,6 +463,7 @@ def _overload(facts: Mapping[str, Any]) -> Iterator[tuple[Metric, Iterator[Sampl
     yield _family("voltgw_overload_actions_total", [(key, said["begun"]) for key, said in actions])
     yield _family("voltgw_overload_resets_total", [((), facts["resets"])])
     yield _family("voltgw_overload_eased_total", [((), facts["eased"])])
+    yield _family("voltgw_overload_unpooled_total", [((), facts["unpooled"])])
 
 
 def _http2(process: Mapping[str, float]) -> Iterator[tuple[Metric, Iterator[Sample]]]:

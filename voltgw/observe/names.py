@@ -60,6 +60,8 @@ METRICS: Final = (
     MetricName("voltgw_overload_actions_total", "counter", ("resource", "action"), "Times that this has begun."),
     MetricName("voltgw_overload_resets_total", "counter", (), "Connections that were cut because memory is short."),
     MetricName("voltgw_overload_eased_total", "counter", (), "Connections that were asked to end because something is short."),
+    MetricName("voltgw_overload_unpooled_total", "counter", (),
+               "Idle connections to endpoints that were closed because something is short."),
     MetricName("voltgw_timers", "gauge", (), "Timed calls that wait, in the loop and in the reactor."),
     MetricName("voltgw_deadlines", "gauge", (), "Connections and requests that have a deadline."),
     MetricName("voltgw_loop_turns_total", "counter", (), "Turns of the data plane's event loop."),
@@ -76,6 +78,9 @@ METRICS: Final = (
     MetricName("voltgw_journal_records", "gauge", (), "Past requests that ``voltgw why`` can tell of."),
     MetricName("voltgw_journal_bytes", "gauge", (), "Memory that they take."),
     MetricName("voltgw_journal_failures_total", "counter", (), "Requests that could not be noted there; each is a bug."),
+    MetricName("voltgw_admin_refused_total", "counter", ("reason",),
+               "Requests that the admin interface has refused: for wrong ``credentials``, for their ``role``, or since "
+               "``too_many`` wrong ones had come from their address."),
     MetricName("voltgw_probes_total", "counter", (), "Health probes that have ended."),
     MetricName("voltgw_probe_failures_total", "counter", (), "Those that failed."),
     MetricName("voltgw_forward_tunnels_total", "counter", (), "CONNECT that a forward proxy has answered 200."),
@@ -274,7 +279,8 @@ METRICS: Final = (
                "Zones that were asked for by TCP: handed over (``full``), ``current`` already, ``refused``, or too many at "
                "once (``busy``)."),
     MetricName("voltgw_dns_notifies_total", "counter", ("result",),
-               "Messages to secondaries that a zone has changed: ``sent``, ``answered``, ``refused``, or ``given_up``."),
+               "Messages to secondaries that a zone has changed: ``sent``, ``unsent`` (there is no way to it), ``answered``, "
+               "``refused``, or ``given_up``."),
     # Names that are published in registries of others; `registry` is its kind, such as ``dns_update``.
     MetricName("voltgw_publish_names", "gauge", ("object", "registry", "state"),
                "Names by how they stand: ``pending``, ``bound``, ``withdrawn`` (held without an address), ``failed``, "
