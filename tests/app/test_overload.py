@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 from hpack import Decoder
+from twisted.internet.threads import deferToThread
 
 from tests.app.making import balancer
 from tests.app.running import GET, OK, GatewayCase
+from tests.cli.running import run
 from tests.support import Peer
 from voltgw.app import overload
 from voltgw.app.overload import files_budget, memory_budget
@@ -276,6 +278,15 @@ class AcceptTests(OverloadCase):
         await admin.ended()
         self.assertIn(b"200 OK", admin.received)
         self.assertIn(b"new connections wait, for want of memory, open_files", admin.received)
+
+
+    async def test_the_operator_is_told(self) -> None:
+        """``voltgw status`` says what is done, and is ready all the same."""
+        await self.begin()
+        self.use(fds=960)
+        done = await deferToThread(run, ["status", "--admin", self.gateway.admin.addresses[0]])
+        self.assertEqual((done.status, done.err), (0, ""))
+        self.assertIn("  overload: new connections wait, for want of open_files (memory 10%, open_files 96%)\n", done.out)
 
 
 class ResetTests(OverloadCase):
