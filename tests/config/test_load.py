@@ -85,6 +85,14 @@ class OwnFormTests(SynchronousTestCase):
         """Either or."""
         self.assertEqual(codes(problems("gateway: {admin: {unix: a, port: 1}}")), ["VG0106"])
         self.assertEqual(codes(problems("gateway: {admin: {unix: a, address: 127.0.0.1}}")), ["VG0106"])
+        token = "string:///MDEyMzQ1Njc4OWFiY2RlZg=="
+        for admin in (
+            "{address: 10.0.0.1}", "{tokens: [{name: a, token: 'string:///c2hvcnQ='}]}", "{users: [{user: root}]}",
+            "{clients: [{name: a}]}", "{unix: a, clients: [{name: a}]}", f"{{address: 0.0.0.0, tokens: [{{name: a, token: '{token}'}}]}}",
+            f"{{tokens: [{{name: a, token: '{token}'}}, {{name: a, token: '{token}'}}]}}",
+        ):
+            self.assertEqual(codes(problems(f"gateway: {{admin: {admin}}}")), ["VG0106"], admin)
+        self.assertEqual(problems(f"gateway: {{admin: {{tokens: [{{name: a, token: '{token}', role: operate}}]}}}}"), ())
 
 
 class DialectTests(SynchronousTestCase):

@@ -66,6 +66,10 @@ class ExamplesTests(SynchronousTestCase):
         known.joinpath("keys.json").write_bytes(jwks(ec()))
         known.joinpath("users.htpasswd").write_text(ADA, encoding="utf-8")
         known.joinpath("api-keys").write_text(f"robot:{'0' * 64}", encoding="utf-8")
+        admin = folder / "admin"
+        admin.mkdir()
+        for name in ("deploy", "dashboard"):
+            admin.joinpath(f"{name}.token").write_text("0123456789abcdef0123456789abcdef\n", encoding="utf-8")
         return folder
 
     def test_files(self) -> None:

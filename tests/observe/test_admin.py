@@ -10,6 +10,7 @@ import socket
 import stat
 import tempfile
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -27,7 +28,8 @@ from twisted.trial.unittest import TestCase
 
 from tests.observe.making import Cluster, Endpoint, Route, View, access_log
 from voltgw.observe import site as site_module
-from voltgw.observe.admin import AdminAddressError, AdminService
+from voltgw.observe.admin import AdminAddressError, AdminService, AdminTls
+from voltgw.observe.callers import READ, Callers
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
@@ -39,6 +41,16 @@ class At:
     address: str = "127.0.0.1"
     port: int = 0
     unix: str | None = None
+    names: tuple[str, ...] = ()
+    tls: AdminTls | None = None
+    tokens: tuple[tuple[str, bytes, int], ...] = ()
+    clients: tuple[tuple[str, int], ...] = ()
+    users: tuple[tuple[int, int], ...] = ()
+    anonymous: int = READ
+
+    def callers(self, now: Callable[[], float]) -> Callers:
+        """Who may do what."""
+        return Callers(now, self.tokens, self.clients, self.users, self.anonymous)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from voltgw.cluster.outlier import Ejection, OutlierDetector, OutlierRules
 from voltgw.control.publish.entries import PublishCounters
 from voltgw.dns.responder import DnsCounters
 from voltgw.observe.access import INTERVAL_S
+from voltgw.observe.callers import Callers
 from voltgw.observe.metrics import PIECE, GatewayCollector, exposition
 from voltgw.observe.names import METRICS
 from voltgw.values.counters import Histogram, RouteCounters
@@ -307,7 +308,9 @@ class CollectorTests(SynchronousTestCase):
         table = {metric.name: metric for metric in METRICS}
         self.assertEqual(len(table), len(METRICS))
         seen = set()
-        for family in GatewayCollector(busy_view(), log, RouteCounters()).collect():
+        collector = GatewayCollector(busy_view(), log, RouteCounters())
+        collector.callers = Callers(clock.seconds)
+        for family in collector.collect():
             name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
             seen.add(name)
             self.assertEqual(table[name].type, family.type)

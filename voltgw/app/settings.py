@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from voltgw.config.admin import Anonymous, Role
+from voltgw.observe.admin import AdminTls
+from voltgw.observe.callers import NOTHING, OPERATE, READ, Callers, user_id
+from voltgw.observe.guard import is_loopback
 from voltgw.values.defaults import ADMIN_ADDRESS, ADMIN_PORT, DRAIN_TIMEOUT_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voltgw.config.admin import AdminAddress
     from voltgw.config.model import Config
 
 
@@ -23,12 +30,41 @@ class At:
         self.unix = unix
 
 
+class AdminAt(At):
+    """Where the admin interface is, and for whom."""
+
+    def __init__(self, said: AdminAddress | None) -> None:
+        super().__init__(*(() if said is None else (said.address, said.port, said.unix)))
+        self.names = () if said is None else tuple(name.lower() for name in said.names)
+        self.tls: AdminTls | None = None
+        if said is not None and said.tls is not None:
+            self.tls = AdminTls(said.tls.cert, bytes(said.tls.key.data), said.tls.client_ca)
+        self._said = said
+
+    def callers(self, now: Callable[[], float]) -> Callers:
+        """Who may do what. Raises KeyError for a user that nobody is."""
+        said = self._said
+        if said is None:
+            return Callers(now)
+        anonymous = READ
+        if said.anonymous is Anonymous.NOTHING or (said.anonymous is Anonymous.BY_ADDRESS and not is_loopback(self.address)):
+            anonymous = NOTHING
+        return Callers(
+            now, [(each.name, bytes(each.token.data).strip(), _role(each.role)) for each in said.tokens],
+            [(each.name, _role(each.role)) for each in said.clients],
+            [(user_id(each.user), _role(each.role)) for each in said.users], anonymous)
+
+
+def _role(role: Role) -> int:
+    return OPERATE if role is Role.OPERATE else READ
+
+
 class AdminConfig:
     """`gateway.admin` and `gateway.monitor` as `AdminService` wants them."""
 
     def __init__(self, config: Config) -> None:
         admin, monitor = config.gateway.admin, config.gateway.monitor
-        self.admin: At | None = At() if admin is None else At(admin.address, admin.port, admin.unix)
+        self.admin: AdminAt | None = AdminAt(admin)
         self.monitor: At | None = None if monitor is None else At(monitor.address, monitor.port)
 
 

@@ -16,13 +16,12 @@ from voltgw.app.dry import dry_runtime
 from voltgw.app.explain import Explainer
 from voltgw.app.question import QuestionError, read_question
 from voltgw.cli.check import examine
-from voltgw.cli.remote import REFUSED_STATUS, UNREACHABLE_STATUS, answer
+from voltgw.cli.remote import REFUSED_STATUS, UNREACHABLE_STATUS, Parser, answer
 from voltgw.config.allocation import vip_of
 from voltgw.config.kinds import KINDS
 from voltgw.config.show import report
 from voltgw.config.where import selected_sites
 from voltgw.observe.decisions import text_of
-from voltgw.values.defaults import ADMIN_ADDRESS, ADMIN_PORT
 
 #: Exit status of a wrong question, and of a configuration with errors.
 WRONG_STATUS: Final = 2
@@ -121,8 +120,8 @@ def _show(facts: dict[str, Any], *, as_json: bool) -> None:
     print(text_of(facts["decisions"]))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="voltgw explain", description="Say what becomes of a request, and why: every decision with its place.",
         usage="voltgw explain FILE METHOD URL [options]\n       voltgw explain --live METHOD URL [options]\n"
               "       voltgw explain FILE --where KIND/NAME",
@@ -136,8 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--from", metavar="IP", dest="source", help="the client's address")
     parser.add_argument("--listener", metavar="ADDR:PORT", help="the listener, where the URL does not tell it")
     parser.add_argument("--live", action="store_true", help="ask the running gateway, which knows its endpoints' health")
-    parser.add_argument("--admin", metavar="WHERE", default=f"{ADMIN_ADDRESS}:{ADMIN_PORT}",
-                        help="of --live: address:port, a port, or the path of the unix socket (default: %(default)s)")
+    parser.add_admin("--live")
     parser.add_argument("--where", metavar="KIND/NAME",
                         help="say instead which sites the `where` of an object selects, and why: advertise_policy/public")
     parser.add_argument("--json", action="store_true", help="print it as JSON")

@@ -17,8 +17,8 @@ _WORDS: Final = (*(level.value for level in LogLevel), "reset")
 def run(arguments: list[str]) -> int:
     """Exit status 0 when it is done, 1 when it was refused, 2 for a wrong command line, 3 when nobody answers."""
     made = parser("log-level", "Show from which level on the process log of the running gateway is written, or change that "
-                  "until the gateway ends or its configuration says another level. Changes go over the unix socket of the "
-                  "admin interface only.")
+                  "until the gateway ends or its configuration says another level. Changes need who may: the unix "
+                  "socket, a token, or a certificate.")
     made.add_argument("words", nargs="*", metavar="[LOGGER] [LEVEL]",
                       help=f"{', '.join(_WORDS)}; LOGGER is the beginning of a logger's name: voltgw.control")
     options = made.parse_args(arguments)

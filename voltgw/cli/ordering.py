@@ -12,7 +12,7 @@ from voltgw.cli.remote import REFUSED_STATUS, UNREACHABLE_STATUS, answer, parser
 
 def command(act: str, doc: str) -> argparse.ArgumentParser:
     """The command line of one of them."""
-    made = parser(act, f"{doc} Over the unix socket of the admin interface only; it holds until the process ends.")
+    made = parser(act, f"{doc} Needs who may: the unix socket, a token, or a certificate. It holds until the process ends.")
     made.add_argument("endpoint", metavar="ENDPOINT", help="as `voltgw clusters` shows it: address:port")
     made.add_argument("--cluster", metavar="CLUSTER", default="", help="only of this one (default: of all that have it)")
     return made

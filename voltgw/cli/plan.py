@@ -24,13 +24,12 @@ from voltgw.app.question import QuestionError, read_question
 from voltgw.app.reload import plan_reload
 from voltgw.cli.check import examine
 from voltgw.cli.fates import fate
-from voltgw.cli.remote import REFUSED_STATUS, question
+from voltgw.cli.remote import REFUSED_STATUS, Parser, question
 from voltgw.config.collector import without_collector
 from voltgw.config.diff import diff
 from voltgw.config.show import report
 from voltgw.control.generations import GenerationStore, NotKept
 from voltgw.errors import ConfigErrors
-from voltgw.values.defaults import ADMIN_ADDRESS, ADMIN_PORT
 
 if TYPE_CHECKING:
     from voltgw.config.model import Config
@@ -157,8 +156,8 @@ def old_config(files: list[str], number: int, new: Config) -> tuple[str, Config]
         return f"number {number}", at_once(kept_loader(folder, number, os.environ))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="voltgw plan", description="Say what changes from one configuration to another, and what a reload would do. "
         "Without OLD, from the newest that is kept in the data_dir that NEW names.",
         epilog="Exit status: 0; 2 when one of the two cannot be used; with --live 1 when the gateway refuses, 3 when none "
@@ -168,7 +167,6 @@ def _parser() -> argparse.ArgumentParser:
                         help="compare with this one of those that are kept, instead of the newest")
     parser.add_argument("--live", action="store_true",
                         help="from what the running gateway serves, and with the latest requests that it remembers")
-    parser.add_argument("--admin", metavar="WHERE", default=f"{ADMIN_ADDRESS}:{ADMIN_PORT}",
-                        help="of --live: address:port, a port, or the path of the unix socket (default: %(default)s)")
+    parser.add_admin("--live")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import sys
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ UNREACHABLE_STATUS: Final = 3
 CONFIG_STATUS: Final = 2
 #: A change waits for the first probes of new clusters, and for other changes before it.
 CHANGE_TIMEOUT_S: Final = 300.0
+#: Longest token that is read.
+MOST_TOKEN_BYTES: Final = 4096
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -38,11 +41,54 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def parser(command: str, doc: str) -> argparse.ArgumentParser:
+class Gateway(str):
+    """Where an admin interface is, as ``--admin`` says it, and what is shown there: files of a token and of a certificate."""
+
+    token_file: str | None = None
+    cacert: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+    def token(self) -> str | None:
+        """The token. Raises OSError and ValueError."""
+        if not self.token_file:
+            return None
+        with open(self.token_file, encoding="ascii") as file:
+            text = file.read(MOST_TOKEN_BYTES).strip()
+        if not text or not text.isprintable():
+            raise ValueError(f"{self.token_file} has no token")
+        return text
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes ``--admin`` and what is shown there, also from the environment: `options.admin` is a `Gateway`."""
+
+    def add_admin(self, of: str = "") -> None:
+        """Those options; `of` is the one that they belong to."""
+        at = f"of {of}: " if of else ""
+        self.add_argument("--admin", metavar="WHERE", default=os.environ.get("VOLTGW_ADMIN") or f"{ADMIN_ADDRESS}:{ADMIN_PORT}",
+                          help=f"{at}address:port, a port, https://name:port, or the path of the unix socket (default: "
+                          "$VOLTGW_ADMIN, or %(default)s)")
+        self.add_argument("--token-file", metavar="FILE", default=os.environ.get("VOLTGW_TOKEN_FILE"),
+                          help=f"{at}has the token to show (default: $VOLTGW_TOKEN_FILE)")
+        self.add_argument("--cacert", metavar="FILE", help=f"{at}CAs that are believed (default: the system's)")
+        self.add_argument("--cert", metavar="FILE", help=f"{at}certificate to show, with its key or beside --key")
+        self.add_argument("--key", metavar="FILE", help=f"{at}key of that certificate")
+
+    def parse_args(self, *given: Any, **named: Any) -> Any:
+        """As argparse does."""
+        options = super().parse_args(*given, **named)
+        gateway = Gateway(options.admin)
+        for name in ("token_file", "cacert", "cert", "key"):
+            setattr(gateway, name, getattr(options, name))
+        options.admin = gateway
+        return options
+
+
+def parser(command: str, doc: str) -> Parser:
     """What all these commands take."""
-    made = argparse.ArgumentParser(prog=f"voltgw {command}", description=doc)
-    made.add_argument("--admin", metavar="WHERE", default=f"{ADMIN_ADDRESS}:{ADMIN_PORT}",
-                      help="address:port, a port, or the path of the unix socket (default: %(default)s)")
+    made = Parser(prog=f"voltgw {command}", description=doc)
+    made.add_admin()
     made.add_argument("--json", action="store_true", help="print the answer as it came")
     return made
 
@@ -50,22 +96,41 @@ def parser(command: str, doc: str) -> argparse.ArgumentParser:
 def ask(where: str, method: str, path: str, timeout_s: float = TIMEOUT_S) -> tuple[int, Any]:
     """Status and JSON of an answer.
 
-    `where` is ``address:port``, a port of this machine, or the path of a unix socket. Raises OSError or HTTPException when
-    nobody answers there, and ValueError when the answer is not JSON.
+    `where` is ``address:port``, a port of this machine, ``https://name:port``, or the path of a unix socket; a `Gateway` says
+    what is shown there. Raises OSError or HTTPException when nobody answers there, and ValueError when the answer is not JSON,
+    or there is nothing to show.
     """
-    connection: http.client.HTTPConnection
-    if where.isdigit():
-        where = f"{ADMIN_ADDRESS}:{where}"
-    if "/" in where or os.path.exists(where):
-        connection = _UnixConnection(where, timeout_s)
-    else:
-        connection = http.client.HTTPConnection(where, timeout=timeout_s)
+    status, body = fetch(where, method, path, timeout_s)
+    return status, json.loads(body)
+
+
+def fetch(where: str, method: str, path: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
+    """Status and body of an answer, whatever it is; otherwise as `ask`."""
+    gateway = where if isinstance(where, Gateway) else Gateway(where)
+    headers = {"Accept": "application/json"}
+    token = gateway.token()
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    connection = _connection(gateway, timeout_s)
     try:
-        connection.request(method, path, headers={"Accept": "application/json"})
+        connection.request(method, path, headers=headers)
         response = connection.getresponse()
-        return response.status, json.loads(response.read())
+        return response.status, response.read()
     finally:
         connection.close()
+
+
+def _connection(gateway: Gateway, timeout_s: float) -> http.client.HTTPConnection:
+    where = f"{ADMIN_ADDRESS}:{gateway}" if gateway.isdigit() else str(gateway)
+    if where.startswith("https://"):
+        context = ssl.create_default_context(cafile=gateway.cacert)
+        if gateway.cert:
+            context.load_cert_chain(gateway.cert, gateway.key)
+        return http.client.HTTPSConnection(where.removeprefix("https://").rstrip("/"), timeout=timeout_s, context=context)
+    where = where.removeprefix("http://").rstrip("/") if where.startswith("http://") else where
+    if "/" in where or os.path.exists(where):
+        return _UnixConnection(where, timeout_s)
+    return http.client.HTTPConnection(where, timeout=timeout_s)
 
 
 def answer(where: str, method: str, path: str, timeout_s: float = TIMEOUT_S) -> tuple[int, Any] | None:

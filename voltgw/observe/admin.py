@@ -1,8 +1,9 @@
 """The admin interface and the monitor: the running gateway, for programs and for people.
 
-`gateway.admin` is on a loopback address or on a unix socket that only our user may open (0600). Over TCP it only answers
-questions, since there are no tokens yet and every user of the machine can connect; whoever can open the socket may also
-reload and drain. `gateway.monitor` serves /ready, /live and /metrics, and may be public.
+`gateway.admin` is on an address or on a unix socket that only our user may open (0600), unless other users are named. Over TCP
+every user of the machine can connect, so who shows nothing only gets answers to questions, and not even that at an address that
+is not loopback; a token or a certificate says who may change something. `gateway.monitor` serves /ready, /live and /metrics,
+and may be public.
 """
 
 from __future__ import annotations
@@ -11,17 +12,21 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from cryptography import x509
+from OpenSSL import SSL, crypto
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.logger import Logger
 
+from voltgw.observe.callers import Callers
 from voltgw.observe.contents import Page, Pages
 from voltgw.observe.guard import is_loopback
 from voltgw.observe.metrics import GatewayCollector
@@ -54,11 +59,34 @@ class ListensAt(Protocol):
         """An absolute path; None or "" = TCP."""
 
 
+class GuardedAt(ListensAt, Protocol):
+    """Where the admin interface is wanted, and for whom."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names that it is asked by, in lower case."""
+
+    @property
+    def tls(self) -> AdminTls | None:
+        """Its certificate; None = plain HTTP."""
+
+    def callers(self, now: Callable[[], float]) -> Callers:
+        """Who may do what. Raises KeyError for a user that nobody is."""
+
+
+class AdminTls(NamedTuple):
+    """What it shows of itself, in PEM, and the CA of its clients; None = it asks for no certificate."""
+
+    cert: bytes
+    key: bytes
+    client_ca: bytes | None
+
+
 class GatewayConfig(Protocol):
     """The part of the `gateway` section that is read here; None = there is no such site."""
 
     @property
-    def admin(self) -> ListensAt | None:
+    def admin(self) -> GuardedAt | None:
         """The whole interface."""
 
     @property
@@ -129,41 +157,52 @@ class AdminService(Service):
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
-    def _bind_admin(self, at: ListensAt) -> None:
+    def _bind_admin(self, at: GuardedAt) -> None:
+        try:
+            self._collector.callers = callers = at.callers(self._monotonic)
+        except KeyError as error:
+            raise AdminAddressError(f"gateway.admin.users: there is no user {error}") from None
         if at.unix:
-            self._listen_unix(at.unix, self._root(self._pages.all))
+            self._listen_unix(at.unix, self._root(self._pages.all, callers=callers), 0o600 if not callers.has_users else 0o666)
             return
-        if not is_loopback(at.address):
+        if not is_loopback(at.address) and (at.tls is None or not callers.has_credentials):
             raise AdminAddressError(
-                f"gateway.admin: {at.address} is not a loopback address, and the admin interface has no tokens yet; "
-                "use 127.0.0.1, ::1 or {unix: PATH}, and gateway.monitor for /metrics on another address")
-        self._listen_tcp("gateway.admin", at, self._root(self._pages.all, at.address.lower()))
+                f"gateway.admin: {at.address} is not a loopback address, and needs `tls`, and `tokens` or `clients`; "
+                "or use 127.0.0.1, ::1 or {unix: PATH}, and gateway.monitor for /metrics on another address")
+        scheme = b"http" if at.tls is None else b"https"
+        root = self._root(self._pages.all, at.address.lower(), *at.names, callers=callers, scheme=scheme)
+        self._listen_tcp("gateway.admin", at, root, at.tls)
 
-    def _root(self, pages: Mapping[bytes, Page], *names: str, guarded: bool = True) -> Root:
-        return Root(pages, self._reactor, self._monotonic, names=names, guarded=guarded)
+    def _root(self, pages: Mapping[bytes, Page], *names: str, guarded: bool = True, callers: Callers | None = None,
+              scheme: bytes = b"http") -> Root:
+        return Root(pages, self._reactor, self._monotonic, names=names, guarded=guarded, scheme=scheme,
+                    **({} if callers is None else {"callers": callers}))
 
-    def _listen_tcp(self, key: str, at: ListensAt, root: Root) -> None:
+    def _listen_tcp(self, key: str, at: ListensAt, root: Root, tls: AdminTls | None = None) -> None:
         factory = BoundedFactory(AdminSite(root, self._reactor))
         shown = f"[{at.address}]" if ":" in at.address else at.address
         try:
-            port = self._reactor.listenTCP(at.port, factory, interface=at.address)
+            if tls is None:
+                port = self._reactor.listenTCP(at.port, factory, interface=at.address)
+            else:
+                port = self._reactor.listenSSL(at.port, factory, _context(tls), interface=at.address)
         except (CannotListenError, OSError) as error:
             why = getattr(error, "socketError", error)
             raise AdminAddressError(f"{key}: {shown}:{at.port} cannot be used: {_words(why)}") from error
         host = port.getHost()               # of a name, the address that it has now: endpoints are compared with that
         self._opened(key, port, factory, f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}")
 
-    def _listen_unix(self, path: str, root: Root) -> None:
+    def _listen_unix(self, path: str, root: Root, mode: int) -> None:
         if len(os.fsencode(path)) > _MAX_UNIX_PATH:
             raise AdminAddressError(f"gateway.admin: {path} is longer than the {_MAX_UNIX_PATH} bytes that a socket's "
                                     "name may have")
         try:
             _clear(path)
-            # Twisted sets the mode after bind(2); the mask makes it 0600 from the first moment. It is put back at once.
-            mask = os.umask(0o177)
+            # Twisted sets the mode after bind(2); the mask makes it so from the first moment. It is put back at once.
+            mask = os.umask(0o777 & ~mode)
             try:
                 factory = BoundedFactory(AdminSite(root, self._reactor))
-                port = self._reactor.listenUNIX(path, factory, mode=0o600)
+                port = self._reactor.listenUNIX(path, factory, mode=mode)
             finally:
                 os.umask(mask)
         except (CannotListenError, OSError) as error:
@@ -201,6 +240,20 @@ class AdminService(Service):
                 closed.addBoth(_cancel, late)
             waiting.append(closed)
         return DeferredList(waiting)
+
+
+def _context(tls: AdminTls) -> CertificateOptions:
+    """What Twisted's TLS takes. Raises AdminAddressError for a certificate that cannot be used."""
+    try:
+        key = crypto.load_privatekey(crypto.FILETYPE_PEM, tls.key)
+        leaf, *chain = (crypto.X509.from_cryptography(each) for each in x509.load_pem_x509_certificates(tls.cert))
+        believed = [] if tls.client_ca is None else [
+            crypto.X509.from_cryptography(each) for each in x509.load_pem_x509_certificates(tls.client_ca)]
+        return CertificateOptions(
+            privateKey=key, certificate=leaf, extraCertChain=chain, raiseMinimumTo=TLSVersion.TLSv1_2,
+            verify=bool(believed), caCerts=believed or None, requireCertificate=False)
+    except (crypto.Error, ValueError, SSL.Error) as error:
+        raise AdminAddressError(f"gateway.admin.tls cannot be used: {error}") from error
 
 
 def _cancel(result: None, call: IDelayedCall) -> None:

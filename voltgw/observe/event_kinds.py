@@ -22,6 +22,8 @@ EVENT_KINDS: Final = (
     EventKind("gateway.draining", "It takes nothing new from now on.", ("connections",)),
     EventKind("gateway.drain_cut", "The time for the drain was up: what was still open is closed.", ("left", "timeout")),
     EventKind("gateway.stopped", "The end."),
+    EventKind("admin.act", "Somebody has had the gateway do something through the admin interface.",
+              ("who", "source", "what", "status")),
     EventKind("overload.begins", "Memory or descriptors are short: something is done about it from now on.",
               ("action", "words", "resource", "use")),
     EventKind("overload.ends", "There is enough again.", ("action", "words", "use")),

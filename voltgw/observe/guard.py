@@ -37,11 +37,12 @@ def host_of(authority: str) -> str:
     return host.removesuffix(".") if _is_port(colon + port) else ""
 
 
-def refusal(values: FieldValues, local_address: str, names: Collection[str], *, any_host: bool = False) -> str:
+def refusal(values: FieldValues, local_address: str, names: Collection[str], *, any_host: bool = False,
+            scheme: bytes = b"http") -> str:
     """Why a request may not be answered, "" = it may. `values(name)` gives a field's values.
 
     Host must be a loopback name or address, the address that the connection came to, or one of `names` (lower case).
-    `any_host` is for a unix socket, which no browser can reach.
+    `any_host` is for a unix socket, which no browser can reach. `scheme` is that of our own pages.
     """
     hosts = values(b"host")
     if len(hosts) > 1:
@@ -54,7 +55,7 @@ def refusal(values: FieldValues, local_address: str, names: Collection[str], *, 
     if any(site.strip().lower() not in _OWN_DOING for site in values(b"sec-fetch-site")):
         return "pages of other sites may not use the admin interface"
     for origin in values(b"origin"):
-        if origin.strip().lower() != b"http://" + authority.strip().lower():
+        if origin.strip().lower() != scheme + b"://" + authority.strip().lower():
             return "pages of other origins may not use the admin interface"
     return ""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from io import BytesIO
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from cryptography.x509 import Certificate
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -15,6 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from voltgw.observe.answers import Answer, Sending, cut
+from voltgw.observe.callers import OPERATE, READ, Caller, Callers
 from voltgw.observe.contents import Page, refuse
 from voltgw.observe.guard import refusal
 from voltgw.observe.pages import CONTENT_SECURITY_POLICY
@@ -29,6 +31,8 @@ MAX_CONNECTIONS: Final = 64
 IDLE_TIMEOUT_S: Final = 30.0
 #: Nothing that we serve wants a request body; a client that sends more than this is cut off.
 MAX_BODY_BYTES: Final = 64 * 1024
+#: Of an address that changes something, what the log says.
+_MOST_URI: Final = 200
 
 _FIELDS: Final = (
     (b"Server", b"voltgw"),
@@ -40,9 +44,12 @@ _FIELDS: Final = (
     (b"Content-Security-Policy", CONTENT_SECURITY_POLICY.encode("ascii")),
 )
 _USE_THE_SOCKET: Final = (
-    "over TCP the admin interface only answers questions; for this, set gateway.admin to {unix: PATH} and use that "
-    "socket, or send the process a signal: SIGHUP reloads, SIGTERM drains and stops"
+    "over TCP the admin interface only answers questions, unless a token or a certificate says who asks: set "
+    "gateway.admin.tokens, or set gateway.admin to {unix: PATH} and use that socket, or send the process a signal: SIGHUP "
+    "reloads, SIGTERM drains and stops"
 )
+_ANYBODY: Final = Callers(lambda: 0.0)
+_CHALLENGE: Final = ((b"WWW-Authenticate", b'Bearer realm="voltgw"'),)
 
 
 class Root(Resource):
@@ -52,8 +59,11 @@ class Root(Resource):
     _log = Logger()
 
     def __init__(self, pages: Mapping[bytes, Page], clock: IReactorTime, monotonic: Callable[[], float], *,
-                 names: Collection[str] = (), guarded: bool = True) -> None:
+                 names: Collection[str] = (), guarded: bool = True, callers: Callers = _ANYBODY,
+                 scheme: bytes = b"http") -> None:
         super().__init__()
+        self._callers = callers
+        self._scheme = scheme
         self._pages = pages
         self._clock = clock
         self._monotonic = monotonic
@@ -81,7 +91,8 @@ class Root(Resource):
         unix = isinstance(here, UNIXAddress)
         if self._guarded:
             local = here.host if isinstance(here, IPv4Address | IPv6Address) else ""
-            why = refusal(lambda name: request.requestHeaders.getRawHeaders(name, ()), local, self._names, any_host=unix)
+            why = refusal(lambda name: request.requestHeaders.getRawHeaders(name, ()), local, self._names, any_host=unix,
+                          scheme=self._scheme)
             if why:
                 return refuse(request, 403, why)
         found = self._pages.get(request.path)
@@ -90,9 +101,51 @@ class Root(Resource):
         allowed = b"POST" if found.act else b"GET, HEAD"
         if request.method not in allowed.split(b", "):
             return refuse(request, 405, "this page is not asked for like that", ((b"Allow", allowed),))
-        if found.act and not unix:
-            return refuse(request, 403, _USE_THE_SOCKET)
-        return found.serve(request)
+        if not self._guarded:
+            return found.serve(request)
+        caller = self._caller(request, unix=unix)
+        if not isinstance(caller, Caller):
+            return caller
+        if caller.role < (OPERATE if found.act else READ):
+            return self._not_for(request, caller, found)
+        return self._audited(request, caller, found) if found.act else found.serve(request)
+
+    def _caller(self, request: Request, *, unix: bool) -> Caller | Answer:
+        """Who asks; an answer where what they show is wrong."""
+        callers = self._callers
+        shown = request.requestHeaders.getRawHeaders(b"authorization", ())
+        if shown:
+            source = _source(request)
+            caller = callers.of_token(shown[0], source) if len(shown) == 1 else None
+            if caller is not None:
+                return caller
+            if callers.is_shut_out(source):
+                return refuse(request, 429, "too many wrong tokens came from this address", ((b"Retry-After", b"60"),))
+            return refuse(request, 401, "this token is not one of the gateway's", _CHALLENGE)
+        if unix:
+            connection: Any = request.channel.transport
+            return callers.of_process(connection.socket)
+        certificate = _certificate(request)
+        caller = None if certificate is None else callers.of_certificate(certificate)
+        return caller or Caller("", callers.anonymous)
+
+    def _not_for(self, request: Request, caller: Caller, found: Page) -> Answer:
+        self._callers.refused["role"] += 1
+        if caller.name:
+            return refuse(request, 403, f"{caller.name} may {'only ask' if caller.role else 'not ask here'}")
+        if found.act and self._callers.anonymous:
+            return refuse(request, 403, _USE_THE_SOCKET, _CHALLENGE)
+        return refuse(request, 401, "say who you are: Authorization: Bearer TOKEN, or a certificate", _CHALLENGE)
+
+    def _audited(self, request: Request, caller: Caller, found: Page) -> Answer | Deferred[Answer]:
+        """Do it, and have the log say who has done it, and what came of it."""
+        def told(answer: Answer) -> Answer:
+            self._log.info("{who} at {source} has asked for {what}: status {status}", who=caller.name, source=_source(request),
+                           what=request.uri[:_MOST_URI].decode("latin-1"), status=answer.status, event="admin.act")
+            return answer
+
+        answer = found.serve(request)
+        return answer.addCallback(told) if isinstance(answer, Deferred) else told(answer)
 
     def _send(self, request: Request, answer: Answer) -> None:
         request.setResponseCode(answer.status)
@@ -121,6 +174,19 @@ class Root(Resource):
 
     def _failed(self, request: Request) -> Answer:
         return self._late_failure(Failure(), request)
+
+
+def _source(request: Request) -> str:
+    """Where a request comes from, for the log."""
+    peer = request.getClientAddress()
+    return peer.host if isinstance(peer, IPv4Address | IPv6Address) else "the Unix socket"
+
+
+def _certificate(request: Request) -> Certificate | None:
+    """What a client has shown, verified by OpenSSL."""
+    ask = getattr(request.channel.transport, "getPeerCertificate", None)      # what bounds connections passes this on
+    shown = None if ask is None else ask()
+    return None if shown is None else shown.to_cryptography()
 
 
 class AdminRequest(Request):
