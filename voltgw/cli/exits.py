@@ -31,7 +31,8 @@ EXITS: Final = (
     Exit(1, ("replay",), "A request would go elsewhere."),
     Exit(1, ("demo", "proxy", "run"), "The gateway cannot start, for example because a port is taken."),
     Exit(1, ("test",), "Something is not as expected."),
-    Exit(1, (*ASKING, *ORDERING, "explain", "plan"), "The gateway refuses (for ``explain`` and ``plan`` with ``--live``), does not "
+    Exit(1, (*ASKING, *ORDERING, "explain", "plan"),
+         "The gateway refuses (for ``explain`` and ``plan`` with ``--live``), does not "
          "know what is named, or what answers there is none."),
     Exit(2, (), "The command line is wrong."),
     Exit(2, ("blame", "check", "config", "demo", "explain", "plan", "proxy", "replay", "rules", "run", "simulate", "test"),

@@ -58,6 +58,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "simulate": Command("voltgw.cli.simulate", "simulate FILE SCENARIO: play traffic and failures, and see what comes of them"),
     "status": Command("voltgw.cli.status", "say whether the running gateway is ready, and what it serves"),
     "test": Command("voltgw.cli.test", "test FILE CASES: check where requests go, and what none may reach"),
+    "top": Command("voltgw.cli.top", "show requests, errors and times of the running gateway, as they happen"),
     "undrain": Command("voltgw.cli.undrain", "undrain ENDPOINT: let an endpoint serve that was drained or ejected by hand"),
     "weight": Command("voltgw.cli.weight", "weight ENDPOINT N|reset: give an endpoint another weight until the process ends"),
     "why": Command("voltgw.cli.why", "why REQUEST_ID: say why a request of the past was answered as it was"),

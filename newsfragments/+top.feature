@@ -1,0 +1,1 @@
+``voltgw top`` shows what the running gateway does, as it happens: requests, errors and times of virtual hosts, clusters and endpoints, and why an endpoint gets nothing; with ``--once`` as text for scripts.
