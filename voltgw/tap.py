@@ -96,7 +96,18 @@ def makeService(options: Mapping[str, Any]) -> MultiService:
     gateway.rendezvous = rendezvous_of(path)
     if options.get("workers") is not None:
         gateway.worker_count = int(options["workers"])
-    return Gateway(gateway, process_log)
+    user = _later_user(getattr(options, "parent", None))
+    gateway.user = 0 if user is None else user[0]
+    return Gateway(gateway, process_log, user)
+
+
+def _later_user(twistd: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    """User and group as whom we shall run, where twistd gives up root for that."""
+    uid = None if twistd is None else twistd.get("uid")
+    if twistd is None or not uid or os.geteuid() != 0:
+        return None
+    gid = twistd.get("gid")
+    return uid, os.getgid() if gid is None else gid
 
 
 def rendezvous_of(path: str) -> str:
@@ -120,11 +131,13 @@ class Gateway(MultiService):
 
     _log = Logger()
 
-    def __init__(self, gateway: GatewayService, process_log: ProcessLog | None = None) -> None:
-        """`process_log` is what twistd shall write to."""
+    def __init__(self, gateway: GatewayService, process_log: ProcessLog | None = None,
+                 user: tuple[int, int] | None = None) -> None:
+        """`process_log` is what twistd shall write to, `user` as whom (user, group) we run once it has given up root."""
         super().__init__()
         self.gateway = gateway
         self._process_log = process_log
+        self._user = user
         gateway.setServiceParent(self)
 
     def setServiceParent(self, parent: Any) -> None:
@@ -144,6 +157,8 @@ class Gateway(MultiService):
         except StartError as error:
             print(f"voltgw: {error}", file=sys.stderr)
             raise StartFailed(str(error)) from None
+        if self._user is not None:
+            self.gateway.keep_binder(*self._user)
 
     def startService(self) -> None:
         """Called by Twisted."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,8 +24,12 @@ class WorkersCase(SynchronousTestCase):
         """Two nginx origins behind two workers."""
         self.origins = [self.origin(name) for name in ("a", "b")]
         self.port = free_port()
-        self.gateway = Gateway(self, self.config())
+        self.gateway = self.new_gateway()
         self.gateway.wait_ready()
+
+    def new_gateway(self) -> Gateway:
+        """It runs as the tests do."""
+        return Gateway(self, self.config())
 
     def origin(self, name: str) -> Server:
         """An nginx that says its name."""
@@ -236,6 +243,65 @@ class UdpEcho:
         self._sock.sendto(b"stop", ("127.0.0.1", self.port))
         self._thread.join()
         self._sock.close()
+
+
+class RightsTests(WorkersCase):
+    """Started as root by ``twistd --uid``, it runs as somebody else."""
+
+    def new_gateway(self) -> Gateway:
+        """As nobody."""
+        if os.getuid() != 0:
+            raise SkipTest("only root can become somebody else")
+        if not all(parent.stat().st_mode & 0o5 == 0o5 for path in (Path(__file__), Path(sys.executable).absolute(), Path.cwd())
+                   for parent in path.parents):
+            raise SkipTest("this checkout can only be read by its owner")
+        made = Gateway(self, self.config(), command=[
+            "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "--uid", "65534", "--gid", "65534",
+            "voltgw", "--config", "voltgw.yaml"])
+        made.folder.parent.chmod(0o755)     # trial makes it for ourselves alone, and reloads read a file there
+        return made
+
+    def test_rights(self) -> None:
+        """No process has any right but the one that binds ports, which a reload gets a low one from; a restart finds workers."""
+        before = [each["pid"] for each in self.workers()]
+        self.addCleanup(ended, before)
+        for pid in (self.gateway.process.pid, *before):
+            self.assertEqual((facts(pid)["Uid"].split(), facts(pid)["CapEff"]), (["65534"] * 4, f"{0:016x}"))
+        binder, = (pid for pid in children(self.gateway.process.pid) if "voltgw.binder" in command_line(pid))
+        for name, value in (("Uid", "\t".join(["65534"] * 4)), ("CapEff", f"{1 << 10:016x}"), ("CapPrm", f"{1 << 10:016x}"),
+                            ("CapBnd", f"{1 << 10:016x}"), ("NoNewPrivs", "1")):
+            self.assertEqual(facts(binder)[name], value, name)
+        low = next(port for port in range(600, 1000) if not any(line.endswith(f":{port}") for line in open_tcp()))
+        self.gateway.write(self.config(more=f'- {{name: low, listen: "127.0.0.1:{low}", origins: '
+                                            f'["127.0.0.1:{self.origins[1].port}"]}}'))
+        self.gateway.reload()
+        self.assertEqual(self.gateway.admin("/").json["last_reload_error"], "")
+        for _ in range(6):
+            self.assertEqual(ask(low).body, b"b")
+        self.gateway.process.kill()
+        self.gateway.process.wait()
+        until("the binder has ended", lambda: not alive(binder))
+        self.assertEqual(ask(low).body, b"b")
+        self.gateway.start()
+        self.gateway.wait_ready()
+        until("the old ones have ended", lambda: not any(map(alive, before)))
+        self.assertEqual(ask(low).body, b"b")
+
+
+def facts(pid: int) -> dict[str, str]:
+    """What the kernel says of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def children(pid: int) -> list[int]:
+    """Its processes."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+def command_line(pid: int) -> str:
+    """What it was started with."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
 def alive(pid: int) -> bool:

@@ -19,6 +19,10 @@ class _Nothing:
     def stopListening(self) -> None:
         """Nothing is open."""
 
+    def fileno(self) -> int:
+        """No descriptor."""
+        return -1
+
     def drain(self) -> None:
         """Nothing is under way."""
 

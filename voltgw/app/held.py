@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from voltgw.net.loop import Loop
     from voltgw.proxy.plane import Plane
     from voltgw.values.counters import ListenerCounters
+    from voltgw.values.network import Network
 
 
 class _Clients:
@@ -114,6 +115,15 @@ class HeldListening(Listening):
         """See `Listening.open_new`. What is served in another way keeps its sockets: workers see to the rest."""
         return super().open_new({key: plan for key, plan in plans.items() if not isinstance(self.bound.get(key), Held)})
 
+    def regain(self, network: Network) -> list[str]:
+        """See `Listening.regain`; workers have the new sockets, too."""
+        before = {key for key, each in self.bound.items() if isinstance(each, Held)}
+        back = super().regain(network)
+        keys = [key for key, each in self.bound.items() if isinstance(each, Held) and key not in before]
+        if keys:
+            self._workers.back(keys)
+        return back
+
     def handed(self) -> Iterator[tuple[SocketKey, int]]:
         """Every worker's socket of every listener."""
         for key, each in self.bound.items():
@@ -128,8 +138,8 @@ class HeldListening(Listening):
 
     def of_worker(self, worker: int, bound: Mapping[ListenerKey, AnyBound]) -> list[tuple[ListenerKey, socket.socket]]:
         """The sockets of a worker (from 0) among those of `bound`."""
-        found = ((key, each.socket_of(worker)) for key, each in bound.items() if isinstance(each, Held))
-        return [(key, sock) for key, sock in found if sock is not None]
+        held = [(key, each) for key, each in bound.items() if isinstance(each, Held)]
+        return [(key, sock) for key, each in held if (sock := each.socket_of(worker)) is not None]
 
     def _socket(self, key: ListenerKey, plans: Mapping[ListenerKey, ListenerPlan]) -> socket.socket:
         """The first worker's socket for `key`.
@@ -145,19 +155,32 @@ class HeldListening(Listening):
         if not (_is_file(key) or orphans is not None and orphans.has(key) or any(
                 isinstance(each, Held) and _in_the_way(other, key) for other, each in self.bound.items())):
             super()._socket(key, plans).close()
-        return _open(plan)
+        return self._open(plan)
 
     def _bind(self, plan: ListenerPlan, sock: socket.socket, counters: ListenerCounters | None = None) -> Any:
         """All sockets of a listener, of which the first is there."""
         sockets = [sock]
         try:
             while len(sockets) < self.workers and not _is_file(plan.key):
-                sockets.append(self._known(plan.key, len(sockets)) or _open(plan))
+                sockets.append(self._known(plan.key, len(sockets)) or self._open(plan))
         except BaseException:
             for each in sockets:
                 each.close()
             raise
         return Held(plan, sockets, counters)
+
+    def _open(self, plan: ListenerPlan) -> socket.socket:
+        """One more socket for a listener. Raises `CannotListen`."""
+        key, terms = plan.key, plan.terms
+        if _is_file(key):
+            return listening_socket(key.address, 0, unix_mode=terms.unix_mode)
+        capture = plan.capture
+        make = (datagram_socket if key.transport == "UDP" else listening_socket if capture is None
+                else partial(listening_socket, transparent=capture.mode))
+        if self.binder is not None and capture is None:
+            make = self.binder.able(make, key.transport)
+        return make(key.address, key.port, freebind=terms.freebind or plan.vip, device=key.device, network=plan.network,
+                    reuse_port=True)
 
     def _known(self, key: ListenerKey, worker: int) -> socket.socket | None:
         """A socket that a worker of before has, or that was handed over to us."""
@@ -168,18 +191,6 @@ class HeldListening(Listening):
             if known is not None and not _is_file(key):
                 share(known.fileno(), True)     # of a process without workers it was alone
         return known
-
-
-def _open(plan: ListenerPlan) -> socket.socket:
-    """One more socket for a listener. Raises `CannotListen`."""
-    key, terms = plan.key, plan.terms
-    if _is_file(key):
-        return listening_socket(key.address, 0, unix_mode=terms.unix_mode)
-    capture = plan.capture
-    make = (datagram_socket if key.transport == "UDP" else listening_socket if capture is None
-            else partial(listening_socket, transparent=capture.mode))
-    return make(key.address, key.port, freebind=terms.freebind or plan.vip, device=key.device, network=plan.network,
-                reuse_port=True)
 
 
 def _is_file(key: ListenerKey) -> bool:

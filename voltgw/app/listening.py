@@ -19,6 +19,7 @@ from voltgw.app.forward_door import OneDoor, forward_factory, serve_forward
 from voltgw.app.tls_table import TlsTable
 from voltgw.app.udp import UdpBound
 from voltgw.net.datagrams import datagram_socket
+from voltgw.net.inherited import TCP, UDP, UNIX, Inherited, SocketKey
 from voltgw.net.listener import Listener
 from voltgw.net.namespaces import Identity, identity
 from voltgw.net.pacing import paced
@@ -31,6 +32,7 @@ from voltgw.proxy.tcp import TcpFactory
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
+    from voltgw.app.binding import Binder
     from voltgw.app.challenges import Challenges
     from voltgw.app.vips import Vip
     from voltgw.net.loop import Loop
@@ -116,6 +118,12 @@ class Bound(BoundSocket):
         self.listener.stopListening()
         self.factory.drain()
 
+    def give_way(self) -> None:
+        """Another process accepts; those who ask on a connection of ours are told to come anew."""
+        self.listener.stopListening()
+        if isinstance(self.factory, (HttpFactory, TlsTable)):
+            self.factory.leave()
+
 
 def same_shape(one: ListenerPlan, other: ListenerPlan) -> bool:
     """Whether what serves by one plan can go on by the other."""
@@ -154,6 +162,8 @@ class Listening:
         self.challenges: Challenges | None = None       # where certificates are fetched
         self.bound: dict[ListenerKey, AnyBound] = {}
         self.leaving: dict[AnyBound, IDelayedCall] = {}     # what was given up, with the timer that closes it
+        self.binder: Binder | None = None   # opens ports for which this process has no right
+        self.inherited = Inherited()        # looked into before a socket is opened
 
     def open_new(self, plans: Mapping[ListenerKey, ListenerPlan]) -> dict[ListenerKey, AnyBound]:
         """Bind what `plans` needs and is not there yet; nothing is accepted yet.
@@ -254,12 +264,17 @@ class Listening:
         on its way out, both are told to share (SO_REUSEPORT) while the new one is bound: so a port can move from an address to
         all of them without standing closed.
         """
+        known = self.inherited.take(socket_key(key))
+        if known is not None:
+            return known
         freebind, network = plans[key].terms.freebind or plans[key].vip, plans[key].network
         if key.address is not None and key.address.startswith("/"):
             return listening_socket(key.address, 0, unix_mode=plans[key].terms.unix_mode)
         capture = plans[key].capture
         make = (datagram_socket if key.transport == "UDP" else listening_socket if capture is None
                 else partial(listening_socket, transparent=capture.mode))
+        if self.binder is not None and capture is None:
+            make = self.binder.able(make, key.transport)
         if key.transport == "UDP":          # a former listener keeps its socket until its sessions have ended
             for left in list(self.leaving):
                 if left.plan.key == key or _overlap(left.plan.key, key):
@@ -272,15 +287,15 @@ class Listening:
             if error.errno != errno.EADDRINUSE or not outgoing:
                 raise
         for listener in outgoing:
-            _share(listener.fileno(), True)
+            share(listener.fileno(), True)
         try:
             sock = make(
                 key.address, key.port, freebind=freebind, device=key.device, reuse_port=True, network=network)
-            _share(sock.fileno(), False)
+            share(sock.fileno(), False)
             return sock
         finally:
             for listener in outgoing:
-                _share(listener.fileno(), False)
+                share(listener.fileno(), False)
 
     def install(
         self, plans: Mapping[ListenerKey, ListenerPlan], opened: Mapping[ListenerKey, AnyBound], drain_timeout_s: float,
@@ -342,6 +357,22 @@ class Listening:
             bound.stop()
             self.remove_file(bound)
 
+    def handed(self) -> Iterator[tuple[SocketKey, int]]:
+        """Every socket, for a process that is to serve in our place."""
+        for key, bound in self.bound.items():
+            if bound.bound and bound.listener.fileno() >= 0:
+                yield socket_key(key), bound.listener.fileno()
+
+    def give_way(self) -> None:
+        """Another process accepts on the same sockets: take nothing more from them, and have clients go there.
+
+        Answers say ``Connection: close`` from now on, HTTP/2 connections GOAWAY. What is idle stays for who is about to ask;
+        `drain` closes it.
+        """
+        self._plane.waiting.serve(())
+        for bound in self.bound.values():
+            bound.give_way()
+
     def remove_file(self, bound: AnyBound) -> None:
         """Remove the file of a Unix socket that accepts no more."""
         path = bound.plan.key.address
@@ -359,6 +390,13 @@ class Listening:
             bound.factory.close()
         for bound in list(self.leaving):
             self._forget(bound)
+
+
+def socket_key(key: ListenerKey, index: int = 0) -> SocketKey:
+    """What a listener's socket is called between processes; `index` tells those apart that share its port."""
+    path = key.address is not None and key.address.startswith("/")
+    protocol = UNIX if path else UDP if key.transport == "UDP" else TCP
+    return SocketKey("listener", protocol, key.address or "", key.port, key.place, index)
 
 
 def _relayed(plans: Iterable[ListenerPlan]) -> Iterator[Any]:
@@ -395,7 +433,7 @@ def _overlap(one: ListenerKey, other: ListenerKey) -> bool:
         one.address == other.address and one.device != other.device or one.address in _EVERY or other.address in _EVERY)
 
 
-def _share(fd: int, on: bool) -> None:
+def share(fd: int, on: bool) -> None:
     """Let others bind the address of a listening socket, or not any more."""
     sock = socket.socket(fileno=fd)         # no copy: there may be no descriptor left, and it must be taken back in any case
     try:

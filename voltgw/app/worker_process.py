@@ -45,7 +45,7 @@ class Process(ProcessProtocol):
             paths = os.pathsep.join(filter(None, (str(Path(voltgw.__file__).parent.parent), os.environ.get("PYTHONPATH"))))
             self._transport = reactor.spawnProcess(
                 self, sys.executable, [sys.executable, "-P", "-m", "voltgw.worker", "3"],
-                env={**os.environ, "PYTHONPATH": paths}, childFDs={0: 0, 1: 1, 2: 2, 3: theirs.fileno()})
+                env={**_environ(), "PYTHONPATH": paths}, childFDs={0: 0, 1: 1, 2: 2, 3: theirs.fileno()})
         except BaseException:
             ours.close()
             raise
@@ -76,6 +76,11 @@ class Process(ProcessProtocol):
             self.gone()
         else:
             self.owner.over("it has ended" if reason.check(ProcessDone) else reason.getErrorMessage())
+
+
+def _environ() -> dict[str, str]:
+    """Ours, without what systemd says to the one process that it has started."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_"))}
 
 
 class Spare:

@@ -119,7 +119,8 @@ class Reports:
                 yield
         for key in self._told.keys() - seen:
             del self._told[key]
-        out = {name: {str(key): why for key, why in each.out().items()} for name, each in self._worker.memberships.items()}
+        followed: dict[str, Any] = dict(self._worker.memberships)
+        out = {name: {str(key): why for key, why in each.out().items()} for name, each in followed.items()}
         out = {name: each for name, each in out.items() if each}
         self._channel.send(answer("counts", counts=more, longest_turn_s=self._worker.loop.longest_turn_s,
                                   **({"out": out} if out != self._out else {})))

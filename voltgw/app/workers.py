@@ -7,7 +7,7 @@ counted comes back into those (`Ledger`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -16,21 +16,18 @@ from twisted.logger import Logger, LogLevel
 from voltgw.app import worker_messages as say
 from voltgw.app.ledger import Ledger
 from voltgw.app.orphans import Orphans
-from voltgw.app.settings import StartError
+from voltgw.app.worker_agreement import Agreement
 from voltgw.app.worker_process import Spare, Worker
 from voltgw.app.worker_telling import Telling, ToldChallenges
 from voltgw.control.workers.backoff import Backoff
 
 if TYPE_CHECKING:
     from voltgw.app.build import ListenerKey, Runtime
-    from voltgw.app.listening import AnyBound
     from voltgw.app.service import GatewayService
     from voltgw.cluster.snapshot import EndpointState
 
 #: How often it is looked for what is pushed when it changes.
 _LOOK_S: Final = 1.0
-#: How long the workers may take to build a configuration that this process has built.
-_PREPARE_S: Final = 120.0
 #: A worker's drain ends so long before that of the whole: it has counts to tell.
 _END_MARGIN_S: Final = 1.0
 #: Lines of workers' logs in a second, of all workers together.
@@ -55,8 +52,7 @@ class Workers:
         self._backoffs = [Backoff() for _ in range(count)]
         self.all = [Worker(self, number, backoff) for number, backoff in enumerate(self._backoffs)]
         self.orphans: Orphans | None = None     # workers whose control process is gone, until ours serve
-        self._preparing = False
-        self._token = 0
+        self.agreement = Agreement(gateway, self)
         self._challenges: dict[tuple[str, str, str], say.Challenged] = {}
         self._pushed: dict[str, Any] = {}
         self._timers: dict[int, Any] = {}
@@ -77,7 +73,7 @@ class Workers:
     def adopt(self) -> None:
         """Look for workers that a control process of before has left behind: we listen on their sockets."""
         if self._gateway.rendezvous:
-            self.orphans = Orphans()
+            self.orphans = Orphans((self._gateway.user,))
             self.orphans.look(self._gateway.rendezvous)
 
     def adopted(self) -> None:
@@ -97,6 +93,13 @@ class Workers:
         for worker in self.all:
             self._begin(worker)
 
+    def begin_all(self) -> None:
+        """Those that were started while a reload was agreed on serve what serves now."""
+        for worker in self.all:
+            self._begin(worker)
+        if self._gateway.rollouts.all():
+            self._rolled()                  # those that have begun with this configuration
+
     def _spawn(self, worker: Worker) -> None:
         self._timers.pop(worker.number, None)
         if self.stopping:
@@ -113,15 +116,15 @@ class Workers:
 
     def _begin(self, worker: Worker) -> None:
         """Tell one what to serve, if it is time for that."""
-        if not self.serving or self._preparing or worker.began or worker.state != "starting":
+        if not self.serving or self.agreement.under_way or worker.began or worker.state != "starting":
             return
         worker.began = True
         gateway = self._gateway
         handed = gateway.listening.of_worker(worker.number, gateway.listening.bound)      # type: ignore[attr-defined]
         start = say.Start(
-            worker.number, self.count, gateway.generation, gateway.runtime.config, self._shared(gateway.runtime),
-            tuple(key for key, _ in handed), gateway.affinity_key, gateway.tickets.export(), self._sets(gateway.memberships),
-            self._rollouts(), self._level(), gateway.access_log_to_stdout, tuple(gateway.admin.addresses),
+            worker.number, self.count, gateway.generation, gateway.runtime.config, self.shared(gateway.runtime),
+            tuple(key for key, _ in handed), gateway.affinity_key, gateway.tickets.export(), self.sets(gateway.memberships),
+            self.rollouts(), self._level(), gateway.access_log_to_stdout, tuple(gateway.admin.addresses),
             gateway.rendezvous)
         worker.tell(say.packed(start), [sock.fileno() for _, sock in handed])
         for challenge in self._challenges.values():
@@ -230,8 +233,17 @@ class Workers:
         """Logs were rotated."""
         self.tell(say.Reopen())
 
+    def back(self, keys: Sequence[ListenerKey]) -> None:
+        """These listeners have sockets again."""
+        bound = self._gateway.listening.bound
+        for worker in self.all:
+            if worker.listens:
+                handed = self._gateway.listening.of_worker(     # type: ignore[attr-defined]
+                    worker.number, {key: bound[key] for key in keys})
+                worker.tell(say.packed(say.Back(tuple(key for key, _ in handed))), [sock.fileno() for _, sock in handed])
+
     def _rolled(self) -> None:
-        self.tell(say.Rolled(self._rollouts()))
+        self.tell(say.Rolled(self.rollouts()))
 
     def _look(self) -> None:
         """Push what has changed since."""
@@ -243,10 +255,10 @@ class Workers:
         if not self.missing():
             self._spare.keep()
         gateway.tickets.rotate_if_due()
-        for name, value, made in (("tickets", gateway.tickets.export(), say.Tickets), ("level", self._level(), say.Level)):
+        for name, value in (("tickets", gateway.tickets.export()), ("level", self._level())):
             if self._pushed.setdefault(name, value) != value:
                 self._pushed[name] = value
-                self.tell(made(value))
+                self.tell(say.Level(value) if isinstance(value, str) else say.Tickets(value))
         for cluster in {name for worker in self.all for name in worker.out}:
             self._tell_of_passes(cluster)
 
@@ -261,13 +273,18 @@ class Workers:
                 self.tell(say.Passed(cluster, key))
 
     def _level(self) -> str:
+        """The lowest that anything is shown from; the control process leaves out the rest."""
         process = self._gateway.logs.process
-        return "info" if process is None else process.level
+        if process is None:
+            return "info"
+        return min((process.level, *process.levels.values()), key=LogLevel.lookupByName)
 
-    def _rollouts(self) -> dict[str, Any]:
+    def rollouts(self) -> dict[str, Any]:
+        """How far each rollout is."""
         return {live.name: live.plain() for live in self._gateway.rollouts.all()}
 
-    def _shared(self, runtime: Runtime) -> say.Shared:
+    def shared(self, runtime: Runtime) -> say.Shared:
+        """What building takes besides the configuration."""
         acme, folder = self._gateway.acme, runtime.config.gateway.data_dir or ""
         names = runtime.fetched()
         pairs = {each: pair for each in names if (pair := acme.pair(folder, each)) is not None}
@@ -275,64 +292,9 @@ class Workers:
         return say.Shared(self._gateway.addresses_in_use, pairs, reasons)
 
     @staticmethod
-    def _sets(memberships: Mapping[str, Any]) -> dict[str, tuple[EndpointState, ...]]:
+    def sets(memberships: Mapping[str, Any]) -> dict[str, tuple[EndpointState, ...]]:
+        """The members of these clusters."""
         return {name: each.told.states for name, each in memberships.items() if each.told is not None}
-
-    # -- reloads -------------------------------------------------------------------------------------------------------
-
-    async def agree(self, runtime: Runtime, opened: Mapping[ListenerKey, AnyBound], fresh: Mapping[str, Any],
-                    stay_s: float | None) -> None:
-        """Have all of them make what this process has made, then serve it, in the turn in which this returns.
-
-        Raises StartError in a sentence when one cannot; then all of them go on as before.
-        """
-        gateway = self._gateway
-        self._token = token = self._token + 1
-        self._preparing = True
-        asked: list[Worker] = []
-        try:
-            shared = self._shared(runtime)
-            for worker in self.all:
-                if not worker.listens:
-                    continue
-                handed = gateway.listening.of_worker(worker.number, opened)       # type: ignore[attr-defined]
-                message = say.Prepare(token, runtime.config, shared, tuple(key for key, _ in handed), stay_s)
-                worker.answer = Deferred()
-                asked.append(worker)
-                worker.tell(say.packed(message), [sock.fileno() for _, sock in handed])
-            problem = await self._answers(asked)
-            if gateway.draining:
-                problem = problem or "the gateway drains"
-            if problem:
-                self.tell(say.Abort(token))
-                raise StartError(problem)
-            self.tell(say.Commit(token, gateway.generation + 1, self._sets(fresh), self._rollouts()))
-        finally:
-            self._preparing = False
-            gateway.loop.soon(self._begin_all)      # those that were started meanwhile serve what serves then
-
-    def _begin_all(self) -> None:
-        for worker in self.all:
-            self._begin(worker)
-
-    async def _answers(self, asked: list[Worker]) -> str:
-        """What the first one that refuses says, "" = all are ready."""
-        late = self._gateway.loop.clock.callLater(_PREPARE_S, self._late, asked)
-        try:
-            for worker in asked:
-                answer = worker.answer
-                if answer is not None:
-                    problem = await answer
-                    if problem:
-                        return f"worker {worker.name} refuses: {problem}"
-        finally:
-            if late.active():
-                late.cancel()
-        return ""
-
-    def _late(self, asked: list[Worker]) -> None:
-        for worker in asked:
-            worker.replied(f"it has not built the configuration within {_PREPARE_S:g} s")
 
     # -- from them -----------------------------------------------------------------------------------------------------
 
@@ -359,7 +321,7 @@ class Workers:
                 self.orphans.drain()
                 self.orphans = None
         elif kind == "prepared":
-            if message["token"] == self._token:
+            if message["token"] == self.agreement.token:
                 worker.replied("")
         elif kind == "committed":
             worker.generation = int(message["generation"])
@@ -369,7 +331,7 @@ class Workers:
                 self._log.error("worker {name} could not do what it had agreed to: {problems}; it is started anew",
                                 name=worker.name, problems=problems, event="worker.behind")
                 worker.kill()
-            if message["token"] == self._token:
+            if message["token"] == self.agreement.token:
                 worker.replied(problems)
         elif kind == "failed":
             worker.problem = "; ".join(map(str, message["problems"][:3]))

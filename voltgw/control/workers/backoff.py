@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 #: One that lived so long died for a reason of its own, not of its start: the next one begins at once.
-LIVED_S: Final = 5.0
+LIVED_S: Final = 2.0
 #: The first wait of one that dies at once again; it doubles…
 FIRST_S: Final = 0.25
 #: …up to this.
