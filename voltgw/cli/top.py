@@ -49,10 +49,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    made = parser("top",
-                  "Show what the running gateway does, as it happens: requests, errors and times of virtual hosts, clusters "
-                  "and endpoints, and what has changed lately. Keys: h, c, e choose the table; n, r, x, 5, 9, a its order; j and "
-                  "k scroll; space stands still; q ends.")
+    made = parser("top", "Show what the running gateway does, as it happens: requests, errors and times of virtual hosts, "
+                  "clusters and endpoints, and what has changed lately. Keys: h, c, e choose the table; n, r, x, 5, 9, a its "
+                  "order; j and k scroll; space stands still; q ends.")
     made.add_argument("--once", action="store_true", help="print all three tables and end, as where there is no terminal")
     made.add_argument("--interval", metavar="SECONDS", type=_seconds, default=None,
                       help=f"between two readings (default: {_INTERVAL_S:g}, with --once 1)")
