@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hpack import Decoder
@@ -12,8 +13,8 @@ from tests.app.making import balancer
 from tests.app.running import GET, OK, GatewayCase
 from tests.cli.running import run
 from tests.support import Peer
-from voltgw.app import overload
-from voltgw.app.overload import files_budget, memory_budget
+from voltgw.app import budgets, overload
+from voltgw.app.budgets import files_budget, memory_budget
 from voltgw.config.overload import Overload as OverloadConfig
 from voltgw.config.overload import OverloadFiles, OverloadMemory
 from voltgw.security.overload import Action
@@ -394,14 +395,26 @@ class BudgetTests(GatewayCase):
                          (500, {Action.KEEP_ALIVE: 0.85, Action.ACCEPT: 0.95, Action.RESET: 1.0}))
         self.assertEqual(files_budget(OverloadConfig(open_files=OverloadFiles(budget=5000)), 1000).amount, 1000)
 
+    def test_a_control_group_without_room(self) -> None:
+        """Where the process alone takes most of a limit that nobody has named here, nobody is refused for it; a wish counts."""
+        self.patch(overload, "Usage", FakeUsage)
+        self.patch(budgets, "group_memory_bytes", lambda: 15_000_000)
+        self.start()
+        self.assertEqual(list(self.gateway.overload.pressures), ["open_files"])
+        for said, looked_after in ((None, False), (OverloadMemory(budget=15_000_000), True), (OverloadMemory(share=1.0), True),
+                                   (OverloadMemory(refuse=0.5), False), (None, False)):
+            config = replace(self.gateway.runtime.config.gateway, overload=OverloadConfig(memory=said))
+            self.gateway.overload.follow(config, 1000)
+            self.assertEqual("memory" in self.gateway.overload.pressures, looked_after, said)
+
     def test_memory_by_the_control_group(self) -> None:
         """With a limit of the group that is the budget; without one there is none, unless a share of the host is asked for."""
-        self.patch(overload, "host_memory_bytes", lambda: 8000)
-        self.patch(overload, "group_memory_bytes", lambda: None)
+        self.patch(budgets, "host_memory_bytes", lambda: 8000)
+        self.patch(budgets, "group_memory_bytes", lambda: None)
         self.assertIs(memory_budget(None, 1), None)
         self.assertEqual(_amount(OverloadMemory(share=0.5)), 4000)
         self.assertEqual(_amount(OverloadMemory(budget=3000)), 3000)
-        self.patch(overload, "group_memory_bytes", lambda: 6000)
+        self.patch(budgets, "group_memory_bytes", lambda: 6000)
         self.assertEqual(_amount(None), 6000)
         self.assertEqual(_amount(OverloadMemory(share=0.5)), 3000)
         self.assertEqual(_amount(None, processes=3), 2000)

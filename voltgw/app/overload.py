@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
-from voltgw.app.usage import Usage, group_memory_bytes, host_memory_bytes
-from voltgw.security.overload import Action, Budget, Pressure, asked_for
+from voltgw.app.budgets import files_budget, memory_budget
+from voltgw.app.usage import Usage
+from voltgw.security.overload import Action, Pressure, asked_for
 from voltgw.values import defaults
 from voltgw.values.reason import Reason
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from voltgw.app.explain import Explanation
     from voltgw.config.gateway import Gateway
-    from voltgw.config.overload import Overload as OverloadConfig
     from voltgw.net.loop import Loop
     from voltgw.proxy.plane import Plane
 
@@ -36,6 +36,8 @@ WEIGHED_A_TURN: Final = 500
 #: Connections that one look cuts at most, and the least that one must hold to be worth it.
 RESET_A_LOOK: Final = 32
 LEAST_RESET_BYTES: Final = 64 * 1024
+#: A memory budget that nobody has named counts only where the process takes no more of it than this at the start.
+ROOMY: Final = 0.6
 #: Between two times that freed memory is given back to the system, while it is short.
 TRIM_S: Final = 5.0
 _WORDS: Final = {
@@ -90,6 +92,8 @@ class Overload:
         self._plane = plane
         self._usage = usage
         self._processes = processes
+        self._base = 0                      # memory before there was any traffic
+        self._derived = True                # the memory budget is nobody's wish
         self._own: dict[tuple[str, str], int] = {}      # what is ours in the counters that go up and down
         self._timer: IDelayedCall | None = None
         self._trimmed = float("-inf")
@@ -107,6 +111,11 @@ class Overload:
             except OSError as error:
                 self._log.warn("memory and descriptors are not looked after: {error}", error=error)
                 return
+        try:
+            self._base = self._usage.memory_bytes()
+        except (OSError, ValueError, IndexError):
+            self._base = 0                  # every look will say so
+        self._leave_out()
         self.look()
 
     def stop(self) -> None:
@@ -141,12 +150,24 @@ class Overload:
             else:
                 pressure.follow(budget)
             self.pressures[name] = pressure
+        self._derived = config is None or config.memory is None or config.memory.budget is config.memory.share is None
+        self._leave_out()
         for name in {*before, *self.pressures}:
             there = self.pressures.get(name)
             self._note("budget", name, 0 if there is None else there.budget.amount)
             self._note("used", name, 0 if there is None else there.used)
         if self._timer is not None:
             self._act()
+
+    def _leave_out(self) -> None:
+        """Do not look after memory where nobody has asked for it and the process alone takes most: all would be refused."""
+        memory = self.pressures.get("memory")
+        if memory is not None and self._derived and self._base > ROOMY * memory.budget.amount:
+            del self.pressures["memory"]
+            self._note("budget", "memory", 0)
+            self._log.warn("memory is not looked after: the process takes {base} bytes without any traffic, of {budget} that "
+                           "the control group has for it; give it more, or say `gateway: {{overload: {{memory: ...}}}}`",
+                           base=self._base, budget=memory.budget.amount)
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -348,42 +369,5 @@ class Overload:
                 "unpooled": counted.unpooled}
 
 
-def memory_budget(config: OverloadConfig | None, processes: int) -> Budget | None:
-    """What each of so many processes may have in RAM; None = nobody has set a limit."""
-    said = None if config is None else config.memory
-    amount = None if said is None else said.budget
-    if amount is None:
-        share = None if said is None else said.share
-        there = group_memory_bytes()
-        if there is None:
-            if share is None:
-                return None
-            there = host_memory_bytes()
-        amount = int(min(there, host_memory_bytes()) * (share or 1.0)) // processes
-    return Budget(max(amount, 1), _shares(said, {
-        Action.KEEP_ALIVE: defaults.OVERLOAD_MEMORY_KEEP_ALIVE_SHARE, Action.REFUSE: defaults.OVERLOAD_MEMORY_REFUSE_SHARE,
-        Action.ACCEPT: defaults.OVERLOAD_MEMORY_ACCEPT_SHARE, Action.RESET: defaults.OVERLOAD_MEMORY_RESET_SHARE}))
-
-
-def files_budget(config: OverloadConfig | None, open_files: int) -> Budget:
-    """How many descriptors each process may have."""
-    said = None if config is None else config.open_files
-    amount = open_files if said is None or said.budget is None else min(said.budget, open_files)
-    return Budget(max(amount, 1), _shares(said, {
-        Action.KEEP_ALIVE: defaults.OVERLOAD_FILES_KEEP_ALIVE_SHARE, Action.REFUSE: defaults.OVERLOAD_FILES_REFUSE_SHARE,
-        Action.ACCEPT: defaults.OVERLOAD_FILES_ACCEPT_SHARE, Action.RESET: 0.0}))
-
-
 def _workers(number: int) -> str:
     return "one worker" if number == 1 else f"{number} workers"
-
-
-def _shares(said: Any, absent: Mapping[Action, float]) -> dict[Action, float]:
-    """From which share on each action is taken; 0 leaves it out."""
-    shares = {}
-    for action, share in absent.items():
-        own = None if said is None else getattr(said, action.value)
-        share = share if own is None else own
-        if share:
-            shares[action] = share
-    return shares
