@@ -19,7 +19,7 @@ from voltgw.config.labels import selector
 #: Resource -> (group and version, kind, whether it is in a namespace).
 RESOURCES = {
     "services": ("v1", "Service", True), "pods": ("v1", "Pod", True), "nodes": ("v1", "Node", False), "namespaces": ("v1", "Namespace", False),
-    "endpointslices": ("discovery.k8s.io/v1", "EndpointSlice", True),
+    "endpointslices": ("discovery.k8s.io/v1", "EndpointSlice", True), "configmaps": ("v1", "ConfigMap", True),
 }
 
 
@@ -307,7 +307,7 @@ def _fixed(path: str) -> Any:
         version = {"groupVersion": "discovery.k8s.io/v1", "version": "v1"}
         return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [
             {"name": "discovery.k8s.io", "versions": [version], "preferredVersion": version}]}
-    short = {"services": "svc", "pods": "po", "nodes": "no", "namespaces": "ns"}
+    short = {"services": "svc", "pods": "po", "nodes": "no", "namespaces": "ns", "configmaps": "cm"}
     for prefix, group in (("/api/v1", "v1"), ("/apis/discovery.k8s.io/v1", "discovery.k8s.io/v1")):
         if path.rstrip("/") == prefix:
             return {"kind": "APIResourceList", "groupVersion": group, "resources": [

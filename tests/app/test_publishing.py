@@ -129,6 +129,42 @@ class PublicationTests(SynchronousTestCase):
             self.assertIn(words, str(explained.plain()), name)
 
 
+class ClusterDnsTests(SynchronousTestCase):
+    """Zones that the DNS server of a cluster delegates to us."""
+
+    def made(self, subdomain: str = "subdomain: shop.apps.example", listens: str = "address: 192.0.2.53, port: 53", zone: str = "apps.example",
+             servers: str = "", more: str = "") -> Runtime:
+        """A configuration with one of them."""
+        return runtime(
+            f"gateway: {{dns: [{{{listens}}}]}}\n" + ROUTE + ONE + host("a") + more + "- {kind: discovery, metadata: {name: k, namespace: system}, spec: "
+            "{where: {}, discovery_k8s: {access_info: {connection_info: {api_server: '192.0.2.9:6443'}}, publish_info: {dns_delegation: "
+            f"{{{subdomain}, dns_mode: CORE_DNS}}}}}}, voltgw: {{dns_delegation: {{zone: {zone}{servers}}}}}}}}}\n")
+
+    def test_where_we_answer(self) -> None:
+        """At the addresses that listen; where one listens on all, at those of the zone's name servers; whatever domains there are."""
+        ns = ", name_servers: [{name: ns1.apps.example, addresses: [192.0.2.7, '2001:db8::7']}]"
+        for listens, servers, wanted in (
+                ("address: 192.0.2.53, port: 53", ns, ["192.0.2.53"]), ("address: 0.0.0.0, port: 53", ns, ["192.0.2.7"]),
+                ("address: '::', port: 53", ns, ["192.0.2.7", "2001:db8::7"])):
+            made = self.made(listens=listens, servers=servers)
+            (publication,) = made.publications
+            (name,) = publication.names.values()
+            self.assertEqual((name.text, publication.registry.kind), ("shop.apps.example", "cluster_dns"))
+            self.assertEqual(sorted(publication.wanted(name, lambda host: False).addresses), wanted)
+        explained = Explainer(made).explain(read_question("-", "dns:a.shop.apps.example/A", (), "", ""))
+        self.assertIn("the cluster's DNS server asks this gateway for names in shop.apps.example", str(explained.plain()))
+
+    def test_what_cannot_be(self) -> None:
+        """A zone that nobody here answers, none at all, an address that nobody knows; two with one owner."""
+        for more, reason in (({"zone": "other.example"}, "no zone of this gateway has shop.apps.example"), ({"subdomain": ""}, "which `subdomain`"),
+                             ({"listens": "address: 0.0.0.0, port: 53"}, "nobody knows at which address"),
+                             ({"listens": "address: 192.0.2.53, port: 0"}, "nobody knows at which address")):
+            with self.assertRaises(ConfigErrors) as raised:
+                self.made(**{"subdomain": "subdomain: shop.apps.example", **more} if more.get("subdomain") != "" else {"subdomain": "subdomain: null"})
+            self.assertEqual([each.code for each in raised.exception.problems], ["VG0231"])
+            self.assertIn(reason, raised.exception.problems[0].message)
+
+
 class LintTests(SynchronousTestCase):
     """What ``voltgw check`` says of registries."""
 

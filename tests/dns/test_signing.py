@@ -97,6 +97,16 @@ class SigningTests(SynchronousTestCase):
             self.assertEqual((answer.rcode(), self.checked(answer)), (0, expected), (name, kind))
             self.assertTrue(answer.ednsflags & dns.flags.DO)
 
+    def test_a_reload(self) -> None:
+        """Whoever follows with the same key signs nothing anew that is the same; with another key, all of it."""
+        self.ask("shop")
+        for key, made in ((self.key, 0), (ec.generate_private_key(ec.SECP256R1()), 1)):
+            after = Signer(name_of(APEX), pem(key), lambda: self.wall)
+            after.inherit(self.signer)
+            self.responder.signers = {after.apex: after}
+            self.ask("shop")
+            self.assertEqual(after.signatures, made)
+
     def test_who_does_not_ask_for_it(self) -> None:
         """Nobody gets signatures who has not set DO."""
         answer = self.ask("shop", dnssec=False)

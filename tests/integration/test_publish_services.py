@@ -9,12 +9,15 @@ import tempfile
 from typing import Any
 
 import consul  # type: ignore[import-untyped]  # it has no types
+import dns.message
+import dns.query
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.api_server import ApiServer
 from tests.certificates import inline
 from tests.consul_agent import Agent
+from tests.control.publish.test_cluster_dns import KUBEADM, parsed
 from tests.integration.gateway import Gateway, free_port, until
 from tests.integration.test_http import origin
 from tests.servers import require
@@ -23,23 +26,24 @@ from tests.servers import require
 class Case(SynchronousTestCase):
     """A gateway with a shop that is published."""
 
-    def start(self, domains: list[str], discovery: dict[str, Any], voltgw: dict[str, Any] | None = None) -> Gateway:
+    def start(self, domains: list[str], discovery: dict[str, Any], voltgw: dict[str, Any] | None = None,
+              gateway: dict[str, Any] | None = None) -> Gateway:
         """Serve it."""
         folder = os.path.abspath(self.mktemp())
         os.makedirs(folder)
         self.origin = origin(self, "shop", folder)
         self.port = free_port()
         self.text = yaml.safe_dump({
-            "gateway": {"admin": {"port": "ADMIN"}},
+            "gateway": {"admin": {"port": "ADMIN"}, **(gateway or {})},
             "load_balancers": [{"name": "shop", "listen": f"127.0.0.1:{self.port}", "domains": domains, "origins": [f"127.0.0.1:{self.origin.port}"],
                                 "health_check": {"path": "/healthz", "interval": 1, "timeout": 1, "healthy_threshold": 1, "unhealthy_threshold": 1}}],
             "objects": [{"kind": "discovery", "metadata": {"name": "registry", "namespace": "system"}, "spec": {
                 "where": {}, **discovery, "voltgw": {"publish": {
                     "owner": "edge-1", "interval": "1s", "hold_down": "0s", "when_down": "nodata", "on_shutdown": "remove"}, **(voltgw or {})}}}],
         }).replace("'ADMIN'", "ADMIN")
-        gateway = Gateway(self, self.text)
-        gateway.wait_ready()
-        return gateway
+        made = Gateway(self, self.text)
+        made.wait_ready()
+        return made
 
     def entry(self, gateway: Gateway, name: str) -> dict[str, Any]:
         """What the gateway says of a name."""
@@ -138,3 +142,46 @@ class KubernetesTests(Case):
         gateway.process.wait(20)
         self.assertEqual(list(api.objects["services"]), [("shops", "taken")])
         self.assertEqual(api.objects["endpointslices"], {})
+
+    def test_a_delegated_zone(self) -> None:
+        """CoreDNS's Corefile, as kubectl shows it, gets a server block that forwards the zone to where this gateway answers for it:
+        repaired, moved with the zone, taken out at the end; every other byte stays. Without the right to write that is said."""
+        api = ApiServer().start()
+        self.addCleanup(api.stop)
+        api.put("configmaps", "coredns", "kube-system", data={"Corefile": KUBEADM, "theirs": "x"})
+        cache, port = tempfile.mkdtemp(), free_port()
+        kubeconfig = yaml.safe_dump({
+            "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "k"}}],
+            "clusters": [{"name": "k", "cluster": {"server": f"http://127.0.0.1:{api.port}"}}]})
+        gateway = self.start(["shop.apps.example.com"], {"discovery_k8s": {
+            "access_info": {"kubeconfig_url": {"clear_secret_info": {"url": inline(kubeconfig.encode())}}},
+            "publish_info": {"dns_delegation": {"subdomain": "apps.example.com", "dns_mode": "CORE_DNS"}}}},
+            {"dns_delegation": {"zone": "example.com"}}, {"dns": [{"address": "127.0.0.1", "port": port}]})
+
+        def servers() -> dict[str, list[list[str]]]:
+            said = subprocess.run(
+                [require("kubectl"), f"--server=http://127.0.0.1:{api.port}", f"--cache-dir={cache}", "--kubeconfig=/dev/null", "get",
+                 "configmap", "coredns", "-n", "kube-system", "-o", "jsonpath={.data.Corefile}"],
+                check=False, capture_output=True, text=True, timeout=60).stdout
+            return parsed(said)
+
+        ours = [["errors"], ["cache", "30"], ["forward", ".", f"127.0.0.1:{port}"]]
+        until("it is there", lambda: servers().get("apps.example.com:53") == ours)
+        self.assertEqual(servers()[".:53"], parsed(KUBEADM)[".:53"])
+        address = servers()["apps.example.com:53"][2][2].rpartition(":")
+        query = dns.message.make_query("shop.apps.example.com", "A")
+        answer = dns.query.udp(query, address[0], 5.0, int(address[2]))
+        self.assertEqual(answer.answer[0][0].to_text(), "127.0.0.1")
+        entry = self.entry(gateway, "apps.example.com")
+        self.assertEqual((entry["by"], entry["state"], entry["addresses"]), ("cluster_dns", "bound", ["127.0.0.1"]))
+        api.put("configmaps", "coredns", "kube-system", data={"Corefile": KUBEADM})
+        until("it is repaired", lambda: servers().get("apps.example.com:53") == ours)
+        api.forbidden.add("configmaps")
+        until("it is said", lambda: "403" in json.dumps(gateway.admin("/names").json["registries"]))
+        api.forbidden.clear()
+        gateway.write(self.text.replace("subdomain: apps.example.com", "subdomain: shop.apps.example.com"))
+        gateway.reload()
+        until("the zone is another one", lambda: list(servers()) == [".:53", "shop.apps.example.com:53"])
+        gateway.process.terminate()
+        gateway.process.wait(20)
+        self.assertEqual(api.objects["configmaps"]["kube-system", "coredns"]["data"]["Corefile"], KUBEADM)

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from voltgw.app.registries import DnsZone, zone_of
+from voltgw.values.clouds import AZURE_URL, GOOGLE_DNS_URL, ROUTE53_URL
 from voltgw.values.defaults import PUBLISH_CLOUD_INTERVAL_S
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from voltgw.config.objects.publishing import GoogleDns as GoogleDnsSpec
     from voltgw.config.objects.publishing import Route53 as Route53Spec
     from voltgw.control.publish.registrar import Registrar
+
+def _at(endpoint: str | None, default: str) -> str:
+    """Where the API is: the same whether that is said or not."""
+    return (endpoint or default).rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,12 @@ class Route53(DnsZone):
     @property
     def identity(self) -> Hashable:
         """The zone and the owner."""
-        return self.kind, self.spec.endpoint, self.spec.hosted_zone_id, self.owner
+        return self.kind, _at(self.spec.endpoint, ROUTE53_URL), self.spec.hosted_zone_id, self.owner
 
     @property
     def server(self) -> Hashable:
         """All of Route 53 is one; but zones of one name may be of different networks there."""
-        return self.kind, self.spec.endpoint
+        return self.kind, _at(self.spec.endpoint, ROUTE53_URL)
 
     def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
         """See `Registry.registrar`."""
@@ -50,7 +55,7 @@ class Route53(DnsZone):
             token = "" if given.session_token is None else _text(given.session_token.data, "session_token")
             source = keys.StaticKeys(keys.Keys(
                 given.access_key_id, _text(given.secret_access_key.data, "secret_access_key"), token))
-        url = spec.endpoint or route53.URL
+        url = spec.endpoint or ROUTE53_URL
         made: Registrar = route53.Route53Registrar(
             _api(reactor, clock, spec.trusted_ca, plain=_plain(url)), clock, source, wall, spec.zone.lower(),
             spec.hosted_zone_id, self.ttl, self.owner, url, spec.region or route53.REGION)
@@ -74,12 +79,12 @@ class GoogleDns(DnsZone):
     @property
     def identity(self) -> Hashable:
         """The zone and the owner."""
-        return self.kind, self.spec.endpoint, self.spec.project, self.spec.managed_zone, self.owner
+        return self.kind, _at(self.spec.endpoint, GOOGLE_DNS_URL), self.spec.project, self.spec.managed_zone, self.owner
 
     @property
     def server(self) -> Hashable:
         """A project."""
-        return self.kind, self.spec.endpoint, self.spec.project
+        return self.kind, _at(self.spec.endpoint, GOOGLE_DNS_URL), self.spec.project
 
     def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
         """See `Registry.registrar`."""
@@ -94,7 +99,7 @@ class GoogleDns(DnsZone):
             tokens = bearer.Bearer(_api(reactor, clock, spec.trusted_ca, plain=_plain(spec.token_endpoint)), wall, grant)
         made: Registrar = google.GoogleDnsRegistrar(
             _api(reactor, clock, spec.trusted_ca, plain=_plain(spec.endpoint)), clock, tokens, spec.zone.lower(), spec.project,
-            spec.managed_zone, self.ttl, self.owner, spec.endpoint or google.URL)
+            spec.managed_zone, self.ttl, self.owner, spec.endpoint or GOOGLE_DNS_URL)
         return made
 
 
@@ -116,19 +121,20 @@ class AzureDns(DnsZone):
     def identity(self) -> Hashable:
         """The zone and the owner."""
         spec = self.spec
-        return self.kind, spec.endpoint, spec.subscription_id, spec.resource_group, spec.zone.lower(), self.owner
+        return (self.kind, _at(spec.endpoint, AZURE_URL), spec.subscription_id, spec.resource_group, spec.zone.lower(),
+                self.owner)
 
     @property
     def server(self) -> Hashable:
         """A subscription."""
-        return self.kind, self.spec.endpoint, self.spec.subscription_id
+        return self.kind, _at(self.spec.endpoint, AZURE_URL), self.spec.subscription_id
 
     def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
         """See `Registry.registrar`."""
         spec = self.spec
         bearer: Any = import_module("voltgw.control.publish.bearer")
         azure: Any = import_module("voltgw.control.publish.azure_dns")
-        url, given = spec.endpoint or azure.URL, spec.credentials
+        url, given = spec.endpoint or AZURE_URL, spec.credentials
         if given is None:
             grant = bearer.Metadata(spec.token_endpoint or azure.token_url(url), azure.METADATA_FIELDS)
             tokens = bearer.Bearer(_api(reactor, clock, None, plain=True), wall, grant)

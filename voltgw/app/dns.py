@@ -96,6 +96,9 @@ class DnsSide:
         for apex, zone in serving.zones.zones.items():
             if apex in before:
                 zone.follow_on(before[apex])
+        for apex, signer in serving.signers.items():
+            if apex in self._serving.signers:
+                signer.inherit(self._serving.signers[apex])
         self._serving = serving
         for spec in [each for each in self.bound if each not in config.gateway.dns]:
             self.bound.pop(spec).stop()

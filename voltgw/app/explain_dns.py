@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from voltgw.app.publications import Delegation
 from voltgw.app.question import QuestionError
 from voltgw.app.zones import THIS_HOST
 from voltgw.dns.cookies import Cookies
@@ -65,6 +66,11 @@ def _registries(runtime: Runtime, name: bytes, publishing: Publishing | None) ->
             continue
         about = f"{registry.kind} of {one.title}"
         place = one.place(*publication.path)
+        if isinstance(publication, Delegation):
+            wanted = publication.wanted(publication.names[registry.zone or b""], lambda host: True)
+            yield Reason(about, ", ".join(wanted.addresses), f"the cluster's DNS server asks this gateway for names in "
+                         f"{wanted.name}", place)
+            continue
         left_out = dict(publication.left_out).get(text)
         found = next((publication.names[each] for each in _covering(name) if each in publication.names), None)
         if left_out is not None:

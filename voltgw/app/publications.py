@@ -73,6 +73,7 @@ KINDS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "azure_dns": ("voltgw.app.clouds:azure_dns", ("voltgw", "azure_dns")),
     "consul": ("voltgw.app.services:consul", ("discovery_consul", "publish_info")),
     "kubernetes": ("voltgw.app.services:kubernetes", ("discovery_k8s", "publish_info")),
+    "cluster_dns": ("voltgw.app.cluster_dns:cluster_dns", ("discovery_k8s", "publish_info", "dns_delegation")),
 }
 
 
@@ -104,6 +105,15 @@ class Publication:
             offers = name.offers
         vips = tuple(sorted({Vip(str(offer.address), offer.port, offer.tls) for offer in offers}))
         return Wanted(name.text, vips, name.offers[0].host.namespace)
+
+
+class Delegation(Publication):
+    """A registry that has one zone, whatever is in it: it leads to where we answer (`Registry.delegates`)."""
+
+    def wanted(self, name: Name, up: Callable[[VirtualHost], bool]) -> Wanted:
+        """Always the same: what is answered there follows health by itself."""
+        registry: Any = self.registry
+        return Wanted(name.text, registry.delegates)
 
 
 def publications(
@@ -140,12 +150,18 @@ def publications(
             except ValueError as error:
                 problems.append(ConfigError("VG0231", one.place(*path), f"{one.title}: {kind}: {error}"))
                 continue
-            made.append(Publication(one, registry, policy or PublishPolicy(owner=registry.owner), path))
+            policy = policy or PublishPolicy(owner=registry.owner)
+            if registry.zone is not None and getattr(registry, "delegates", None):
+                text = text_of(registry.zone)
+                made.append(Delegation(one, registry, policy, path, {registry.zone: Name(text, registry.zone)}))
+            else:
+                made.append(Publication(one, registry, policy, path))
         yield
     if problems:
         raise ConfigErrors(tuple(problems))
-    if made:
-        yield from _fill(runtime, made, interface_address)
+    filled = [each for each in made if not isinstance(each, Delegation)]
+    if filled:
+        yield from _fill(runtime, filled, interface_address)
     return made
 
 

@@ -102,18 +102,22 @@ class ClusterServices:
     def registrar(self, reactor: Any, clock: Any, wall: Callable[[], float]) -> Registrar:
         """See `Registry.registrar`."""
         access = self.access
-
-        def fields() -> dict[str, str]:
-            """A token file is replaced while we run."""
-            token = token_of(access)
-            return {"authorization": f"Bearer {token}"} if token else basic(access)
-
         made: Registrar = import_module("voltgw.control.publish.kubernetes").KubernetesRegistrar(
-            api_of(access, reactor, clock), access.url, fields, self.target_of, self.owner)
+            api_of(access, reactor, clock), access.url, fields_of(access), self.target_of, self.owner)
         return made
 
 
-def _policy(one: Object[DiscoverySpec]) -> tuple[str, float]:
+def fields_of(access: RegistryAccess) -> Callable[[], dict[str, str]]:
+    """What proves to an API server who we are, for each request: a token file is replaced while we run."""
+    def fields() -> dict[str, str]:
+        token = token_of(access)
+        return {"authorization": f"Bearer {token}"} if token else basic(access)
+
+    return fields
+
+
+def policy_of(one: Object[DiscoverySpec]) -> tuple[str, float]:
+    """Whose names an object keeps, and how often they are looked at."""
     policy = one.spec.voltgw.publish if one.spec.voltgw is not None else None
     return (OWNER, INTERVAL_S) if policy is None else (policy.owner, policy.interval_s or INTERVAL_S)
 
@@ -123,7 +127,7 @@ def consul(one: Object[DiscoverySpec], config: Config) -> ConsulServices | None:
     spec = one.spec.discovery_consul
     if spec is None or spec.publish_info is None or not spec.publish_info.publish:
         return None
-    owner, interval_s = _policy(one)
+    owner, interval_s = policy_of(one)
     return ConsulServices(owner, consul_of(config, one), interval_s)
 
 
@@ -133,6 +137,6 @@ def kubernetes(one: Object[DiscoverySpec], config: Config) -> ClusterServices | 
     info = spec.publish_info if spec is not None else None
     if info is None or info.publish is None and not info.publish_fqdns:
         return None
-    owner, interval_s = _policy(one)
+    owner, interval_s = policy_of(one)
     namespace = "" if info.publish is None else info.publish.namespace or "default"
     return ClusterServices(owner, kubernetes_of(config, one), namespace, interval_s)

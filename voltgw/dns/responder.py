@@ -69,7 +69,7 @@ class DnsCounters:
         self.dropped: Counter[str] = Counter()                  # never answered, by reason
         self.transfers: Counter[str] = Counter()                # asked for by TCP: full, current, refused, busy
         self.signatures = 0                 # made for answers of signed zones
-        self.notifies: Counter[str] = Counter()                 # sent, answered, refused, given_up
+        self.notifies: Counter[str] = Counter()                 # sent, unsent, answered, refused, given_up
         self.unverified: Counter[str] = Counter()               # signed by TSIG, and not well, by its error
 
     @property

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from voltgw.net.pacing import Pace, Rate
 from voltgw.routing.zone import ASKED, RRset, Zone
 from voltgw.wire.dnsmsg import (
     AA,
@@ -46,9 +47,9 @@ ECDSA_P256, ED25519 = 13, 15
 VALID_S: Final = 7 * 86400
 RENEW_S: Final = 86400
 _SKEW_S: Final = 3600
-#: New signatures for clients whose address is not proved, and how many may come at once.
+#: New signatures for clients whose address is not proved; a second's worth may come at once.
 SIGNATURES_PER_SECOND: Final = 2000
-_BURST: Final = 2000
+_RATE: Final = Rate(SIGNATURES_PER_SECOND, SIGNATURES_PER_SECOND)
 #: Signatures, and whole answers, that are kept.
 MAX_KEPT: Final = 16384
 _KEY_FLAGS: Final = 257                     # a zone key, and the one that the parent's DS names (RFC 4034 2.1.1)
@@ -100,10 +101,16 @@ class Signer:
         self._inception = 0
         self._kept: dict[tuple[bytes, int, int, tuple[bytes, ...]], bytes] = {}
         self._answers: dict[tuple[bytes, int, int, bytes], Sections] = {}
-        self._due = 0.0                     # of the limit: when the next signature would be due (GCRA)
+        self._pace = Pace(_RATE)
 
     def __repr__(self) -> str:
         return f"<Signer {text_of(self.apex)} key {self.tag}>"
+
+    def inherit(self, before: Signer) -> None:
+        """After a reload: signatures of the same key over the same records are as good as before."""
+        if before.dnskey == self.dnskey and before.apex == self.apex:
+            self._kept, self._pace = before._kept, before._pace
+            self._renew_at, self._inception = before._renew_at, before._inception
 
     def records(self, ttl: int) -> list[RRset]:
         """What the apex has of a signed zone: the key, and for the parent, what its DS should be (RFC 7344)."""
@@ -201,12 +208,11 @@ class Signer:
 
     def _take(self) -> None:
         now = self._wall()
-        due = max(self._due, now)
-        if due - now > _BURST / SIGNATURES_PER_SECOND:
-            if due - now < 2 * _BURST / SIGNATURES_PER_SECOND:
-                raise Busy
-            due = now                       # the clock has been set back
-        self._due = due + 1 / SIGNATURES_PER_SECOND
+        if self._pace.wait(now) > 1.0:      # more than there can be: the clock has been set back
+            self._pace = Pace(_RATE)
+        if self._pace.wait(now):
+            raise Busy
+        self._pace.take(1, now)
 
     def _sign(self, each: _Set) -> bytes:
         """RDATA of the RRSIG (RFC 4034 3.1); what is signed is in canonical form (RFC 4034 6)."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted.logger import Logger
+
 from voltgw.dns.tsig import Seal, SharedKey, sign_query
 from voltgw.routing.zone import Node, Zone, Zones, is_newer
 from voltgw.values.address import where
@@ -28,6 +30,7 @@ from voltgw.wire.dnsmsg import (
     Query,
     Sections,
     record,
+    text_of,
     write_answer,
 )
 
@@ -43,6 +46,7 @@ MAX_NOTIFIES: Final = 6
 _FIRST_WAIT_S: Final = 2.0
 _HEADER: Final = struct.Struct("!HHHHHH")
 _ASKED: Final = b"\xC0\x0C"
+_UNSENT: Final = "no address of `gateway.dns` is of its family, or there is no way to it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Standing:
     fetched_at: float = 0.0
     notified: int | None = None
     confirmed: int | None = None
+    unsent: bool = False                    # the last time that it was to be told, nothing could be sent to it
 
 
 class Transfers:
@@ -80,12 +85,18 @@ class Transfers:
         self.secondaries = secondaries
         self.standings: dict[tuple[bytes, Secondary], Standing] = {
             (apex, each): Standing() for apex, all_of_it in secondaries.items() for each in all_of_it}
-        self.under_way = 0
+        self._under_way = [0]               # one count for all that have followed each other
         self.counts = counts                # full, current, refused, busy
         self._now = now
 
+    @property
+    def under_way(self) -> int:
+        """Transfers that have begun and not ended."""
+        return self._under_way[0]
+
     def inherit(self, before: Transfers) -> None:
-        """After a reload: what is known of secondaries that were there before."""
+        """After a reload: what is known of secondaries that were there before, and the transfers that are under way."""
+        self._under_way = before._under_way
         for key, standing in before.standings.items():
             if key in self.standings:
                 self.standings[key] = standing
@@ -110,13 +121,13 @@ class Transfers:
         if query.kind == IXFR and query.serial is not None and not is_newer(zone.serial, query.serial):
             self.counts["current"] += 1
             return iter((_sealed(write_answer(query, soa_alone(zone), 0xFFFF), seal),))
-        if self.under_way >= MAX_TRANSFERS:
+        if self._under_way[0] >= MAX_TRANSFERS:
             self.counts["busy"] += 1
             return None
         return self._full(query, zone, secondary, seal)
 
     def _full(self, query: Query, zone: Zone, secondary: Secondary, seal: Seal | None) -> Iterator[bytes]:
-        self.under_way += 1
+        self._under_way[0] += 1
         serial = zone.serial
         try:
             for part in _packed(_records(zone)):
@@ -125,7 +136,7 @@ class Transfers:
             standing.fetched, standing.fetched_at = serial, self._now()
             self.counts["full"] += 1
         finally:
-            self.under_way -= 1
+            self._under_way[0] -= 1
 
 
 def _sealed(answer: bytes, seal: Seal | None, *, several: bool = False) -> bytes:
@@ -176,9 +187,10 @@ def _packed(records: Iterator[bytes]) -> Iterator[Sections]:
 class _Notice:
     """One zone's change that one secondary is told of until it answers."""
 
-    __slots__ = ("again", "apex", "identity", "secondary", "serial", "times")
+    __slots__ = ("again", "apex", "identity", "secondary", "serial", "standing", "times")
 
-    def __init__(self, apex: bytes, secondary: Secondary, serial: int, identity: int) -> None:
+    def __init__(self, apex: bytes, secondary: Secondary, serial: int, identity: int, standing: Standing) -> None:
+        self.standing = standing
         self.apex = apex
         self.secondary = secondary
         self.serial = serial
@@ -191,6 +203,8 @@ class Notifier:
     """Tells secondaries that a zone has changed. `send` sends one datagram to an address and port, from the server's own
     address; False when it cannot be sent."""
 
+    _log = Logger()
+
     def __init__(
         self, clock: IReactorTime, send: Callable[[bytes, str, int], bool], identity: Callable[[], int],
         wall: Callable[[], float], counts: Counter[str],
@@ -200,7 +214,7 @@ class Notifier:
         self._identity = identity
         self._wall = wall
         self._open: dict[tuple[bytes, Secondary], _Notice] = {}
-        self.counts = counts                # sent, answered, refused, given_up
+        self.counts = counts                # sent, unsent, answered, refused, given_up
 
     @property
     def waiting(self) -> int:
@@ -214,7 +228,7 @@ class Notifier:
             if not secondary.notify or standing.confirmed == zone.serial:
                 continue
             self._close(self._open.get((zone.apex, secondary)))
-            notice = _Notice(zone.apex, secondary, zone.serial, self._identity())
+            notice = _Notice(zone.apex, secondary, zone.serial, self._identity(), standing)
             self._open[zone.apex, secondary] = notice
             standing.notified = zone.serial
             self._tell(notice, zone.soa.rdatas[0], zone.soa.ttl)
@@ -255,8 +269,12 @@ class Notifier:
         key = notice.secondary.key
         if key is not None:
             message = sign_query(message, key, self._wall)
-        if self._send(message, notice.secondary.address, notice.secondary.port):
-            self.counts["sent"] += 1
+        sent = self._send(message, notice.secondary.address, notice.secondary.port)
+        self.counts["sent" if sent else "unsent"] += 1
+        if not sent and not notice.standing.unsent:
+            self._log.warn("secondary {secondary} of zone {zone} cannot be told of version {serial}: " + _UNSENT,
+                           secondary=notice.secondary.name, zone=text_of(notice.apex), serial=notice.serial)
+        notice.standing.unsent = not sent
         notice.again = self._clock.callLater(_FIRST_WAIT_S * 2 ** (notice.times - 1), self._tell, notice, soa, ttl)
 
     def _close(self, notice: _Notice | None) -> None:
@@ -284,6 +302,8 @@ def described(transfers: Transfers, zone: Zone) -> list[dict[str, Any]]:
 def _why(serial: int, standing: Standing, secondary: Secondary) -> str:
     if standing.fetched == serial:
         return "it has the zone as it is"
+    if standing.unsent:
+        return f"it cannot be told of the newest version: {_UNSENT}"
     if standing.fetched is None:
         return "it has not fetched the zone since this gateway began"
     if not secondary.notify:

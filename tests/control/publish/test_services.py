@@ -15,8 +15,8 @@ from tests.certificates import authority, client
 from voltgw.control.publish.api import Api, Reply
 from voltgw.control.publish.consul import ConsulRegistrar
 from voltgw.control.publish.dns_index import NameIndex
-from voltgw.control.publish.kubernetes import KubernetesRegistrar, Target
-from voltgw.control.publish.names import FREE, Act, Change, Held, Refused, Vip, Wanted
+from voltgw.control.publish.kubernetes import KubernetesRegistrar, Target, _Entry
+from voltgw.control.publish.names import FREE, Act, Change, Held, Refused, Vip, Wanted, decide
 from voltgw.control.publish.registrar import RegistryError
 
 
@@ -74,8 +74,54 @@ class KubernetesTests(Case):
         """What is still there has not been taken out."""
         registrar, _ = self.registrar(lambda method, path: (409, {"message": "the object has been modified"}))
         service = {"metadata": {"name": "a", "namespace": "n", "resourceVersion": "1"}}
-        (outcome,) = self.done(registrar.apply([Change(Act.REMOVE, "a", None, Held("me", (), (), "", (service, [])))]))
+        entry = _Entry(Target("n", "a"), "me", service, [])
+        (outcome,) = self.done(registrar.apply([Change(Act.REMOVE, "a", None, Held("me", (), (), "", (entry, [])))]))
         self.assertEqual(outcome, Refused("a: the object has been modified"))
+
+    def test_rights_for_some(self) -> None:
+        """Who may not list all of the cluster is asked namespace by namespace: a name in one that may not be read is not written, and
+        why is said; the others are kept. Where nothing may be read at all, that is the error."""
+        allowed = {"n"}
+
+        def answer(method: str, path: str) -> tuple[int, Any]:
+            namespace = path.split("/namespaces/")[1].split("/")[0] if "/namespaces/" in path else ""
+            if namespace not in allowed:
+                return 403, {"message": "forbidden"}
+            return (404, {}) if path.endswith("services/a") else (200, {"items": []})
+
+        made: Any = KubernetesRegistrar(
+            Script(answer), "http://registry", dict, lambda name: Target({"a": "n"}.get(name, "m"), name), "me")  # type: ignore[arg-type]
+        observed = self.done(made.observe(["a", "b"]))
+        self.assertEqual((observed.held["a"], observed.complete), (FREE, False))
+        decided = decide("b", wanted("b"), None, observed.held["b"], "me")
+        self.assertEqual(decided, Refused("it cannot be looked at: it answers 403: forbidden"))
+        allowed.clear()
+        self.failureResultOf(Deferred.fromCoroutine(made.observe(["a", "b"])), RegistryError)
+
+    def test_another_namespace(self) -> None:
+        """A name whose namespace is another one now is made there, then taken out of the old one; also what a move that was cut off
+        has left; but not where somebody else's service stands."""
+        def mark(namespace: str) -> dict[str, Any]:
+            return {"metadata": {"name": "a", "namespace": namespace, "resourceVersion": "7", "labels": {},
+                                 "annotations": {"voltgw/owner": "me", "voltgw/name": "a"}}}
+
+        for services, there, acts in (([mark("old")], 404, ["POST n", "POST n", "DELETE old"]),
+                                      ([mark("old"), mark("n")], 404, ["PUT n", "POST n", "DELETE old"]), ([mark("old")], 200, None)):
+            def answer(method: str, path: str, services: Any = services, there: int = there) -> tuple[int, Any]:
+                if method != "GET":
+                    return 201 if method == "POST" else 200, {}
+                return (there, {}) if path.endswith("services/a") else (200, {"items": services if "endpointslices" not in path else []})
+
+            registrar, api = self.registrar(answer)
+            held = self.done(registrar.observe(["a"])).held["a"]
+            decided = decide("a", wanted("a"), registrar.content(wanted("a")), held, "me")
+            if acts is None:
+                self.assertIsInstance(decided, Refused)
+                continue
+            del api.asked[:]
+            self.done(registrar.apply([decided]))
+            self.assertEqual([f"{method} {path.split('/namespaces/')[1].split('/')[0]}" for method, path, _ in api.asked], acts)
+
 
 class ConsulTests(Case):
     """`ConsulRegistrar`, with the services of one agent."""
@@ -84,6 +130,7 @@ class ConsulTests(Case):
         """Nothing is registered."""
         self.services: dict[str, Any] = {}
         self.forbidden = ""
+        self.unreadable: set[str] = set()
         self.api = Script(self.answer)
 
     def consul(self, interval_s: float = 20.0) -> ConsulRegistrar:
@@ -101,6 +148,8 @@ class ConsulTests(Case):
             self.services[entry["ID"]] = {**entry, "Service": entry["Name"]}
         if "/catalog/service/" in path:
             name = path.rpartition("/")[2]
+            if name in self.unreadable:
+                return 403, "Permission denied"
             return 200, [{"Node": "n", "ServiceMeta": each["Meta"]} for each in self.services.values() if each["Service"] == name]
         return 200, {}
 
@@ -137,6 +186,10 @@ class ConsulTests(Case):
         self.round(self.consul(), wanted("a"), wanted("b"))
         self.assertEqual([outcome is None for outcome in self.outcomes], [False, True])
         self.assertIn("403", self.outcomes[0].why)
+        self.unreadable = {"c"}
+        observed = self.round(self.consul(), wanted("c"), wanted("d"))
+        self.assertIn("403", observed["c"].unseen)
+        self.assertEqual(observed["d"], FREE)
 
 
 class IndexTests(Case):

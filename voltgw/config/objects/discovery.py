@@ -92,8 +92,8 @@ class K8SVipDiscoveryInfoType:
     publish_fqdns: bool = field(
         Presence(), "By a service per domain, which already holds its namespace.", group="publish_choice")
     dns_delegation: K8SDelegationType | None = field(
-        Nested(K8SDelegationType), "By delegation of a domain; the cluster's DNS server has to be told by its operator.",
-        group="publish_choice", state=WARNS)
+        Nested(K8SDelegationType), "By delegation of a domain, for which the cluster's DNS server asks ours.",
+        group="publish_choice")
 
 
 @message

@@ -19,8 +19,9 @@ from voltgw.control.publish.marks import mark_of, marker_of, owner_in
 from voltgw.control.publish.names import Act, Change, Observed, Refused, Wanted
 from voltgw.control.publish.recordsets import RecordSet, content, made_of, seen
 from voltgw.control.publish.registrar import NotMade, RegistryError
+from voltgw.values.clouds import AZURE_URL
 
-URL: Final = "https://management.azure.com"
+URL: Final = AZURE_URL
 LOGIN_URL: Final = "https://login.microsoftonline.com"
 #: Where an instance asks for a token; reachable from the instance alone.
 METADATA_URL: Final = "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01"

@@ -90,7 +90,10 @@ class ConsulRegistrar:
             held[name] = Held(owner, content, tuple(f"{address}:{port}" for address, port, *_ in content), "", (*ids, id))
         for name in names:
             if name not in held:
-                held[name] = Held(occupied=await self._strangers(name))
+                try:
+                    held[name] = Held(occupied=await self._strangers(name))
+                except NotMade as error:            # a token may read some services alone
+                    held[name] = Held(unseen=str(error))
         return Observed(held, complete=True)
 
     async def apply(self, changes: Sequence[Change]) -> Sequence[Refused | None]:
@@ -154,7 +157,8 @@ class ConsulRegistrar:
         if reply.status == 200 or missing and (reply.status == 404 or reply.status == 500 and b"TTL" in reply.body):
             return reply                        # 500: there is such a check, or was one, but it is no TTL check
         text = "".join(each if each.isprintable() else " " for each in reply.body[:200].decode("utf-8", "replace")).strip()
-        if reply.status in (400, 403) and path.startswith("/v1/agent/service/"):     # a token may be for some services alone
+        if reply.status in (400, 403) and path.startswith(("/v1/agent/service/", "/v1/catalog/service/")):
+            # a token may be for some services alone
             raise NotMade(f"it answers {reply.status}: {text or 'nothing'}")
         raise RegistryError(f"it answers {reply.status}: {text or 'nothing'}", credentials=reply.status in (401, 403),
                             retry_after_s=reply.retry_after_s)

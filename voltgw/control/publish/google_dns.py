@@ -17,8 +17,9 @@ from voltgw.control.publish.bearer import Bearer, described
 from voltgw.control.publish.names import Change, Observed, Refused, Wanted
 from voltgw.control.publish.recordsets import RecordSet, content, made_of, plain_name, seen
 from voltgw.control.publish.registrar import RegistryError
+from voltgw.values.clouds import GOOGLE_DNS_URL
 
-URL: Final = "https://dns.googleapis.com"
+URL: Final = GOOGLE_DNS_URL
 SCOPE: Final = "https://www.googleapis.com/auth/ndev.clouddns.readwrite"
 #: Where an instance asks for a token; reachable from the instance alone.
 METADATA_URL: Final = "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token"

@@ -45,7 +45,7 @@ class Held:
 
     `owner` is whose mark it has, "" = nobody's. `content` is what it leads to, to be compared with `Registrar.content`;
     `shown` the same for people. `occupied` says what is there that is nobody's, or not the owner's, "" = nothing, or nothing
-    that was seen.
+    that was seen. `unseen` says why it could not be looked at, "" = it was.
     `token` is the registrar's own: what it needs to change just this state and no later one.
     """
 
@@ -54,6 +54,7 @@ class Held:
     shown: tuple[str, ...] = ()
     occupied: str = ""
     token: Any = field(default=None, compare=False, repr=False)
+    unseen: str = ""
 
 
 #: A name of which a registry knows nothing.
@@ -99,6 +100,8 @@ class Refused:
 
 def decide(name: str, wanted: Wanted | None, content: Hashable, held: Held, owner: str) -> Change | Refused | None:
     """What makes a registry hold `name` as it should be, None = nothing. `content` is the registrar's view of `wanted`."""
+    if held.unseen:
+        return None if wanted is None else Refused(f"it cannot be looked at: {held.unseen}")
     if held.owner not in ("", owner):
         return None if wanted is None else Refused(f"it is held by owner {held.owner!r}", foreign=True)
     if not held.owner:

@@ -18,8 +18,9 @@ from voltgw.control.publish.names import Change, Observed, Refused, Wanted
 from voltgw.control.publish.recordsets import RecordSet, content, made_of, plain_name, seen
 from voltgw.control.publish.registrar import RegistryError
 from voltgw.control.publish.sigv4 import Keys, signed
+from voltgw.values.clouds import ROUTE53_URL
 
-URL: Final = "https://route53.amazonaws.com"
+URL: Final = ROUTE53_URL
 #: All of Route 53 is asked, and signed for, in this region; other partitions have others.
 REGION: Final = "us-east-1"
 #: An account may send 5 requests a second; others of it want some, too.
