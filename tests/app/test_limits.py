@@ -47,7 +47,7 @@ class SpareTests(SynchronousTestCase):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         opened: list[int] = []
-        self.addCleanup(lambda: [os.close(fd) for fd in opened])
+        self.addCleanup(lambda: list(map(os.close, opened)))
         highest = max(int(fd) for fd in os.listdir("/proc/self/fd"))
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(highest + 1, 256), hard))
         with self.assertRaises(OSError) as raised:

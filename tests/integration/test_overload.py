@@ -198,7 +198,7 @@ class DescriptorTests(SynchronousTestCase):
         gateway.wait_ready()
         self.assertEqual(ask(port).status, 200)
         clients: list[socket.socket] = []
-        self.addCleanup(lambda: [each.close() for each in clients])
+        self.addCleanup(lambda: list(map(socket.socket.close, clients)))
         for _ in range(FILES + 30):
             clients.append(socket.create_connection(("127.0.0.1", port), 5))
         paused = f'voltgw_listener_pauses_total{{listener="127.0.0.1:{port}",protocol="TCP",reason="descriptors"}}'

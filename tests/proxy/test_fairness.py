@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 from hpack import Encoder
 
@@ -40,7 +39,7 @@ class FairnessTests(SocketCase):
         before, turns = self.of_the_hog(), self.loop.turns
         polite.sendall(GET % b"polite")
         self.spin(lambda: any(each.request.path == b"/polite" for each in self.records.exchanges))
-        found: Any = (self.of_the_hog() - before, self.loop.turns - turns)
+        found = (self.of_the_hog() - before, self.loop.turns - turns)
         hog.setblocking(True)
         while self.of_the_hog() < 1000:     # nothing of what it has asked for is lost
             self.turn()

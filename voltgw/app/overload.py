@@ -20,7 +20,6 @@ from voltgw.values import defaults
 from voltgw.values.reason import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
 
     from twisted.internet.interfaces import IDelayedCall
 
@@ -267,7 +266,7 @@ class Overload:
         left = EASED_A_LOOK
         for cluster in self.clusters():
             for endpoint in cluster.endpoints:
-                idle = getattr(endpoint.pool, "idle", ())
+                idle: list[Any] = getattr(endpoint.pool, "idle", [])
                 for _ in range(min((len(idle) + 1) // 2, left)):
                     idle.pop(0).close()
                     self.counters.unpooled += 1
