@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from voltgw.values.defaults import ADMIN_FDS, RESERVED_FDS
+
+T = TypeVar("T")
 
 #: An unlimited or absurdly high limit is not worth more than this many descriptors.
 MOST_FDS: Final = 1 << 20
@@ -43,6 +45,18 @@ def spare_files() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def with_spare_files(steps: Generator[None, None, T]) -> Generator[None, None, T]:
+    """`steps`, each of them inside `spare_files`: so an operator can still have files read that help."""
+    while True:
+        try:
+            with spare_files():
+                next(steps)
+        except StopIteration as done:
+            value: T = done.value
+            return value
+        yield
 
 
 def _spared(files: int) -> int:

@@ -29,7 +29,14 @@ from voltgw.app.explain import Explainer
 from voltgw.app.generations import Generations
 from voltgw.app.geo import GeoWatch
 from voltgw.app.journal import Journal
-from voltgw.app.limits import LOOPBACK, SOURCE_SHARE, most_clients, raise_open_files, spare_files
+from voltgw.app.limits import (
+    LOOPBACK,
+    SOURCE_SHARE,
+    most_clients,
+    raise_open_files,
+    spare_files,
+    with_spare_files,
+)
 from voltgw.app.listening import AnyBound, Listening
 from voltgw.app.logs import Logs
 from voltgw.app.network_watch import NetworkWatch
@@ -558,7 +565,7 @@ class GatewayService(Service):
                 self.workers.reopen()
             self.access_log.reopen()        # SIGHUP is also how log rotation asks for a new file, whatever becomes of the rest
         try:
-            config = await self._slices.run(self._loader.steps(), self._go_on)
+            config = await self._slices.run(with_spare_files(self._loader.steps()), self._go_on)
             self.acme.hurry()
             if self.generations.still_left(self._loader):
                 self._log.warn("reload: the files say what was rolled back; number {number} serves on until they are edited",
