@@ -100,7 +100,7 @@ class Tracer:
         self._errors = False
         self._most = {True: TRACES_PER_S, False: TRACE_ERRORS_PER_S}    # in a second, of the sample and beside it
         self._left = self._most
-        self._second = 0
+        self._second = -1
         self._slow_s = 0.0
 
     def start(self, clock: IReactorTime, config: Config, waiting: Callable[[], AccessLog | JournalFeed]) -> None:
