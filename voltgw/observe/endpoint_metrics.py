@@ -6,10 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from voltgw.observe.families import OTHER, Family, Row, family, histograms
-from voltgw.values.counters import Histogram
-
-#: `status[n]` of the counters counts n00; what is none of these is 0.
-CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
+from voltgw.values.counters import CLASSES, Histogram
 
 #: Metric, and what it says of an endpoint; None = nothing.
 _SAID: Final[tuple[tuple[str, Callable[[Any], float | None]], ...]] = (

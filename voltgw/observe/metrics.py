@@ -19,12 +19,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from voltgw.observe.endpoint_metrics import CLASSES, endpoint_families
+from voltgw.observe.endpoint_metrics import endpoint_families
 from voltgw.observe.families import OTHER, Row, histograms
 from voltgw.observe.families import family as _family
 from voltgw.observe.names import METRICS, MetricName
 from voltgw.observe.process_metrics import process_families, trace_families
-from voltgw.values.counters import RouteCounters
+from voltgw.values.counters import CLASSES, RouteCounters
 
 if TYPE_CHECKING:
     from voltgw.interfaces import GatewayView

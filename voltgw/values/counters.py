@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 #: Upper bounds of the latency buckets in microseconds: powers of two from 64 us to 67 s, then +Inf.
 LATENCY_BOUNDS_US: Final = tuple(1 << n for n in range(6, 27))
+#: What `status[n]` of all counters counts: n00; 0 is what is none of these (nothing was sent, or a relayed connection).
+CLASSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 _FIRST: Final = 6
 _LAST: Final = len(LATENCY_BOUNDS_US)
 
