@@ -67,6 +67,16 @@ class SimulationTests(SynchronousTestCase):
             Simulation(config(configuration or gateway()), read_scenario(path), path)
         return report(caught.exception.problems).replace(path, "FILE")
 
+    def test_whoever_wants_to_know_how_far_it_is(self) -> None:
+        """Is told, a hundredth at a time, and nothing comes of it."""
+        path = self.scenario("{duration: 20s, traffic: [{request: GET http://shop.test/, rate: 20}]}")
+        alone, watched = (Simulation(config(gateway()), read_scenario(path), path) for _ in range(2))
+        told: list[float] = []
+        alone.run()
+        watched.run(told.append)
+        self.assertEqual(plain(watched), plain(alone))
+        self.assertEqual(told, [part / 100 for part in range(1, 100)])
+
     def states(self, facts: dict[str, Any], state: str) -> list[tuple[float, str]]:
         """When and to whom something has happened."""
         return [(one["at_s"], one["endpoint"]) for one in facts["time_line"] if one["state"] == state]

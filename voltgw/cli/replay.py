@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -19,6 +20,7 @@ from voltgw.app.explain import Explainer
 from voltgw.app.question import QuestionError, read_question
 from voltgw.cli.fates import fate
 from voltgw.cli.plan import WRONG_STATUS, compared, old_config
+from voltgw.cli.progress import Progress
 from voltgw.config.show import report
 from voltgw.control.generations import NotKept
 from voltgw.errors import ConfigErrors
@@ -124,8 +126,13 @@ def run(arguments: list[str]) -> int:
         return WRONG_STATUS
     try:
         replay = Replay(old_config(options.files, options.generation, new)[1], new)
-        for line in _lines(options.log):
-            replay.take(line)
+        size = None if options.log == "-" else os.stat(options.log).st_size or None
+        read = 0
+        with Progress("replay", size, quiet=options.quiet) as progress:
+            for line in _lines(options.log):
+                replay.take(line)
+                read += len(line)
+                progress.at(read, f"{replay.requests} requests, {replay.different} elsewhere")
     except ConfigErrors as errors:
         print(report(errors.problems), file=sys.stderr)
         return WRONG_STATUS
@@ -162,4 +169,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--generation", metavar="NUMBER", type=int, default=0,
                         help="compare with this one of those that are kept, instead of the newest")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="do not show how far it is")
     return parser

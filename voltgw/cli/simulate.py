@@ -14,6 +14,7 @@ from voltgw.app.simulation.play import Simulation
 from voltgw.app.simulation.report import plain, text
 from voltgw.app.simulation.scenario import read_scenario
 from voltgw.cli.check import examine
+from voltgw.cli.progress import Progress
 from voltgw.config.show import report
 from voltgw.errors import ConfigErrors
 
@@ -32,7 +33,8 @@ def run(arguments: list[str]) -> int:
     except ConfigErrors as errors:
         print(report(errors.problems), file=sys.stderr)
         return WRONG_STATUS
-    simulation.run()
+    with Progress("simulate", 1.0, quiet=options.quiet or options.json) as progress:
+        simulation.run(progress.at)
     facts = plain(simulation)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if options.json else text(facts))
     return 0
@@ -47,4 +49,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", metavar="FILE", help="the configuration")
     parser.add_argument("scenario", metavar="SCENARIO", help="a file with `duration:`, `traffic:`, `endpoints:` and `events:`")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="do not show how far it is")
     return parser

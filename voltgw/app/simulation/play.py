@@ -56,6 +56,8 @@ _WARM_S: Final = 120.0
 FINISH_S: Final = 120.0
 #: How often it is looked what is under way, and whether an overflow is over.
 _LOOK_S: Final = 0.1
+#: In so many parts a simulation is played when somebody wants to know how far it is.
+_PARTS: Final = 100
 #: Kinds of endpoints that can be played.
 _KINDS: Final = ("static", "dns")
 #: The wall clock at the beginning, so that rules that expire do the same in every run: 2026-01-01.
@@ -135,8 +137,10 @@ class Simulation:
                 found.append(cluster.high)
         return found
 
-    def run(self) -> None:
-        """Play it. Raises RuntimeError with what a guard of the gateway has caught: a bug."""
+    def run(self, told: Callable[[float], None] | None = None) -> None:
+        """Play it; `told` hears now and then which part of it is over. Raises RuntimeError with what a guard of the gateway has
+        caught: a bug.
+        """
         world = self.world
         with without_collector():
             self._prober.startService()
@@ -144,7 +148,11 @@ class Simulation:
                 membership.startService()
             world.run(world.now + _WARM_S, lambda: all(each.warm for each in self.memberships.values()))
             self._begin()
-            end = self.line.zero + self.scenario.duration_s
+            begun, end = self.line.zero, self.line.zero + self.scenario.duration_s
+            for part in range(1, _PARTS) if told is not None else ():
+                world.run(begun + (end - begun) * part / _PARTS)
+                if told is not None:
+                    told(part / _PARTS)
             world.run(end)
             self.line.add("", "", "end", "no more requests come")
             world.run(end + FINISH_S, lambda: self.tally.ended >= self.sent)
