@@ -82,6 +82,19 @@ class PublicationTests(SynchronousTestCase):
         self.assertEqual(list(names(made)), ["b.apps.example"])
         self.assertEqual(made.publications[0].left_out, [])
 
+    def test_the_api_written_out(self) -> None:
+        """The URL of a cloud's API that is said and is the usual one makes no other registry."""
+        for kind, spec, url in (
+                ("route53", "zone: apps.example, hosted_zone_id: Z1", "https://route53.amazonaws.com"),
+                ("google_dns", "zone: apps.example, project: p, managed_zone: m", "https://dns.googleapis.com/"),
+                ("azure_dns", "zone: apps.example, subscription_id: 11111111-1111-1111-1111-111111111111, resource_group: g",
+                 "https://management.azure.com")):
+            made = [runtime(ROUTE + discovery().replace("dns_update: {" + UPDATE, f"{kind}: {{{spec}{more}")).publications[0].registry
+                    for more in ("", f", endpoint: '{url}'", ", endpoint: 'https://other.example'")]
+            self.assertEqual(made[0].identity, made[1].identity)
+            self.assertEqual(made[0].server, made[1].server)
+            self.assertNotEqual(made[0].identity, made[2].identity)
+
     def test_elsewhere(self) -> None:
         """Objects for another site, and disabled ones, publish nothing here."""
         site = "- {kind: site, metadata: {name: lyon, namespace: system}, spec: {site_type: CUSTOMER_EDGE}}\n"

@@ -17,6 +17,7 @@ import dns.tsigkeyring
 import dns.xfr
 import dns.zone
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.routing.test_zone import APEX, host, zone
@@ -157,6 +158,20 @@ class TransferTests(Case):
         after.inherit(self.transfers)
         self.assertEqual([each["fetched"] for each in described(after, self.zone)], [self.zone.serial, None])
 
+    def test_transfers_over_a_reload(self) -> None:
+        """Those that are under way count for whoever comes after it; when they end there is room again."""
+        under_way = [self.responder.respond_all(self.query("AXFR", RING).to_wire(), PEER) for _ in range(MAX_TRANSFERS)]
+        for each in under_way:
+            next(each)
+        after = Transfers(self.transfers.secondaries, lambda: 0.0, self.counts)
+        after.inherit(self.transfers)
+        self.responder.transfers = after
+        self.assertEqual((after.under_way, self.rcode(self.query("AXFR", RING))), (MAX_TRANSFERS, "REFUSED"))
+        for each in under_way:
+            list(each)
+        self.assertEqual(after.under_way, 0)
+        self.fetched(self.query("AXFR", RING))
+
     def test_serials(self) -> None:
         """They go round (RFC 1982)."""
         self.assertTrue(is_newer(1, 0xFFFFFFFF))
@@ -279,6 +294,26 @@ class NotifyTests(Case):
         self.assertEqual(len(self.sent), MAX_NOTIFIES)
         self.assertEqual(self.told, {"sent": MAX_NOTIFIES, "given_up": 1})
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_way_to_it(self) -> None:
+        """A secondary of a family that no address of ours has is named in the log once, counted, and shown for what it is; until
+        something can be sent to it."""
+        warnings = []
+        self.addCleanup(globalLogPublisher.removeObserver, warnings.append)
+        globalLogPublisher.addObserver(warnings.append)
+        self.patch(self.notifier, "_send", lambda data, address, port: False)
+        self.notifier.changed(self.transfers, self.zone)
+        self.clock.pump([1.0] * 300)
+        self.assertEqual(self.told, {"unsent": MAX_NOTIFIES, "given_up": 1})
+        said = [formatEvent(each) for each in warnings if each["log_level"] is LogLevel.warn]
+        self.assertEqual(len(said), 1)
+        self.assertIn("no address of `gateway.dns` is of its family", said[0])
+        self.assertIn("cannot be told", described(self.transfers, self.zone)[0]["why"])
+        self.patch(self.notifier, "_send", self.send)
+        self.zone.changed()
+        self.notifier.changed(self.transfers, self.zone)
+        self.assertNotIn("cannot be told", described(self.transfers, self.zone)[0]["why"])
+        self.notifier.stop()
 
     def test_answers_of_others(self) -> None:
         """Another number, address, port or kind of message is no answer; a refusal ends it, and is counted as one."""
