@@ -11,6 +11,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.app.making import balancer
 from tests.app.running import GET, OK, GatewayCase
+from tests.app.test_forward import config as forward_config
 from tests.cli.running import run
 from tests.support import Peer
 from voltgw.app import budgets, overload
@@ -216,6 +217,24 @@ class RefuseTests(OverloadCase):
         fields = dict(_fields(client.received))
         self.assertEqual((fields[":status"], fields["grpc-status"], fields["retry-after"], fields["grpc-retry-pushback-ms"]),
                          ("200", "14", "2", "2000"))
+
+    async def test_a_forward_proxy(self) -> None:
+        """CONNECT and plain requests are refused in the same way."""
+        self.patch(overload, "Usage", lambda: self.usage)
+        text = forward_config(ours=f"explicit_proxy: {{port: {self.port}}}").replace(
+            "gateway: {site: paris}", f"gateway: {{site: paris, admin: {{port: 0}}, {BUDGETS}}}")
+        self.file.write_text(text, encoding="utf-8")
+        made = self.make()
+        made.privilegedStartService()
+        made.startService()
+        await self.warm()
+        self.use(memory=86_000_000)
+        for request in (b"CONNECT origin.test:443 HTTP/1.1\r\nHost: origin.test:443\r\n\r\n",
+                        b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n"):
+            head = await self.head(await self.client(self.port), request)
+            self.assertIn(b"503 service unavailable", head, request)
+            self.assertIn(b"retry-after: 2\r\n", head, request)
+        self.assertEqual(made.plane.unrouted.local_replies, {"OM": 2})
 
     async def test_it_is_explained(self) -> None:
         """``voltgw explain --live`` says that such a request would be refused now, and why; afterwards it would not."""

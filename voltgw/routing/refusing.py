@@ -56,10 +56,12 @@ class RefusingTable(HostTable):
         route = Route(made, DETAIL, counters=self._counters)
         retry_after = b"%d" % self._retry_after_s
 
-        def refuse(head: RequestHead, asked: Asked) -> Reply:
+        def refuse(head: RequestHead, asked: Asked | None) -> Reply:
             return Reply(503, [(b"retry-after", retry_after)], flag=FLAG, detail=DETAIL, negotiate=True)
 
         route.answer = refuse
+        # The same as a filter: a CONNECT to a forward proxy does not ask for the route's answer.
+        route.request_filters = (lambda exchange: refuse(exchange.request, None),)
         made.install((Rule(route, ((EVERYTHING, route),)),))
         return made
 
