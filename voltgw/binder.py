@@ -1,6 +1,5 @@
 """``python -m voltgw.binder FD UID GID``: a process that binds low ports for a gateway that has given up root.
 
-
 It is started as root, becomes the gateway's user, keeps CAP_NET_BIND_SERVICE alone (capabilities(7)), and opens the listening
 sockets that it is asked for over the Unix socket that it was started with. When that closes it ends.
 """
