@@ -163,6 +163,20 @@ class BoundsTests(JournalCase):
             journal.note(numbered(number, "UH", 503))
         self.assertEqual(self.counts(journal), (10, 1))
 
+    def test_requests_whose_traces_are_recorded(self) -> None:
+        """They are kept besides the sample, a few in each second."""
+        journal = self.make(share=0.0)
+        for second in (1, 2):
+            for number in range(20):
+                exchange = numbered(20 * second + number)
+                exchange.trace = Trace(b"%032x" % (20 * second + number), 7, b"", number % 5 != 0)
+                journal.note(exchange)
+            self.assertEqual(self.counts(journal), (0, 10 * second))
+            self.now += 1.0
+        record = journal.find(f"{21:032x}")
+        assert record is not None
+        self.assertEqual((record["kind"], record["status"]), ("sample", 200))
+
     def test_by_the_id_of_the_trace(self) -> None:
         """The latest request of that trace; a path that says the same is none of it."""
         trace_id = "0af7651916cd43dd8448eb211c80319c"

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: The part of the requests that are no errors and are kept all the same.
 SHARE: Final = 0.01
+#: So many more are kept in a second because their traces are recorded.
+TRACES_PER_S: Final = 10
 #: Longest text of one value that is kept.
 _MOST_TEXT: Final = 1024
 #: Working out why the rules decided as they did may take this part of the time, and so long at once (seconds).
@@ -248,12 +250,15 @@ class Journal:
         self._rings: dict[str, Any] = {kind: _Ring(most_records, most_bytes) for kind in (ERROR, SAMPLE)}
         self._work_left_s = _WORK_S
         self._worked = monotonic()
+        self._second = -1
+        self._traces_left = 0               # in this second
 
     def note(self, exchange: Exchange, /) -> None:
         """Keep an exchange that went wrong, or is in the sample."""
         if exchange.flag or exchange.response_code >= 500 or not exchange.response_code:
             kind = ERROR
-        elif sampled(exchange.request_id, self.share):
+        elif sampled(exchange.request_id, self.share) or (
+                hasattr(exchange, "trace") and exchange.trace.sampled and self._traced()):
             kind = SAMPLE
         else:
             return
@@ -264,6 +269,14 @@ class Journal:
             if not self.failures:
                 self._log.failure("an exchange could not be noted for `why`; others will only be counted")
             self.failures += 1
+
+    def _traced(self) -> bool:
+        """Whether one more request is kept because its trace is recorded: whoever looks at that may ask why."""
+        second = int(self._monotonic())
+        if second != self._second:
+            self._second, self._traces_left = second, TRACES_PER_S
+        self._traces_left -= 1
+        return self._traces_left >= 0
 
     def send_to(self, rings: Mapping[str, Any]) -> None:
         """Keep nothing: have `rings` take what is noted, by its kind; each has `add(record)`, a length and `bytes`."""
