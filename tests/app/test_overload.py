@@ -100,7 +100,7 @@ class KeepAliveTests(OverloadCase):
         idle, fresh = await self.client(self.port), await self.client(self.port)
         await self.ask(peer=idle)
         await self.until(lambda: self.gateway.loop.accepted == 2)
-        self.use(fds=860)
+        self.use(fds=910)
         await idle.ended()
         self.advance(1.0)
         self.assertIn(b"200 ok", await self.head(fresh))
@@ -119,9 +119,9 @@ class KeepAliveTests(OverloadCase):
         [cluster] = self.gateway.runtime.clusters.values()
         [endpoint] = cluster.endpoints
         await self.until(lambda: len(endpoint.pool) == 4)
-        self.use(fds=860)
+        self.use(fds=910)
         self.assertEqual((len(endpoint.pool), self.gateway.overload.counters.unpooled), (2, 2))
-        self.use(fds=860)
+        self.use(fds=910)
         await self.until(lambda: cluster.connections == 1)
         [last] = [peer for peer in self.served.peers if peer.lost is None]
         last.received = b""
@@ -268,7 +268,7 @@ class AcceptTests(OverloadCase):
         """New connections stand in the backlog, unharmed, until there is room; the pause is counted."""
         await self.begin()
         await self.ask()
-        self.use(fds=960)
+        self.use(fds=985)
         client = await self.client(self.port)
         client.send(GET)
         counters = self.gateway.listeners()[0].counters
@@ -280,7 +280,7 @@ class AcceptTests(OverloadCase):
     async def test_a_limit_that_is_raised_meanwhile(self) -> None:
         """A reload with another ``max_connections`` does not begin to accept."""
         await self.begin()
-        self.use(fds=960)
+        self.use(fds=985)
         self.write(balancer("shop", f"127.0.0.1:{self.port}", f"127.0.0.1:{self.served.port}"),
                    gateway=BUDGETS + ", max_connections: 77")
         self.assertTrue((await self.gateway.reload())["ok"])
@@ -303,10 +303,10 @@ class AcceptTests(OverloadCase):
     async def test_the_operator_is_told(self) -> None:
         """``voltgw status`` says what is done, and is ready all the same."""
         await self.begin()
-        self.use(fds=960)
+        self.use(fds=985)
         done = await deferToThread(run, ["status", "--admin", self.gateway.admin.addresses[0]])
         self.assertEqual((done.status, done.err), (0, ""))
-        self.assertIn("  overload: new connections wait, for want of open_files (memory 10%, open_files 96%)\n", done.out)
+        self.assertIn("  overload: new connections wait, for want of open_files (memory 10%, open_files 98%)\n", done.out)
 
 
 class ResetTests(OverloadCase):
@@ -408,10 +408,10 @@ class BudgetTests(GatewayCase):
         """By the limit of open files; an operator may say less, and leave actions out."""
         budget = files_budget(None, 1000)
         self.assertEqual((budget.amount, budget.shares),
-                         (1000, {Action.KEEP_ALIVE: 0.85, Action.ACCEPT: 0.95, Action.REFUSE: 0.98}))
+                         (1000, {Action.KEEP_ALIVE: 0.9, Action.ACCEPT: 0.98, Action.REFUSE: 0.99}))
         budget = files_budget(OverloadConfig(open_files=OverloadFiles(budget=500, refuse=0.0, reset=1.0)), 1000)
         self.assertEqual((budget.amount, budget.shares),
-                         (500, {Action.KEEP_ALIVE: 0.85, Action.ACCEPT: 0.95, Action.RESET: 1.0}))
+                         (500, {Action.KEEP_ALIVE: 0.9, Action.ACCEPT: 0.98, Action.RESET: 1.0}))
         self.assertEqual(files_budget(OverloadConfig(open_files=OverloadFiles(budget=5000)), 1000).amount, 1000)
 
     def test_a_control_group_without_room(self) -> None:
