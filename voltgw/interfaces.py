@@ -198,6 +198,12 @@ class GatewayView(Protocol):
     def effective_config(self) -> Mapping[str, Any]:
         """The configuration that runs, secrets replaced by ``***``; a value may be an iterator of many."""
 
+    def config_places(self) -> Iterable[dict[str, Any]]:
+        """The same for people: of each object ``name``, ``place``, and ``values``, an iterable of (path, value, place)."""
+
+    def published(self) -> Any:
+        """The objects that run, a `voltgw.app.published.Published`."""
+
     def process(self) -> dict[str, float]:
         """Numbers of the process, for the overview and, by these keys, the metrics; a key that is absent is not shown.
 

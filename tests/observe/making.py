@@ -228,6 +228,7 @@ class View:
     overload: dict[str, Any] = field(default_factory=lambda: {"now": [], "resources": {}, "resets": 0, "eased": 0, "unpooled": 0})
     events: EventRing = field(default_factory=a_ring)
     logs: Logs = field(default_factory=Logs)
+    objects: Any = None
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether nothing is missing."""
@@ -239,8 +240,15 @@ class View:
 
     def clusters(self) -> list[dict[str, Any]]:
         """The clusters for the page."""
-        return [{"name": each.name, "endpoints": [{"address": e.address, "ready": e.ready} for e in each.endpoints]}
-                for each in self.all_clusters]
+        return [{
+            "cluster": each.name, "any_ready": True, "panic": False, "warm": True, "ready": len(each.endpoints), "active": 0,
+            "pending": 0, "scheduler": "round_robin", "checks": [], "events": [
+                {"ago_s": 1.0, "endpoint": "10.0.0.5:80", "state": "<added>", "reason": "found"}] if each is self.all_clusters[0] else [],
+            "counters": dict.fromkeys(("requests", "connect_failures", "retries", "overflow"), 0),
+            "endpoints": [{
+                "endpoint": f"{e.address}:80", "address": e.address, "hostname": "", "ready": e.ready, "health": "healthy",
+                "why": "<why>", "requests": 0, "status": {"5xx": 0}, "active": 0, "connections": 0, "weight": 1, "order": None}
+                for e in each.endpoints]} for each in self.all_clusters]
 
     def listeners(self) -> list[Any]:
         """The listeners."""
@@ -252,7 +260,10 @@ class View:
 
     def virtual_hosts(self) -> list[dict[str, Any]]:
         """The hosts for the page."""
-        return [{"name": "default/<shop>", "domains": ["shop.example.com"]}]
+        return [{
+            "name": "<shop>", "namespace": "default", "proxy": "HTTP_PROXY", "domains": ["shop.example.com"], "listeners": [],
+            "place": "voltgw.yaml:7:3", "routes": [
+                {"name": "shop/0", "place": "voltgw.yaml:9:5", "requests": 3, "clusters": ["default/shop", None]}]}]
 
     def certificates(self) -> list[dict[str, Any]]:
         """The certificates that are fetched."""
@@ -317,6 +328,10 @@ class View:
         """What a test has put here."""
         return self.published
 
+    def config_places(self) -> list[dict[str, Any]]:
+        """One object."""
+        return [{"name": 'route "<shop>"', "place": "voltgw.yaml:7:3", "values": [("routes", "[]", "voltgw.yaml:9:5")]}]
+
     def process(self) -> dict[str, float]:
         """Numbers of the process."""
         return self.numbers
@@ -329,6 +344,10 @@ class View:
         """Note that it was asked for."""
         self.asked.append(f"rollback {number}")
         return succeed({"ok": number != 99, "problems": ["there is no generation 99"]})
+
+    def published(self) -> Any:
+        """What a test has put here."""
+        return self.objects
 
     def generations_view(self) -> dict[str, Any]:
         """Two, the older of which serves."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -249,7 +250,9 @@ class QuestionTests(AdminCase):
             "question": {"method": "POST", "url": "http://x/a?b"}, "outcome": "answered",
             "decisions": [{"about": "question", "outcome": "POST http://x/a?b a: b c: d ::1 80"}]}))
         page = await self.ask(address, "/explain?url=http://x/%3Cb%3E", Accept=BROWSER)
-        self.assertIn(b"<pre>question  GET http://x/&lt;b&gt;", page.body)
+        self.assertIn(b"<li>question: <strong>GET http://x/&lt;b&gt;", page.body)
+        form = await self.ask(address, "/explain", Accept=BROWSER)
+        self.assertIn(b'<form action="/explain">', form.body)
         for path, words in (("/explain", "ask /explain?url="), ("/explain?url=?", "'?' is not a URL")):
             answer = await self.ask(address, path)
             self.assertEqual(answer.status, 400)
@@ -259,7 +262,8 @@ class QuestionTests(AdminCase):
         """A request that is known, one that is not, and none."""
         address = self.serve().addresses[0]
         self.assertEqual((await self.ask(address, "/why?id=f282")).json["request_id"], "f282")
-        self.assertIn(b"<pre>route  &lt;shop&gt;  because</pre>", (await self.ask(address, "/why?id=f282", Accept=BROWSER)).body)
+        page = await self.ask(address, "/why?id=f282", Accept=BROWSER)
+        self.assertIn(b'route: <strong>&lt;shop&gt;</strong> <span class="soft">because</span> because', page.body)
         self.assertEqual((await self.ask(address, "/why?id=f283")).status, 404)
         self.assertEqual((await self.ask(address, "/recent")).json["requests"][0]["request_id"], "f282")
         self.assertEqual((await self.ask(address, "/recent?most=1001")).status, 400)
@@ -288,12 +292,14 @@ class QuestionTests(AdminCase):
             self.assertFalse([name for name in headers if name.startswith("access-control")])
 
     async def test_the_style_is_the_one_that_the_policy_allows(self) -> None:
-        """The page's only style has the hash in the header, and there is no script and no outside address."""
+        """The page's only style and script have their hashes in the header, and there is no outside address."""
         answer = await self.ask(self.serve().addresses[0], "/", Accept=BROWSER)
-        style = answer.body.split(b"<style>")[1].split(b"</style>")[0]
-        self.assertIn(f"'sha256-{b64encode(sha256(style).digest()).decode()}'", answer.headers["content-security-policy"])
-        for word in (b"<script", b"http://", b"https://", b"src=", b" style=", b"<form"):
-            self.assertNotIn(word, answer.body)
+        policy = answer.headers["content-security-policy"]
+        for element in (b"style", b"script"):
+            (text,) = re.findall(b"<%b>(.*?)</%b>" % (element, element), answer.body, re.DOTALL)
+            self.assertIn(f"{element.decode()}-src 'sha256-{b64encode(sha256(text).digest()).decode()}'", policy)
+        for word in (b'"http://', b"https://", b"src=", b" style=", b" onclick="):
+            self.assertNotIn(word, answer.body.replace(b'placeholder="http://', b""))
 
     async def test_head(self) -> None:
         """Like GET, without the body."""
@@ -311,8 +317,13 @@ class QuestionTests(AdminCase):
         self.assertEqual(sum(len(cluster["endpoints"]) for cluster in answer.json["clusters"]), 2000)
         text = (await self.ask(address, "/metrics")).body
         self.assertEqual(text.count(b"\nvoltgw_endpoint_ready{"), 2000)
+        self.view.all_clusters.append(Cluster("default/zoo", (Endpoint(address="10.1.0.1"),)))
         html = (await self.ask(address, "/clusters", Accept=BROWSER)).body
-        self.assertEqual(html.count(b"10.0."), 2000)
+        self.assertEqual(html.count(b'<td class="m">10.0.'), 2001)     # one of them in an event
+        self.assertIn(b'<a href="/clusters?q=&amp;page=1">more</a>', html)
+        for path in ("/clusters?page=1", "/clusters?q=zoo"):
+            html = (await self.ask(address, path, Accept=BROWSER)).body
+            self.assertEqual((html.count(b'<td class="m">10.'), html.count(b"10.1.0.1")), (1, 1), path)
 
 
 class ProtectionTests(AdminCase):

@@ -43,6 +43,7 @@ from voltgw.app.network_watch import NetworkWatch
 from voltgw.app.overload import Overload
 from voltgw.app.packet_rules import PacketRules, rules_of
 from voltgw.app.past import Past
+from voltgw.app.published import Published
 from voltgw.app.question import read_question
 from voltgw.app.reload import Plan, plan_reload
 from voltgw.app.rollouts import Rollouts
@@ -915,7 +916,7 @@ class GatewayService(Service):
 
     def _new_admin(self, config: Config) -> AdminService:
         return AdminService(self, AdminConfig(config), self.deps.reactor, self.deps.monotonic, access=self.access_log,
-                            unrouted=self.plane.unrouted, spare=spare_files)
+                            unrouted=self.plane.unrouted, wall=self.deps.wall, spare=spare_files)
 
     # -- GatewayView ---------------------------------------------------------------------------------------------------
 
@@ -1040,6 +1041,14 @@ class GatewayService(Service):
     def effective_config(self) -> Mapping[str, Any]:
         """The configuration that runs, secrets replaced by ``***``."""
         return view.effective(self.runtime.config)
+
+    def config_places(self) -> Iterable[dict[str, Any]]:
+        """The same, with where everything stands."""
+        return view.places(self.runtime.config)
+
+    def published(self) -> Published:
+        """Its objects in the published shape."""
+        return Published(self.runtime.config)
 
     def explain(
         self, method: str, url: str, headers: Sequence[str] = (), source: str = "", listener: str = "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,12 +12,14 @@ from voltgw.config.show import plain_object
 if TYPE_CHECKING:
     from voltgw.app.build import Runtime
     from voltgw.app.listening import AnyBound
-    from voltgw.config.model import Config
+    from voltgw.config.model import Config, Object
     from voltgw.control.membership import Membership
     from voltgw.routing.route import Route
 
 #: Names or problems that are said one by one; of the others only how many there are.
 MOST: Final = 20
+#: Characters of a value of the configuration on a page.
+MOST_TEXT: Final = 2000
 
 
 def some(texts: list[str], what: str, most: int = MOST) -> list[str]:
@@ -61,3 +64,34 @@ def effective(config: Config) -> dict[str, Any]:
         "gateway": plain_message(config.gateway),
         "objects": (plain_object(one) for objects in config.objects.values() for one in objects.values() if not one.lowered),
     }
+
+
+def places(config: Config) -> Iterator[dict[str, Any]]:
+    """Every object with where it and its values stand; what is made of friendly forms stands where they do."""
+    gateway = plain_message(config.gateway)
+    yield {"name": "gateway", "place": str(config.gateway_place), "values": [
+        (name, _text(value), "") for name, value in gateway.items()]}
+    for objects in config.objects.values():
+        for one in objects.values():
+            yield {"name": f'{one.kind} "{one.full_name}"', "place": str(one.place()), "values": Values(one)}
+
+
+class Values:
+    """The fields of an object with their places, worked out as they are asked for."""
+
+    __slots__ = ("_object",)
+
+    def __init__(self, one: Object[Any]) -> None:
+        self._object = one
+
+    def __repr__(self) -> str:
+        return ""
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        for name, value in plain_object(self._object)["spec"].items():
+            yield name, _text(value), str(self._object.place(name))
+
+
+def _text(value: object) -> str:
+    said = json.dumps(value, ensure_ascii=False, default=str)
+    return said if len(said) <= MOST_TEXT else f"{said[:MOST_TEXT]}..."

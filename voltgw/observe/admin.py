@@ -109,7 +109,7 @@ class AdminService(Service):
 
     def __init__(
         self, view: GatewayView, config: GatewayConfig, reactor: Any, monotonic: Callable[[], float], *,
-        access: AccessLog | None = None, unrouted: RouteCounters | None = None,
+        access: AccessLog | None = None, unrouted: RouteCounters | None = None, wall: Callable[[], float] = lambda: 0.0,
         spare: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Connections are accepted inside `spare`, which lends descriptors that nobody else may take."""
@@ -118,7 +118,7 @@ class AdminService(Service):
         self._monotonic = monotonic
         self._spare = spare
         self._collector = GatewayCollector(view, access, unrouted)
-        self._pages = Pages(view, self._collector)
+        self._pages = Pages(view, self._collector, wall)
         self._open: list[tuple[IListeningPort, BoundedFactory]] = []
         self._socket_path: str | None = None
         self.addresses: list[str] = []

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from voltgw.observe import log_pages
+from voltgw.observe import log_pages, objects_api, people
 from voltgw.observe.answers import Answer, json_answer, json_list, json_parts
-from voltgw.observe.decisions import text_of
 from voltgw.observe.metrics import exposition
-from voltgw.observe.pages import HTML, lines_of, page, prefers_html, preformatted, sections, show
+from voltgw.observe.pages import HTML, page, prefers_html, sections, show
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
@@ -36,10 +37,14 @@ Serve = Callable[["Request"], "Answer | Deferred[Answer]"]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What is served at one path; an `act` changes something and is asked for by POST, everything else by GET."""
+    """What is served at one path; an `act` changes something and is asked for by POST, everything else by GET.
+
+    One with `below` is at all paths that begin with its own, too.
+    """
 
     serve: Serve
     act: bool = False
+    below: bool = False
 
 
 class Pages:
@@ -47,7 +52,8 @@ class Pages:
 
     _log = Logger()
 
-    def __init__(self, view: GatewayView, collector: GatewayCollector) -> None:
+    def __init__(self, view: GatewayView, collector: GatewayCollector, wall: Callable[[], float]) -> None:
+        self._wall = wall
         self._view = view
         self._collector = collector
         self.monitor: Mapping[bytes, Page] = {
@@ -62,6 +68,7 @@ class Pages:
             b"/config": Page(self._config),
             b"/explain": Page(self._explain), b"/why": Page(self._why),
             b"/recent": Page(self._recent),
+            objects_api.NAMESPACES: Page(self._namespaces), objects_api.CONFIG: Page(self._objects, below=True),
             b"/generations": Page(self._generations), b"/rollback": Page(self._rollback, act=True),
             b"/events": Page(self._events), b"/logs": Page(self._logs), b"/logs/level": Page(self._log_level, act=True),
             b"/logs/reopen": Page(self._reopen_logs, act=True),
@@ -117,10 +124,33 @@ class Pages:
         traces = view.telemetry().traces
         if traces is not None:
             facts["traces"] = traces
+        if _wants_html(request):
+            body = people.overview(facts, self._wall() - view.started_wall, self._requests(), operates=_operates(request))
+            return Answer(200, HTML, page("overview", body, "/", fresh=True))
         return _facts(request, "voltgw", facts)
 
+    def _requests(self) -> dict[str, int]:
+        """How many there were, by class of their status."""
+        counts = dict.fromkeys(("none", "1xx", "2xx", "3xx", "4xx", "5xx"), 0)
+        for route in self._view.route_objects():
+            for name, count in zip(counts, route.counters.status, strict=True):
+                counts[name] += count
+        return counts
+
     def _clusters(self, request: Request) -> Answer:
+        if _wants_html(request):
+            return self._narrowed(request, "clusters", self._view.clusters(),
+                                  partial(people.clusters, operates=_operates(request)))
         return _things(request, "clusters", self._view.clusters())
+
+    def _narrowed(
+        self, request: Request, title: str, things: Iterable[Any], shown: Callable[[list[Any]], Iterator[str]],
+    ) -> Answer:
+        """``?q=`` and ``?page=`` of a long list, as a page."""
+        number = _argument(request, b"page")
+        path = request.path.decode("ascii")
+        here, form = people.narrowed(things, _argument(request, b"q"), int(number) if number.isdecimal() else 0, path, title)
+        return Answer(200, HTML, page(title, chain((form,), shown(here)), path, fresh=True))
 
     def _rollouts(self, request: Request) -> Answer:
         return _things(request, "rollouts", self._view.rollouts_view())
@@ -129,9 +159,14 @@ class Pages:
         return _things(request, "workers", self._view.workers_view())
 
     def _listeners(self, request: Request) -> Answer:
+        if _wants_html(request):
+            return self._narrowed(request, "listeners", map(_listener, self._view.listeners()),
+                                  lambda found: people.listeners(found, self._wall()))
         return _things(request, "listeners", [_listener(each) for each in self._view.listeners()])
 
     def _virtual_hosts(self, request: Request) -> Answer:
+        if _wants_html(request):
+            return self._narrowed(request, "virtual hosts", self._view.virtual_hosts(), people.hosts)
         return _things(request, "virtual_hosts", self._view.virtual_hosts())
 
     def _networks(self, request: Request) -> Answer:
@@ -146,24 +181,37 @@ class Pages:
         return _things(request, "certificates", self._view.certificates())
 
     def _config(self, request: Request) -> Answer:
-        config = self._view.effective_config()
         if _wants_html(request):
-            return Answer(200, HTML, page("configuration", preformatted(config)))
-        return json_parts(config)
+            return self._narrowed(request, "configuration", self._view.config_places(), people.config)
+        return json_parts(self._view.effective_config())
+
+    def _namespaces(self, request: Request) -> Answer:
+        return objects_api.namespaces(self._view.published())
+
+    def _objects(self, request: Request) -> Answer:
+        """``?report_fields`` has a list tell the specs, too."""
+        found = objects_api.objects(self._view.published(), request.path, specs=b"report_fields" in (request.args or {}))
+        return found if isinstance(found, Answer) else refuse(request, 404, found)
 
     def _explain(self, request: Request) -> Answer:
         """``?url=`` with ``method=`` (GET), ``header=`` (any number), ``from=`` and ``listener=``."""
         url = _argument(request, b"url")
         if not url:
+            if _wants_html(request):
+                return Answer(200, HTML, page("explain", [people.explain_form({})], "/explain"))
             return refuse(request, 400, _HOW_TO_EXPLAIN)
         method = _argument(request, b"method") or "GET"
         try:
-            facts = self._view.explain(method, url, _arguments(request, b"header"), _argument(request, b"from"),
-                                       _argument(request, b"listener"))
+            headers = [each for each in _arguments(request, b"header") if each]     # a form has its field even when it is empty
+            facts = self._view.explain(method, url, headers, _argument(request, b"from"), _argument(request, b"listener"))
         except ValueError as error:
             return refuse(request, 400, str(error))
         facts = {"question": {"method": method, "url": url}, **facts}
-        return _decisions(request, f"{method} {url}", facts)
+        if _wants_html(request):
+            asked = {name: _argument(request, name.encode()) for name in ("url", "header", "from")}
+            form = people.explain_form({**asked, "method": method})
+            return Answer(200, HTML, page(f"{method} {url}", (form, *people.story(facts["decisions"])), "/explain"))
+        return json_answer(facts)
 
     def _why(self, request: Request) -> Answer:
         """``?id=``, the id of a request."""
@@ -174,7 +222,11 @@ class Pages:
         if facts is None:
             return refuse(request, 404, "nothing is known of this request: it was no error and not in the sample, or it is "
                           "forgotten, or it was never here")
-        return _decisions(request, f"request {request_id}", facts)
+        if _wants_html(request):
+            rest = {key: value for key, value in facts.items() if key != "decisions"}
+            return Answer(200, HTML, page(f"request {request_id}", (*people.story(facts["decisions"]), "<h2>All of it</h2>",
+                                                                    show(rest)), "/recent"))
+        return json_answer(facts)
 
     def _events(self, request: Request) -> Answer:
         """``?since=`` and any number of ``kind=``."""
@@ -182,6 +234,8 @@ class Pages:
             facts = log_pages.events(self._view.events, _argument(request, b"since"), _arguments(request, b"kind"))
         except ValueError as error:
             return refuse(request, 400, str(error))
+        if _wants_html(request):
+            return Answer(200, HTML, page("events", people.events(facts["events"]), "/events", fresh=True))
         return _facts(request, "events", facts)
 
     def _logs(self, request: Request) -> Answer:
@@ -201,12 +255,17 @@ class Pages:
             most = 0
         if not 0 < most <= _MOST_RECENT:
             return refuse(request, 400, f"ask /recent?most=100, a number up to {_MOST_RECENT}")
+        if _wants_html(request):
+            return Answer(200, HTML, page("requests", people.recent(self._view.recent(most)), "/recent", fresh=True))
         return _facts(request, "recent requests", {"requests": self._view.recent(most)})
 
     def _generations(self, request: Request) -> Answer:
         facts = self._view.generations_view()
-        return _facts(request, "generations", {
-            **facts, "generations": [{**each, "time": _utc(each["wall"])} for each in facts["generations"]]})
+        facts = {**facts, "generations": [{**each, "time": _utc(each["wall"])} for each in facts["generations"]]}
+        if _wants_html(request):
+            body = people.generations(facts, operates=_operates(request))
+            return Answer(200, HTML, page("generations", body, "/generations"))
+        return _facts(request, "generations", facts)
 
     def _rollback(self, request: Request) -> Answer | Deferred[Answer]:
         """``?number=`` of a kept generation; without it the last one before the one that serves."""
@@ -285,21 +344,23 @@ def _wants_html(request: Request) -> bool:
 
 def _facts(request: Request, title: str, facts: Mapping[str, Any], status: int = 200) -> Answer:
     if _wants_html(request):
-        return Answer(status, HTML, tuple(page(title, [show(facts)])))
+        return Answer(status, HTML, tuple(page(title, [show(facts)], _own(request))))
     return json_answer(facts, status)
 
 
 def _things(request: Request, name: str, things: Iterable[dict[str, Any]]) -> Answer:
     if _wants_html(request):
-        return Answer(200, HTML, page(name.replace("_", " "), sections(things)))
+        return Answer(200, HTML, page(name.replace("_", " "), sections(things), _own(request)))
     return json_list(name, things)
 
 
-def _decisions(request: Request, title: str, facts: Mapping[str, Any]) -> Answer:
-    """Decisions: for people as the command line shows them."""
-    if _wants_html(request):
-        return Answer(200, HTML, tuple(page(title, lines_of(text_of(facts["decisions"])))))
-    return json_answer(facts)
+def _own(request: Request) -> str:
+    return request.path.decode("latin-1")
+
+
+def _operates(request: Request) -> bool:
+    """Whether whoever asks may change something, too; `site` has found that out."""
+    return bool(getattr(request, "operates", False))
 
 
 def refuse(request: Request, status: int, why: str, fields: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:

@@ -11,30 +11,95 @@ from hashlib import sha256
 from html import escape
 from typing import Any, Final
 
-from voltgw.observe.answers import in_parts
-
 HTML: Final = "text/html; charset=utf-8"
 
 _STYLE: Final = """
-body { font: 15px/1.45 sans-serif; color: #222; background: #fff; margin: 1.5em auto; padding: 0 1em; max-width: 80em }
-nav a { margin-right: 1em }
-h1 { font-size: 1.4em } h2 { font-size: 1.1em; margin: 1.6em 0 .4em }
-table { border-collapse: collapse; margin: .2em 0 }
-th, td { text-align: left; vertical-align: top; padding: .15em .8em .15em 0; border-bottom: 1px solid #ddd }
-th { font-weight: 600 } td table { margin: 0 } td td, td th { border: 0 }
-pre { overflow-x: auto }
+:root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #dfe3e8; --paper: #fff; --band: #f5f7f9;
+  --link: #0b57a4; --good: #17663a; --good-bg: #e2f3e8; --warn: #7a4b00; --warn-bg: #fff0d1; --bad: #9b1c1c;
+  --bad-bg: #fde4e4 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --soft: #9aa5b4; --line: #343c48; --paper: #14181e;
+  --band: #1c222a;
+  --link: #7db7f5; --good: #7fd6a0; --good-bg: #16351f; --warn: #f0c36d; --warn-bg: #3a2c0c; --bad: #f5a3a3;
+  --bad-bg: #451b1b } }
+* { box-sizing: border-box }
+body { font: 14px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 }
+a { color: var(--link); text-decoration: none } a:hover, a:focus { text-decoration: underline }
+header { background: var(--band); border-bottom: 1px solid var(--line); padding: .6em 1.2em; display: flex;
+  flex-wrap: wrap; gap: .2em 1.4em;
+  align-items: baseline }
+header strong { font-size: 1.15em } nav { display: flex; flex-wrap: wrap; gap: 0 1em } nav a[aria-current] { color:
+  var(--ink);
+  font-weight: 600 }
+main { padding: .4em 1.2em 2em; max-width: 100em }
+h1 { font-size: 1.35em; margin: .7em 0 .5em } h2 { font-size: 1.05em; margin: 1.6em 0 .4em }
+table { border-collapse: collapse; margin: .2em 0; max-width: 100% }
+th, td { text-align: left; vertical-align: top; padding: .25em 1em .25em 0; border-bottom: 1px solid var(--line) }
+th { font-weight: 600; color: var(--soft) } thead th { border-bottom: 2px solid var(--line); white-space: nowrap }
+td table { margin: 0 } td td, td th { border: 0; padding-top: 0 }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+code, pre, .m { font-family: ui-monospace, monospace; font-size: .93em } pre { overflow-x: auto; background:
+  var(--band); padding: .7em }
+.pill { display: inline-block; padding: 0 .55em; border-radius: .8em; font-weight: 600; white-space: nowrap;
+  background: var(--band) }
+.good { color: var(--good); background: var(--good-bg) } .warn { color: var(--warn); background: var(--warn-bg) }
+.bad { color: var(--bad); background: var(--bad-bg) }
+.cards { display: flex; flex-wrap: wrap; gap: .8em; margin: .6em 0 } .card { border: 1px solid var(--line);
+  border-radius: .5em;
+  padding: .6em 1em; min-width: 9em } .card b { display: block; font-size: 1.35em; font-variant-numeric: tabular-nums }
+.card span, .soft { color: var(--soft) }
+form { margin: .5em 0; display: flex; flex-wrap: wrap; gap: .5em; align-items: end } td form { margin: 0; display:
+  inline-flex }
+label { display: flex; flex-direction: column; color: var(--soft) }
+input, select, button { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--line);
+  border-radius: .3em;
+  padding: .2em .5em } button { background: var(--band); cursor: pointer } input[name=url] { width: 32em; max-width:
+  90vw }
+summary { cursor: pointer } details { margin: .2em 0 }
+ul.story { list-style: none; padding-left: 1.2em; margin: .1em 0; border-left: 2px solid var(--line) } ul.story > li
+  { margin: .25em 0 }
+main > ul.story { padding-left: 0; border: 0 }
 """
-#: No script, no form, no frame, nothing loaded: only the style above, which is named by its hash.
+#: Asks for the page again every few seconds and puts its contents in place, unless somebody reads or writes in it.
+_SCRIPT: Final = """
+(() => {
+  const every = 5000;
+  const busy = () => document.hidden || document.querySelector("main details[open]") || getSelection().toString() ||
+    ["INPUT", "SELECT", "BUTTON"].includes(document.activeElement.tagName);
+  const look = async () => {
+    if (!busy()) {
+      try {
+        const answer = await fetch(location.href, {headers: {Accept: "text/html"}});
+        const text = await answer.text();
+        if (!busy()) {
+          const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main");
+          if (fresh) document.querySelector("main").replaceWith(fresh);
+        }
+        document.getElementById("lost").hidden = true;
+      } catch (error) { document.getElementById("lost").hidden = false }
+    }
+    setTimeout(look, every);
+  };
+  setTimeout(look, every);
+})();
+"""
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+#: Only the style and the script above, which are named by their hashes; forms and questions go to ourselves.
 CONTENT_SECURITY_POLICY: Final = (
-    f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
-#: Path and name of the pages that the overview and every other page link to.
+#: Path and name of the pages that every page links to.
 LINKS: Final = (
-    ("/", "overview"), ("/listeners", "listeners"), ("/virtual_hosts", "virtual hosts"), ("/clusters", "clusters"),
-    ("/names", "names"), ("/networks", "networks"), ("/certificates", "certificates"),
-    ("/config", "configuration"), ("/metrics", "metrics"), ("/ready", "ready"),
+    ("/", "overview"), ("/virtual_hosts", "hosts"), ("/clusters", "clusters"), ("/listeners", "listeners"),
+    ("/certificates", "certificates"), ("/names", "names"), ("/rollouts", "rollouts"), ("/events", "events"),
+    ("/recent", "requests"), ("/explain", "explain"), ("/generations", "generations"), ("/config", "configuration"),
+    ("/networks", "networks"), ("/logs", "logs"), ("/metrics", "metrics"),
 )
 
 
@@ -57,17 +122,19 @@ def prefers_html(accept: str) -> bool:
     return html > other
 
 
-def page(title: str, body: Iterable[str]) -> Iterator[bytes]:
-    """A whole page in pieces; `body` is HTML already."""
-    links = "".join(f'<a href="{path}">{name}</a>\n' for path, name in LINKS)
+def page(title: str, body: Iterable[str], path: str = "", *, fresh: bool = False) -> Iterator[bytes]:
+    """A whole page in pieces; `body` is HTML already. `path` is its own, for the list of pages; a `fresh` one keeps so."""
+    links = "".join(f'<a href="{at}"{_HERE if at == path else ""}>{name}</a>\n' for at, name in LINKS)
     yield (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)} - voltgw</title>\n'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n'
-        f"<body><nav>{links}</nav>\n<h1>{escape(title)}</h1>\n"
+        f'<body><header><strong>voltgw</strong><nav aria-label="pages">{links}</nav></header>\n'
+        '<p id="lost" class="bad" role="status" hidden>The gateway does not answer; what stands here is old.</p>\n'
+        f"<main><h1>{escape(title)}</h1>\n"
     ).encode()
     for piece in body:
-        yield piece.encode()
-    yield b"</body></html>\n"
+        yield piece.encode("utf-8", "replace")
+    yield f"</main>{f'<script>{_SCRIPT}</script>' if fresh else ''}</body></html>\n".encode()
 
 
 def sections(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -79,19 +146,6 @@ def sections(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield f"<h2>{escape(str(item.get('name', '')))}</h2>\n{show(named)}\n"
     if empty:
         yield "<p>There are none.</p>\n"
-
-
-def preformatted(value: Mapping[str, Any]) -> Iterator[str]:
-    """A deep value as indented JSON."""
-    yield "<pre>"
-    for piece in in_parts(value):
-        yield escape(piece)
-    yield "</pre>\n"
-
-
-def lines_of(text: str) -> Iterator[str]:
-    """Text as it is."""
-    yield f"<pre>{escape(text)}</pre>\n"
 
 
 def show(value: Any) -> str:
@@ -112,6 +166,9 @@ def show(value: Any) -> str:
             return _table(value)
         return "<br>".join(show(each) for each in value)
     return escape(str(value))
+
+
+_HERE: Final = ' aria-current="page"'
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

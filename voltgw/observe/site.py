@@ -65,6 +65,7 @@ class Root(Resource):
         self._callers = callers
         self._scheme = scheme
         self._pages = pages
+        self._below = [(at, page) for at, page in pages.items() if page.below]
         self._clock = clock
         self._monotonic = monotonic
         self._names = names
@@ -95,7 +96,7 @@ class Root(Resource):
                           scheme=self._scheme)
             if why:
                 return refuse(request, 403, why)
-        found = self._pages.get(request.path)
+        found = self._pages.get(request.path) or self._around(request.path)
         if found is None:
             return refuse(request, 404, "there is no such page")
         allowed = b"POST" if found.act else b"GET, HEAD"
@@ -108,7 +109,12 @@ class Root(Resource):
             return caller
         if caller.role < (OPERATE if found.act else READ):
             return self._not_for(request, caller, found)
+        request.operates = caller.role >= OPERATE       # type: ignore[attr-defined]  # ours has it
         return self._audited(request, caller, found) if found.act else found.serve(request)
+
+    def _around(self, path: bytes) -> Page | None:
+        """The page that is also at all paths below its own."""
+        return next((each for at, each in self._below if path.startswith(at)), None)
 
     def _caller(self, request: Request, *, unix: bool) -> Caller | Answer:
         """Who asks; an answer where what they show is wrong."""
@@ -191,6 +197,8 @@ def _certificate(request: Request) -> Certificate | None:
 
 class AdminRequest(Request):
     """A request whose body is thrown away as it comes, and is not long."""
+
+    operates = False                        # whether whoever asks may change something
 
     def gotLength(self, length: int | None) -> None:
         """The head is complete."""
