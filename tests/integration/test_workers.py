@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -14,9 +15,11 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.gateway import Gateway, ask, free_port, until
+from tests.certificates import server, shown
+from tests.integration.gateway import Gateway, ask, free_port, log_lines, until
 from tests.integration.workers_load import Load
 from tests.servers import Server, nginx
+from voltgw.cli.remote import ask as remote
 
 
 class WorkersCase(SynchronousTestCase):
@@ -59,11 +62,8 @@ load_balancers:
 class ServingTests(WorkersCase):
     def test_counted_as_one(self) -> None:
         """Both take connections; metrics, endpoints and ``why`` know of all requests, whichever worker had them."""
-        refused = []
-        for number in range(60):
-            answer = ask(self.port, "/", host="shop" if number else None)
-            self.assertEqual(answer.status, 200)
-            refused.append(answer.headers["x-request-id"])
+        for _ in range(60):
+            self.assertEqual(ask(self.port).status, 200)
         until("all are counted", lambda: self.metric("voltgw_requests_total", 'code_class="2xx"') == 60)
         by_worker = [each["connections_accepted"] for each in self.workers()]
         self.assertEqual(sum(by_worker), 60)
@@ -74,21 +74,12 @@ class ServingTests(WorkersCase):
         self.assertEqual([self.metric("voltgw_worker_connections_total", f'worker="{n}"') for n in (1, 2)], by_worker)
         endpoints = self.gateway.cluster("default/shop")["endpoints"]
         self.assertEqual(sum(each["requests"] for each in endpoints), 60)
-
-    def test_why(self) -> None:
-        """A request that a worker refused is explained by the control process."""
-        for origin in self.origins:
-            origin.stop()
-        answer = ask(self.port, "/lost")
-        self.assertEqual(answer.status, 502)
-        request_id = answer.headers["x-request-id"]
-        why = until("it has come", lambda: (found := self.gateway.admin(f"/why?id={request_id}")).status == 200 and found)
-        self.assertEqual((why.json["target"], why.json["status"]), ("/lost", 502))
+        self.ask_why()
 
     def test_a_killed_worker(self) -> None:
         """Only requests on its connections fail; it is replaced within a second, by one on the same socket; counts stay."""
         with Load(self.port) as load:
-            time.sleep(0.7)
+            time.sleep(2.5)                         # by now a process waits for this
             before = self.workers()
             victim = before[0]["pid"]
             os.kill(victim, signal.SIGKILL)
@@ -96,7 +87,7 @@ class ServingTests(WorkersCase):
             until("another one serves", lambda: (now := self.workers()[0])["state"] == "ready" and now["pid"] != victim)
             took_s = time.monotonic() - killed
             time.sleep(1.0)
-        self.assertLess(took_s, 2.5)                # alone on the machine it is 0.6 s
+        self.assertLess(took_s, 1.0)
         self.assertLessEqual(len(load.failures), 8)         # one of each client at most
         for failure in load.failures:
             self.assertTrue(failure.held, failure)  # whoever came new was served, by the other or, in its queue, by the new one
@@ -108,6 +99,7 @@ class ServingTests(WorkersCase):
         until("nothing is open", lambda: self.metric("voltgw_listener_open_connections") == 0)
         counted = self.metric("voltgw_requests_total", 'code_class="2xx"')
         self.assertGreater(counted, 0.5 * load.answers)     # the last second of the victim is lost
+        self.send_datagrams()
 
     def test_reloads(self) -> None:
         """Under load the origins change, back and forth: not one request fails, and all workers serve the last one."""
@@ -120,8 +112,31 @@ class ServingTests(WorkersCase):
         self.assertGreater(load.answers, 300)
         until("both serve the last one", lambda: [each["generation"] for each in self.workers()] == [5, 5])
         self.assertEqual({ask(self.port).body for _ in range(12)}, {b"b"})
+        self.open_a_port()
 
-    def test_a_new_listener(self) -> None:
+    def test_the_end(self) -> None:
+        """SIGTERM lets all workers finish, and leaves none."""
+        pids = [each["pid"] for each in self.workers()]
+        with Load(self.port, clients=2) as load:
+            time.sleep(0.2)
+            self.gateway.process.terminate()
+            self.assertEqual(self.gateway.process.wait(10), 0, self.gateway.output)
+        self.assertGreater(load.answers, 0)
+        for pid in pids:
+            self.assertRaises(ProcessLookupError, os.kill, pid, 0)
+        self.assertNotIn("Traceback", self.gateway.output)
+
+    def ask_why(self) -> None:
+        """A request that a worker refused is explained by the control process."""
+        for origin in self.origins:
+            origin.stop()
+        answer = ask(self.port, "/lost")
+        self.assertEqual(answer.status, 502)
+        request_id = answer.headers["x-request-id"]
+        why = until("it has come", lambda: (found := self.gateway.admin(f"/why?id={request_id}")).status == 200 and found)
+        self.assertEqual((why.json["target"], why.json["status"]), ("/lost", 502))
+
+    def open_a_port(self) -> None:
         """A reload that opens a port gives each worker a socket of it; one that cannot changes nothing anywhere."""
         other = free_port()
         self.gateway.write(self.config(more=f'- {{name: more, listen: "127.0.0.1:{other}", origins: '
@@ -136,7 +151,7 @@ class ServingTests(WorkersCase):
         self.assertIn("cannot listen", self.gateway.admin("/").json["last_reload_error"])
         self.assertEqual(ask(other).body, b"b")
 
-    def test_flows(self) -> None:
+    def send_datagrams(self) -> None:
         """Datagrams of one client stay with one worker; after its death they find the next one on the same socket."""
         port, origin = free_port(), UdpEcho()
         self.addCleanup(origin.stop)
@@ -163,17 +178,69 @@ class ServingTests(WorkersCase):
         moved = len(origin.peers) - 24
         self.assertTrue(0 < moved < 24, moved)      # those of the victim begin anew, the others go on
 
-    def test_the_end(self) -> None:
-        """SIGTERM lets all workers finish, and leaves none."""
-        pids = [each["pid"] for each in self.workers()]
-        with Load(self.port, clients=2) as load:
-            time.sleep(0.2)
-            self.gateway.process.terminate()
-            self.assertEqual(self.gateway.process.wait(10), 0, self.gateway.output)
-        self.assertGreater(load.answers, 0)
-        for pid in pids:
-            self.assertRaises(ProcessLookupError, os.kill, pid, 0)
-        self.assertNotIn("Traceback", self.gateway.output)
+
+
+class PushedTests(WorkersCase):
+    """What the control process tells its workers."""
+
+    def config(self, *origins: Server, gateway: str = "", more: str = "") -> str:
+        """TLS, an access log, an admin interface that takes orders."""
+        self.tls_port = free_port()
+        return f"""
+gateway:
+  workers: 2
+  admin: {{unix: admin.sock}}
+  monitor: {{address: 127.0.0.1, port: ADMIN}}
+  access_log: {{path: access.log, format: json}}
+  drain_timeout: 2s
+objects:
+- {{kind: virtual_host, metadata: {{name: shop}}, spec: {{domains: ["*"], proxy: HTTP_PROXY, routes: [shop], advertise_policies: [here]}}}}
+- {{kind: virtual_host, metadata: {{name: safe}}, spec: {{domains: [shop.example], proxy: HTTPS_PROXY, routes: [shop], advertise_policies: [safe],
+    tls_parameters: {{common_params: {{maximum_protocol_version: TLSv1_2, {shown(server("shop.example"))}}}}}}}}}
+- {{kind: advertise_policy, metadata: {{name: here}}, spec: {{address: 127.0.0.1, protocol: TCP, port: {self.port}}}}}
+- {{kind: advertise_policy, metadata: {{name: safe}}, spec: {{address: 127.0.0.1, protocol: TCP, port: {self.tls_port}}}}}
+- kind: route
+  metadata: {{name: shop}}
+  spec: {{routes: [{{match: [{{path: {{prefix: /}}}}], route_destination: {{destinations: [{{cluster: [shop]}}]}}}}]}}
+- {{kind: cluster, metadata: {{name: shop}}, spec: {{endpoints: [o0, o1]}}}}
+""" + "".join(f"- {{kind: endpoint, metadata: {{name: o{number}}}, spec: {{ip: 127.0.0.1, port: {each.port}}}}}\n"
+              for number, each in enumerate(self.origins))
+
+    def order(self, path: str) -> Any:
+        """Over the socket of the admin interface."""
+        status, answer = remote(str(self.gateway.folder / "admin.sock"), "POST", path)
+        self.assertEqual(status, 200, answer)
+        return answer
+
+    def accepted(self) -> list[int]:
+        """How many connections each worker has taken."""
+        _, answer = remote(str(self.gateway.folder / "admin.sock"), "GET", "/workers")
+        return [each["connections_accepted"] for each in answer["workers"]]
+
+    def test_pushed(self) -> None:
+        """Orders hold in all workers at once; sessions of TLS are resumed at any; each appends whole lines to one access log."""
+        first = f"127.0.0.1:{self.origins[0].port}"
+        self.order(f"/endpoints/drain?endpoint={first}")
+        self.assertEqual({ask(self.port).body for _ in range(20)}, {b"b"})
+        self.order(f"/endpoints/undrain?endpoint={first}")
+        self.assertEqual({ask(self.port).body for _ in range(20)}, {b"a", b"b"})
+        resumed = []
+        session = None
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        for _ in range(16):
+            with socket.create_connection(("127.0.0.1", self.tls_port)) as plain, \
+                    context.wrap_socket(plain, server_hostname="shop.example", session=session) as secure:
+                secure.sendall(b"GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")
+                self.assertTrue(secure.recv(1000).startswith(b"HTTP/1.1 200"))
+                resumed.append(secure.session_reused)
+                session = session or secure.session
+        self.assertEqual(resumed, [False] + [True] * 15)
+        until("both have told of theirs", lambda: (served := self.accepted()) and sum(served) == 56 and min(served) > 0)
+        lines = until("all lines are written", lambda: (found := log_lines(self.gateway.folder / "access.log"))
+                      and len(found) == 56 and found)
+        self.assertEqual(len({line["req_id"] for line in lines}), 56)
+        self.assertEqual({line["rsp_code"] for line in lines} & {200, "200"}, {line["rsp_code"] for line in lines})
 
 
 class AloneTests(WorkersCase):
