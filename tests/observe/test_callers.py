@@ -97,11 +97,10 @@ class TokenTests(AdminCase):
     async def test_a_page_of_another_site(self) -> None:
         """Right credentials do not help a page that is not ours, nor one behind another name."""
         (address,) = self.serve(Config(At(tokens=TOKENS))).addresses
-        right = {"Authorization": OPERATE_TOKEN}
         for refused in (
-            await self.ask(address, "/reload", "POST", Origin="http://evil.example", **right),
-            await self.ask(address, "/reload", "POST", Sec_Fetch_Site="cross-site", **right),
-            await self.ask(address, "/reload", "POST", host="evil.example", **right),
+            await self.ask(address, "/reload", "POST", Origin="http://evil.example", Authorization=OPERATE_TOKEN),
+            await self.ask(address, "/reload", "POST", Sec_Fetch_Site="cross-site", Authorization=OPERATE_TOKEN),
+            await self.ask(address, "/reload", "POST", host="evil.example", Authorization=OPERATE_TOKEN),
         ):
             self.assertEqual(refused.status, 403)
 

@@ -249,7 +249,8 @@ def generations(facts: Mapping[str, Any], *, operates: bool) -> Iterator[str]:
     rows = []
     for each in facts["generations"]:
         serves = each["number"] == facts["current"]
-        row = [number(each["number"]), code(each["time"]), html(escape(each["main"]) + (f' {pill("serves", "good")}' if serves else "")),
+        main = escape(each["main"]) + (f' {pill("serves", "good")}' if serves else "")
+        row = [number(each["number"]), code(each["time"]), html(main),
                number(each["files"]), code(each["digest"][:12])]
         if operates:
             row.append(html("" if serves else act("/rollback", "serve this one", number=str(each["number"]))))
