@@ -53,6 +53,11 @@ class ChosenTests(SynchronousTestCase):
         self.assertEqual({small.exchange(each) for each in exchanges}, {0.0, 0.1})
         self.assertEqual([small.exchange(answered(404)), large.exchange(answered(404)), large.exchange(answered(302))], [1.0, 0.0, 1.0])
 
+    def test_requests_only(self) -> None:
+        """For formats that have no place for a connection."""
+        chosen = Chosen(requests_only=True)
+        self.assertEqual((chosen.exchange(an_exchange()), chosen.connection(a_connection())), (1.0, 0.0))
+
     def test_errors_are_always_written(self) -> None:
         """However few of the others are."""
         chosen = Chosen(shares={f"{number}xx": 0.0 for number in range(1, 5)} | {"tcp": 0.0})

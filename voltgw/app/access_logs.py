@@ -88,10 +88,11 @@ def _output(wanted: Wanted, about: About, taken: set[str], wall: Callable[[], fl
         name = f"{name.partition(' #')[0]} #{number}"
         number += 1
     only, sample = wanted.only, dict(wanted.sample)
+    requests_only = wanted.format in (LogFormat.COMMON, LogFormat.COMBINED)     # others have no place for a connection
     chosen = None
-    if only is not None or sample:
+    if only is not None or sample or requests_only:
         chosen = Chosen(() if only is None else only.status, 0.0 if only is None else only.min_duration_s or 0.0,
-                        frozenset() if only is None else frozenset(only.hosts), sample)
+                        frozenset() if only is None else frozenset(only.hosts), sample, requests_only)
     json = wanted.template is None and wanted.format is LogFormat.JSON
     return Output(name, lines_of(wanted, about), sink, chosen, weighed=bool(sample) and json)
 

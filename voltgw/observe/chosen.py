@@ -23,15 +23,17 @@ class Chosen:
 
     `statuses` are ``5xx`` or ``404``; connections have none, and are left out where any is asked for. `hosts` are
     ``namespace/name``. None = no condition; all that are there must hold. `shares` is by class of status (or `CONNECTIONS`); a
-    class that it does not name is written whole, and so is every error: 500 and above, no answer at all, a response flag.
+    class that it does not name is written whole, and so is every error: 500 and above, no answer at all, a response flag. With
+    `requests_only` no connection is written.
     """
 
-    __slots__ = ("_connections", "_hosts", "_least_s", "_shares", "_statuses")
+    __slots__ = ("_connections", "_hosts", "_least_s", "_requests_only", "_shares", "_statuses")
 
     def __init__(self, statuses: tuple[str, ...] = (), least_s: float = 0.0, hosts: frozenset[str] = frozenset(),
-                 shares: Mapping[str, float] | None = None) -> None:
+                 shares: Mapping[str, float] | None = None, requests_only: bool = False) -> None:
         self._statuses = {status for each in statuses for status in _statuses(each)}
         self._least_s = least_s
+        self._requests_only = requests_only
         self._hosts = hosts
         by_class = dict(shares or {})
         self._connections = by_class.pop(CONNECTIONS, 1.0)
@@ -55,7 +57,7 @@ class Chosen:
 
     def connection(self, record: ConnectionRecord) -> float:
         """Of a connection."""
-        if self._statuses:
+        if self._statuses or self._requests_only:
             return 0.0
         if self._least_s and record.t_end - record.t_start < self._least_s:
             return 0.0
