@@ -201,7 +201,7 @@ class GatewayView(Protocol):
     def config_places(self) -> Iterable[dict[str, Any]]:
         """The same for people: of each object ``name``, ``place``, and ``values``, an iterable of (path, value, place)."""
 
-    def published(self) -> Any:
+    def published_objects(self) -> Any:
         """The objects that run, a `voltgw.app.published.Published`."""
 
     def process(self) -> dict[str, float]:

@@ -345,7 +345,7 @@ class View:
         self.asked.append(f"rollback {number}")
         return succeed({"ok": number != 99, "problems": ["there is no generation 99"]})
 
-    def published(self) -> Any:
+    def published_objects(self) -> Any:
         """What a test has put here."""
         return self.objects
 

@@ -162,7 +162,7 @@ class UserTests(AdminCase):
             raise SkipTest("only root can be somebody else")
         nobody = pwd.getpwnam("nobody").pw_uid
         path = self.socket_path()
-        os.chmod(os.path.dirname(path), 0o755)      # noqa: S103  # others have to reach the socket
+        os.chmod(os.path.dirname(path), 0o755)      # others have to reach the socket
         self.serve(Config(At(unix=path, users=((nobody, READ),))))
         program = ("import socket, sys\ns = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
                    "s.sendall(f'{sys.argv[2]} {sys.argv[3]} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n'.encode())\n"

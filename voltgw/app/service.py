@@ -1046,7 +1046,7 @@ class GatewayService(Service):
         """The same, with where everything stands."""
         return view.places(self.runtime.config)
 
-    def published(self) -> Published:
+    def published_objects(self) -> Published:
         """Its objects in the published shape."""
         return Published(self.runtime.config)
 

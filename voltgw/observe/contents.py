@@ -186,11 +186,12 @@ class Pages:
         return json_parts(self._view.effective_config())
 
     def _namespaces(self, request: Request) -> Answer:
-        return objects_api.namespaces(self._view.published())
+        return objects_api.namespaces(self._view.published_objects())
 
     def _objects(self, request: Request) -> Answer:
         """``?report_fields`` has a list tell the specs, too."""
-        found = objects_api.objects(self._view.published(), request.path, specs=b"report_fields" in (request.args or {}))
+        fields = [each.partition(b"=")[0] for each in request.uri.partition(b"?")[2].split(b"&")]   # it needs no value
+        found = objects_api.objects(self._view.published_objects(), request.path, specs=b"report_fields" in fields)
         return found if isinstance(found, Answer) else refuse(request, 404, found)
 
     def _explain(self, request: Request) -> Answer:
