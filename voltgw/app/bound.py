@@ -62,6 +62,9 @@ class BoundSocket:
                 self.problem = f"cannot be watched: {error.strerror}"
                 self._log.error("{name} {problem}", name=self.name, problem=self.problem, event="listener.failed")
 
+    def give_way(self) -> None:
+        """Another process takes what comes from now on; what there is goes on."""
+
     def _listen(self) -> None:
         """Join the loop. Raises OSError."""
         raise NotImplementedError

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from voltgw.net.inherited import Inherited
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +24,4 @@ class Deps:
     random: random.Random
     resolver: Any
     environ: Mapping[str, str]
+    inherited: Inherited = field(default_factory=Inherited)     # sockets that were open before we were

@@ -115,6 +115,12 @@ class TlsTable:
         """The connections of all groups."""
         return {connection for factory in self.all_factories for connection in factory.connections}
 
+    def leave(self) -> None:
+        """As `HttpFactory.leave`, for all groups."""
+        for factory in self.all_factories:
+            if isinstance(factory, HttpFactory):
+                factory.leave()
+
     def drain(self) -> None:
         """As `HttpFactory.drain`, for all groups."""
         for factory in self.all_factories:

@@ -58,6 +58,13 @@ class UdpBound(BoundSocket):
         factory.announcements = None if terms.proxies is None else Announcements(
             tuple(map(ip_network, terms.proxies)), terms.first_datagram_only)
 
+    def give_way(self) -> None:
+        """Another process reads; what endpoints still answer in our sessions goes out."""
+        if self.serving:
+            self.listener.stopReading()
+        else:
+            self.listener.stopListening()
+
     def stop(self) -> None:
         """Begin no more sessions; those that there are go on, and the socket closes with the last one."""
         if self.serving:

@@ -134,6 +134,12 @@ class DatagramPort:
             self._loop.watch(self._fd, EPOLLIN, self._ready)
             self._watched = True
 
+    def stopReading(self) -> None:
+        """Read no more, for good; what is sent goes out."""
+        if self._watched:
+            self._watched = False
+            self._loop.forget(self._fd)
+
     def stopListening(self) -> Deferred[None]:
         """Close it; nothing can be sent any more. The Deferred has already fired."""
         if not self.stopped:

@@ -121,6 +121,9 @@ class ClientConnection(Served):
             self._plane.tied.gone(self)
         self._ask_no_more()
 
+    def leave(self) -> None:
+        """The listener is about to drain: the next answer says that it is the last one, by `HttpFactory.closes`."""
+
     def drain(self) -> None:
         """The listener drains: an idle connection closes now, a busy one after its answer."""
         self.must_close = True

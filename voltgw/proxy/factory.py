@@ -56,6 +56,7 @@ class HttpFactory:
         self.only_2 = False
         self.tunnels = False
         self.draining = False
+        self.leaving = False
         self.closes = False
         self.tells = Tells()                # what endpoints are told of clients' certificates
         self.connections: set[ClientConnection | Client2 | Tunnel] = set()
@@ -71,7 +72,7 @@ class HttpFactory:
         """Do as `Plane.refusing` and `Plane.closing` say now."""
         table = self.table
         self.serve_by(table.whole if isinstance(table, RefusingTable) else table)
-        self.closes = self.draining or self.plane.closing
+        self.closes = self.draining or self.leaving or self.plane.closing
 
     def buildProtocol(self, addr: IAddress | None) -> Downstream | Client2:
         """A protocol for the client at `addr` (IPv4Address or IPv6Address); what TLS has agreed on may change it."""
@@ -93,6 +94,14 @@ class HttpFactory:
 
     def doStop(self) -> None:
         """Nothing to stop: connections go on after their listener."""
+
+    def leave(self) -> None:
+        """A drain is about to come: answers end their connections from now on, HTTP/2 connections say GOAWAY; those that are
+        idle stay, for a request that is on its way may be the next thing that is heard of them.
+        """
+        self.leaving = self.closes = True
+        for connection in list(self.connections):
+            connection.leave()
 
     def drain(self) -> None:
         """Answer what is under way with ``Connection: close``; close what is idle."""
