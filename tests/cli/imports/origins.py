@@ -51,7 +51,7 @@ class HttpOrigin(ThreadedServer):
         status = first[1].partition("status=")[2][:3] or "200"
         said = json.dumps({"origin": self.name, "method": first[0], "target": first[1], "headers": fields, "body": len(body)}).encode()
         head = (f"HTTP/1.1 {status} As Asked\r\nContent-Type: application/json\r\nServer: origin\r\nX-Origin: {self.name}\r\n"
-                f"X-Powered-By: tests\r\nContent-Length: {len(said)}\r\n\r\n")
+                f"X-Auth-User: ann of {self.name}\r\nX-Powered-By: tests\r\nContent-Length: {len(said)}\r\n\r\n")
         sock.sendall(head.encode() + (b"" if first[0] == "HEAD" else said))
         return first[2] == "HTTP/1.1" and "close" not in fields.get("connection", [""])[0].lower()
 

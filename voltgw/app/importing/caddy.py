@@ -15,6 +15,7 @@ from voltgw.app.importing.caddy_matchers import ANYTHING, Matcher, by_path, name
 from voltgw.app.importing.caddy_proxy import edits, proxy
 from voltgw.app.importing.caddy_words import Directive, read
 from voltgw.app.importing.model import (
+    Asking,
     Certificates,
     Edit,
     Forward,
@@ -71,6 +72,7 @@ class _Way:
     fixed: str | None = None                        # put in the place of the path
     query: str | None = None
     users: str | None = None
+    asks: Asking | None = None
     most_body_bytes: int | None = None
     closed: bool = False
 
@@ -352,14 +354,28 @@ class _Caddy:
         elif name in ("basicauth", "basic_auth"):
             way.users = _users(block)
         elif name == "forward_auth":
-            way.closed = True
-            raise ValueError("write `voltgw: {authentication: {forward_auth: ...}}`; answered 403 until then")
+            way.asks = self._asking(directive, args)
+            way.closed = way.asks is None
         elif name == "uri":
             self._uri(args, way)
         elif name == "rewrite":
             self._rewrite(args, way)
         else:
             raise ValueError("write `custom_errors` of the host" if name == "handle_errors" else "nothing has this name")
+
+    def _asking(self, directive: Directive, args: list[str]) -> Asking | None:
+        block = directive.block or []
+        forward, _, _ = proxy(self.gateway, replace(directive, block=[
+            each for each in block if each.name not in ("uri", "copy_headers")]), args, self.files.absolute)
+        if forward is None:
+            return None
+        path = next((each.args[0] for each in block if each.name == "uri" and each.args), "/")
+        copied = [word for each in block if each.name == "copy_headers" for word in (*each.args,
+                                                                                     *(one.name for one in each.block or []))]
+        for word in copied:
+            if ">" in word:
+                self.notes.left_out(directive.place, f"copy_headers {word}", "a header keeps its name")
+        return Asking(forward.pools[0][0], path, forward.host, tuple(word for word in copied if ">" not in word))
 
     def _uri(self, args: list[str], way: _Way) -> None:
         kind, *words = args
@@ -398,7 +414,7 @@ class _Caddy:
 
     def _answered(self, way: _Way, action: Redirect | Reply) -> list[Rule]:
         matches = [] if Match() in way.matches else way.matches
-        rule = Rule(matches, action, response=list(way.response), users=way.users)
+        rule = Rule(matches, action, response=list(way.response), users=way.users, asks=way.asks)
         if way.closed:
             rule.close()
         return [rule]
@@ -444,7 +460,7 @@ class _Caddy:
         for match in way.matches:
             rule = Rule([] if match == Match() else [match], replace(forward), [*way.request, *request],
                         [*way.response, *response],
-                        way.users, most_body_bytes=way.most_body_bytes)
+                        way.users, most_body_bytes=way.most_body_bytes, asks=way.asks)
             self._path(rule, match, way)
             if way.closed:
                 rule.close()

@@ -207,6 +207,19 @@ class Edit(NamedTuple):
     append: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Somebody else is asked about each request: a pool, the path and Host of the question, and which headers of a good answer
+    go on to the server; of a refusal those in `told` go to the client (None = all).
+    """
+
+    pool: str
+    path: str = "/"
+    host: str | None = None
+    headers: tuple[str, ...] = ()
+    told: tuple[str, ...] | None = None
+
+
 @dataclass(slots=True)
 class Rule:
     """One rule: when one of `matches` holds (none = always), `action` is done."""
@@ -220,11 +233,12 @@ class Rule:
     keep_credential: bool = True        # it goes on to the server, as the others do it
     most_body_bytes: int | None = None
     limit: str | None = None            # name of a `Limit`
+    asks: Asking | None = None
     place: str = ""                     # where it stood, for a remark
 
     def close(self) -> None:
         """Answer 403: who may send this could not be translated, and nothing is to be open that was not."""
-        self.action, self.request, self.users = Reply(403, ""), [], None
+        self.action, self.request, self.users, self.asks = Reply(403, ""), [], None, None
 
 
 @dataclass(slots=True)

@@ -8,7 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from voltgw.app.importing.model import Edit, Forward, Gateway, Host, Limit, Match, Redirect, Reply, Rule, Verdict
+from voltgw.app.importing.model import (
+    Asking,
+    Edit,
+    Forward,
+    Gateway,
+    Host,
+    Limit,
+    Match,
+    Redirect,
+    Reply,
+    Rule,
+    Verdict,
+)
 from voltgw.app.importing.nginx_level import Level, unknown
 from voltgw.app.importing.nginx_pools import Pools
 from voltgw.app.importing.nginx_redirects import redirection
@@ -47,11 +59,15 @@ class Rules:
         self.pools = pools
         self.absolute = absolute
         self.zones: dict[str, Limit | None] = {}
+        self._all: list[Location] = []              # of the present server
+        self._named: dict[str, Directive] = {}      # those that begin with @
 
     def make(self, host: Host, level: Level, server: Directive, scheme: str, names: list[str]) -> None:
         """Give a host the rules of its server, and say who may."""
         level.values.setdefault("server_name", names[0] if names else "")
-        locations = self._ordered(list(self._locations(server.block or [], level)))
+        self._named = {each.args[0]: each for each in server.all("location") if len(each.args) == 1 and each.args[0][:1] == "@"}
+        self._all = list(self._locations(server.block or [], level))
+        locations = self._ordered(self._all)
         access: list[tuple[Rule, Level]] = [(rule, level) for rule in self._early(level, Match(), scheme)]
         ended = bool(access) and not access[-1][0].matches      # a ``return`` of the server: no location is asked
         slashes = {each.path for each in locations if each.how != "regex"}
@@ -80,8 +96,8 @@ class Rules:
             elif how and path[:1] in ("=", "~"):
                 how, path = ("exact", path[1:]) if path[0] == "=" else ("regex", path.lstrip("~*"))
             if not how or how != "regex" and not path.startswith("/"):
-                self.notes.left_out(each.place, each.text(), "named locations are asked by other locations, which rules are not"
-                                    if path.startswith("@") else "this is no path")
+                if not path.startswith("@"):        # `_fallback` looks for those
+                    self.notes.left_out(each.place, each.text(), "this is no path")
                 continue
             inner = level.inside(each)
             unknown(each.block or [], self.gateway)
@@ -201,6 +217,9 @@ class Rules:
             return Rule([match], Reply(404))
         denied = level.all("allow", "deny")
         if found is None:
+            fallback = self._fallback(location, match)
+            if fallback is not None:
+                return fallback
             if denied and all(each.name == "deny" for each in denied) and denied[-1].args == ["all"]:
                 return Rule([match], Reply(403))
             what = next((each for name in ELSEWHERE for each in block.all(name)), location.directive)
@@ -208,6 +227,18 @@ class Rules:
                                 "origins speak HTTP, and there are no files: put a web server behind; until then it is 404")
             return Rule([match], Reply(404))
         action = self._forward(found, level, match)
+        return self._finished(action if action is not None else Reply(502), [match], level)
+
+    def _fallback(self, location: Location, match: Match) -> Rule | None:
+        """What stands behind the files of ``try_files ... @name``: there are no files, so it is asked for everything."""
+        tried = location.level.last("try_files")
+        named = self._named.get(tried.args[-1]) if tried is not None and tried.args else None
+        found = named.last("proxy_pass") if named is not None else None
+        if tried is None or named is None or found is None:
+            return None
+        level = location.level.inside(named)
+        action = self._forward(found, level, match)
+        self.notes.differs(tried.place, tried.text(), f"there are no files here: {tried.args[-1]} is asked for all of them")
         return self._finished(action if action is not None else Reply(502), [match], level)
 
     def _forward(self, directive: Directive, level: Level, match: Match) -> Forward | None:
@@ -330,6 +361,8 @@ class Rules:
                 continue                            # as always
             elif raw == "":
                 rule.request.append(Edit(name, None))
+            elif _answered(level).get(raw.strip("${}")) == lower:
+                continue                            # a header of who was asked, under its own name
             else:
                 text = value(raw)
                 if text is None:
@@ -340,10 +373,10 @@ class Rules:
     def _users(self, rule: Rule, level: Level) -> None:
         asked = level.last("auth_request")
         if asked is not None and asked.args != ["off"]:
-            self.notes.left_out(asked.place, asked.text(),
-                                "write `voltgw: {authentication: {forward_auth: ...}}`; answered 403 until then")
-            rule.close()
-            return
+            rule.asks = self._asking(asked, level)
+            if rule.asks is None:
+                rule.close()
+                return
         realm, file = level.word("auth_basic", "off"), level.last("auth_basic_user_file")
         if realm == "off":
             return
@@ -354,6 +387,37 @@ class Rules:
         if level.word("satisfy") == "any" and level.all("allow", "deny"):
             self.notes.differs(file.place, "satisfy any", "all users have to log in, from the addresses that are allowed, too")
         rule.users, rule.realm = self.absolute(file.args[0]), constant(realm, level.values)
+
+    def _asking(self, directive: Directive, level: Level) -> Asking | None:
+        """Who is asked, by the location that ``auth_request`` names; None (and a note) where that cannot be said."""
+        path = directive.args[0] if directive.args else ""
+        bare = path.partition("?")[0]
+        exact = [each for each in self._all if each.how == "exact" and each.path == bare]
+        begins = [each for each in self._all if each.how in ("prefix", "stop") and bare.startswith(each.path)]
+        matched = [each for each in self._all if each.how == "regex" and re.fullmatch(each.path, bare)]
+        named = exact[0] if exact else max(begins, key=lambda each: len(each.path), default=None)
+        if not exact and matched and (named is None or named.how == "prefix"):
+            named = matched[0]
+        found = named.directive.last("proxy_pass") if named is not None and named.how in ("exact", "prefix", "stop") else None
+        forward = self._forward(found, named.level, Match("exact", path)) if found is not None and named is not None else None
+        if forward is None or forward.regex_rewrite is not None:
+            self.notes.left_out(directive.place, directive.text(),
+                                "write `voltgw: {authentication: {forward_auth: ...}}`; answered 403 until then")
+            return None
+        if named is not None:
+            fields = [each.args for each in named.level.all("proxy_set_header") if len(each.args) == 2]
+            hosts = [value for name, value in fields if name.lower() == "host"]
+            if hosts:
+                forward.host = None if variables(hosts[-1]) else hosts[-1]
+        self.notes.differs(directive.place, directive.text(),
+                           "the question has the request in X-Forwarded-Method, -Proto, -Host and "
+                           "-Uri; the body of a refusal goes to the client")
+        if forward.prefix_rewrite is not None and named is not None and named.how != "exact":
+            path = forward.prefix_rewrite + path.removeprefix(named.path)
+        elif forward.prefix_rewrite is not None:
+            path = forward.prefix_rewrite
+        return Asking(forward.pools[0][0], path, forward.host, tuple(dict.fromkeys(_answered(level).values())),
+                      ("www-authenticate",))
 
     def _limit(self, rule: Rule, level: Level) -> None:
         for each in level.all("limit_req")[:1]:
@@ -397,3 +461,9 @@ class Rules:
         except (ValueError, IndexError):
             self.notes.left_out(found.place, found.text(), "this is no size")
             return default
+
+
+def _answered(level: Level) -> dict[str, str]:
+    """Variables that ``auth_request_set`` takes from headers of who was asked, with the names of these."""
+    return {each.args[0].lstrip("$"): each.args[1].removeprefix("$upstream_http_").replace("_", "-").lower()
+            for each in level.all("auth_request_set") if len(each.args) == 2 and each.args[1].startswith("$upstream_http_")}

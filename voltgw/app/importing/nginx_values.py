@@ -56,7 +56,7 @@ HANDLED: Final = _names("""
     gzip_types brotli brotli_types auth_basic auth_basic_user_file satisfy allow deny set_real_ip_from real_ip_header
     limit_req_zone limit_req internal root alias try_files fastcgi_pass uwsgi_pass scgi_pass memcached_pass autoindex
     stub_status fastcgi_param fastcgi_index fastcgi_split_path_info expires ip_hash least_conn hash random sticky
-    auth_request limit_except mirror
+    auth_request auth_request_set auth_request_set limit_except mirror
 """)
 #: What answers from files or by other protocols.
 ELSEWHERE: Final = (

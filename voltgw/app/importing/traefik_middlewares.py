@@ -10,7 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from voltgw.app.importing.model import Condition, Edit, Forward, Gateway, Limit, Match, Redirect, Rule
+from voltgw.app.importing.model import (
+    Asking,
+    Condition,
+    Edit,
+    Forward,
+    Gateway,
+    Limit,
+    Match,
+    Pool,
+    Redirect,
+    Rule,
+    Secure,
+    Server,
+)
 from voltgw.app.importing.narrowing import all_of
 from voltgw.app.importing.traefik_words import Tree
 from voltgw.app.importing.words import literal_tail, seconds
@@ -237,7 +250,22 @@ class Middlewares:
             self._gateway.notes.left_out(options.place, f"retryExpression of middleware {name}", "write a `retry_policy`")
 
     def _forwardauth(self, made: Made, options: Tree, name: str, secure: bool) -> None:
-        raise ValueError("write `voltgw: {authentication: {forward_auth: ...}}`; answered 403 until then")
+        found = re.fullmatch(r"(https?)://(\[[0-9A-Fa-f:]+\]|[^:/\[\]]+)(?::(\d{1,5}))?(/[!-~]*)?",
+                             options.get("address").text())
+        if found is None:
+            raise ValueError("its address is no URL; answered 403 until then")
+        default = 443 if found[1] == "https" else 80
+        port = int(found[3]) if found[3] else default
+        pool = Pool(f"{name}-asked", [Server(found[2].strip("[]"), port)])
+        if found[1] == "https":
+            ca = options.get("tls", "ca").text()
+            pool.tls = Secure(not options.get("tls", "insecureSkipVerify").flag(), self._absolute(ca) if ca else None)
+        made.rules[-1].asks = Asking(self._gateway.add_pool(pool), found[4] or "/",
+                                     found[2] + (f":{port}" if port != default else ""),
+                                     tuple(each.text() for each in options.get("authResponseHeaders").list()))
+        for key in ("authResponseHeadersRegex", "addAuthCookiesToResponse", "authRequestHeaders", "forwardBody"):
+            if options.get(key).there:
+                self._gateway.notes.left_out(options.get(key).place, f"{key} of middleware {name}", "see `forward_auth`")
 
     def _digestauth(self, made: Made, options: Tree, name: str, secure: bool) -> None:
         raise ValueError("use basic authentication over TLS; answered 403 until then")

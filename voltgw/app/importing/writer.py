@@ -267,10 +267,19 @@ def _rule(rule: Rule, entries: list[dict[str, object]], gateway: Gateway, host: 
         extension["max_request_body"] = _size(rule.most_body_bytes)
     if rule.limit:
         extension["rate_limiter"] = [rule.limit]
+    asked: dict[str, object] = {}
+    if rule.asks is not None:
+        asked["forward_auth"] = {
+            "cluster": [rule.asks.pool], **({"path": rule.asks.path} if rule.asks.path != "/" else {}),
+            **({"host": rule.asks.host} if rule.asks.host else {}),
+            **({"headers_to_endpoint": list(rule.asks.headers)} if rule.asks.headers else {}),
+            **({"headers_to_client": list(rule.asks.told)} if rule.asks.told is not None else {})}
     if rule.users:
-        extension["authentication"] = {"basic": {
+        asked["basic"] = {
             "users": rule.users if rule.users.startswith("string:///") else f"file:{rule.users}",
-            **({"realm": rule.realm} if rule.realm else {}), **({"forward": True} if rule.keep_credential else {})}}
+            **({"realm": rule.realm} if rule.realm else {}), **({"forward": True} if rule.keep_credential else {})}
+    if asked:
+        extension["authentication"] = asked
     if extension:
         made["voltgw"] = extension
     return made
