@@ -46,11 +46,11 @@ code, pre, .m { font-family: ui-monospace, monospace; font-size: .93em } pre { o
 .cards { display: flex; flex-wrap: wrap; gap: .8em; margin: .6em 0 } .card { border: 1px solid var(--line);
   border-radius: .5em;
   padding: .6em 1em; min-width: 9em } .card b { display: block; font-size: 1.35em; font-variant-numeric: tabular-nums }
-.card span, .soft { color: var(--soft) }
+.card > span, .soft { color: var(--soft) }
 form { margin: .5em 0; display: flex; flex-wrap: wrap; gap: .5em; align-items: end } td form { margin: 0; display:
   inline-flex }
 label { display: flex; flex-direction: column; color: var(--soft) }
-input, select, button { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--line);
+input, select, button { font: inherit; height: 2.1em; color: inherit; background: var(--paper); border: 1px solid var(--line);
   border-radius: .3em;
   padding: .2em .5em } button { background: var(--band); cursor: pointer } input[name=url] { width: 32em; max-width:
   90vw }
@@ -99,7 +99,7 @@ LINKS: Final = (
     ("/", "overview"), ("/virtual_hosts", "hosts"), ("/clusters", "clusters"), ("/listeners", "listeners"),
     ("/certificates", "certificates"), ("/names", "names"), ("/rollouts", "rollouts"), ("/events", "events"),
     ("/recent", "requests"), ("/explain", "explain"), ("/generations", "generations"), ("/config", "configuration"),
-    ("/networks", "networks"), ("/logs", "logs"), ("/metrics", "metrics"),
+    ("/networks", "networks"), ("/logs", "logs"), ("/metrics", "metrics"), ("/login", "log in"),
 )
 
 

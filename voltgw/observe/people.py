@@ -117,7 +117,12 @@ def overview(facts: Mapping[str, Any], started_s: float, requests: Mapping[str, 
         yield "<h2>Workers</h2>\n" + show(facts["workers"])
     rest = {key: value for key, value in facts.items() if key not in (
         "ready", "missing", "draining", "generation", "last_reload_error", "listeners", "clusters", "workers", "process")}
-    yield f"<h2>More</h2>\n{show(rest)}\n<details><summary>numbers of the process</summary>{show(process)}</details>\n"
+    short = {key: value for key, value in rest.items() if not isinstance(value, Mapping | list)}
+    yield f"<h2>More</h2>\n{show(short)}\n"
+    for key, value in rest.items():
+        if isinstance(value, Mapping | list):
+            yield f"<details><summary>{escape(key.replace('_', ' '))}</summary>{show(value)}</details>\n"
+    yield f"<details><summary>numbers of the process</summary>{show(process)}</details>\n"
 
 
 def clusters(found: Sequence[Mapping[str, Any]], *, operates: bool) -> Iterator[str]:
@@ -126,7 +131,7 @@ def clusters(found: Sequence[Mapping[str, Any]], *, operates: bool) -> Iterator[
         ("cluster", "state", "endpoints#", "requests#", "under way#", "waiting#", "failed connects#", "retries#", "refused#",
          "scheduler"),
         ((html(f'<a href="#{quote(each["cluster"])}">{escape(each["cluster"])}</a>'), html(cluster_state(each)),
-          html(f'{each["ready"]} of {len(each["endpoints"])}'), number(each["counters"]["requests"]), number(each["active"]),
+          ("n", f'{each["ready"]} of {len(each["endpoints"])}'), number(each["counters"]["requests"]), number(each["active"]),
           number(each["pending"]), number(each["counters"]["connect_failures"]), number(each["counters"]["retries"]),
           number(each["counters"]["overflow"]), text(each["scheduler"])) for each in found))
     for each in found:
@@ -286,7 +291,7 @@ def story(decisions: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for each in decisions:
         place = f' <code class="soft">{escape(each["place"])}</code>' if each.get("place") else ""
         why = f' <span class="soft">because</span> {escape(each["why"])}' if each.get("why") else ""
-        yield f'<li>{escape(each["about"])}: <strong>{escape(str(each["outcome"]))}</strong>{why}{place}'
+        yield f'<li>{escape(each["about"].rstrip(":"))}: <strong>{escape(str(each["outcome"]))}</strong>{why}{place}'
         if each.get("steps"):
             yield from story(each["steps"])
         yield "</li>\n"
