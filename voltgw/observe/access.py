@@ -206,21 +206,19 @@ class AccessLog:
         began = seconds()
         offset = self._wall() - began       # anew for each batch: the wall clock may be set
         note = None if self._journal is None else self._journal.note
-        relayed: Callable[[Any], None] | None = getattr(self._journal, "relayed", None)
-        outputs = self.outputs
         quiet = self.quiet
         done = 0
-        for record in records:
-            if not quiet or not _is_of(record, quiet):
-                for output in outputs:
-                    output.take(record, offset)
-            if type(record) is not Exchange:
-                if relayed is not None:
-                    relayed(record)
-            elif note is not None:
-                note(record)
-            done += 1
-            if not done % _CHECK and seconds() - began > limit_s:
+        while done < len(records):
+            some = records[done:done + _CHECK]
+            done += len(some)
+            loud = [record for record in some if not _is_of(record, quiet)] if quiet else some
+            for output in self.outputs:
+                output.take(loud, offset)
+            if note is not None:
+                for record in some:
+                    if type(record) is Exchange:
+                        note(record)
+            if seconds() - began > limit_s:
                 break
         del self._pending[:done]
         self._taken += done

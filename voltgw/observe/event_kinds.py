@@ -88,6 +88,7 @@ EVENT_KINDS: Final = (
     EventKind("rollout.phase", "A rollout has another weight or has come to another phase.", ("name", "phase", "reason")),
     EventKind("rollout.not_kept", "How far rollouts are could not be written down.", ("problem",)),
     # What the gateway stands on.
+    EventKind("socket.unused", "A socket that was handed over is not needed, and closed.", ("name",)),
     EventKind("listener.failed", "A listener cannot accept.", ("name", "problem")),
     EventKind("listener.back", "It accepts again.", ("name",)),
     EventKind("listener.moves", "The address of an interface has changed.", ("changes",)),

@@ -148,8 +148,8 @@ class JsonLines:
         limit = '""'
         if hasattr(exchange, "limit"):
             limit = quoted(exchange.limit if self._shown is None else last_word(exchange.limit))
-        grpc = f',"grpc_status":{quoted(text_of(exchange.grpc_status))}' if hasattr(exchange, "grpc_status") else ""
-        rollout = f',"rollout":{quoted(exchange.rollout)}' if hasattr(exchange, "rollout") else ""
+        grpc = f',"grpc_status":{quoted(text_of(exchange.grpc_status))}' if exchange.grpc_status else ""
+        rollout = f',"rollout":{quoted(exchange.rollout)}' if exchange.rollout else ""
         traced = _traced(exchange.trace) if hasattr(exchange, "trace") else ""
 
         # Times: in a small answer several are one and the same moment, and writing a number costs more than comparing.

@@ -22,8 +22,8 @@ _MILLISECONDS: Final = tuple(f".{n:03d}Z" for n in range(1000))
 _FORWARDED_FOR: Final = b"x-forwarded-for"
 #: What `clip` takes over as it is.
 _COPIED: Final = (
-    "attempts", "bytes_out", "client_address", "detail", "endpoint", "flag", "policy", "proof", "response", "response_code",
-    "route",
+    "attempts", "bytes_out", "client_address", "detail", "endpoint", "flag", "grpc_status", "policy", "proof",
+    "response", "response_code", "rollout", "route",
     "t_downstream_first", "t_downstream_last", "t_upstream_first_rx", "t_upstream_first_tx", "t_upstream_last_rx",
     "t_upstream_last_tx",
 )
@@ -64,10 +64,6 @@ def clip(exchange: Exchange) -> Exchange:
         setattr(clipped, name, getattr(exchange, name))
     if hasattr(exchange, "limit"):
         clipped.limit = exchange.limit
-    if hasattr(exchange, "grpc_status"):
-        clipped.grpc_status = exchange.grpc_status
-    if hasattr(exchange, "rollout"):
-        clipped.rollout = exchange.rollout
     if hasattr(exchange, "trace"):
         clipped.trace = exchange.trace
     return clipped

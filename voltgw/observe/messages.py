@@ -57,6 +57,8 @@ class Framing(Protocol):
 class _Waiting:
     """What both kinds of sockets have: the queue and its numbers. It satisfies `voltgw.observe.outputs.Taker`."""
 
+    wants_records = True
+
     def __init__(self, framing: Framing, wall: Callable[[], float]) -> None:
         self.lines = 0
         self.bytes = 0

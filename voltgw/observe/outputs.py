@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Taker(Protocol):
     """Where lines go: a `Sink`, syslog or journald. No method raises, and none waits, but `close` for a moment."""
 
+    wants_records: bool             # whether `put` looks at the records
     lines: int                      # taken
     bytes: int                      # written
     failures: int                   # writes that failed
@@ -31,7 +32,7 @@ class Taker(Protocol):
         """Whether something waits to be written."""
 
     def put(self, lines: Sequence[str], records: Sequence[Exchange | ConnectionRecord], /) -> None:
-        """Take lines, each of which ends in a line feed, and the records that they are about."""
+        """Take lines, each of which ends in a line feed, and the records that they are about, if it wants them."""
 
     def flush(self) -> None:
         """Write what waits, as far as that goes."""
@@ -47,6 +48,7 @@ class FileSink(Sink):
     """A `Sink` that takes lines as text."""
 
     __slots__ = ()
+    wants_records = False
 
     def put(self, lines: Sequence[str], records: Sequence[Exchange | ConnectionRecord], /) -> None:
         """Write a batch with one system call."""
@@ -58,7 +60,7 @@ class Output:
 
     _log = Logger()
 
-    __slots__ = ("_chosen", "_lines", "_records", "_texts", "_weighed", "dropped_format", "left_out", "name", "sink")
+    __slots__ = ("_chosen", "_keeps", "_lines", "_records", "_texts", "_weighed", "dropped_format", "left_out", "name", "sink")
 
     def __init__(self, name: str, lines: Lines, sink: Taker, chosen: Chosen | None = None, weighed: bool = False) -> None:
         self.name = name
@@ -70,33 +72,45 @@ class Output:
         self._weighed = weighed
         self._texts: list[str] = []
         self._records: list[Exchange | ConnectionRecord] = []
+        self._keeps = sink.wants_records
 
     @property
     def dropped(self) -> int:
         """Lines lost here."""
         return self.dropped_format + self.sink.dropped_blocked + self.sink.dropped_failed
 
-    def take(self, record: Exchange | ConnectionRecord, offset: float) -> None:
-        """Format one record, if it is one of ours; `deliver` writes it. Never raises."""
-        try:
-            chosen = self._chosen
-            http = type(record) is Exchange
-            share = 1.0
-            if chosen is not None:
-                share = chosen.exchange(record) if http else chosen.connection(record)  # type: ignore[arg-type]
-                if not share:
-                    self.left_out += 1
-                    return
-            text = self._lines.http(record, offset) if http else self._lines.connection(record, offset)  # type: ignore[arg-type]
-            if self._weighed:
-                text = f'{text[:-2]},"sample_rate":"{share:.6f}"}}\n'
-        except Exception:
-            if not self.dropped_format:
-                self._log.failure("a record of the access log could not be formatted; others will only be counted")
-            self.dropped_format += 1
-            return
-        self._texts.append(text)
-        self._records.append(record)
+    def take(self, records: Sequence[Exchange | ConnectionRecord], offset: float) -> None:
+        """Format those records that are ours; `deliver` writes them. Never raises."""
+        http, connection = self._lines.http, self._lines.connection
+        chosen, weighed, keeps = self._chosen, self._weighed, self._keeps
+        texts = self._texts
+        share = 1.0
+        for record in records:
+            try:
+                if type(record) is Exchange:
+                    if chosen is not None:
+                        share = chosen.exchange(record)
+                        if not share:
+                            self.left_out += 1
+                            continue
+                    text = http(record, offset)
+                else:
+                    if chosen is not None:
+                        share = chosen.connection(record)       # type: ignore[arg-type]  # there are only these two
+                        if not share:
+                            self.left_out += 1
+                            continue
+                    text = connection(record, offset)           # type: ignore[arg-type]
+                if weighed:
+                    text = f'{text[:-2]},"sample_rate":"{share:.6f}"}}\n'
+            except Exception:
+                if not self.dropped_format:
+                    self._log.failure("a record of the access log could not be formatted; others will only be counted")
+                self.dropped_format += 1
+                continue
+            texts.append(text)
+            if keeps:
+                self._records.append(record)
 
     def deliver(self) -> None:
         """Hand over what was formatted."""

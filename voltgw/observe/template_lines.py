@@ -280,7 +280,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "rsp_code_class": _of_request(_class),
     "rsp_code_details": _detail,
     "response_flags": lambda moment: moment.record.flag,
-    "grpc_status": _of_request(lambda exchange: text_of(exchange.grpc_status) if hasattr(exchange, "grpc_status") else ""),
+    "grpc_status": _of_request(lambda exchange: text_of(exchange.grpc_status)),
     "auth": _of_request(lambda exchange: "" if exchange.proof is None else exchange.proof.said),
     "auth_user": _of_request(_auth_user),
     "policy": lambda moment: moment.record.policy,

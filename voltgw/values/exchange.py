@@ -120,10 +120,9 @@ class Exchange:
     Set-Cookie fields that the answer of an endpoint gets besides its own. `transform` is dropped when the exchange ends.
     `believed_scheme` is only there when a believed peer has said by what scheme its own client came.
     `limit` (the rate limit that refused, or only reported, and the user in short) and `quota` (fields that tell the client
-    where it stands) are only there when there is something to say, and `trace` where the virtual host takes part in tracing.
-    `grpc_status` (as the answer has it) is only there for calls of gRPC that got one, and `rollout` (its name, and
-    ``baseline`` or ``candidate``) only where a rollout shares the requests out; `held` while it counts as under way
-    (`voltgw.security.at_once`).
+    where it stands) are only there when there is something to say, and `trace` where the virtual host takes part in tracing;
+    `held` while it counts as under way (`voltgw.security.at_once`). `grpc_status` is what the answer to a call of gRPC says;
+    `rollout` is the name of the rollout that shares the requests out, and ``baseline`` or ``candidate``.
     """
 
     __slots__ = (
@@ -136,10 +135,8 @@ class Exchange:
     )
 
     believed_scheme: bytes
-    grpc_status: bytes
     held: Any
     limit: str
-    rollout: str
     quota: list[Field]
     trace: Trace
 
@@ -162,6 +159,8 @@ class Exchange:
         self.bytes_out = 0
         self.flag = ""
         self.detail = ""
+        self.grpc_status = b""
+        self.rollout = ""
         self.proof: Proof | None = None
         self.policy = ""                            # the rule of a service policy that decided, "" = none was asked
         self.t_start = t_start
