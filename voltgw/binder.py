@@ -56,10 +56,12 @@ def _checked(result: int) -> None:
 def opened(asked: dict[str, Any]) -> socket.socket:
     """The socket that is asked for. Raises `CannotListen`."""
     address, port = asked["address"], int(asked["port"])
-    options = {"freebind": bool(asked["freebind"]), "reuse_port": bool(asked["reuse_port"]), "device": ""}
+    freebind, reuse_port = bool(asked["freebind"]), bool(asked["reuse_port"])
     if address is not None and not isinstance(address, str) or address is not None and address.startswith("/"):
         raise ValueError("no address of a low port")
-    return (datagram_socket if asked["kind"] == "UDP" else listening_socket)(address, port, **options)
+    make = datagram_socket if asked["kind"] == "UDP" else listening_socket
+    made: socket.socket = make(address, port, freebind=freebind, reuse_port=reuse_port)
+    return made
 
 
 def serve(sock: socket.socket) -> None:

@@ -21,6 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 _PORTS: Final = (20_000, 32_000)
 #: Nothing that a test waits for takes longer than this (seconds), unless something is wrong.
 PATIENCE_S: Final = 20.0
+#: All of these tests can be run with gateways of so many workers.
+WORKERS: Final = os.environ.get("VOLTGW_TEST_WORKERS", "")
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _TWISTD: Final = "from twisted.scripts.twistd import run; run()"
 
@@ -101,6 +103,8 @@ class Gateway:
         self._output = folder / "output"
         if command is None:
             command = ["-c", _TWISTD, "-n", "--pidfile=", "voltgw", "--config", "voltgw.yaml"]
+            if WORKERS:
+                command += ["--workers", WORKERS]
         there = ["ip", "netns", "exec", netns] if netns else []
         if rights is not None:
             there += ["setpriv", "--bounding-set", f"-all,{rights}".rstrip(","), "--"]

@@ -54,12 +54,17 @@ class Books:
     def __init__(self, owner: Any) -> None:
         """`owner` has `runtime`, `plane`, `loop`, `listening`, `overload`, `access_log` and `rollouts`, as a gateway does."""
         self._owner = owner
+        self._known: Runtime | None = None  # of which `_endpoints` are
         self._endpoints: dict[str, tuple[int, dict[tuple[str, ...], Any]]] = {}     # by cluster, with its version
 
     @property
     def _runtime(self) -> Runtime:
         runtime: Runtime = self._owner.runtime
         return runtime
+
+    def former(self) -> Books:
+        """What stands now, to be found still when another `runtime` serves."""
+        return Books(_Former(self._owner))
 
     def all(self) -> Iterator[Counted]:
         """Everything, in an order that says nothing."""
@@ -109,15 +114,15 @@ class Books:
         plane: Plane = owner.plane
         loop: Loop = owner.loop
         access = owner.access_log
-        found: Any = {
+        found: dict[str, tuple[Any, tuple[str, ...] | None] | None] = {
             "plane": (plane.counters, None), "unrouted": (plane.unrouted, None), "loop": (loop, _LOOP),
             "overload": (owner.overload.counters, None), "pipes": (loop.pipes, _PIPES), "waiting": (plane.waiting, ("used",)),
             "outside": None if plane.outside is None else (plane.outside.counters, None),
             "clock": (loop.clock, ("lateness",)), "traces": (owner.tracer, _TRACES),
             "exports": None if owner.tracer.exporter is None else (owner.tracer.exporter, _EXPORTS),
             "access": None if access is None else (access, _ACCESS),
-        }.get(kind)
-        return found
+        }
+        return found.get(kind)
 
     def _bound(self) -> Iterator[tuple[tuple[str, str], AnyBound]]:
         """Each listener once; of one that was replaced, what serves now."""
@@ -150,7 +155,11 @@ class Books:
 
     def _of_cluster(self, kind: str, names: list[str]) -> Any:
         name = names[0].removesuffix(" (high)")
-        cluster = self._runtime.clusters.get(name)
+        runtime = self._runtime
+        if runtime is not self._known:      # another cluster of that name may have got as far as the same version
+            self._known = runtime
+            self._endpoints.clear()
+        cluster = runtime.clusters.get(name)
         if cluster is not None and name != names[0]:
             cluster = cluster.of_high_priority()
         if cluster is None or kind == "use":
@@ -164,6 +173,17 @@ class Books:
             endpoints = {_endpoint_key(endpoint): endpoint for endpoint in cluster.endpoints}
             self._endpoints[names[0]] = cluster.version, endpoints
         return endpoints.get(tuple(names[1:]))
+
+
+class _Former:
+    """An owner of `Books` as it is now, with what it serves."""
+
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
+        self.runtime: Runtime = owner.runtime
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._owner, name)
 
 
 def _of_host(name: str, host: Any) -> Iterator[Counted]:

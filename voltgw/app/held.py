@@ -138,8 +138,12 @@ class HeldListening(Listening):
 
     def of_worker(self, worker: int, bound: Mapping[ListenerKey, AnyBound]) -> list[tuple[ListenerKey, socket.socket]]:
         """The sockets of a worker (from 0) among those of `bound`."""
-        held = [(key, each) for key, each in bound.items() if isinstance(each, Held)]
-        return [(key, sock) for key, each in held if (sock := each.socket_of(worker)) is not None]
+        found: list[tuple[ListenerKey, socket.socket]] = []
+        for key, each in bound.items():
+            sock = each.socket_of(worker) if isinstance(each, Held) else None
+            if sock is not None:
+                found.append((key, sock))
+        return found
 
     def _socket(self, key: ListenerKey, plans: Mapping[ListenerKey, ListenerPlan]) -> socket.socket:
         """The first worker's socket for `key`.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: How often counts are told.
 INTERVAL_S: Final = 1.0
+#: How often records for ``why`` are handed over: somebody may ask soon.
+RECORDS_S: Final = 0.25
 #: Objects whose counts go with one message, and records for ``why`` that wait for the next one; beyond that they are dropped.
 AT_ONCE: Final = 2_000
 MOST_RECORDS: Final = 2_000
@@ -75,6 +77,12 @@ class Reports:
     def start(self) -> None:
         """Begin."""
         self._worker.loop.clock.callLater(INTERVAL_S, self._turn)
+        self._worker.loop.clock.callLater(RECORDS_S, self._records_turn)
+
+    def _records_turn(self) -> None:
+        self._worker.loop.clock.callLater(RECORDS_S, self._records_turn)
+        if not self._channel.closed and not self._channel.full:
+            self._send_records()
 
     def _turn(self) -> None:
         self._worker.loop.clock.callLater(INTERVAL_S, self._turn)
@@ -101,6 +109,7 @@ class Reports:
     def _steps(self) -> Generator[None, None, None]:
         seen: set[CountKey] = set()
         more: list[tuple[CountKey, Any]] = []
+        generation = self._worker.generation    # a reload may come between two steps
         for count, (key, thing, only) in enumerate(self._books.all(), 1):
             seen.add(key)
             before, told = self._told.get(key, (None, None))
@@ -113,7 +122,7 @@ class Reports:
                 if change is not None:
                     more.append((key, change))
             if len(more) >= AT_ONCE:
-                self._channel.send(answer("counts", counts=more))
+                self._channel.send(answer("counts", generation=generation, counts=more))
                 more = []
             if count % 16 == 0:
                 yield
@@ -122,9 +131,12 @@ class Reports:
         followed: dict[str, Any] = dict(self._worker.memberships)
         out = {name: {str(key): why for key, why in each.out().items()} for name, each in followed.items()}
         out = {name: each for name, each in out.items() if each}
-        self._channel.send(answer("counts", counts=more, longest_turn_s=self._worker.loop.longest_turn_s,
+        self._channel.send(answer("counts", generation=generation, counts=more, longest_turn_s=self._worker.loop.longest_turn_s,
                                   **({"out": out} if out != self._out else {})))
         self._out = out
+        self._send_records()
+
+    def _send_records(self) -> None:
         records = [(box.kind, record) for box in self.boxes.values() for record in box.take()]
         if records:
             self._channel.send(answer("journal", records=records))
