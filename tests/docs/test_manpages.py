@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Final
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -60,7 +62,8 @@ class ManualTests(SynchronousTestCase):
         for decl in plan_of(Gateway).decls:
             self.assertIn(f"\n\\fB{decl.name}\\fR: ", page)
         for kind in KINDS.values():
-            self.assertTrue(f".SH SPEC OF THE KIND {kind.name.upper()}\n" in page or f"\\fB{kind.name}\\fR\n" in page, kind.name)
+            self.assertTrue(f".SH SPEC OF THE KIND {kind.name.upper()}\n" in page or f"\\fB{kind.name}\\fR\n" in page,
+                            kind.name)
         self.assertIn("A plain number is in milliseconds.", page)
 
     def test_nothing_is_taken_for_a_request_by_mistake(self) -> None:
@@ -77,5 +80,21 @@ class ManualTests(SynchronousTestCase):
         tool().write(folder)
         self.assertEqual({path.name for path in folder.iterdir()}, set(self.pages))
         for path in folder.iterdir() if groff is not None else ():
-            done = subprocess.run([groff or "", "-man", "-Tutf8", "-ww", "-z", str(path)], capture_output=True, text=True, check=False)
+            done = subprocess.run([groff or "", "-man", "-Tutf8", "-ww", "-z", str(path)], capture_output=True, text=True,
+                                  check=False)
             self.assertEqual((done.returncode, done.stderr), (0, ""), path.name)
+
+    def test_what_a_reader_sees(self) -> None:
+        """`man -l` shows a page without a warning, with its exit statuses one below the other."""
+        man = shutil.which("man")
+        if man is None or shutil.which("groff") is None:
+            raise SkipTest("man and groff are not installed")
+        folder = Path(self.mktemp())
+        tool().write(folder)
+        done = subprocess.run([man, "--warnings=all", "-l", str(folder / "voltgw-import.1")], capture_output=True,
+                              text=True, check=False,
+                              env={**os.environ, "MANWIDTH": "100", "MANPAGER": "cat", "LC_ALL": "C.UTF-8"}, timeout=30)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        said = re.sub(r".\x08|\x1b\[[0-9;]*m", "", done.stdout)
+        self.assertRegex(said, r"(?m)^EXIT STATUS\n +0 +All is well")
+        self.assertIn("2      A file cannot be read or written", said)

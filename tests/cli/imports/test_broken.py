@@ -179,7 +179,7 @@ class ShreddedTests(BrokenCase):
                 if ".table." in source.name:
                     continue
                 text = source.read_text(encoding="utf-8")
-                for _ in range(6):
+                for _ in range(3):
                     name = self.file(shredded(text, chance), source.name)
                     try:
                         gateway = translate([name])
@@ -190,7 +190,7 @@ class ShreddedTests(BrokenCase):
                     made = yaml.safe_load(write(gateway, language, [source.name]))
                     self.assertIn("objects", made)
                     results[True] += 1
-        self.assertGreater(min(results.values()), 15, results)
+        self.assertGreater(min(results.values()), 8, results)
 
 
 def shredded(text: str, chance: random.Random) -> str:

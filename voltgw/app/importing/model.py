@@ -7,8 +7,9 @@ a reader that cannot translate who may send a request answers it with 403 (`Rule
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final, NamedTuple
 
 #: Notes that are kept; a file that has more is not understood anyway.
@@ -320,13 +321,15 @@ class Gateway:
     limits: dict[str, Limit] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
     acme_email: str | None = None
+    _names: set[str] = field(default_factory=set)       # of the first `_counted` hosts
+    _counted: int = 0
 
-    def free_name(self, wanted: str, taken: Sequence[str] = ()) -> str:
+    def free_name(self, wanted: str) -> str:
         """A name for a host that no other has."""
-        used = {host.name for host in self.hosts}.union(taken)
         name = object_name(wanted)
-        return next(each for number in range(1, len(used) + 2)
-                    if (each := name if number == 1 else f"{name}-{number}") not in used)
+        self._names.update(host.name for host in self.hosts[self._counted:])
+        self._counted = len(self.hosts)
+        return next(each for number in count(1) if (each := name if number == 1 else f"{name}-{number}") not in self._names)
 
     def add_pool(self, pool: Pool) -> str:
         """Keep a pool; returns its name, which is another one when that is taken by a different pool."""

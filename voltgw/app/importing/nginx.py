@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from voltgw.app.importing.model import Certificates, Gateway, Host, Limit, Listen, Place, UnreadableError
+from voltgw.app.importing.model import Certificates, Gateway, Host, Limit, Listen, Place, UnreadableError, object_name
 from voltgw.app.importing.nginx_level import Level, everywhere, unknown
 from voltgw.app.importing.nginx_pools import Pools
 from voltgw.app.importing.nginx_rules import MAX_BODY_BYTES, Rules
@@ -138,8 +138,7 @@ class _Http:
     def _host(self, server: Directive, level: Level, names: list[str], own: list[Address], tls: bool, is_default: bool) -> None:
         scheme = "https" if tls else "http"
         wanted = names[0].replace("*.", "") if names else f"server-{own[0].listen.port or 'unix'}"
-        if any(host.name == self.gateway.free_name(wanted) for host in self.gateway.hosts) or (
-                any(host.name.startswith(wanted) for host in self.gateway.hosts)):
+        if self.gateway.free_name(wanted) != object_name(wanted):
             wanted = f"{wanted}-{scheme}"
         host = Host(self.gateway.free_name(wanted), [*(["*"] if is_default else []), *names][:33], [
             replace(address.listen, proxied=self._proxied(level, address)) for address in own])

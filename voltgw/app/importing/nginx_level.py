@@ -24,9 +24,11 @@ class Level:
     def all(self, *names: str) -> list[Directive]:
         """Those of these names in the innermost block that has any, in order."""
         for block in self.blocks:
-            found = [each for each in block.block or [] if each.name in names]
-            if found:
-                return found
+            several = [found for name in names if (found := block.all(name))]
+            if len(several) == 1:
+                return several[0]
+            if several:                             # their order counts
+                return [each for each in block.block or [] if each.name in names]
         return []
 
     def word(self, name: str, default: str = "") -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 import yaml
@@ -33,6 +35,9 @@ from voltgw.app.importing.model import (
     object_name,
 )
 
+#: Text that needs no quotes, and words that look so and do.
+_PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*|\d{1,3}(?:\.\d{1,3}){3}")
+_WORDS: Final = frozenset(("y", "n", "yes", "no", "true", "false", "on", "off", "null"))
 #: Columns of a line that is still one line.
 _WIDTH: Final = 120
 #: Rules that one route object may have.
@@ -467,8 +472,18 @@ def _size(count: int) -> str | int:
 
 def _scalar(value: object) -> str:
     """A scalar as it may stand inside ``{}``; text that names no variable stays so (``${`` is one)."""
+    if isinstance(value, bool | int):
+        return str(value).lower()
     if isinstance(value, str):
-        value = value.replace("${", "$${")
+        if _PLAIN.fullmatch(value) is not None and value.lower() not in _WORDS:
+            return value
+        return _quoted(value.replace("${", "$${"))
+    return _quoted(value)
+
+
+@lru_cache(maxsize=4096)
+def _quoted(value: object) -> str:
+    """A scalar that may need quotes."""
     if isinstance(value, str) and any(one < " " or one == "\x7f" for one in value):
         return json.dumps(value, ensure_ascii=False)
     text: str = yaml.safe_dump([value], default_flow_style=True, width=1 << 20, allow_unicode=True)
