@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from base64 import b64encode
 from typing import Any
 from unittest import SkipTest
 
@@ -18,7 +19,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import authority, client, server
-from tests.observe.test_admin import AdminCase, At, Config
+from tests.observe.test_admin import BROWSER, AdminCase, At, Config
 from voltgw.observe.admin import AdminAddressError, AdminTls
 from voltgw.observe.callers import MOST_ADDRESSES, MOST_WRONG, NOTHING, OPERATE, READ, WINDOW_S, Callers
 
@@ -53,6 +54,13 @@ class GuessingTests(SynchronousTestCase):
             self.callers.of_token(b"Bearer guess", f"192.0.2.{number}")
         self.assertEqual(len(self.callers._wrong), MOST_ADDRESSES)
 
+    def test_what_a_browser_asks_its_user_for(self) -> None:
+        """The token is the password, whatever the name; what is no such pair is wrong."""
+        token = TOKENS[1][1]
+        for said, right in ((b"me:" + token, True), (b":" + token, True), (token, False), (b"me:" + token + b"x", False)):
+            self.assertEqual(self.callers.of_token(b"Basic " + b64encode(said), "a") is not None, right, said)
+        self.assertIsNone(self.callers.of_token(b"Basic !", "a"))
+
     def test_other_schemes(self) -> None:
         """A token is shown as one, in any case of the word."""
         token = TOKENS[1][1]
@@ -69,7 +77,7 @@ class TokenTests(AdminCase):
         (address,) = self.serve(Config(At(tokens=TOKENS))).addresses
         self.assertEqual((await self.ask(address, "/clusters")).status, 200)
         refused = await self.ask(address, "/reload", "POST")
-        self.assertEqual((refused.status, refused.headers["www-authenticate"]), (403, 'Bearer realm="voltgw"'))
+        self.assertEqual((refused.status, refused.headers["www-authenticate"]), (401, 'Bearer realm="voltgw"'))
         refused = await self.ask(address, "/reload", "POST", Authorization=READ_TOKEN)
         self.assertEqual((refused.status, refused.json["error"]), (403, "token grafana may only ask"))
         self.assertEqual((await self.ask(address, "/clusters", Authorization=READ_TOKEN)).status, 200)
@@ -93,6 +101,28 @@ class TokenTests(AdminCase):
         (address,) = self.serve(Config(At(tokens=TOKENS, anonymous=NOTHING))).addresses
         self.assertEqual((await self.ask(address, "/metrics")).status, 401)
         self.assertEqual((await self.ask(address, "/metrics", Authorization=READ_TOKEN)).status, 200)
+
+    async def test_buttons(self) -> None:
+        """A browser is asked for a token, and led back to the page whose button was pressed; what was wrong is shown."""
+        (address,) = self.serve(Config(At(tokens=TOKENS))).addresses
+        html = {"Accept": BROWSER}
+        asked = await self.ask(address, "/login", **html)
+        self.assertEqual((asked.status, asked.headers["www-authenticate"]), (401, 'Basic realm="voltgw", charset="UTF-8"'))
+        shown = {**html, "Authorization": "Basic " + b64encode(b"me:" + TOKENS[1][1]).decode()}
+        welcome = await self.ask(address, "/login", **shown)
+        self.assertEqual((welcome.status, welcome.headers["location"]), (303, "/"))
+        self.assertIn(b'action="/rollback?number=12"', (await self.ask(address, "/generations", **shown)).body)
+        self.assertNotIn(b"/rollback", (await self.ask(address, "/generations", **html)).body)
+        for page, back in ((f"http://{address}/rollouts?x=1", "/rollouts?x=1"), (f"http://{address}//evil.example", "/"), (None, "/")):
+            done = await self.ask(address, "/rollouts/pause?name=shop", "POST", host=address, **shown,
+                                  **({"Referer": page} if page else {}))
+            self.assertEqual((done.status, done.headers["location"]), (303, back))
+        wrong = await self.ask(address, "/rollouts/pause?name=nobody", "POST", **shown)
+        self.assertEqual(wrong.status, 422)
+        self.assertIn(b"there is no rollout &#x27;nobody&#x27;", wrong.body)
+        refused = await self.ask(address, "/rollouts/pause?name=shop", "POST", **shown, Referer="http://evil.example/")
+        self.assertEqual(refused.status, 403)
+        self.assertEqual((await self.ask(self.serve().addresses[0], "/login", **html)).status, 403, "there is no token to ask for")
 
     async def test_a_page_of_another_site(self) -> None:
         """Right credentials do not help a page that is not ours, nor one behind another name."""
@@ -201,4 +231,4 @@ class ProgramTests(AdminCase):
         self.assertEqual((done.status, json.loads(done.out)["generation"]), (0, 7), done.err)
         done = await deferToThread(run, ["reload", "--admin", address])
         self.assertEqual(done.status, 1)
-        self.assertIn("unless a token or a certificate says who asks", done.err)
+        self.assertIn("say who you are: with a token", done.err)

@@ -33,7 +33,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual([show(value) for value in values],
                          ["-", "-", "yes", "no", "3", "&lt;a&amp;b&gt;", "-", "-", "x<br>&lt;"])
         table = show([{"a_b": 1}, {"<c>": "<d>"}])
-        self.assertIn("<th>a b</th><th>&lt;c&gt;</th>", table)
+        self.assertIn('<th scope="col">a b</th><th scope="col">&lt;c&gt;</th>', table)
         self.assertIn("<td>-</td><td>&lt;d&gt;</td>", table)
         self.assertIn(b"<title>&lt;t&gt; - voltgw</title>", b"".join(page("<t>", [])))
 

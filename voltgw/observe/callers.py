@@ -6,11 +6,13 @@ a while, so that nobody can try many.
 
 from __future__ import annotations
 
+import binascii
 import hmac
 import os
 import pwd
 import socket
 import struct
+from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from hashlib import sha256
@@ -63,8 +65,14 @@ class Callers:
         self._wrong: OrderedDict[str, list[float]] = OrderedDict()     # by address: since when, and how many
 
     def of_token(self, value: bytes, source: str) -> Caller | None:
-        """Who shows a token in this value of Authorization; None = a wrong one, or an address that is not listened to."""
+        """Who shows a token in this value of Authorization (Bearer, or Basic with the token as password).
+
+        None = a wrong one, or an address that is not listened to.
+        """
         scheme, _, token = value.strip().partition(b" ")
+        scheme = scheme.lower()
+        if scheme == b"basic":              # how a browser asks its user: the token is the password, the name does not matter
+            token = _password(token)
         if self.is_shut_out(source):
             self.refused["too_many"] += 1
             return None
@@ -73,7 +81,7 @@ class Callers:
         for name, known, role in self._tokens:      # all of them: how long it takes tells nothing
             if hmac.compare_digest(digest, known):
                 found = Caller(f"token {name}", role)
-        if found is None or scheme.lower() != b"bearer":
+        if found is None or scheme not in (b"bearer", b"basic"):
             self.refused["credentials"] += 1
             self._note(source)
             return None
@@ -107,6 +115,14 @@ class Callers:
         self._wrong.move_to_end(source)
         while len(self._wrong) > MOST_ADDRESSES:
             self._wrong.popitem(last=False)
+
+
+def _password(encoded: bytes) -> bytes:
+    """The password of Basic credentials (RFC 7617 2), b"" for what is none."""
+    try:
+        return b64decode(encoded.strip(), validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:

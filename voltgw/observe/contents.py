@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from voltgw.observe import log_pages, objects_api, people
-from voltgw.observe.answers import Answer, json_answer, json_list, json_parts
+from voltgw.observe.answers import JSON, Answer, json_answer, json_list, json_parts
 from voltgw.observe.metrics import exposition
 from voltgw.observe.pages import HTML, page, prefers_html, sections, show
 
@@ -27,6 +28,8 @@ _HOW_TO_EXPLAIN: Final = (
     "ask /explain?url=http://shop.example.com/cart; method=POST, header=x-canary:%20always (again and again), "
     "from=203.0.113.9 and listener=127.0.0.1:8080 may stand beside it"
 )
+#: Longest text to look for in a list.
+_MOST_WANTED: Final = 200
 #: Past requests in one answer, when nobody says how many, and at most.
 _USUAL_RECENT: Final = 100
 _MOST_RECENT: Final = 1000
@@ -39,12 +42,13 @@ Serve = Callable[["Request"], "Answer | Deferred[Answer]"]
 class Page:
     """What is served at one path; an `act` changes something and is asked for by POST, everything else by GET.
 
-    One with `below` is at all paths that begin with its own, too.
+    One with `below` is at all paths that begin with its own, too; a `known` one is only for who has shown something.
     """
 
     serve: Serve
     act: bool = False
     below: bool = False
+    known: bool = False
 
 
 class Pages:
@@ -68,6 +72,7 @@ class Pages:
             b"/config": Page(self._config),
             b"/explain": Page(self._explain), b"/why": Page(self._why),
             b"/recent": Page(self._recent),
+            b"/login": Page(self._login, known=True),
             objects_api.NAMESPACES: Page(self._namespaces), objects_api.CONFIG: Page(self._objects, below=True),
             b"/generations": Page(self._generations), b"/rollback": Page(self._rollback, act=True),
             b"/events": Page(self._events), b"/logs": Page(self._logs), b"/logs/level": Page(self._log_level, act=True),
@@ -75,7 +80,7 @@ class Pages:
             b"/reload": Page(self._reload, act=True), b"/drain": Page(self._drain, act=True),
             b"/rollouts": Page(self._rollouts), b"/workers": Page(self._workers),
             **{b"/rollouts/" + act: Page(self._rollout, act=True)
-               for act in (b"approve", b"pause", b"resume", b"rollback", b"promote", b"restart")},
+               for act in map(str.encode, people.DECISIONS)},
             **{b"/endpoints/" + act: Page(self._order, act=True) for act in (b"drain", b"undrain", b"eject", b"weight")},
         }
 
@@ -149,11 +154,16 @@ class Pages:
         """``?q=`` and ``?page=`` of a long list, as a page."""
         number = _argument(request, b"page")
         path = request.path.decode("ascii")
-        here, form = people.narrowed(things, _argument(request, b"q"), int(number) if number.isdecimal() else 0, path, title)
-        return Answer(200, HTML, page(title, chain((form,), shown(here)), path, fresh=True))
+        asked = int(number) if number.isdecimal() and len(number) < 8 else 0
+        body = people.narrowed(things, _argument(request, b"q")[:_MOST_WANTED], asked, path, title, shown)
+        return Answer(200, HTML, page(title, body, path, fresh=True))
 
     def _rollouts(self, request: Request) -> Answer:
-        return _things(request, "rollouts", self._view.rollouts_view())
+        found = self._view.rollouts_view()
+        if _wants_html(request):
+            body = people.rollouts(found, operates=_operates(request))
+            return Answer(200, HTML, page("rollouts", body, "/rollouts", fresh=True))
+        return _things(request, "rollouts", found)
 
     def _workers(self, request: Request) -> Answer:
         return _things(request, "workers", self._view.workers_view())
@@ -184,6 +194,10 @@ class Pages:
         if _wants_html(request):
             return self._narrowed(request, "configuration", self._view.config_places(), people.config)
         return json_parts(self._view.effective_config())
+
+    def _login(self, request: Request) -> Answer:
+        """A browser has asked its user for a token: from now on it shows that to all pages."""
+        return Answer(303, HTML, (), ((b"Location", b"/"),))
 
     def _namespaces(self, request: Request) -> Answer:
         return objects_api.namespaces(self._view.published_objects())
@@ -362,6 +376,28 @@ def _own(request: Request) -> str:
 def _operates(request: Request) -> bool:
     """Whether whoever asks may change something, too; `site` has found that out."""
     return bool(getattr(request, "operates", False))
+
+
+def for_people(request: Request, answer: Answer) -> Answer:
+    """What a browser gets when an act is over: the page from which it was asked for, or what was wrong."""
+    if not _wants_html(request) or answer.content_type != JSON:
+        return answer
+    if answer.status < 300:
+        return Answer(303, HTML, (), ((b"Location", _back(request)),))
+    return _facts(request, "this was not done", json.loads(b"".join(answer.body)), answer.status)
+
+
+def _back(request: Request) -> bytes:
+    """The path of the page that a request came from; it is one of ours, or `guard` had refused it."""
+    there = urlsplit(_field(request, b"referer"))
+    path = f"{there.path}?{there.query}" if there.query else there.path
+    return path.encode("latin-1", "replace") if path.startswith("/") and not path.startswith("//") else b"/"
+
+
+def challenge(request: Request) -> tuple[tuple[bytes, bytes], ...]:
+    """How credentials are shown (RFC 9110 11.6.1): a browser asks its user for what is a name and a password to it."""
+    scheme = b'Basic realm="voltgw", charset="UTF-8"' if _wants_html(request) else b'Bearer realm="voltgw"'
+    return ((b"WWW-Authenticate", scheme),)
 
 
 def refuse(request: Request, status: int, why: str, fields: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:

@@ -1,7 +1,7 @@
 """Who may ask the admin interface: programs of this machine, and no page of another site in a browser on it.
 
 A browser will send requests to 127.0.0.1 for any page that asks it to. Two things give such a page away: what the browser
-says of it (Origin, Sec-Fetch-Site), and, after DNS rebinding, the name in Host, which is the page's and not ours.
+says of it (Origin, Sec-Fetch-Site, Referer), and, after DNS rebinding, the name in Host, which is the page's and not ours.
 """
 
 from __future__ import annotations
@@ -54,9 +54,11 @@ def refusal(values: FieldValues, local_address: str, names: Collection[str], *, 
             return "this Host is not one of the admin interface; use its address, or a loopback name"
     if any(site.strip().lower() not in _OWN_DOING for site in values(b"sec-fetch-site")):
         return "pages of other sites may not use the admin interface"
-    for origin in values(b"origin"):
-        if origin.strip().lower() != scheme + b"://" + authority.strip().lower():
-            return "pages of other origins may not use the admin interface"
+    ours = scheme + b"://" + authority.strip().lower()
+    if any(origin.strip().lower() != ours for origin in values(b"origin")):
+        return "pages of other origins may not use the admin interface"
+    if any(not (page.strip().lower() + b"/").startswith(ours + b"/") for page in values(b"referer")):
+        return "pages of other sites may not lead to the admin interface"      # a text browser says no more than this
     return ""
 
 

@@ -54,6 +54,9 @@ input, select, button { font: inherit; height: 2.1em; color: inherit; background
   border-radius: .3em;
   padding: .2em .5em } button { background: var(--band); cursor: pointer } input[name=url] { width: 32em; max-width:
   90vw }
+.told { margin: 0; padding: .4em 1.2em } input, select, button { min-height: 2.1em } .acts { display: flex; gap: .5em }
+ul.plain { list-style: none; margin: .2em 0; padding: 0 } ul.plain li { padding: .1em 0 } code, .m { overflow-wrap: anywhere }
+.card b.bad { background: none }
 summary { cursor: pointer } details { margin: .2em 0 }
 ul.story { list-style: none; padding-left: 1.2em; margin: .1em 0; border-left: 2px solid var(--line) } ul.story > li
   { margin: .25em 0 }
@@ -63,6 +66,10 @@ main > ul.story { padding-left: 0; border: 0 }
 _SCRIPT: Final = """
 (() => {
   const every = 5000;
+  const lost = document.createElement("p");
+  lost.className = "bad told";
+  lost.role = "status";
+  lost.textContent = "The gateway does not answer; what stands here is old.";
   const busy = () => document.hidden || document.querySelector("main details[open]") || getSelection().toString() ||
     ["INPUT", "SELECT", "BUTTON"].includes(document.activeElement.tagName);
   const look = async () => {
@@ -74,8 +81,8 @@ _SCRIPT: Final = """
           const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main");
           if (fresh) document.querySelector("main").replaceWith(fresh);
         }
-        document.getElementById("lost").hidden = true;
-      } catch (error) { document.getElementById("lost").hidden = false }
+        lost.remove();
+      } catch (error) { document.querySelector("header").after(lost) }
     }
     setTimeout(look, every);
   };
@@ -129,7 +136,6 @@ def page(title: str, body: Iterable[str], path: str = "", *, fresh: bool = False
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)} - voltgw</title>\n'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n'
         f'<body><header><strong>voltgw</strong><nav aria-label="pages">{links}</nav></header>\n'
-        '<p id="lost" class="bad" role="status" hidden>The gateway does not answer; what stands here is old.</p>\n'
         f"<main><h1>{escape(title)}</h1>\n"
     ).encode()
     for piece in body:
@@ -157,7 +163,7 @@ def show(value: Any) -> str:
     if isinstance(value, Mapping):
         if not value:
             return "-"
-        rows = "".join(f"<tr><th>{_heading(key)}</th><td>{show(each)}</td></tr>\n" for key, each in value.items())
+        rows = "".join(f'<tr><th scope="row">{_heading(key)}</th><td>{show(each)}</td></tr>\n' for key, each in value.items())
         return f"<table>{rows}</table>"
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         if not value:
@@ -173,7 +179,7 @@ _HERE: Final = ' aria-current="page"'
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    head = "".join(f"<th>{_heading(column)}</th>" for column in columns)
+    head = "".join(f'<th scope="col">{_heading(column)}</th>' for column in columns)
     lines = "".join(f"<tr>{''.join(f'<td>{show(row.get(column))}</td>' for column in columns)}</tr>\n" for row in rows)
     return f"<table><tr>{head}</tr>\n{lines}</table>"
 

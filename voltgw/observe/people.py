@@ -6,9 +6,8 @@ Each function makes HTML of the same facts that programs get as JSON. Long lists
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
-from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -18,6 +17,8 @@ from voltgw.observe.pages import show
 PER_PAGE: Final = 100
 #: Endpoints of one cluster that are shown.
 MOST_ENDPOINTS: Final = 500
+#: What may be decided for a rollout.
+DECISIONS: Final = ("approve", "pause", "resume", "promote", "rollback", "restart")
 _SOON_S: Final = 14 * 24 * 3600
 
 Cell = tuple[str, str]                      # class of the cell, HTML
@@ -70,19 +71,33 @@ def act(path: str, word: str, **fields: str) -> str:
     return f'<form method="post" action="{path}?{escape(urlencode(fields))}"><button>{escape(word)}</button></form>'
 
 
-def narrowed(things: Iterable[Any], wanted: str, page: int, path: str, names: str) -> tuple[list[Any], str]:
-    """Those of one page in which `wanted` stands, and the form that asks for others."""
+def narrowed(
+    things: Iterable[Any], wanted: str, page: int, path: str, names: str, shown: Callable[[list[Any]], Iterable[str]],
+) -> Iterator[str]:
+    """Those of one page in which `wanted` stands, below a form that asks for others.
+
+    For those that are passed over nothing comes out, but a piece: whoever sends this can pause at each.
+    """
     words = wanted.lower()
-    found = (each for each in things if not words or words in str(each).lower())
-    here = list(islice(found, page * PER_PAGE, (page + 1) * PER_PAGE + 1))
-    more = len(here) > PER_PAGE
+    here: list[Any] = []
+    more, passed = False, page * PER_PAGE
+    for each in things:
+        if not words or words in str(each).lower():
+            if len(here) == PER_PAGE:
+                more = True
+                break
+            if passed:
+                passed -= 1
+            else:
+                here.append(each)
+        yield ""
     links = ""
     for there, label, there_is in ((page - 1, "earlier", page > 0), (page + 1, "more", more)):
         if there_is:
             links += f' <a href="{path}?{escape(urlencode({"q": wanted, "page": there}))}">{label}</a>'
-    form = (f'<form action="{path}" role="search"><label>{escape(names)} with<input name="q" value="{escape(wanted)}"></label>'
-            f"<button>show</button>{links}</form>\n")
-    return here[:PER_PAGE], form
+    yield (f'<form action="{path}" role="search"><label>{escape(names)} with<input name="q" value="{escape(wanted)}"></label>'
+           f"<button>show</button>{links}</form>\n")
+    yield from shown(here)
 
 
 # -- pages -----------------------------------------------------------------------------------------------------------------
@@ -98,6 +113,7 @@ def overview(facts: Mapping[str, Any], started_s: float, requests: Mapping[str, 
     cards = (
         (state, f"up {duration(started_s)}"),
         (f"{sum(requests.values()):,}", "requests"),
+        (f"{requests['4xx']:,}", "of them 4xx"),
         (f"{requests['5xx']:,}", "of them 5xx"),
         (f"{process.get('open_streams', 0):,.0f}", "connections"),
         (f"{facts['listeners']['bound']} of {facts['listeners']['all']}", "listeners bound"),
@@ -106,6 +122,8 @@ def overview(facts: Mapping[str, Any], started_s: float, requests: Mapping[str, 
     )
     yield '<div class="cards">' + "".join(f'<div class="card"><b>{top}</b><span>{escape(below)}</span></div>'
                                           for top, below in cards) + "</div>\n"
+    if facts["overload"]["now"]:
+        yield f'<p>{pill("short of something", "warn")} {escape("; ".join(map(str, facts["overload"]["now"])))}</p>\n'
     if facts["missing"]:
         yield "<h2>What is missing</h2>\n<ul>" + "".join(f"<li>{escape(each)}</li>" for each in facts["missing"]) + "</ul>\n"
     if facts["last_reload_error"]:
@@ -190,10 +208,13 @@ def hosts(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _routes(routes: Sequence[Mapping[str, Any]]) -> str:
-    rows = ((text(each["name"]), number(each["requests"]), html(_lines([name or "-" for name in each["clusters"]])),
-             code(each["place"])) for each in routes)
-    inner = "".join(table(("route", "requests#", "clusters", "stands at"), rows))
-    return f"<details><summary>{len(routes)}</summary>{inner}</details>"
+    lines = "".join(
+        f'<li><span class="m">{escape(each["name"])}</span> to '
+        f'{escape(", ".join(name or "nowhere" for name in each["clusters"]) or "no cluster")}'
+        f' <span class="soft">{each["requests"]:,} requests; {escape(each["place"])}</span></li>\n'
+        for each in routes[:PER_PAGE])
+    more = f'<li class="soft">and {len(routes) - PER_PAGE} more</li>' if len(routes) > PER_PAGE else ""
+    return f'<details><summary>{len(routes)}</summary><ul class="plain">{lines}{more}</ul></details>'
 
 
 def listeners(found: Sequence[Mapping[str, Any]], now: float) -> Iterator[str]:
@@ -261,6 +282,34 @@ def generations(facts: Mapping[str, Any], *, operates: bool) -> Iterator[str]:
             row.append(html("" if serves else act("/rollback", "serve this one", number=str(each["number"]))))
         rows.append(row)
     yield from table(("number#", "since", "file", "files#", "digest", *([""] if operates else [])), rows)
+
+
+def rollouts(found: Sequence[Mapping[str, Any]], *, operates: bool) -> Iterator[str]:
+    """How far each is, why, and what was measured."""
+    if not found:
+        yield "<p>There are none.</p>\n"
+    for each in found:
+        name = each["rollout"]
+        steps = ", ".join(f"{step:g} %" for step in each["steps"])
+        yield (f'<h2>{escape(name)} {pill(each["phase"])}</h2>\n<p>{escape(each["why"])}</p>\n'
+               f'<p class="soft">{each["weight_percent"]:g} % of the requests go to the candidate; the steps: {escape(steps)}'
+               "</p>\n")
+        yield from table(("version", "subset", "requests#", "failures#", "errors in %#", "p50 ms#", "p95 ms#", "p99 ms#"), (
+            [text(side), code(each[side]), *map(number, _tally(each["counted"].get(side) or {}))]
+            for side in ("baseline", "candidate")))
+        if operates:
+            yield '<div class="acts">' + "".join(act(f"/rollouts/{word}", word, name=name) for word in DECISIONS) + "</div>\n"
+        yield from table(("time", "what has happened"), (
+            (code(event["time"]), text(event["event"])) for event in reversed(each["events"])))
+
+
+def _tally(counted: Mapping[str, Any]) -> Iterator[float]:
+    yield counted.get("requests", 0)
+    yield counted.get("failures", 0)
+    yield round(counted.get("error_percent") or 0.0, 2)
+    latency = counted.get("latency_ms") or {}
+    for name in ("p50", "p95", "p99"):
+        yield latency.get(name) or 0.0
 
 
 def config(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from voltgw.observe.answers import Answer, Sending, cut
 from voltgw.observe.callers import OPERATE, READ, Caller, Callers
-from voltgw.observe.contents import Page, refuse
+from voltgw.observe.contents import Page, challenge, for_people, refuse
 from voltgw.observe.guard import refusal
 from voltgw.observe.pages import CONTENT_SECURITY_POLICY
 
@@ -39,7 +39,7 @@ _FIELDS: Final = (
     (b"Cache-Control", b"no-store"),
     (b"X-Content-Type-Options", b"nosniff"),
     (b"X-Frame-Options", b"DENY"),
-    (b"Referrer-Policy", b"no-referrer"),
+    (b"Referrer-Policy", b"same-origin"),
     (b"Cross-Origin-Resource-Policy", b"same-origin"),
     (b"Content-Security-Policy", CONTENT_SECURITY_POLICY.encode("ascii")),
 )
@@ -49,7 +49,6 @@ _USE_THE_SOCKET: Final = (
     "reloads, SIGTERM drains and stops"
 )
 _ANYBODY: Final = Callers(lambda: 0.0)
-_CHALLENGE: Final = ((b"WWW-Authenticate", b'Bearer realm="voltgw"'),)
 
 
 class Root(Resource):
@@ -107,7 +106,7 @@ class Root(Resource):
         caller = self._caller(request, unix=unix)
         if not isinstance(caller, Caller):
             return caller
-        if caller.role < (OPERATE if found.act else READ):
+        if caller.role < (OPERATE if found.act else READ) or (found.known and not caller.name):
             return self._not_for(request, caller, found)
         request.operates = caller.role >= OPERATE       # type: ignore[attr-defined]  # ours has it
         return self._audited(request, caller, found) if found.act else found.serve(request)
@@ -127,7 +126,7 @@ class Root(Resource):
                 return caller
             if callers.is_shut_out(source):
                 return refuse(request, 429, "too many wrong tokens came from this address", ((b"Retry-After", b"60"),))
-            return refuse(request, 401, "this token is not one of the gateway's", _CHALLENGE)
+            return refuse(request, 401, "this token is not one of the gateway's", challenge(request))
         if unix:
             connection: Any = request.channel.transport
             return callers.of_process(connection.socket)
@@ -139,16 +138,17 @@ class Root(Resource):
         self._callers.refused["role"] += 1
         if caller.name:
             return refuse(request, 403, f"{caller.name} may {'only ask' if caller.role else 'not ask here'}")
-        if found.act and self._callers.anonymous:
-            return refuse(request, 403, _USE_THE_SOCKET, _CHALLENGE)
-        return refuse(request, 401, "say who you are: Authorization: Bearer TOKEN, or a certificate", _CHALLENGE)
+        if not self._callers.has_credentials:
+            return refuse(request, 403, _USE_THE_SOCKET)
+        return refuse(request, 401, "say who you are: with a token (Authorization: Bearer TOKEN), or a certificate",
+                      challenge(request))
 
     def _audited(self, request: Request, caller: Caller, found: Page) -> Answer | Deferred[Answer]:
         """Do it, and have the log say who has done it, and what came of it."""
         def told(answer: Answer) -> Answer:
             self._log.info("{who} at {source} has asked for {what}: status {status}", who=caller.name, source=_source(request),
                            what=request.uri[:_MOST_URI].decode("latin-1"), status=answer.status, event="admin.act")
-            return answer
+            return for_people(request, answer)
 
         answer = found.serve(request)
         return answer.addCallback(told) if isinstance(answer, Deferred) else told(answer)
