@@ -13,18 +13,23 @@ class Ledger:
 
     def __init__(self, owner: Any) -> None:
         self.books = Books(owner)
+        self.former: Books | None = None    # of before the last reload, for workers that have not followed yet
         self.lost = 0                       # differences of objects that are no longer there
         self._held: dict[int, dict[CountKey, tuple[Any, Any]]] = {}    # by worker: objects, and what it has of their gauges
 
-    def enter(self, worker: int, counts: Any) -> int:
-        """Add the differences of one report; how many connections of listeners were accepted. Raises ValueError for rubbish."""
+    def enter(self, worker: int, counts: Any, *, behind: bool = False) -> int:
+        """Add the differences of one report; how many connections of listeners were accepted. Raises ValueError for rubbish.
+
+        `behind` tells that the worker serves what was served before the last reload: it means objects of that time.
+        """
         held = self._held.setdefault(worker, {})
+        books = self.books if self.former is None or not behind else self.former
         accepted = 0
         for names, more in counts:
             if not isinstance(more, dict) or not names:
                 raise ValueError("a count is not a mapping")
             key = tuple(map(str, names))
-            thing = self.books.find(key)
+            thing = books.find(key)
             if thing is None:
                 self.lost += 1
                 held.pop(key, None)

@@ -47,6 +47,7 @@ class Agreement:
             if problem:
                 workers.tell(say.Abort(self.token))
                 raise StartError(problem)
+            workers.ledger.former = workers.ledger.books.former()
             workers.tell(say.Commit(self.token, gateway.generation + 1, workers.sets(fresh), workers.rollouts()))
         finally:
             self.under_way = False

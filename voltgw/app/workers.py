@@ -254,6 +254,8 @@ class Workers:
         self._lines = 0
         if not self.missing():
             self._spare.keep()
+            if all(worker.generation >= gateway.generation for worker in self.all):
+                self.ledger.former = None   # they have had a moment to tell the last of it
         gateway.tickets.rotate_if_due()
         for name, value in (("tickets", gateway.tickets.export()), ("level", self._level())):
             if self._pushed.setdefault(name, value) != value:
@@ -302,7 +304,8 @@ class Workers:
         """One says something. Raises ValueError and the like for what makes no sense."""
         kind = message["kind"]
         if kind == "counts":
-            worker.accepted += self.ledger.enter(worker.number, message["counts"])
+            behind = int(message["generation"]) < self._gateway.generation
+            worker.accepted += self.ledger.enter(worker.number, message["counts"], behind=behind)
             worker.longest_turn_s = float(message.get("longest_turn_s", worker.longest_turn_s))
             if "out" in message:
                 worker.out = _texts(message["out"])
