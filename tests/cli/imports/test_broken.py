@@ -88,6 +88,27 @@ class CommandTests(BrokenCase):
         self.assertEqual(self.imported("nginx", SMALL["nginx"], "--strict").status, 0)
         self.assertIn("left out: sub_filter x y", done.out.partition("objects:")[0])
 
+    def test_servers_that_are_reached_in_two_ways(self) -> None:
+        """A cluster has TLS for all its endpoints or for none: the others are named, and nobody is spoken to in the wrong way."""
+        for language, text in (
+            ("haproxy", SMALL["haproxy"] + "  server t 127.0.0.1:9443 ssl verify none\n"),
+            ("caddy", ":80 {\n\treverse_proxy http://127.0.0.1:9001 https://127.0.0.1:9443\n}\n"),
+            ("traefik", SMALL["traefik"].replace("{url: 'http://127.0.0.1:9001'}",
+                                                 "{url: 'http://127.0.0.1:9001'}, {url: 'https://127.0.0.1:9443'}")),
+        ):
+            done = self.imported(language, text)
+            self.assertIn("are all reached by TLS, or none is", done.err, language)
+            self.assertNotIn("9443", done.out.partition("objects:")[2])
+            self.assertNotIn("tls_parameters", done.out)
+
+    def test_refusals_that_are_left_out(self) -> None:
+        """The note says what that means."""
+        for language, text in (
+            ("haproxy", SMALL["haproxy"].replace("  default", "  http-request deny if { sc_http_req_rate(0) gt 100 }\n  default")),
+            ("nginx", SMALL["nginx"].replace("location /", "if ($bad_bot) { return 403; } location /")),
+        ):
+            self.assertIn("nobody is refused by it until you write a rule", self.imported(language, text).err)
+
     def test_notes_are_bounded(self) -> None:
         """Thousands of unknown directives are counted, and not all shown."""
         done = self.imported("nginx", "http { server { listen 80; " + "".join(f"x{n} y;\n" for n in range(5000)) + "} }")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from voltgw.app.importing.caddy_words import Directive
-from voltgw.app.importing.model import Check, Edit, Forward, Gateway, Pool, Secure, Server
+from voltgw.app.importing.model import MIXED, Check, Edit, Forward, Gateway, Pool, Secure, Server
 from voltgw.app.importing.words import seconds
 
 _POLICIES: Final = {"random": "RANDOM", "random_choose": "LEAST_REQUEST", "round_robin": "ROUND_ROBIN",
@@ -134,6 +134,8 @@ def _server(made: Pool, text: str) -> Server:
     scheme, slashes, rest = text.rpartition("://")
     if slashes and scheme not in ("http", "https", "h2c"):
         raise ValueError(f"origins are reached by http or https, not by {scheme}")
+    if made.servers and scheme in ("http", "https") and (scheme == "https") is not (made.tls is not None):
+        raise ValueError(MIXED)
     if scheme == "https" and made.tls is None:
         made.tls = Secure()
     if scheme == "h2c":

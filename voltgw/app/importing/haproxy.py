@@ -395,7 +395,9 @@ class _HAProxy:
                     continue
                 yield from self._request(line, verb, words, alternatives, host, edits)
             except (ValueError, IndexError) as error:
-                self.notes.left_out(line.place, line.text(), str(error) or "this cannot be said")
+                refuses = "nobody is refused by it until you write a rule: " * (verb in ("deny", "tarpit", "reject",
+                                                                                         "silent-drop"))
+                self.notes.left_out(line.place, line.text(), refuses + (str(error) or "this cannot be said"))
 
     def _request(self, line: Line, verb: str, words: list[str], alternatives: list[Alternative], host: Host,
                  edits: list[_Change]) -> Iterator[Rule]:

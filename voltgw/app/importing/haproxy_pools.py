@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from voltgw.app.importing.haproxy_words import Line, Section
-from voltgw.app.importing.model import Check, Gateway, Pool, Secure, Server
+from voltgw.app.importing.model import MIXED, Check, Gateway, Pool, Secure, Server
 from voltgw.app.importing.words import seconds
 
 #: Options of servers that change no answer.
@@ -50,6 +50,9 @@ def pool(gateway: Gateway, section: Section, absolute: Callable[[str], str], ca_
         server = _address(line.args[1])
         if server is None:
             notes.left_out(line.place, line.text(), "an address is host:port or a path")
+            continue
+        if made.servers and ("ssl" in facts) is not (made.tls is not None):
+            notes.left_out(line.place, line.text(), MIXED)
             continue
         if facts.get("weight", "").isdigit():
             server.weight = int(facts["weight"])

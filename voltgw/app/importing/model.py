@@ -83,6 +83,9 @@ class Notes:
             self.more += 1
 
 
+#: Why a server is left out that is reached in another way than those before it.
+MIXED: Final = "the endpoints of a cluster are all reached by TLS, or none is: make another cluster of it"
+
 # -- servers ----------------------------------------------------------------------------------------------------------
 
 @dataclass(slots=True)

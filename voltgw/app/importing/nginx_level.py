@@ -57,5 +57,5 @@ def everywhere(block: Directive, *names: str) -> Iterator[Directive]:
 def unknown(block: list[Directive], gateway: Gateway) -> None:
     """Note the directives of a block that concern traffic and are not read."""
     for each in block:
-        if each.name not in HANDLED and each.name not in IGNORED:
+        if each.name not in HANDLED and each.name not in IGNORED and each.args != ["off"]:
             gateway.notes.left_out(each.place, each.text(), ADVICE.get(each.name, "voltgw has nothing of this name"))

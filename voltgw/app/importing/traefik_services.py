@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from voltgw.app.importing.model import Check, Forward, Gateway, Pool, Secure, Server
+from voltgw.app.importing.model import MIXED, Check, Forward, Gateway, Pool, Secure, Server
 from voltgw.app.importing.traefik_words import Tree
 from voltgw.app.importing.words import seconds
 
@@ -117,6 +117,8 @@ class Services:
             raise ValueError("its address is not host:port")
         if found[3] not in (None, "/"):
             self._gateway.notes.left_out(server.place, f"the path {found[3]}", "Traefik leaves it out, too: say addPrefix")
+        if made.servers and scheme and (scheme == "https") is not (made.tls is not None):
+            raise ValueError(MIXED)
         if scheme == "https" and made.tls is None:
             made.tls = Secure()
         if scheme == "h2c":
