@@ -70,8 +70,12 @@ class Process:
         except (ConfigErrors, RegistryError, StartError, OSError) as error:
             problems = [each.message for each in error.problems] if isinstance(error, ConfigErrors) else [str(error)]
             self.channel.send(say.answer("failed", problems=problems[:20]))
-            self.failed = True
-            self.end()
+            self._cannot()
+            return
+        except Exception as error:          # a bug: who only logged it would be waited for without end
+            self._log.failure("this worker could not be made")
+            self.channel.send(say.answer("failed", problems=[f"{type(error).__name__}: {error}"[:1000]]))
+            self._cannot()
             return
         finally:
             gc.enable()
@@ -79,6 +83,10 @@ class Process:
         keep_tidy(gateway)
         gateway.startService()
         settle()
+
+    def _cannot(self) -> None:
+        self.failed = True
+        self.end()
 
     def _level(self, level: str) -> None:
         self.log.least = level_of(level)

@@ -41,7 +41,12 @@ class Agreement:
         self.token += 1
         self.under_way = True
         try:
-            problem = await self._answers(self._ask(runtime, opened, stay_s))
+            try:
+                asked = self._ask(runtime, opened, stay_s)
+            except OSError as error:        # no descriptor is left to hand sockets over with
+                workers.tell(say.Abort(self.token))
+                raise StartError(f"workers cannot be asked: {error.strerror}") from error
+            problem = await self._answers(asked)
             if gateway.draining:
                 problem = problem or "the gateway drains"
             if problem:

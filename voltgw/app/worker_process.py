@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: A spare process that has ended, or could not be made, is followed by another one after this.
 SPARE_AGAIN_S: Final = 5.0
+#: Looks, one each second, for which a worker may say nothing: it tells its counts once a second, even while it builds.
+MOST_QUIET: Final = 60
 
 
 class Process(ProcessProtocol):
@@ -142,6 +144,7 @@ class Worker:
         self.ended: Deferred[None] | None = None
         self.answer: Deferred[str] | None = None
         self.began = False                  # it has been told what to serve
+        self.quiet = 0                      # looks since it has said anything
         self._workers = workers
 
     @property
@@ -154,6 +157,7 @@ class Worker:
         process.owner = self
         self.process, self.pid = process, process.pid
         self.state, self.since, self.began, self.generation, self.out = "starting", now, False, 0, {}
+        self.quiet = 0
         self.ended = Deferred()
 
     @property
@@ -165,6 +169,16 @@ class Worker:
         """Send it a message."""
         if self.process is not None:
             self.process.channel.send(data, tuple(fds))
+
+    def look(self) -> None:
+        """Called once a second: end one that hangs, so that another takes its place and what waits for it does not pile up."""
+        if self.state != "ready":           # one that starts says nothing while it builds
+            return
+        self.quiet += 1
+        if self.quiet > MOST_QUIET:
+            self._log.error("worker {name} (process {pid}) has said nothing for {quiet} s: it hangs, and is ended",
+                            name=self.name, pid=self.pid, quiet=MOST_QUIET, event="worker.hangs")
+            self.kill()
 
     def kill(self) -> None:
         """End it at once."""
@@ -188,6 +202,7 @@ class Worker:
 
     def received(self, data: bytes) -> None:
         """It says something."""
+        self.quiet = 0
         try:
             self._workers.heard(self, say.answered(data))
         except (KeyError, TypeError, ValueError, AttributeError) as error:

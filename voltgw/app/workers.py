@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
 from voltgw.app import worker_messages as say
 from voltgw.app.ledger import Ledger
 from voltgw.app.orphans import Orphans
+from voltgw.app.settings import StartError
 from voltgw.app.worker_agreement import Agreement
 from voltgw.app.worker_process import Spare, Worker
 from voltgw.app.worker_telling import Telling, ToldChallenges
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 _LOOK_S: Final = 1.0
 #: A worker's drain ends so long before that of the whole: it has counts to tell.
 _END_MARGIN_S: Final = 1.0
+#: How often it is looked, and how long at most, whether all of them serve while another gateway waits to be replaced.
+_READY_LOOK_S: Final = 0.05
+_READY_S: Final = 120.0
 #: Lines of workers' logs in a second, of all workers together.
 _MOST_LINES: Final = 1_000
 
@@ -119,6 +124,14 @@ class Workers:
         if not self.serving or self.agreement.under_way or worker.began or worker.state != "starting":
             return
         worker.began = True
+        try:
+            self._tell_start(worker)
+        except OSError as error:            # no descriptor is left to hand sockets over with
+            self._log.error("worker {name} cannot be started: {error}", name=worker.name, error=error.strerror,
+                            event="worker.not_started")
+            worker.kill()                   # and is tried again
+
+    def _tell_start(self, worker: Worker) -> None:
         gateway = self._gateway
         handed = gateway.listening.of_worker(worker.number, gateway.listening.bound)      # type: ignore[attr-defined]
         start = say.Start(
@@ -252,6 +265,8 @@ class Workers:
             return
         gateway.loop.clock.callLater(_LOOK_S, self._look)
         self._lines = 0
+        for worker in self.all:
+            worker.look()
         if not self.missing():
             self._spare.keep()
             if all(worker.generation >= gateway.generation for worker in self.all):
@@ -355,6 +370,15 @@ class Workers:
         logger.emit(level, "worker {worker}: {text}{trace}", worker=worker.name, text=str(message["text"]), trace=trace, **more)
 
     # -- for people ----------------------------------------------------------------------------------------------------
+
+    async def all_ready(self) -> None:
+        """Wait until every worker serves. Raises StartError when that takes too long."""
+        clock = self._gateway.loop.clock
+        until = self._monotonic() + _READY_S
+        while self.missing() and not self.stopping:
+            if self._monotonic() > until:
+                raise StartError("; ".join(self.missing()))
+            await deferLater(clock, _READY_LOOK_S)
 
     def missing(self) -> list[str]:
         """Why not all of them serve."""

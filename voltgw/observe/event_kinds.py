@@ -37,6 +37,7 @@ EVENT_KINDS: Final = (
     EventKind("worker.no_spare", "No process can be held ready to take a worker's place.", ("error",)),
     EventKind("worker.failed", "It cannot serve the configuration.", ("name", "problem")),
     EventKind("worker.behind", "It could not do what it had agreed to, and is started anew.", ("name", "problems")),
+    EventKind("worker.hangs", "It has said nothing for a minute: it is ended.", ("name", "pid", "quiet")),
     EventKind("worker.garbled", "What it says cannot be read: it is ended.", ("name", "error")),
     EventKind("worker.alone", "The control process is gone; the worker serves on.", ("number", "why", "generation")),
     EventKind("worker.hidden", "The next control process will not find it.", ("error",)),
