@@ -1,2 +1,2 @@
-The pages of the admin interface show rollouts, log a browser in by a token, and have buttons to roll back, to drain endpoints, to
-reload and to decide for rollouts; a long list no longer holds up traffic while it is searched.
+The admin interface has pages for people: the state in one look, clusters with who is out and why, hosts, listeners with the days
+their certificates have left, events, past requests, a form that explains a request, and the configuration with its places.

@@ -22,7 +22,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, LoopingCall
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
@@ -406,6 +406,27 @@ class ProtectionTests(AdminCase):
         got = await self.send(address, b"GET /clusters HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         self.assertFalse(got.endswith(b"0\r\n\r\n"))
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    async def test_a_request_that_comes_byte_by_byte(self) -> None:
+        """It has its time from the first byte on, whether the rest trickles or not; the next one has its own."""
+        self.patch(site_module, "REQUEST_TIMEOUT_S", 0.3)
+        address, port = self.serve().addresses[0].split(":")
+        endpoint = TCP4ClientEndpoint(reactor, address, int(port))
+        asking = Asking(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await connectProtocol(endpoint, asking)
+        began = reactor.seconds()           # type: ignore[attr-defined]
+        assert asking.transport is not None
+
+        def trickle() -> None:
+            assert asking.transport is not None
+            asking.transport.write(b"G")
+
+        trickling = LoopingCall(trickle)
+        self.addCleanup(lambda: trickling.running and trickling.stop())
+        trickling.start(0.05)
+        got = await asking.over
+        self.assertIn(b" 200 ", got.partition(b"\r\n")[0])
+        self.assertLess(reactor.seconds() - began, site_module.IDLE_TIMEOUT_S / 3)      # type: ignore[attr-defined]
 
     async def test_too_many_connections(self) -> None:
         """Beyond the bound they are closed at once; those that are there are served."""

@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -25,11 +25,14 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from voltgw.net.inherited import TCP, Inherited, SocketKey
 from voltgw.observe.callers import Callers
 from voltgw.observe.contents import Page, Pages
 from voltgw.observe.guard import is_loopback
 from voltgw.observe.metrics import GatewayCollector
+from voltgw.observe.places import Served
 from voltgw.observe.site import AdminSite, BoundedFactory, Root
 
 if TYPE_CHECKING:
@@ -110,13 +113,15 @@ class AdminService(Service):
     def __init__(
         self, view: GatewayView, config: GatewayConfig, reactor: Any, monotonic: Callable[[], float], *,
         access: AccessLog | None = None, unrouted: RouteCounters | None = None, wall: Callable[[], float] = lambda: 0.0,
-        spare: Callable[[], AbstractContextManager[None]] = nullcontext,
+        spare: Callable[[], AbstractContextManager[None]] = nullcontext, inherited: Inherited | None = None,
     ) -> None:
         """Connections are accepted inside `spare`, which lends descriptors that nobody else may take."""
         self._config = config
         self._reactor = reactor             # IReactorTCP, IReactorUNIX and IReactorTime
         self._monotonic = monotonic
         self._spare = spare
+        self._inherited = Inherited() if inherited is None else inherited
+        self._handed: list[tuple[SocketKey, IListeningPort]] = []
         self._collector = GatewayCollector(view, access, unrouted)
         self._pages = Pages(view, self._collector, wall)
         self._open: list[tuple[IListeningPort, BoundedFactory]] = []
@@ -155,6 +160,11 @@ class AdminService(Service):
         super().stopService()
         return self._close()
 
+    def handed(self) -> Iterator[tuple[SocketKey, int]]:
+        """The TCP sockets, for a process that is to serve in our place; it opens a Unix socket anew."""
+        for key, port in self._handed:
+            yield key, port.fileno()        # type: ignore[attr-defined]  # a real port
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _bind_admin(self, at: GuardedAt) -> None:
@@ -182,14 +192,23 @@ class AdminService(Service):
         factory = BoundedFactory(AdminSite(root, self._reactor))
         shown = f"[{at.address}]" if ":" in at.address else at.address
         try:
-            if tls is None:
+            name = SocketKey(key.rpartition(".")[2], TCP, at.address, at.port)
+            known = self._inherited.take(name)
+            if known is not None:
+                with known:                 # the reactor has a descriptor of its own
+                    port = self._reactor.adoptStreamPort(
+                        known.fileno(), known.family,
+                        factory if tls is None else TLSMemoryBIOFactory(_context(tls), False, factory))
+            elif tls is None:
                 port = self._reactor.listenTCP(at.port, factory, interface=at.address)
             else:
                 port = self._reactor.listenSSL(at.port, factory, _context(tls), interface=at.address)
         except (CannotListenError, OSError) as error:
             why = getattr(error, "socketError", error)
             raise AdminAddressError(f"{key}: {shown}:{at.port} cannot be used: {_words(why)}") from error
+        self._handed.append((name, port))
         host = port.getHost()               # of a name, the address that it has now: endpoints are compared with that
+        self._pages.served.append(Served(key.rpartition(".")[2], "http" if tls is None else "https", host.host, host.port))
         self._opened(key, port, factory, f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}")
 
     def _listen_unix(self, path: str, root: Root, mode: int) -> None:
@@ -209,6 +228,7 @@ class AdminService(Service):
             why = getattr(error, "socketError", error)
             raise AdminAddressError(f"gateway.admin: {path} cannot be used: {_words(why)}") from error
         self._socket_path = path
+        self._pages.served.append(Served("admin", "http", "", 0, path))
         self._opened("gateway.admin", port, factory, path)
 
     def _opened(self, key: str, port: IListeningPort, factory: BoundedFactory, address: str) -> None:
@@ -225,7 +245,9 @@ class AdminService(Service):
 
     def _close(self) -> Deferred[Any]:
         ports, self._open = self._open, []
+        self._handed.clear()
         self.addresses.clear()
+        self._pages.served.clear()
         path, self._socket_path = self._socket_path, None
         if path is not None and not os.path.lexists(path):
             open(path, "wb").close()        # Twisted removes it, and would not go on without it

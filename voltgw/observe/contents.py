@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -17,6 +18,7 @@ from voltgw.observe import log_pages, objects_api, people
 from voltgw.observe.answers import JSON, Answer, json_answer, json_list, json_parts
 from voltgw.observe.metrics import exposition
 from voltgw.observe.pages import HTML, page, prefers_html, sections, show
+from voltgw.observe.places import Served, addresses, targets
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
@@ -28,6 +30,8 @@ _HOW_TO_EXPLAIN: Final = (
     "ask /explain?url=http://shop.example.com/cart; method=POST, header=x-canary:%20always (again and again), "
     "from=203.0.113.9 and listener=127.0.0.1:8080 may stand beside it"
 )
+#: Events on the overview.
+_LATEST: Final = 8
 #: Longest text to look for in a list.
 _MOST_WANTED: Final = 200
 #: Past requests in one answer, when nobody says how many, and at most.
@@ -58,10 +62,12 @@ class Pages:
 
     def __init__(self, view: GatewayView, collector: GatewayCollector, wall: Callable[[], float]) -> None:
         self._wall = wall
+        self.served: list[Served] = []      # where these pages are, once that is known
         self._view = view
         self._collector = collector
         self.monitor: Mapping[bytes, Page] = {
             b"/ready": Page(self._ready), b"/live": Page(self._live), b"/metrics": Page(self._metrics),
+            b"/sd": Page(self._targets),
         }
         self.all: Mapping[bytes, Page] = {
             **self.monitor,
@@ -72,7 +78,7 @@ class Pages:
             b"/config": Page(self._config),
             b"/explain": Page(self._explain), b"/why": Page(self._why),
             b"/recent": Page(self._recent),
-            b"/login": Page(self._login, known=True),
+            b"/addresses": Page(self._addresses), b"/login": Page(self._login, known=True),
             objects_api.NAMESPACES: Page(self._namespaces), objects_api.CONFIG: Page(self._objects, below=True),
             b"/generations": Page(self._generations), b"/rollback": Page(self._rollback, act=True),
             b"/events": Page(self._events), b"/logs": Page(self._logs), b"/logs/level": Page(self._log_level, act=True),
@@ -100,6 +106,13 @@ class Pages:
     def _metrics(self, request: Request) -> Answer:
         content_type, pieces = exposition(self._collector, _field(request, b"accept"))
         return Answer(200, content_type, pieces)
+
+    def _targets(self, request: Request) -> Answer:
+        here = request.getHost()
+        return json_answer(targets(self.served, here.host if isinstance(here, IPv4Address | IPv6Address) else ""))
+
+    def _addresses(self, request: Request) -> Answer:
+        return _facts(request, "addresses", {"addresses": addresses(self.served)})
 
     def _overview(self, request: Request) -> Answer:
         view = self._view
@@ -130,7 +143,9 @@ class Pages:
         if traces is not None:
             facts["traces"] = traces
         if _wants_html(request):
-            body = people.overview(facts, self._wall() - view.started_wall, self._requests(), operates=_operates(request))
+            latest = self._view.events.view()["events"][-_LATEST:]
+            body = people.overview(facts, self._wall() - view.started_wall, self._requests(), latest,
+                                   operates=_operates(request))
             return Answer(200, HTML, page("overview", body, "/", fresh=True))
         return _facts(request, "voltgw", facts)
 

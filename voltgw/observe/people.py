@@ -103,8 +103,11 @@ def narrowed(
 # -- pages -----------------------------------------------------------------------------------------------------------------
 
 
-def overview(facts: Mapping[str, Any], started_s: float, requests: Mapping[str, int], *, operates: bool) -> Iterator[str]:
-    """How it is, in one look."""
+def overview(
+    facts: Mapping[str, Any], started_s: float, requests: Mapping[str, int], latest: Sequence[Mapping[str, Any]], *,
+    operates: bool,
+) -> Iterator[str]:
+    """How it is, in one look; `latest` are events, the oldest first."""
     if facts["draining"]:
         state = pill("draining", "warn")
     else:
@@ -131,6 +134,8 @@ def overview(facts: Mapping[str, Any], started_s: float, requests: Mapping[str, 
     yield "<h2>Why would a request be answered so?</h2>\n" + explain_form({})
     if operates:
         yield "<p>" + act("/reload", "read the configuration again") + "</p>\n"
+    yield '<h2>What has happened lately <a href="/events">all</a></h2>\n'
+    yield from events(latest)
     if facts.get("workers"):
         yield "<h2>Workers</h2>\n" + show(facts["workers"])
     rest = {key: value for key, value in facts.items() if key not in (

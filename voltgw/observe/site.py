@@ -16,19 +16,21 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from voltgw.observe.answers import Answer, Sending, cut
-from voltgw.observe.callers import OPERATE, READ, Caller, Callers
+from voltgw.observe.callers import OPERATE, READ, Caller, Callers, user_of
 from voltgw.observe.contents import Page, challenge, for_people, refuse
 from voltgw.observe.guard import refusal
 from voltgw.observe.pages import CONTENT_SECURITY_POLICY
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress, IReactorTime
+    from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
     from twisted.web.http import Request as HttpRequest
 
 #: Connections open at once to one of our sites; the next ones are closed. Scrapers and probes need a handful.
 MAX_CONNECTIONS: Final = 64
 #: A connection without a request, or with half of one, is closed after this.
 IDLE_TIMEOUT_S: Final = 30.0
+#: A request is whole so long after its first byte, or its connection is closed, however busily it comes byte by byte.
+REQUEST_TIMEOUT_S: Final = 10.0
 #: Nothing that we serve wants a request body; a client that sends more than this is cut off.
 MAX_BODY_BYTES: Final = 64 * 1024
 #: Of an address that changes something, what the log says.
@@ -118,9 +120,10 @@ class Root(Resource):
     def _caller(self, request: Request, *, unix: bool) -> Caller | Answer:
         """Who asks; an answer where what they show is wrong."""
         callers = self._callers
+        connection: Any = request.channel.transport
         shown = request.requestHeaders.getRawHeaders(b"authorization", ())
         if shown:
-            source = _source(request)
+            source = f"user {user_of(connection.socket)}" if unix else _source(request)     # one user must not shut out others
             caller = callers.of_token(shown[0], source) if len(shown) == 1 else None
             if caller is not None:
                 return caller
@@ -128,7 +131,6 @@ class Root(Resource):
                 return refuse(request, 429, "too many wrong tokens came from this address", ((b"Retry-After", b"60"),))
             return refuse(request, 401, "this token is not one of the gateway's", challenge(request))
         if unix:
-            connection: Any = request.channel.transport
             return callers.of_process(connection.socket)
         certificate = _certificate(request)
         caller = None if certificate is None else callers.of_certificate(certificate)
@@ -211,6 +213,12 @@ class AdminRequest(Request):
         if self._body_bytes > MAX_BODY_BYTES:
             cut(self)
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """All of it is there."""
+        connection: Any = self.channel.transport
+        connection.complete()
+        super().requestReceived(command, path, version)
+
 
 class AdminSite(Site):
     """A site that writes no log of its own: the process log has what changed, and questions change nothing."""
@@ -220,6 +228,7 @@ class AdminSite(Site):
 
     def __init__(self, root: Root, clock: IReactorTime) -> None:
         super().__init__(root, reactor=clock, timeout=IDLE_TIMEOUT_S)
+        self.clock = clock
 
     def startFactory(self) -> None:
         """Called by Twisted, to open a log and to keep the time for it; we do neither."""
@@ -228,13 +237,39 @@ class AdminSite(Site):
         """Called by Twisted when a request is over."""
 
 
+class _Connection(ProtocolWrapper):
+    """A connection whose requests do not take for ever to come."""
+
+    _late: IDelayedCall | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        """Some of a request has come."""
+        if self._late is None:
+            factory: Any = self.factory
+            self._late = factory.clock.callLater(REQUEST_TIMEOUT_S, self.abortConnection)
+        super().dataReceived(data)
+
+    def complete(self) -> None:
+        """The request is whole, or there will be none."""
+        late, self._late = self._late, None
+        if late is not None and late.active():
+            late.cancel()
+
+    def connectionLost(self, reason: Failure) -> None:      # type: ignore[override]
+        """The end of it."""
+        self.complete()
+        super().connectionLost(reason)
+
+
 class BoundedFactory(WrappingFactory):
     """Takes at most `MAX_CONNECTIONS` at once, and can close them all."""
 
     noisy = False
+    protocol = _Connection
 
     def __init__(self, site: AdminSite) -> None:
         super().__init__(site)
+        self.clock = site.clock
         self._closed: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]
