@@ -1,7 +1,7 @@
 """Who asks the admin interface, and what that person may do: by token, by certificate, or by the user of a process.
 
-Tokens are compared by their SHA-256 in constant time. An address that has shown wrong ones too often is not listened to for
-a while, so that nobody can try many.
+Tokens are compared by their SHA-256 in constant time. An address (of IPv6, a network of 64 bits: that many are anybody's; of
+the Unix socket, a user) that has shown wrong ones too often is not listened to for a while, so that nobody can try many.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Final, NamedTuple
 
 from cryptography import x509
@@ -61,7 +62,7 @@ class Callers:
         others = dict(users)
         self.has_users = bool(others)
         self.has_credentials = bool(self._tokens or self._clients)
-        self._users = {**others, os.geteuid(): OPERATE, 0: OPERATE}
+        self._users = {**others, 0: OPERATE}
         self._wrong: OrderedDict[str, list[float]] = OrderedDict()     # by address: since when, and how many
 
     def of_token(self, value: bytes, source: str) -> Caller | None:
@@ -96,11 +97,13 @@ class Callers:
 
     def of_process(self, sock: socket.socket) -> Caller:
         """Who is at the other end of a Unix socket."""
-        _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        return Caller(f"user {user_name(uid)}", self._users.get(uid, NOTHING))
+        uid = user_of(sock)
+        # Our own user is that of now: the process may have given up root since it was configured.
+        return Caller(f"user {user_name(uid)}", OPERATE if uid == os.geteuid() else self._users.get(uid, NOTHING))
 
     def is_shut_out(self, source: str) -> bool:
         """Whether an address has been wrong so often that it is not listened to."""
+        source = _counted(source)
         since = self._wrong.get(source)
         if since is None:
             return False
@@ -110,11 +113,31 @@ class Callers:
         return since[1] >= MOST_WRONG
 
     def _note(self, source: str) -> None:
+        source = _counted(source)
         known = self._wrong.setdefault(source, [self._now(), 0])
         known[1] += 1
         self._wrong.move_to_end(source)
         while len(self._wrong) > MOST_ADDRESSES:
             self._wrong.popitem(last=False)
+
+
+def _counted(source: str) -> str:
+    """As what an address is counted: one of IPv6 as its network of 64 bits."""
+    if ":" not in source:
+        return source
+    try:
+        address = ip_address(source.partition("%")[0])
+    except ValueError:
+        return source
+    if not isinstance(address, IPv6Address):
+        return source
+    return str(address.ipv4_mapped or f"{address.packed[:8].hex()}/64")
+
+
+def user_of(sock: socket.socket) -> int:
+    """The user at the other end of a Unix socket, as of when it was connected."""
+    _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(uid)
 
 
 def _password(encoded: bytes) -> bytes:
