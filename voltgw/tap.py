@@ -23,11 +23,13 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from voltgw.app.deps import Deps
+from voltgw.app.handover import VARIABLE, ask, socket_path
 from voltgw.app.load import Loader, TextLoader, at_once
 from voltgw.app.service import GatewayService
 from voltgw.app.settings import StartError
 from voltgw.config.show import report
 from voltgw.errors import ConfigErrors
+from voltgw.net.inherited import Inherited, descriptors_of
 from voltgw.observe.log import ProcessLog
 from voltgw.registry import RegistryError
 
@@ -73,6 +75,7 @@ class Options(usage.Options):
     ]
     optFlags = [  # noqa: RUF012  # likewise
         ["no-touch-addresses", None, "Add no VIP to an interface, whatever the configuration says."],
+        ["takeover", None, "Take the place of the process that serves this configuration, on its sockets."],
     ]
 
     def postOptions(self) -> None:
@@ -89,8 +92,8 @@ def makeService(options: Mapping[str, Any]) -> MultiService:
     path = os.path.abspath(options["config"])       # twistd changes the working folder when it becomes a daemon
     twistd = getattr(options, "parent", None)
     process_log = _own_log(twistd)
-    gateway = make_gateway(Loader(path, os.environ), process_log)
-    if process_log is not None and not twistd["nodaemon"] and gateway.runtime.config.gateway.log is None:
+    gateway = make_gateway(Loader(path, os.environ), process_log, takeover=bool(options.get("takeover")))
+    if twistd is not None and not twistd.get("nodaemon") and gateway.runtime.config.gateway.log is None:
         gateway.logs.process = process_log = None       # twistd writes it to its own file
     gateway.touch_addresses = not options.get("no-touch-addresses")
     gateway.rendezvous = rendezvous_of(path)
@@ -152,6 +155,7 @@ class Gateway(MultiService):
         signal.signal(signal.SIGHUP, lambda *_: self.gateway.deps.reactor.callFromThread(self.gateway.reload))
         if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:     # log rotation must not end us before the reactor runs;
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)           # the files were opened just now
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         try:
             super().privilegedStartService()
         except StartError as error:
@@ -178,19 +182,35 @@ class Gateway(MultiService):
         return done
 
 
-def make_gateway(loader: Loader | TextLoader, process_log: ProcessLog | None = None) -> GatewayService:
-    """A gateway of the configuration that `loader` reads. Ends the process with status 2 when that has errors."""
-    deps = real_deps()
+def make_gateway(loader: Loader | TextLoader, process_log: ProcessLog | None = None, *,
+                 takeover: bool = False) -> GatewayService:
+    """A gateway of the configuration that `loader` reads. Ends the process with status 2 when that has errors.
+
+    With `takeover` (or when the process that serves has started us for that) it takes that one's place; with status 1 where
+    there is none that lets it. What systemd hands over is used, too.
+    """
+    predecessor = None
+    takeover = bool(os.environ.pop(VARIABLE, "")) or takeover
     gc.disable()                            # what is read now stays: going over it meanwhile would take longer than reading
     try:
         config = at_once(loader)
-        gateway = GatewayService(deps, config, loader, process_log)
+        if takeover:
+            path = socket_path(config)
+            if not path:
+                raise StartError("taking over needs gateway.restart_socket, or gateway.data_dir")
+            predecessor = ask(path)
+        deps = real_deps(predecessor.inherited if predecessor is not None else Inherited())
+        adopt_from_environment(deps.inherited)
+        gateway = GatewayService(deps, config, loader, process_log, predecessor)
     except ConfigErrors as errors:
         print(report(errors.problems), file=sys.stderr)
         raise SystemExit(CONFIG_STATUS) from None
     except RegistryError as error:
         print(f"voltgw: {error}", file=sys.stderr)
         raise SystemExit(CONFIG_STATUS) from None
+    except StartError as error:
+        print(f"voltgw: {error}", file=sys.stderr)
+        raise StartFailed(str(error)) from None
     finally:
         gc.enable()
     if config.warnings:
@@ -198,14 +218,24 @@ def make_gateway(loader: Loader | TextLoader, process_log: ProcessLog | None = N
     return gateway
 
 
-def real_deps() -> Deps:
-    """The world as it is."""
+def adopt_from_environment(inherited: Inherited) -> None:
+    """Take in the sockets that systemd hands over (sd_listen_fds(3)). Raises StartError for what is no socket to listen on."""
+    environ: Any = os.environ
+    try:
+        for fd, _ in descriptors_of(environ, os.getpid()):
+            inherited.offer_bound(fd)
+    except (ValueError, OSError) as error:
+        raise StartError(f"what systemd hands over cannot be used: {error}") from error
+
+
+def real_deps(inherited: Inherited | None = None) -> Deps:
+    """The world as it is; `inherited` are sockets that were open before us."""
     from twisted.internet import reactor  # importing it installs it: only when a gateway is made
 
     return Deps(
         reactor=reactor, monotonic=time.monotonic, wall=time.time, random=random.Random(),
         resolver=reactor.nameResolver,      # type: ignore[attr-defined]  # every reactor of today has one
-        environ=os.environ,
+        environ=os.environ, inherited=inherited or Inherited(),
     )
 
 
@@ -230,7 +260,8 @@ def settle() -> None:
 
 def run(loader: Loader | TextLoader | Callable[[Any], TextLoader], *, access_log_to_stdout: bool = False,
         started: Callable[[GatewayService], None] | None = None,
-        children: Callable[[Any], list[Any]] | None = None, log_level: str = "info", touch_addresses: bool = True) -> int:
+        children: Callable[[Any], list[Any]] | None = None, log_level: str = "info", touch_addresses: bool = True,
+        takeover: bool = False) -> int:
     """Serve in the foreground until a signal ends it; the exit status.
 
     `loader` may be a function of the reactor. `started` is called once the gateway serves. `children(reactor)` gives services
@@ -242,7 +273,7 @@ def run(loader: Loader | TextLoader | Callable[[Any], TextLoader], *, access_log
     from twisted.internet import reactor  # importing it installs it: only when a gateway is made
 
     made = loader if isinstance(loader, (Loader, TextLoader)) else loader(reactor)
-    gateway = make_gateway(made, process_log)
+    gateway = make_gateway(made, process_log, takeover=takeover)
     if isinstance(made, Loader):
         gateway.rendezvous = rendezvous_of(made.path)
     gateway.access_log_to_stdout = access_log_to_stdout
@@ -262,8 +293,8 @@ def run(loader: Loader | TextLoader | Callable[[Any], TextLoader], *, access_log
 
 
 class Signals:
-    """SIGHUP reloads, SIGUSR1 opens log files anew, SIGQUIT stops at once; SIGTERM and SIGINT drain and stop, and a second one
-    waits for nobody.
+    """SIGHUP reloads, SIGUSR1 opens log files anew, SIGUSR2 starts a process that takes our place, SIGQUIT stops at once;
+    SIGTERM and SIGINT drain and stop, and a second one waits for nobody.
     """
 
     def __init__(self, reactor: Any, gateway: GatewayService) -> None:
@@ -274,9 +305,11 @@ class Signals:
 
     def install(self) -> None:
         """Replace the reactor's own handlers, which it has installed by the time that it runs."""
+        self._gateway.handover.gave_way = self._gateway.on_failed = self.stop
         self._rotate = signal.getsignal(signal.SIGUSR1)     # twistd's own, where it writes the process log to a file
         for number, call in ((signal.SIGHUP, self._gateway.reload), (signal.SIGTERM, self.stop), (signal.SIGINT, self.stop),
-                             (signal.SIGQUIT, self.stop_now), (signal.SIGUSR1, self.reopen_logs)):
+                             (signal.SIGQUIT, self.stop_now), (signal.SIGUSR1, self.reopen_logs),
+                             (signal.SIGUSR2, self._gateway.handover.respawn)):
             signal.signal(number, lambda *_, call=call: self._reactor.callFromThread(call))
 
     def reopen_logs(self) -> None:
