@@ -35,11 +35,17 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}:{self.column}"
 
 
+def printable(text: str) -> str:
+    """A text of others on one line, with nothing in it that a terminal would obey, or that may not stand in a file of ours."""
+    return text if text.isprintable() else "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
 class UnreadableError(Exception):
     """The configuration cannot be read at all; `place` is where that shows."""
 
     def __init__(self, place: Place, message: str) -> None:
-        super().__init__(f"{place}: {message}")
+        super().__init__(printable(f"{place}: {message}"))
         self.place = place
 
 
@@ -52,7 +58,7 @@ class Note(NamedTuple):
     differs: bool = False       # it is there, though not quite the same
 
     def __str__(self) -> str:
-        return f"{self.place}: {'differs' if self.differs else 'left out'}: {self.what}: {self.advice}"
+        return printable(f"{self.place}: {'differs' if self.differs else 'left out'}: {self.what}: {self.advice}")
 
 
 class Notes:

@@ -32,6 +32,8 @@ class Files:
     def read(self, name: str, place: Place | None = None) -> str:
         """The text of a file, which is then the current one until `done`. Raises UnreadableError, at `place` if given."""
         where = place or Place(name, 1, 1)
+        if "\0" in name:
+            raise UnreadableError(where, "no file has a name with a NUL in it")
         path = os.path.realpath(name)
         if path in self._stack:
             raise UnreadableError(where, f"{name} includes itself")
@@ -70,6 +72,8 @@ class Files:
     def found(self, pattern: str, place: Place) -> list[str]:
         """The files that an include names, in order; a pattern may name none. Raises UnreadableError."""
         path = pattern if os.path.isabs(pattern) else os.path.join(self.folder, pattern)
+        if "\0" in path:
+            raise UnreadableError(place, "no file has a name with a NUL in it")
         if not any(one in pattern for one in "*?["):
             return [path]
         names = sorted(glob.glob(path))

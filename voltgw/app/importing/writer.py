@@ -33,6 +33,7 @@ from voltgw.app.importing.model import (
     Server,
     Verdict,
     object_name,
+    printable,
 )
 
 #: Text that needs no quotes, and words that look so and do.
@@ -53,11 +54,11 @@ _KINDS: Final = {("http", False): "HTTP_PROXY", ("http", True): "HTTPS_PROXY", (
 
 def write(gateway: Gateway, source: str, names: Sequence[str]) -> str:
     """The file; `source` is the kind of proxy, `names` are the files that were read."""
-    lines = [f"# Made by `voltgw import {source} {' '.join(names)}`.", "#"]
+    lines = [printable(f"# Made by `voltgw import {source} {' '.join(names)}`."), "#"]
     notes = list(gateway.notes)
     if notes:
         lines.append("# What is not as it was there:")
-        lines += [f"#   {line}" for note in notes for line in str(note).splitlines()]
+        lines += [f"#   {note}" for note in notes]
         if gateway.notes.more:
             lines.append(f"#   and {gateway.notes.more} more.")
     else:
