@@ -11,9 +11,10 @@ import socket
 import stat
 import tempfile
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -25,13 +26,16 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock, LoopingCall
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.observe.making import Cluster, Endpoint, Route, View, access_log
 from voltgw.observe import site as site_module
 from voltgw.observe.admin import AdminAddressError, AdminService, AdminTls
 from voltgw.observe.callers import READ, Callers
+from voltgw.observe.contents import Pages
+from voltgw.observe.metrics import GatewayCollector
 
+_HOW_TO = Path(__file__).parents[2] / "docs" / "howto" / "admin.rst"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 
@@ -324,6 +328,50 @@ class QuestionTests(AdminCase):
         for path in ("/clusters?page=1", "/clusters?q=zoo"):
             html = (await self.ask(address, path, Accept=BROWSER)).body
             self.assertEqual((html.count(b'<td class="m">10.'), html.count(b"10.1.0.1")), (1, 1), path)
+
+
+class EstateTests(AdminCase):
+    """Ten thousand hosts."""
+
+    async def test_pages_of_a_long_list(self) -> None:
+        """A page has a hundred of them, says where the others are, and finds one by its text; the list is not held at once."""
+        made = 0
+
+        def hosts() -> Iterator[dict[str, Any]]:
+            nonlocal made
+            for number in range(10_000):
+                made += 1
+                yield {"name": f"h{number}", "namespace": "default", "proxy": "HTTP_PROXY", "domains": [f"h{number}.example"],
+                       "place": f"a.yaml:{number}", "listeners": ["127.0.0.1:80"], "routes": []}
+
+        self.patch(self.view, "virtual_hosts", hosts)
+        address = self.serve().addresses[0]
+
+        async def names(query: str) -> list[str]:
+            page = (await self.ask(address, f"/virtual_hosts{query}", Accept=BROWSER)).body
+            return re.findall(r"default/(h\d+)<", page.decode())
+
+        first = await self.ask(address, "/virtual_hosts", Accept=BROWSER)
+        self.assertEqual(await names(""), [f"h{number}" for number in range(100)])
+        self.assertIn(b'href="/virtual_hosts?q=&amp;page=1"', first.body)
+        self.assertLess(len(first.body), 100_000)
+        self.assertLess(made, 300, "those behind the page are not made")
+        self.assertEqual(await names("?page=99"), [f"h{number}" for number in range(9900, 10_000)])
+        self.assertEqual(await names("?q=H9999.example"), ["h9999"])
+        self.assertEqual(await names("?q=no%20such%3C"), [])
+        for page in ("x", "-1", "9" * 9, "%D9%A1" * 9):
+            self.assertEqual(await names(f"?page={page}&q=h77.example"), ["h77"], page)
+
+
+class DocumentationTests(SynchronousTestCase):
+    """What a reader is told of the addresses."""
+
+    def test_every_address_is_told(self) -> None:
+        """None is missing in the how-to, and none is there that is not."""
+        told = re.findall(r"^   \* - ``(?:GET|POST) (/[^`?]*)", _HOW_TO.read_text(encoding="utf-8"), re.MULTILINE)
+        view: Any = View()
+        pages = Pages(view, GatewayCollector(view), lambda: 0.0)
+        self.assertEqual(sorted(told), sorted({path.decode() for path in pages.all}))
 
 
 class ProtectionTests(AdminCase):

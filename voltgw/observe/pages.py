@@ -85,9 +85,15 @@ _SCRIPT: Final = """
         lost.remove();
       } catch (error) { document.querySelector("header").after(lost) }
     }
-    setTimeout(look, every);
+    timer = setTimeout(look, every);
   };
-  setTimeout(look, every);
+  let timer = setTimeout(look, every);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) {
+      clearTimeout(timer);
+      look();
+    }
+  });
 })();
 """
 

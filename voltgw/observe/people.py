@@ -216,7 +216,7 @@ def _routes(routes: Sequence[Mapping[str, Any]]) -> str:
     lines = "".join(
         f'<li><span class="m">{escape(each["name"])}</span> to '
         f'{escape(", ".join(name or "nowhere" for name in each["clusters"]) or "no cluster")}'
-        f' <span class="soft">{each["requests"]:,} requests; {escape(each["place"])}</span></li>\n'
+        f' <span class="soft">requests: {each["requests"]:,}; {escape(each["place"])}</span></li>\n'
         for each in routes[:PER_PAGE])
     more = f'<li class="soft">and {len(routes) - PER_PAGE} more</li>' if len(routes) > PER_PAGE else ""
     return f'<details><summary>{len(routes)}</summary><ul class="plain">{lines}{more}</ul></details>'
