@@ -148,7 +148,7 @@ class Rules:
         except Never:
             return
         except (ValueError, IndexError) as error:
-            refuses = any(each.name == "return" and each.args[:1] and each.args[0].startswith("4") for each in directive.block or [])
+            refuses = any(each.name == "return" and each.args[0][:1] == "4" for each in directive.block or [] if each.args)
             self.notes.left_out(directive.place, directive.text(), "nobody is refused by it until you write a rule: " * refuses
                                 + f"{error}; write a rule with another condition")
             return
