@@ -8,7 +8,7 @@ others in which names are published (`voltgw.app.publishing`) are told.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from voltgw.app.zones import Delegated, Name
     from voltgw.config.gateway import DnsAddress
     from voltgw.config.model import Config
+    from voltgw.net.inherited import SocketKey
     from voltgw.net.loop import Loop
     from voltgw.routing.route import VirtualHost
 
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 LOOK_S: Final = 1.0
 #: Names that are looked at in one turn.
 _STEP: Final = 200
+#: Virtual hosts that are looked at in one turn.
+_HOSTS: Final = 2000
 #: Names on the admin page.
 _MOST: Final = 1000
 
@@ -77,7 +80,7 @@ class DnsSide:
         try:
             for spec in config.gateway.dns:
                 if spec not in self.bound and spec not in opened:
-                    opened[spec] = DnsBound(spec.address, spec.port, self._responder(spec))
+                    opened[spec] = DnsBound(spec.address, spec.port, self._responder(spec), self._deps.inherited)
         except BaseException:
             self.close_unused(opened)
             raise
@@ -163,6 +166,18 @@ class DnsSide:
             self.publishing.abandon()
         return self.publishing.withdraw()
 
+    def handed(self) -> Iterator[tuple[SocketKey, int]]:
+        """Every socket, for a process that is to answer in our place."""
+        for bound in self.bound.values():
+            yield from bound.handed()
+
+    def give_way(self) -> None:
+        """Another process answers, and keeps what is published."""
+        if self.publishing is not None:
+            self.publishing.abandon()
+        for bound in self.bound.values():
+            bound.give_way()
+
     def abandon(self) -> None:
         """Whoever waits for that waits no longer."""
         if self.publishing is not None:
@@ -234,14 +249,25 @@ class DnsSide:
         if self.publishing is not None:
             yield from self.publishing.look()
         for delegated in serving.all:
+            before = delegated.looked
+            now: dict[VirtualHost, bool] = {}
+            for count, host in enumerate(delegated.hosts()):
+                now[host] = self.up(host)
+                if count % _HOSTS == _HOSTS - 1:
+                    yield
+            if now == before:
+                continue                    # of thousands of names there is none that has to be put together
             changed = 0
             for count, name in enumerate(delegated.names.values()):
-                if delegated.zone.set_host(name.host(self.up, delegated.spec)):
+                if count % _STEP == _STEP - 1:
+                    yield
+                if before is not None and all(now[offer.host] == before[offer.host] for offer in name.offers):
+                    continue
+                if delegated.zone.set_host(name.host(now.__getitem__, delegated.spec)):
                     changed += 1
                     self._log.info("zone {zone}: {name} is answered with {addresses}", zone=delegated.spec.zone, name=name.text,
                                    addresses=_addresses(delegated, name) or "no address")
-                if count % _STEP == _STEP - 1:
-                    yield
+            delegated.looked = now
             if changed:
                 delegated.zone.changed()
                 if self.notifier is not None:

@@ -97,6 +97,11 @@ class PacketRules:
             if not there:
                 self._install(netns)
 
+    def leave(self) -> None:
+        """Another process has them from now on: look no more, and remove nothing."""
+        self._wanted = {}
+        self.stop()
+
     def stop(self) -> None:
         """Remove all of them."""
         timer, self._timer = self._timer, None

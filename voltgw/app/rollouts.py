@@ -152,6 +152,12 @@ class Rollouts:
             self._keep()
         self._again()
 
+    def leave(self) -> None:
+        """Another process goes on with them: write down how far they are for the last time."""
+        if self._running and self._live:
+            self._write()
+        self._running = False
+
     def stop(self) -> None:
         """Look no more; what was counted is written down."""
         if self._call is not None:

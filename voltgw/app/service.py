@@ -5,6 +5,7 @@ docs/life-of-a-reload.rst walks through `GatewayService.reload` step by step.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -28,6 +29,7 @@ from voltgw.app.dns import DnsSide
 from voltgw.app.explain import Explainer
 from voltgw.app.generations import Generations
 from voltgw.app.geo import GeoWatch
+from voltgw.app.handover import LEAVE_S, Handover
 from voltgw.app.journal import Journal
 from voltgw.app.limits import (
     LOOPBACK,
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
     from voltgw.app.binding import Binder
     from voltgw.app.build import ListenerPlan
     from voltgw.app.deps import Deps
+    from voltgw.app.handover import Predecessor
     from voltgw.app.load import Loader, TextLoader
     from voltgw.app.publishing import Publishing
     from voltgw.app.workers import Workers
@@ -153,9 +156,10 @@ class GatewayService(Service):
     _log = Logger()
 
     def __init__(
-        self, deps: Deps, config: Config, loader: Loader | TextLoader, process_log: ProcessLog | None = None
+        self, deps: Deps, config: Config, loader: Loader | TextLoader, process_log: ProcessLog | None = None,
+        predecessor: Predecessor | None = None,
     ) -> None:
-        """Raises `ConfigErrors` or RegistryError when `config` cannot be built."""
+        """It takes the place of `predecessor`. Raises `ConfigErrors` or RegistryError when `config` cannot be built."""
         self.deps = deps
         self.started_wall = deps.wall()
         self.generation = 1
@@ -163,6 +167,9 @@ class GatewayService(Service):
         self.last_reload_error = ""
         self.config_wall = deps.wall()      # when the configuration that runs was taken over
         self.draining = False
+        self._doors_closed = False          # nothing new is accepted
+        self._closing_at = 0.0
+        self.on_failed: Callable[[], None] = lambda: None   # it cannot take over, and is to end
         self.touch_addresses = True         # False: no VIP is added to an interface, whatever the configuration says
         self.access_log_to_stdout = False   # where the configuration names no access log
         self.drain_timeout_s = drain_timeout_s(config)
@@ -178,7 +185,11 @@ class GatewayService(Service):
         self.verifying = Verifying(deps)
         self.generations = Generations(self.verifying.threads.run, deps.wall, deps.environ)
         self.tickets = TicketKeys(deps.monotonic)
-        self.affinity_key = self._affinity_key()
+        self.predecessor = predecessor
+        if predecessor is not None:
+            self.tickets.install(predecessor.tickets)
+        self.affinity_key = self._affinity_key() if predecessor is None else predecessor.affinity_key
+        self.handover = Handover(self)
         self.worker_count: int | None = None        # None: as the configuration says
         self.workers: Workers | None = None         # None: this process serves
         self.binder: Binder | None = None           # opens low ports when this process has given up root
@@ -251,6 +262,7 @@ class GatewayService(Service):
         if count:
             self.workers = import_module("voltgw.app.workers").Workers(self, count)
         self.listening = self._new_listening()
+        self.listening.inherited = deps.inherited
         self.listening.challenges = (Challenges(self._makings.server_context, self._bound) if self.workers is None
                                      else self.workers.challenges(self._makings.server_context, self._bound))
         self.prober = Prober(loop, deps.random)
@@ -276,7 +288,8 @@ class GatewayService(Service):
         names: dict[DnsAddress, DnsBound] = {}
         try:
             names = self.dns.open_new(runtime.config)
-            self.admin.bind()
+            if self.predecessor is None:
+                self.admin.bind()
         except BaseException:
             self.dns.close_unused(names)
             self.listening.close_unused(opened)
@@ -311,8 +324,8 @@ class GatewayService(Service):
         self.geo_watch.start()
         self.prober.startService()
         self.rollouts.start()
-        self.admin.startService()
-        self.dns.start(self.loop)
+        if self.predecessor is None:
+            self._open_doors()
         if self.workers is not None:
             self.workers.start()
         self.loop.clock.callLater(_ADDRESS_LOOK_S, self._look_at_addresses)
@@ -328,14 +341,45 @@ class GatewayService(Service):
     async def _warm_up(self, memberships: list[Membership]) -> None:
         """Have clusters find and probe their endpoints, then accept, then wait until all of them have."""
         await self._slices.run(_started(memberships, self._has), least_s=_START_SLICE_S)
-        self.loop.soon(self._accept)        # behind the first pass of every membership: nobody shall find an empty cluster
+        if self.predecessor is None:
+            self.loop.soon(self._accept)    # behind the first pass of every membership: nobody shall find an empty cluster
         for membership in memberships:
             if membership.running and not membership.warm:      # else it is, or a reload has replaced it
                 await membership.warm_deferred()
+        if self.predecessor is not None and not self.draining:
+            await self._take_over(self.predecessor)
         if not self.draining:
             self._log.info("every cluster has had its first probes, or their time is up: ready", event="gateway.ready")
             if self.on_warm is not None:
                 self.on_warm()
+
+    def _open_doors(self) -> None:
+        """Answer operators, and questions for names; be there for who is to take our place."""
+        self.admin.startService()
+        self.dns.start(self.loop)
+        self.deps.inherited.rest()
+        self.handover.start()
+
+    async def _take_over(self, predecessor: Predecessor) -> None:
+        """Accept beside the process that has served until now, then have it give way."""
+        try:
+            self._accept()
+            if self.workers is not None:
+                await self.workers.all_ready()
+            predecessor.replace()
+            self._open_doors()
+        except (StartError, AdminAddressError) as error:
+            self._log.error("{error}; this process ends", error=error, event="restart.failed")
+            self.on_failed()
+
+    def give_way(self) -> None:
+        """Another process accepts on our sockets: take nothing more from them."""
+        self.listening.give_way()
+        self.dns.give_way()
+        self.vips.leave()
+        self.rules.leave()
+        self.rollouts.leave()
+        self.admin.stopService()
 
     def _has(self, membership: Membership) -> bool:
         """Whether it has not been replaced by a reload, or taken away."""
@@ -359,7 +403,7 @@ class GatewayService(Service):
             return succeed(None)
         self.drain()
         done: Deferred[Any] = Deferred()
-        self._wait_until_drained(self.deps.monotonic() + self.drain_timeout_s, done)
+        self._wait_until_drained(max(self.deps.monotonic(), self._closing_at) + self.drain_timeout_s, done)
         done.addCallback(lambda _: self._withdrawn)
         done.addCallback(lambda _: self.tracer.stop(self._abandoned))
         done.addCallback(lambda _: self._stop_all())
@@ -367,8 +411,9 @@ class GatewayService(Service):
 
     def _wait_until_drained(self, until: float, done: Deferred[Any]) -> None:
         now = self.deps.monotonic()
-        if self.listening.connections and now < until:
-            self.loop.clock.callLater(_DRAIN_LOOK_S, self._wait_until_drained, min(until, now + self.drain_timeout_s), done)
+        if not self._doors_closed or self.listening.connections and now < until:
+            most = min(until, now + self.drain_timeout_s) if self._doors_closed else until
+            self.loop.clock.callLater(_DRAIN_LOOK_S, self._wait_until_drained, most, done)
             return
         left = self.listening.connections
         if left:
@@ -380,6 +425,9 @@ class GatewayService(Service):
     def _stop_all(self) -> Deferred[Any]:
         for _ in self._rest or ():
             pass
+        self.handover.stop()
+        if self.predecessor is not None:
+            self.predecessor.let_go()
         self.overload.stop()
         self.files.stop()
         self.generations.stop()
@@ -417,12 +465,24 @@ class GatewayService(Service):
         self._log.info("draining: {connections} connections are open", connections=self.listening.connections,
                        event="gateway.draining")
         self._given_up = self.acme.stop()
-        self._withdrawn = self.dns.withdraw(at_once=self._abandoned)
-        if self.workers is not None:
-            self.workers.drain(self.drain_timeout_s)
-        self.listening.drain()
+        handed_over = self.handover.handed_over
+        self._withdrawn = succeed(None) if handed_over else self.dns.withdraw(at_once=self._abandoned)
+        lead_s = LEAVE_S if handed_over else self.runtime.config.gateway.drain_lead_s or 0.0
+        if lead_s and not self._abandoned:
+            self._closing_at = self.deps.monotonic() + lead_s
+            self.loop.clock.callLater(lead_s, self._close_doors)
+        else:
+            self._close_doors()
         if self._ahead is not None:
             self._ahead.stop()              # a reload that waits for its new clusters gives up
+
+    def _close_doors(self) -> None:
+        """Accept nothing more, close what is idle, tell the others that their next answer is the last."""
+        if not self._doors_closed:
+            self._doors_closed = True
+            if self.workers is not None:
+                self.workers.drain(self.drain_timeout_s)
+            self.listening.drain()
 
     def abandon(self) -> None:
         """Stop without waiting for anybody (SIGQUIT, a second Ctrl-C)."""
@@ -432,6 +492,8 @@ class GatewayService(Service):
             self.workers.drain(0.0)
         if self._bound_already:
             self.dns.abandon()
+            if self.draining:
+                self._close_doors()
 
     # -- reload --------------------------------------------------------------------------------------------------------
 
@@ -916,7 +978,8 @@ class GatewayService(Service):
 
     def _new_admin(self, config: Config) -> AdminService:
         return AdminService(self, AdminConfig(config), self.deps.reactor, self.deps.monotonic, access=self.access_log,
-                            unrouted=self.plane.unrouted, wall=self.deps.wall, spare=spare_files)
+                            unrouted=self.plane.unrouted, wall=self.deps.wall, spare=spare_files,
+                            inherited=self.deps.inherited)
 
     # -- GatewayView ---------------------------------------------------------------------------------------------------
 
@@ -1092,6 +1155,7 @@ class GatewayService(Service):
             "rolled_back": self.generations.in_force is not None, "rollbacks": self.generations.rollbacks,
             "file_reloads": self.files.taken, "file_reloads_refused": self.files.refused,
             "probes": self.prober.probes, "probe_failures": self.prober.failures,
+            "pid": os.getpid(), "inherited_sockets": self.deps.inherited.taken, "hot_restarts_failed": self.handover.failed,
             **self.journal.numbers(), **self.plane.counters.numbers(),
             **({} if self.plane.outside is None else self.plane.outside.numbers()),
             **self.acme.numbers(),

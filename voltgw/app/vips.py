@@ -89,6 +89,11 @@ class Vips:
         if self._round:
             self._again("step", 0.0, self._step)
 
+    def leave(self) -> None:
+        """Another process has them from now on: look no more, and take nothing away."""
+        self._wanted, self._leaving = {}, {}
+        self.stop()
+
     def stop(self) -> None:
         """Take away everything that is ours."""
         for timer in self._timers.values():

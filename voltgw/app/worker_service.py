@@ -126,6 +126,9 @@ class WorkerGateway(GatewayService):
         """What runs long work."""
         return self._slices
 
+    def _open_doors(self) -> None:
+        """The control process has them."""
+
     def startService(self) -> None:
         """Serve."""
         super().startService()

@@ -17,5 +17,8 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("file", metavar="FILE", help="the configuration")
     parser.add_argument("--no-touch-addresses", action="store_true",
                         help="add no VIP to an interface, whatever the configuration says")
+    parser.add_argument("--takeover", action="store_true",
+                        help="take the place of the process that serves this configuration, on its sockets")
     options = parser.parse_args(arguments)
-    return serve(Loader(options.file, os.environ), access_log_to_stdout=True, touch_addresses=not options.no_touch_addresses)
+    return serve(Loader(options.file, os.environ), access_log_to_stdout=True, touch_addresses=not options.no_touch_addresses,
+                 takeover=options.takeover)

@@ -135,6 +135,12 @@ class Gateway:
     drain_timeout_s: float | None = field(
         Duration("s", zero="value"), "SIGTERM waits this long for what is under way; 0 = not at all.",
         absent=show_seconds(defaults.DRAIN_TIMEOUT_S))
+    drain_lead_s: float | None = field(
+        Duration("s", zero="value"), "On SIGTERM, /ready fails and names are withdrawn so long before the gateway takes nothing "
+        "new any more: load balancers in front of it notice first.", absent="0s")
+    restart_socket: str | None = field(
+        FilePath(107), "Path of a Unix socket (mode 0600) over which a new process takes the place of this one without losing a "
+        "connection (SIGUSR2, ``--takeover``).", absent="``restart.sock`` in ``data_dir``, if there is one")
     watch: bool = field(
         Flag(), "The files of the configuration are watched, and reloaded when an edit of them has come to rest.")
     max_connections: int | None = field(

@@ -19,6 +19,7 @@ from voltgw.dns.desk import Desk
 from voltgw.dns.responder import Responder
 from voltgw.net.batches import BatchPort, available
 from voltgw.net.datagrams import DatagramPort, datagram_socket
+from voltgw.net.inherited import TCP, UDP, SocketKey
 from voltgw.net.sockets import CannotListen, listening_socket
 from voltgw.security.shares import Source, source_of
 from voltgw.values.address import where
@@ -26,6 +27,7 @@ from voltgw.values.address import where
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort
 
+    from voltgw.net.inherited import Inherited
     from voltgw.net.loop import Loop
 
 #: A TCP connection without a complete query for so long is closed.
@@ -43,17 +45,21 @@ class DnsBound:
 
     _log = Logger()
 
-    def __init__(self, address: str, port: int, responder: Responder) -> None:
+    def __init__(self, address: str, port: int, responder: Responder, inherited: Inherited | None = None) -> None:
         """Raises `CannotListen`; then nothing is open. With port 0 the kernel chooses one for UDP, and TCP takes that one."""
         self.responder = responder
         self.problem = ""
-        tries = 1 if port else _TRIES       # the port that is free for UDP may be taken for TCP
+        self._spec = (address, port)
+        udp, tcp = (None if inherited is None else inherited.take(key) for key in self._keys)
+        tries = 1 if port or udp is not None or tcp is not None else _TRIES    # what is free for UDP may be taken for TCP
+        if not port and tcp is not None:
+            port = tcp.getsockname()[1]
         while True:
             tries -= 1
-            self._udp = datagram_socket(address, port)
+            self._udp = datagram_socket(address, port) if udp is None else udp
             try:
                 self.address: tuple[str, int] = (address, self._udp.getsockname()[1])
-                self._tcp = listening_socket(address, self.address[1])
+                self._tcp = listening_socket(address, self.address[1]) if tcp is None else tcp
                 break
             except BaseException as error:
                 self._udp.close()
@@ -98,6 +104,24 @@ class DnsBound:
                 self._datagrams.send(answer, client, local)
             except OSError:
                 self.responder.counters.dropped["unreachable"] += 1
+
+    @property
+    def _keys(self) -> tuple[SocketKey, SocketKey]:
+        return SocketKey("dns", UDP, *self._spec), SocketKey("dns", TCP, *self._spec)
+
+    def handed(self) -> Iterator[tuple[SocketKey, int]]:
+        """Both sockets, for a process that is to answer in our place."""
+        udp, tcp = self._keys
+        yield udp, self._udp.fileno()
+        yield tcp, (self._tcp if self._port is None else self._port).fileno()     # type: ignore[attr-defined]
+
+    def give_way(self) -> None:
+        """Another process answers; those who are connected may go on until `stop`."""
+        if self._datagrams is not None:
+            self._datagrams.stopReading()
+        if self._port is not None:
+            self._port.stopListening()
+            self._port = None
 
     def send(self, data: bytes, address: str, port: int) -> bool:
         """Send one datagram from here; False when it cannot be sent now, or not to there."""

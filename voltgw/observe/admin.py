@@ -235,6 +235,8 @@ class AdminService(Service):
         accept = getattr(port, "doRead", None)
         if accept is not None:              # a real port: what the reactor calls when somebody connects
             port.doRead = partial(self._accept, accept)     # type: ignore[attr-defined]
+            # Closing it shall not shut the socket down, in which another process may listen: as for those that it adopts.
+            port._shouldShutdown = False    # type: ignore[attr-defined]
         self._open.append((port, factory))
         self.addresses.append(address)
         self._log.info("{key} is at {address}", key=key, address=address)

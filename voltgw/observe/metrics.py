@@ -488,6 +488,8 @@ _OF_HTTP2: Final = (
 )
 #: Metric and key of `GatewayView.process`.
 _FROM_PROCESS: Final = (
+    ("voltgw_inherited_sockets", "inherited_sockets"),
+    ("voltgw_hot_restarts_failed_total", "hot_restarts_failed"),
     ("voltgw_config_last_success_timestamp_seconds", "config_wall"),
     ("voltgw_config_kept_generation", "kept_generation"),
     ("voltgw_config_rolled_back", "rolled_back"),
