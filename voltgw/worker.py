@@ -112,6 +112,7 @@ class Process:
             return
         self._log.warn("worker {number}: the control process is gone ({why}); serving on with generation {generation}",
                        number=self.gateway.number + 1, why=why, generation=self.gateway.generation, event="worker.alone")
+        self.gateway.alone()
         from voltgw.app.orphans import Orphan
 
         self.orphan = Orphan(self.reactor, self.gateway, self._rendezvous, self.end)

@@ -1,4 +1,6 @@
-"""Workers that do not do as they should: one that hangs, and a control process without descriptors to start one with."""
+"""Workers that do not do as they should: one that hangs, and a control process without descriptors to start one with, or that
+is gone in the middle of a reload.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from voltgw.app.settings import StartError
 from voltgw.app.worker_agreement import Agreement
 from voltgw.app.worker_process import MOST_QUIET, Worker
+from voltgw.app.worker_service import WorkerGateway
 from voltgw.app.workers import Workers
 from voltgw.control.workers.backoff import Backoff
 
@@ -109,3 +112,39 @@ class StarvedTests(SynchronousTestCase):
         self.assertEqual(str(failure.value), "workers cannot be asked: Too many open files")
         self.assertEqual([(type(each).__name__, each.token) for each in told], [("Abort", 1)])
         self.assertFalse(agreement.under_way)
+
+
+class AloneTests(SynchronousTestCase):
+    def prepared(self, token: int, *waiting: int) -> WorkerGateway:
+        """A worker that prepares what it was told by `token`, and was told more meanwhile."""
+        worker = WorkerGateway.__new__(WorkerGateway)
+        worker._preparing, worker._aborted, worker._decision = token, 0, None
+        worker._waits = [(SimpleNamespace(token=each), []) for each in waiting]     # type: ignore[misc]
+        worker._channel = FakeProcess()     # type: ignore[assignment]
+        worker._channel.send = lambda data, fds=(): None        # type: ignore[method-assign,assignment]
+        return worker
+
+    def agree(self, worker: WorkerGateway) -> Deferred[None]:
+        ahead: Any = SimpleNamespace(fresh={})
+        runtime: Any = None
+        return Deferred.fromCoroutine(worker._agree(runtime, ahead, None))
+
+    def test_one_that_waits_for_the_word(self) -> None:
+        """It gives up what it has prepared, with its sockets, and what it was asked for after that."""
+        worker = self.prepared(3, 4)
+        agreed = self.agree(worker)
+        self.assertNoResult(agreed)
+        worker.alone()
+        self.failureResultOf(agreed, StartError)
+        worker._preparing = 4
+        self.failureResultOf(self.agree(worker), StartError)
+
+    def test_one_that_builds(self) -> None:
+        """It gives it up as soon as it is built."""
+        worker = self.prepared(3)
+        worker.alone()
+        self.failureResultOf(self.agree(worker), StartError)
+
+    def test_one_that_does_nothing(self) -> None:
+        """Nothing happens."""
+        self.prepared(0).alone()

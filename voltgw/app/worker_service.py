@@ -205,6 +205,16 @@ class WorkerGateway(GatewayService):
             decision, self._decision = self._decision, None
             decision.errback(StartError("the control process has given the reload up"))
 
+    def alone(self) -> None:
+        """The control process is gone: nobody will say whether what is prepared shall serve, and new sockets of it, on which
+        nobody accepts, would keep clients that the kernel gives to them.
+        """
+        last = max(self._preparing, *(message.token for message, _ in self._waits), 0)
+        self._aborted = max(self._aborted, last)
+        if self._decision is not None:
+            decision, self._decision = self._decision, None
+            decision.errback(StartError("the control process is gone"))
+
     def _rejected(self, problems: list[str]) -> dict[str, Any]:
         """The control process says so to people."""
         return {"ok": False, "generation": self.generation, "problems": problems}
