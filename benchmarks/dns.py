@@ -1,4 +1,4 @@
-"""Answers of a zone with ten thousand names, beside Knot and BIND: CPU microseconds for each query.
+"""Answers of a zone with ten thousand names, beside Knot, BIND and dnsmasq: CPU microseconds for each query.
 
 The client is dnsperf, with an EDNS cookie, names spread over the whole zone, and their letters in random case (0x20), so that
 nobody can answer from a cache of raw messages. One query in ten is for a name that is not there. Limits of responses are off.
@@ -93,6 +93,17 @@ zone "{_ZONE}" {{ type primary; file "{_zone_file(folder)}"; }};
     return Proc("bind", ["/usr/sbin/named", "-g", "-n", "1", "-c", str(config)], PROXY_CPU, folder / "named.out")
 
 
+def dnsmasq(folder: Path, port: int) -> Proc:
+    """dnsmasq has no cookies: it answers without one."""
+    hosts = folder / "hosts"
+    hosts.write_text("".join(f"127.0.0.1 h{number}.{_ZONE}\n" for number in range(_NAMES)), encoding="utf-8")
+    command = [
+        "/usr/sbin/dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", f"--port={port}", "--listen-address=127.0.0.1",
+        "--bind-interfaces", "--no-resolv", "--no-hosts", f"--addn-hosts={hosts}", f"--local=/{_ZONE}/", "--local-ttl=30",
+        "--pid-file=", f"--user={os.environ.get('USER', 'root')}"]
+    return Proc("dnsmasq", command, PROXY_CPU, folder / "dnsmasq.out")
+
+
 def questions(folder: Path) -> Path:
     """dnsperf's file."""
     draw = random.Random(1)
@@ -128,7 +139,7 @@ def run() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     guard()
-    servers: dict[str, Callable[[Path, int], Proc]] = {"voltgw": voltgw, "knot": knot, "bind": bind}
+    servers: dict[str, Callable[[Path, int], Proc]] = {"voltgw": voltgw, "knot": knot, "bind": bind, "dnsmasq": dnsmasq}
     figures: dict[str, list[float]] = {name: [] for name in servers}
     with work_directory(False) as shared:
         file = questions(shared)

@@ -256,6 +256,13 @@ class SideTests(GatewayCase):
         counted = gateway.dns_counters()
         assert counted is not None
         self.assertEqual(counted.queries["udp", "A"], 4)
+        put_together: list[str] = []
+        host = Name.host
+        self.patch(Name, "host", lambda name, up, spec: put_together.append(name.text) or host(name, up, spec))
+        for ready, names in ((True, 0), (False, 1), (False, 1)):        # thousands of names cost nothing while nothing happens
+            gateway.memberships["default/c"].cluster.any_ready = ready
+            list(gateway.dns._look(gateway.dns._serving))
+            self.assertEqual(len(put_together), names)
 
     async def test_no_zone(self) -> None:
         """A gateway without one has no DNS server, and no counters of it."""

@@ -7,7 +7,7 @@ sites that the policy selects, its address or the site's own VIP, as far as obje
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
@@ -116,6 +116,13 @@ class Delegated:
     signer: Signer | None = None
     names: dict[bytes, Name] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    looked: dict[VirtualHost, bool] | None = None       # who could serve when that was last looked at
+
+    def hosts(self) -> Iterable[VirtualHost]:
+        """The virtual hosts behind its names, each once."""
+        if self.looked is not None:
+            return self.looked
+        return dict.fromkeys(offer.host for name in self.names.values() for offer in name.offers)
 
     @property
     def keys(self) -> list[SharedKey]:

@@ -22,9 +22,10 @@ from voltgw.net.datagrams import DATAGRAMS_PER_TURN, DatagramPort
 if TYPE_CHECKING:
     from voltgw.net.loop import Loop
 
-#: What is longer is cut off where it comes in, and not sent where it goes out.
-IN_BYTES: Final = 4096
-OUT_BYTES: Final = 2048
+#: What is longer is cut off where it comes in, and not sent where it goes out. No powers of two: else all slots would have the
+#: same few lines of the processor's caches.
+IN_BYTES: Final = 4096 + 64
+OUT_BYTES: Final = 2048 + 64
 _CONTROL_BYTES: Final = 64                  # CMSG_SPACE of an in6_pktinfo is 40
 _CONTROL_HEAD: Final = 16                   # struct cmsghdr; the interface follows it (IPv4), or the address and it (IPv6)
 _INTERFACE_4, _INTERFACE_6 = slice(_CONTROL_HEAD, _CONTROL_HEAD + 4), slice(_CONTROL_HEAD + 16, _CONTROL_HEAD + 20)
