@@ -23,7 +23,7 @@ from tests.cli.imports.origins import HttpOrigin, TcpOrigin, UdpOrigin, tls_cont
 from tests.integration.gateway import free_port
 
 #: Nothing that is asked takes longer (seconds).
-_PATIENCE_S: Final = 5.0
+_PATIENCE_S: Final = 20.0
 FOLDER: Final = Path(__file__).parent
 
 
