@@ -16,6 +16,7 @@ from unittest import SkipTest
 from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import authority, client, server
@@ -37,8 +38,12 @@ class GuessingTests(SynchronousTestCase):
 
     def test_an_address_that_is_wrong_too_often(self) -> None:
         """It is not listened to for a minute, even with the right one; others are."""
+        said: list[LogEvent] = []
+        self.patch(Callers, "_log", Logger(observer=said.append))
         for _ in range(MOST_WRONG):
+            self.assertEqual(said, [])
             self.assertIsNone(self.callers.of_token(b"Bearer guess", "192.0.2.1"))
+        self.assertEqual([(each["event"], each["source"], each["count"]) for each in said], [("admin.shut_out", "192.0.2.1", 10)])
         right = OPERATE_TOKEN.encode()
         self.assertTrue(self.callers.is_shut_out("192.0.2.1"))
         self.assertIsNone(self.callers.of_token(right, "192.0.2.1"))

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from twisted.logger import Logger
 
 #: What somebody may do; each includes those before it.
 NOTHING: Final = 0
@@ -49,6 +50,8 @@ class Callers:
     `tokens` are (name, token, role), `clients` (name in a certificate, role), `users` (user id, role). `anonymous` is what may
     be done by who shows nothing. `now` is in monotonic seconds.
     """
+
+    _log = Logger()
 
     def __init__(
         self, now: Callable[[], float], tokens: Iterable[tuple[str, bytes, int]] = (), clients: Iterable[tuple[str, int]] = (),
@@ -116,6 +119,9 @@ class Callers:
         source = _counted(source)
         known = self._wrong.setdefault(source, [self._now(), 0])
         known[1] += 1
+        if known[1] == MOST_WRONG:
+            self._log.warn("{source} has shown {count} wrong tokens: it is not listened to for a while", source=source,
+                           count=MOST_WRONG, event="admin.shut_out")
         self._wrong.move_to_end(source)
         while len(self._wrong) > MOST_ADDRESSES:
             self._wrong.popitem(last=False)

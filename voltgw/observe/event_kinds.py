@@ -24,6 +24,7 @@ EVENT_KINDS: Final = (
     EventKind("gateway.stopped", "The end."),
     EventKind("admin.act", "Somebody has had the gateway do something through the admin interface.",
               ("who", "source", "what", "status")),
+    EventKind("admin.shut_out", "An address has shown the admin interface too many wrong tokens.", ("source", "count")),
     EventKind("overload.begins", "Memory or descriptors are short: something is done about it from now on.",
               ("action", "words", "resource", "use")),
     EventKind("overload.ends", "There is enough again.", ("action", "words", "use")),
