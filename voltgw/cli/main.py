@@ -40,7 +40,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "events": Command("voltgw.cli.events", "show what has changed lately in the running gateway, and --follow it"),
     "explain": Command("voltgw.cli.explain", "explain FILE METHOD URL: say what becomes of a request, and why"),
     "generations": Command("voltgw.cli.generations", "show the configurations that the running gateway has kept"),
-    "import": Command("voltgw.cli.importing", "import PROXY FILE: translate a configuration of nginx, HAProxy, Caddy or Traefik"),
+    "import": Command("voltgw.cli.importing", "import PROXY FILE: translate a configuration of nginx, HAProxy, Caddy, Traefik"),
     "log-level": Command("voltgw.cli.log_level", "log-level [LOGGER] [LEVEL|reset]: show more or less in the process log"),
     "names": Command("voltgw.cli.names", "show which names are answered or published for virtual hosts, and with what"),
     "pki": Command("voltgw.cli.pki", "pki init|issue|renew|revoke FOLDER: make certificates for labs and first steps"),

@@ -15,7 +15,8 @@ _ACTS: Final = ("approve", "pause", "resume", "rollback", "promote", "restart")
 
 def run(arguments: list[str]) -> int:
     """Exit status 0 when it is done, 1 when it was refused, 3 when nobody answers."""
-    made = parser("rollout", "Decide for a rollout of the running gateway. Needs who may: the unix socket, a token, or a certificate.")
+    made = parser("rollout", "Decide for a rollout of the running gateway. Needs who may: the unix socket, a token, "
+                  "or a certificate.")
     made.add_argument("act", choices=_ACTS, metavar="ACT", help=", ".join(_ACTS))
     made.add_argument("name", metavar="ROLLOUT", help="namespace/name, or its name alone")
     options = made.parse_args(arguments)
