@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from socket import gethostname
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.app.log_daemons import daemon_sink
 from voltgw.observe.sink import Sink
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
     from voltgw.config.gateway import Gateway
     from voltgw.config.logs import ProcessLog as Wanted
     from voltgw.observe.access import AccessLog
     from voltgw.observe.events import EventRing
     from voltgw.observe.log import ProcessLog
+
+
+#: How often a daemon that has not taken all of the process log is given the rest.
+TEND_S: Final = 0.5
 
 
 class Logs:
@@ -36,6 +42,25 @@ class Logs:
         self._monotonic = monotonic
         self._gateway: Gateway | None = None
         self._ordered = False               # an operator has said another level than the configuration
+        self._clock: IReactorTime | None = None
+        self._tended = False                # a timer runs
+
+    def start(self, clock: IReactorTime) -> None:
+        """Look after a daemon that has the process log, on a clock that ends with the gateway."""
+        self._clock = clock
+        self._tend_later()
+
+    def _tend_later(self) -> None:
+        if self._clock is not None and not self._tended and self.process is not None and self.process.to_daemon:
+            self._tended = True
+            self._clock.callLater(TEND_S, self._tend)
+
+    def _tend(self) -> None:
+        """What it did not take when it came must not wait for the next event."""
+        self._tended = False
+        if self.process is not None:
+            self.process.relieve()
+        self._tend_later()
 
     def reopen(self) -> dict[str, Any]:
         """Open every log that is a file by its name again; ``problems`` says which could not be, and stay as they are."""
@@ -106,6 +131,7 @@ class Logs:
             else:
                 _, target = daemon_sink(wanted.syslog, wanted.journald, "process", gethostname(), self._wall, self._monotonic)
             process.turn_to(target, "text" if wanted is None else wanted.format.value)
+            self._tend_later()
         except OSError as error:
             self._events.say("log.not_opened", "gateway.log: {path} cannot be written: {reason}", level="error",
                              path="" if wanted is None else wanted.path or "", reason=error.strerror or str(error))

@@ -317,6 +317,7 @@ class GatewayService(Service):
             self.access_log.start()
         self._feed.start()
         self.loop.start()
+        self.logs.start(self.loop.clock)
         self.verifying.start(self.plane, self.runtime)
         self.overload.start()
         self.files.start()

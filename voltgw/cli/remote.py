@@ -11,6 +11,7 @@ import ssl
 import sys
 from typing import Any, Final
 
+from voltgw.observe.guard import host_of, is_loopback
 from voltgw.values.defaults import ADMIN_ADDRESS, ADMIN_PORT
 
 #: The admin interface answers from memory; a gateway that takes longer is in trouble.
@@ -130,6 +131,8 @@ def _connection(gateway: Gateway, timeout_s: float) -> http.client.HTTPConnectio
     where = where.removeprefix("http://").rstrip("/") if where.startswith("http://") else where
     if "/" in where or os.path.exists(where):
         return _UnixConnection(where, timeout_s)
+    if gateway.token_file and not is_loopback(host_of(where)):
+        raise OSError(f"a token is not sent to another host in plain text; say https://{where}")
     return http.client.HTTPConnection(where, timeout=timeout_s)
 
 

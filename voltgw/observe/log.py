@@ -151,6 +151,20 @@ class ProcessLog:
         """Open the file again after it was rotated; False when that failed and the old one stays in use."""
         return not self.target.reopen()
 
+    @property
+    def to_daemon(self) -> bool:
+        """Whether events go to a daemon, which may have to be given again what it has not taken: see `relieve`."""
+        return self._daemon is not None
+
+    def relieve(self) -> None:
+        """Have a daemon take what waits for it, as far as that goes; to be called now and then."""
+        daemon = self._daemon
+        if daemon is not None and daemon.blocked and self._writing.acquire(blocking=False):
+            try:
+                daemon.flush()
+            finally:
+                self._writing.release()
+
     def close(self) -> None:
         """Write what waits and give the descriptor back."""
         self.target.close()
