@@ -27,6 +27,7 @@ from voltgw.app.handover import VARIABLE, ask, socket_path
 from voltgw.app.load import Loader, TextLoader, at_once
 from voltgw.app.service import GatewayService
 from voltgw.app.settings import StartError
+from voltgw.app.systemd import Systemd
 from voltgw.config.show import report
 from voltgw.errors import ConfigErrors
 from voltgw.net.inherited import Inherited, descriptors_of
@@ -141,6 +142,7 @@ class Gateway(MultiService):
         self.gateway = gateway
         self._process_log = process_log
         self._user = user
+        self._systemd = Systemd(gateway, os.environ)
         gateway.setServiceParent(self)
 
     def setServiceParent(self, parent: Any) -> None:
@@ -171,12 +173,15 @@ class Gateway(MultiService):
         settle()
         reactor = self.gateway.deps.reactor
         reactor.callWhenRunning(Signals(reactor, self.gateway).install)
+        reactor.callWhenRunning(self._systemd.start)
 
     def stopService(self) -> Deferred[Any]:
         """Called by Twisted. The gateway drains first; what lives beside it goes on until that is over."""
         Service.stopService(self)
+        self._systemd.stop()
         done = maybeDeferred(self.gateway.stopService)
         done.addErrback(lambda failure: self._log.failure("the gateway could not be stopped in order", failure))
+        done.addCallback(lambda result: self._systemd.end())
         others = [service for service in self if service is not self.gateway]
         done.addCallback(lambda result: DeferredList([maybeDeferred(service.stopService) for service in others]))
         return done

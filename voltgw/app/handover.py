@@ -70,6 +70,11 @@ class Predecessor:
         self.inherited = inherited
         self._sock: socket.socket | None = sock
 
+    @property
+    def replaced(self) -> bool:
+        """Whether we serve in its place."""
+        return self._sock is None
+
     def replace(self) -> None:
         """Have it give way; it has when this returns. Raises StartError."""
         sock = self._sock
@@ -132,11 +137,13 @@ class Handover:
     def __init__(self, gateway: GatewayService) -> None:
         self.handed_over = False            # another process serves in our place
         self.failed = 0                     # processes that were to take our place and did not
+        self.gives_way: Callable[[int], None] = lambda pid: None     # told who takes our place before that hears
         self.gave_way: Callable[[], None] = lambda: None
         self._gateway = gateway
         self._path = ""
         self._door: socket.socket | None = None
         self._successor: Channel | None = None
+        self._successor_pid = 0
         self._child = 0                     # the process that we have started for that
 
     def start(self) -> None:
@@ -223,7 +230,7 @@ class Handover:
         except OSError:
             return                          # it has gone again
         try:
-            check_peer(client)
+            pid = check_peer(client)
         except (NotOurs, OSError) as error:
             self._log.warn("refused to hand over: {error}", error=error, event="restart.stranger")
             client.close()
@@ -234,6 +241,7 @@ class Handover:
             channel.send(json.dumps({"ok": False, "why": why}).encode())
             channel.close()
             return
+        self._successor_pid = pid
         self._successor = channel = Channel(self._gateway.deps.reactor, client, self._asked, self._lost)
         channel.start()
 
@@ -261,6 +269,7 @@ class Handover:
         elif want == "way" and not self.handed_over:
             self.handed_over = True
             gateway.give_way()
+            self.gives_way(self._successor_pid)
             self._close_door()              # the other one opens its own as soon as it hears of it
             channel.send(b'{"ok": true}')
             self._log.info("another process serves in our place: {left} connections are left",
