@@ -28,7 +28,7 @@ from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.observe.making import Cluster, Endpoint, Route, View, access_log
+from tests.observe.making import Cluster, Endpoint, Listener, Route, View, access_log
 from voltgw.observe import site as site_module
 from voltgw.observe.admin import AdminAddressError, AdminService, AdminTls
 from voltgw.observe.callers import READ, Callers
@@ -212,6 +212,24 @@ class QuestionTests(AdminCase):
         self.assertEqual(cluster["endpoints"][0]["address"], "10.0.0.5")
         hosts = await self.ask(address, "/virtual_hosts", Accept=BROWSER)
         self.assertIn(b"default/&lt;shop&gt;", hosts.body)
+
+    async def test_certificates(self) -> None:
+        """People see those of listeners by when they end, and how much time that is; each once, however many listeners show it."""
+        def one(name: str, ends: float) -> dict[str, Any]:
+            return {"names": [name], "ends": ends, "fingerprint": name * 3, "virtual_hosts": ["default/<shop>"]}
+
+        late, soon = one("late.example", 100 * 86400.0), one("soon.example", 5 * 86400.0)
+        over = one("over.example", -1.0)
+        self.view.all_listeners = [Listener(name="127.0.0.1:1", certificates=[late, soon]),
+                                   Listener(name="127.0.0.1:2", certificates=[late, over])]
+        text = (await self.ask(self.serve(wall=lambda: 0.0).addresses[0], "/certificates", Accept=BROWSER)).body.decode()
+        rows = re.findall(r"<tr><td>(.*?)</tr>", text)
+        self.assertEqual([re.findall(r"(\w+)\.example<", row)[0] for row in rows[:3]], ["over", "soon", "late"])
+        for row, words in zip(rows, ("bad\">has ended", "warn\">5 days", "good\">100 days"), strict=False):
+            self.assertIn(words, row)
+        self.assertIn("127.0.0.1:1", rows[2])
+        self.assertIn("127.0.0.1:2", rows[2])
+        self.assertIn("default/&lt;shop&gt;", rows[2])
 
     async def test_events(self) -> None:
         """What is asked for by number and kind; a number that is none is refused with words."""

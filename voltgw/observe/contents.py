@@ -202,7 +202,10 @@ class Pages:
         return _facts(request, "names", {**facts, "names": list(facts["names"])})
 
     def _certificates(self, request: Request) -> Answer:
-        """Those that are fetched; the others stand with their listeners."""
+        """Those that are fetched; the others stand with their listeners, for people here, too."""
+        if _wants_html(request):
+            body = people.certificates(map(_listener, self._view.listeners()), self._view.certificates(), self._wall())
+            return Answer(200, HTML, page("certificates", body, "/certificates", fresh=True))
         return _things(request, "certificates", self._view.certificates())
 
     def _config(self, request: Request) -> Answer:

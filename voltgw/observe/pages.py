@@ -56,6 +56,7 @@ input, select, button { font: inherit; height: 2.1em; color: inherit; background
   90vw }
 .told { margin: 0; padding: .4em 1.2em } input, select, button { min-height: 2.1em } .acts { display: flex; gap: .5em }
 ul.plain { list-style: none; margin: .2em 0; padding: 0 } ul.plain li { padding: .1em 0 } code, .m { overflow-wrap: break-word }
+td.t { white-space: nowrap }
 td button { min-height: 0; padding: 0 .6em } h2 a { font-weight: 400; font-size: .9em; margin-left: .5em }
 .card b.bad { background: none }
 summary { cursor: pointer } details { margin: .2em 0 }

@@ -6,6 +6,7 @@ Each function makes HTML of the same facts that programs get as JSON. Long lists
 from __future__ import annotations
 
 import time
+from calendar import timegm
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Final
@@ -42,6 +43,11 @@ def text(value: object) -> Cell:
 def code(value: object) -> Cell:
     """An address, an id."""
     return "m", escape(str(value)) if value not in (None, "") else '<span class="soft">-</span>'
+
+
+def moment(value: str) -> Cell:
+    """A time, which stays on its line."""
+    return "m t", escape(value)
 
 
 def html(value: str) -> Cell:
@@ -239,9 +245,23 @@ def listeners(found: Sequence[Mapping[str, Any]], now: float) -> Iterator[str]:
 
 def days_left(ends: str, now: float) -> str:
     """How long a certificate holds; `ends` as ``2026-01-31T12:00:00Z``."""
-    left = time.mktime(time.strptime(ends, "%Y-%m-%dT%H:%M:%SZ")) - time.timezone - now
+    left = timegm(time.strptime(ends, "%Y-%m-%dT%H:%M:%SZ")) - now
     kind = "bad" if left <= 0 else "warn" if left < _SOON_S else "good"
     return pill("has ended" if left <= 0 else f"{left / 86400:.0f} days", kind)
+
+
+def certificates(shown: Iterable[Mapping[str, Any]], fetched: Iterable[Mapping[str, Any]], now: float) -> Iterator[str]:
+    """Those that listeners show, the one that ends first before the others; then how fetching goes."""
+    found: dict[str, tuple[Mapping[str, Any], list[str]]] = {}
+    for listener in shown:
+        for each in listener["certificates"]:
+            found.setdefault(each["fingerprint"], (each, []))[1].append(listener["name"])
+        yield ""
+    yield from table(("names", "left", "ends", "listeners", "virtual hosts", "fingerprint"), (
+        (html(_lines(each["names"][:8])), html(days_left(each["ends"], now)), moment(each["ends"]), html(_lines(names[:8])),
+         html(_lines(each["virtual_hosts"][:8])), code(each["fingerprint"][:16]))
+        for each, names in sorted(found.values(), key=lambda one: str(one[0]["ends"]))))
+    yield f"<h2>Fetched from a CA</h2>\n{show(list(fetched))}\n"
 
 
 def events(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -249,7 +269,7 @@ def events(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     kinds = {"error": "bad", "critical": "bad", "warn": "warn"}
     yield from table(
         ("time", "level", "kind", "what"),
-        ((code(each["time"]), html(pill(each["level"], kinds.get(each["level"], ""))),
+        ((moment(each["time"]), html(pill(each["level"], kinds.get(each["level"], ""))),
           html(f'<a href="/events?kind={quote(each["kind"])}">{escape(each["kind"])}</a>'), text(each["message"]))
          for each in reversed(found)))
 
