@@ -118,7 +118,8 @@ class TokenTests(AdminCase):
         self.assertEqual((welcome.status, welcome.headers["location"]), (303, "/"))
         self.assertIn(b'action="/rollback?number=12"', (await self.ask(address, "/generations", **shown)).body)
         self.assertNotIn(b"/rollback", (await self.ask(address, "/generations", **html)).body)
-        for page, back in ((f"http://{address}/rollouts?x=1", "/rollouts?x=1"), (f"http://{address}//evil.example", "/"), (None, "/")):
+        for page, back in ((f"http://{address}/rollouts?x=1", "/rollouts?x=1"), (f"http://{address}//evil.example", "/"),
+                           (f"http://{address}/\\evil.example", "/"), (None, "/")):
             done = await self.ask(address, "/rollouts/pause?name=shop", "POST", host=address, **shown,
                                   **({"Referer": page} if page else {}))
             self.assertEqual((done.status, done.headers["location"]), (303, back))

@@ -409,7 +409,7 @@ def _back(request: Request) -> bytes:
     """The path of the page that a request came from; it is one of ours, or `guard` had refused it."""
     there = urlsplit(_field(request, b"referer"))
     path = f"{there.path}?{there.query}" if there.query else there.path
-    return path.encode("latin-1", "replace") if path.startswith("/") and not path.startswith("//") else b"/"
+    return path.encode("latin-1", "replace") if path.startswith("/") and path[1:2] not in ("/", "\\") else b"/"
 
 
 def challenge(request: Request) -> tuple[tuple[bytes, bytes], ...]:
