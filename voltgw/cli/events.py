@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from voltgw.cli.remote import parser, question
+from voltgw.cli.top_screen import printable
 
 #: How often it is asked for more.
 _FOLLOW_S: Final = 1.0
@@ -42,5 +43,5 @@ def run(arguments: list[str]) -> int:
 
 
 def shown(event: dict[str, Any]) -> str:
-    """One line for reading."""
-    return f"{event['id']:>6} {event['time']} {event['level']:<8} {event['kind']:<20} {event['message']}"
+    """One line for reading; what others have said stands in messages, and shall not do anything to a terminal."""
+    return printable(f"{event['id']:>6} {event['time']} {event['level']:<8} {event['kind']:<20} {event['message']}")

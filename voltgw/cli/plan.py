@@ -25,6 +25,7 @@ from voltgw.app.reload import plan_reload
 from voltgw.cli.check import examine
 from voltgw.cli.fates import fate
 from voltgw.cli.remote import REFUSED_STATUS, Parser, question
+from voltgw.cli.top_screen import printable
 from voltgw.config.collector import without_collector
 from voltgw.config.diff import diff
 from voltgw.config.show import report
@@ -93,7 +94,8 @@ def run(arguments: list[str]) -> int:
     if recent is not None:
         print(f"of the latest {len(recent)} requests that the gateway remembers, {len(moved)} would go elsewhere")
         for each in moved[:_MOST_SHOWN]:
-            print(f"  {each['request']}\n      was: {each['before']}\n      new: {each['after']}")
+            for before, what in (("  ", "request"), ("      was: ", "before"), ("      new: ", "after")):
+                print(printable(before + each[what]))       # clients have chosen what stands in it
         if len(moved) > _MOST_SHOWN:
             print(f"  and {len(moved) - _MOST_SHOWN} more; --json has them all")
     return 0
