@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.cli.running import run
 from voltgw.cli import events as events_command
 from voltgw.cli import plan as plan_command
+from voltgw.cli import why as why_command
 
 #: As terminals take them for "begin in red", and for a title.
 HOSTILE = "\x9b31m\x1b]0;gone\x07\nanother line"
@@ -41,4 +42,14 @@ class TerminalTests(SynchronousTestCase):
               patch.object(plan_command, "old_config", lambda files, number, new: ("number 1", new)),
               patch.object(plan_command, "_moved", lambda old, new, recent: iter([moved]))):
             done = run(["plan", "--live", file])
+        self.lines(done.out)
+
+    def test_a_request_of_the_past(self) -> None:
+        """Its id, name and target are its client's; so is some of what decided."""
+        facts: dict[str, Any] = {
+            "request_id": HOSTILE, "time": "2026-01-01T00:00:00Z", "kind": "error", "generation": 1, "method": "GET",
+            "authority": HOSTILE, "target": f"/{HOSTILE}", "http_version": "HTTP/1.1",
+            "decisions": [{"about": "client", "outcome": "192.0.2.1", "why": HOSTILE.replace("\n", " ")}]}
+        with patch.object(why_command, "answer", lambda *_: (200, facts)):
+            done = run(["why", "x"])
         self.lines(done.out)

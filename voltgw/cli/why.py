@@ -7,6 +7,7 @@ import sys
 from urllib.parse import urlencode
 
 from voltgw.cli.remote import REFUSED_STATUS, UNREACHABLE_STATUS, answer, parser
+from voltgw.cli.top_screen import printable
 from voltgw.observe.decisions import text_of
 
 
@@ -29,9 +30,11 @@ def run(arguments: list[str]) -> int:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return 0
     said = "an error" if facts["kind"] == "error" else "of the sample"
-    print(f"{facts['request_id']}  {facts['time']}  {said}, generation {facts['generation']}\n"
-          f"{facts['method']} {facts['authority']}{facts['target']} {facts['http_version']}")
+    print(printable(f"{facts['request_id']}  {facts['time']}  {said}, generation {facts['generation']}"))
+    print(printable(f"{facts['method']} {facts['authority']}{facts['target']} {facts['http_version']}"))
     if facts.get("trace_id"):
         print(f"trace {facts['trace_id']}")
-    print(f"\n{text_of(facts['decisions'])}")
+    print()
+    for line in text_of(facts["decisions"]).split("\n"):
+        print(printable(line))              # clients have chosen some of it
     return 0
