@@ -94,8 +94,8 @@ def run(arguments: list[str]) -> int:
     if recent is not None:
         print(f"of the latest {len(recent)} requests that the gateway remembers, {len(moved)} would go elsewhere")
         for each in moved[:_MOST_SHOWN]:
-            for before, what in (("  ", "request"), ("      was: ", "before"), ("      new: ", "after")):
-                print(printable(before + each[what]))       # clients have chosen what stands in it
+            for label, what in (("  ", "request"), ("      was: ", "before"), ("      new: ", "after")):
+                print(printable(label + each[what]))        # clients have chosen what stands in it
         if len(moved) > _MOST_SHOWN:
             print(f"  and {len(moved) - _MOST_SHOWN} more; --json has them all")
     return 0
