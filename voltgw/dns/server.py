@@ -113,7 +113,8 @@ class DnsBound:
         """Both sockets, for a process that is to answer in our place."""
         udp, tcp = self._keys
         yield udp, self._udp.fileno()
-        yield tcp, (self._tcp if self._port is None else self._port).fileno()     # type: ignore[attr-defined]
+        port: Any = self._tcp if self._port is None else self._port
+        yield tcp, port.fileno()
 
     def give_way(self) -> None:
         """Another process answers; those who are connected may go on until `stop`."""
