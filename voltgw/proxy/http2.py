@@ -48,8 +48,8 @@ class Client2(Link):
 
     __slots__ = (
         "_draining", "_open", "_resting", "_taken", "_within", "certified", "connected_wall", "counters", "factory",
-        "forwarded", "handshake", "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni", "spare",
-        "tls_cipher", "tls_version",
+        "forwarded", "handshake", "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni",
+        "spare", "tls_cipher", "tls_version",
     )
 
     codec: Server
