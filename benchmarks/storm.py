@@ -2,7 +2,8 @@
 
 Clients of HTTP/1.1, HTTP/2, WebSocket, TCP, UDP and DNS do one thing after another on connections that they renew, all
 the time. Meanwhile, evenly over the time: ``--reloads`` changes of the configuration with a reload, ``--kills`` workers that
-are killed (SIGKILL), ``--control-kills`` control processes that are killed and started again. A failure is *excused* when a
+are killed (SIGKILL), ``--control-kills`` control processes that are killed and started again, ``--restarts`` hot restarts.
+A failure is *excused* when a
 worker was killed and it was on a connection from before, noticed within `EXCUSED_S`; of datagrams, when they were under way
 then; of DNS also while there was no control process, which answers it. Any other failure ends the run with status 1.
 
@@ -61,7 +62,8 @@ class Storm:
         self.ledger = Ledger()
         self.kills: list[float] = []
         self.without_control: list[tuple[float, float]] = []    # from when to when
-        self.reloads = self.restarts = 0
+        self.reloads = self.restarts = self.hot_restarts = 0
+        self._before: list[subprocess.Popen[bytes]] = []        # those that may still drain
         self._number = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._stop = asyncio.Event()
@@ -77,6 +79,7 @@ gateway:
   workers: {self.workers}
   admin: {{port: {ports['admin']}}}
   drain_timeout: 5s
+  restart_socket: {self.folder}/restart
   max_connections_per_source: 10000
   dns: [{{address: 127.0.0.1, port: {ports['dns']}}}]
 load_balancers:
@@ -115,11 +118,12 @@ objects:
         """Put another configuration in its file."""
         (self.folder / "storm.yaml").write_text(self.config(), encoding="utf-8")
 
-    def start(self) -> None:
+    def start(self, *arguments: str) -> None:
         """Its process."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "voltgw", "--config", "storm.yaml"], cwd=self.folder,
+                [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "voltgw", "--config", "storm.yaml", *arguments],
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"})
 
@@ -192,6 +196,20 @@ objects:
         self.without_control.append((began, time.monotonic()))
         self.restarts += 1
 
+    async def restart(self) -> None:
+        """Start another process, which takes the place of the one that serves."""
+        assert self._process is not None
+        before = (await self.ask("/"))["process"]["pid"]
+        self._before.append(self._process)
+        self.write()
+        self.start("--takeover")
+
+        async def other() -> bool:
+            return bool((await self.ask("/"))["process"]["pid"] != before) and bool((await self.ask("/ready"))["ready"])
+
+        await self.until("the next process serves", other)
+        self.hot_restarts += 1
+
     # -- the run ---------------------------------------------------------------------------------------------------------
 
     async def run(self, seconds: float, events: list[Callable[[], Awaitable[None]]], clients: dict[str, int]) -> None:
@@ -217,12 +235,13 @@ objects:
     async def end(self) -> None:
         """Drain it."""
         assert self._process is not None
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                await asyncio.to_thread(self._process.wait, 10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
+        for process in (self._process, *self._before):
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    await asyncio.to_thread(process.wait, 10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
         self.origin.stop()
 
     def excused(self, failed: Failed) -> bool:
@@ -245,17 +264,17 @@ objects:
             if not excused:
                 wrong.append(f"{failed.protocol} {failed.what}; {self._beside(failed)}")
         return {"seconds": round(self.seconds, 1), "reloads": self.reloads, "kills": len(self.kills),
-                "control_kills": self.restarts, "protocols": counts, "unexcused": wrong[:20]}
+                "control_kills": self.restarts, "hot_restarts": self.hot_restarts, "protocols": counts, "unexcused": wrong[:20]}
 
     def _beside(self, failed: Failed) -> str:
         near = min((failed.at - kill for kill in self.kills), key=abs, default=float("inf"))
         return f"connection {failed.at - failed.opened:.3f} s old, {near:.3f} s after the nearest kill"
 
 
-def mixed(storm: Storm, reloads: int, kills: int, control_kills: int) -> list[Callable[[], Awaitable[None]]]:
+def mixed(storm: Storm, reloads: int, kills: int, control_kills: int, restarts: int) -> list[Callable[[], Awaitable[None]]]:
     """The events, each kind spread evenly among the others."""
-    timed = [((number + 0.5) / count, event) for count, event in (
-        (reloads, storm.reload), (kills, storm.kill), (control_kills, storm.kill_control)) for number in range(count)]
+    kinds = ((reloads, storm.reload), (kills, storm.kill), (control_kills, storm.kill_control), (restarts, storm.restart))
+    timed = [((number + 0.5) / count, event) for count, event in kinds for number in range(count)]
     return [event for _, event in sorted(timed, key=lambda each: each[0])]
 
 
@@ -267,14 +286,15 @@ def main() -> int:
     parser.add_argument("--reloads", type=int, default=100)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--control-kills", type=int, default=0)
+    parser.add_argument("--restarts", type=int, default=0, help="hot restarts")
     parser.add_argument("--clients", type=int, default=4, help="of each protocol")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         storm = Storm(Path(folder), options.workers)
 
         async def run() -> None:
-            await storm.run(options.seconds, mixed(storm, options.reloads, options.kills, options.control_kills),
-                            dict.fromkeys(KINDS, options.clients))
+            events = mixed(storm, options.reloads, options.kills, options.control_kills, options.restarts)
+            await storm.run(options.seconds, events, dict.fromkeys(KINDS, options.clients))
 
         asyncio.run(run())
         report = storm.report()

@@ -26,7 +26,7 @@ class InheritedTests(SynchronousTestCase):
         key = SocketKey("listener", TCP, "127.0.0.1", 0)
         self.inherited.offer(key, sock.detach())
         self.assertIsNone(self.inherited.take(key._replace(part="admin")))
-        self.assertIsNone(self.inherited.take(key._replace(index=1)))
+        self.assertIsNone(self.inherited.take(key._replace(number=1)))
         self.assertIsNone(self.inherited.take(key._replace(network="%eth0")))
         found = self.inherited.take(key)
         assert found is not None
@@ -44,7 +44,7 @@ class InheritedTests(SynchronousTestCase):
         udp = datagram_socket(None, 0)
         number = udp.getsockname()[1]
         self.assertEqual(self.inherited.offer_bound(udp.detach()), f"*:{number}/udp")
-        found = [self.inherited.take(SocketKey("listener", TCP, "0:0::1", port, index=index)) for index in (0, 1, 2)]
+        found = [self.inherited.take(SocketKey("listener", TCP, "0:0::1", port, number=number)) for number in (0, 1, 2)]
         self.assertEqual([each is not None for each in found], [True, True, False])
         self.assertIsNone(self.inherited.take(SocketKey("dns", UDP, "::", number)))       # that would be IPv6 alone
         found.append(self.inherited.take(SocketKey("dns", UDP, "", number)))

@@ -38,12 +38,12 @@ class SocketKey(NamedTuple):
     address: str                            # "" = every address of both families; a Unix socket's path
     port: int = 0
     network: str = ""                       # interface and namespace, as `ListenerKey.place` has them
-    index: int = 0                          # which of several that share one port (SO_REUSEPORT)
+    number: int = 0                         # which of several that share one port (SO_REUSEPORT)
 
     def __str__(self) -> str:
         shown = self.address if self.protocol == UNIX else where(self.address or None, self.port)
         return (f"{self.part} {shown}{'/udp' if self.protocol == UDP else ''}{self.network}"
-                f"{f' ({self.index + 1})' if self.index else ''}")
+                f"{f' ({self.number + 1})' if self.number else ''}")
 
 
 class Inherited:
