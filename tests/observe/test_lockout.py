@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.observe.test_admin import AdminCase, At, Config
 from voltgw.observe import callers as module
 from voltgw.observe import site
 from voltgw.observe.callers import MOST_WRONG, NOTHING, OPERATE, READ, Callers
+from voltgw.observe.site import MAX_CONNECTIONS, MOST_OF_ONE, AdminSite, BoundedFactory, Root
 
 TOKEN = "a-token-to-change-things"
 TOKENS = (("deploy", TOKEN.encode(), OPERATE),)
@@ -63,3 +69,39 @@ class UnixTests(AdminCase):
         self.assertEqual(made.of_process(one).role, NOTHING)
         self.patch(os, "geteuid", lambda: 4243)
         self.assertEqual(made.of_process(one).role, OPERATE)
+
+
+class PlaceTests(SynchronousTestCase):
+    def factory(self) -> BoundedFactory:
+        """That of an admin interface with no pages."""
+        clock = Clock()
+        return BoundedFactory(AdminSite(Root({}, clock, clock.seconds), clock))
+
+    def connect(self, factory: BoundedFactory, *hosts: str) -> list[Any]:
+        """Connections from there that were taken."""
+        taken = []
+        for host in hosts:
+            peer = IPv6Address("TCP", host, 4000) if ":" in host else IPv4Address("TCP", host, 4000)
+            protocol = factory.buildProtocol(peer)
+            if protocol is not None:
+                protocol.makeConnection(StringTransport(peerAddress=peer))      # type: ignore[arg-type]
+                taken.append(protocol)
+        self.addCleanup(lambda: [each.connectionLost(Failure(ConnectionDone())) for each in taken if each in factory.protocols])
+        return taken
+
+    def test_one_that_only_connects(self) -> None:
+        """It leaves room for others; a connection that ends makes room for another one of it."""
+        factory = self.factory()
+        taken = self.connect(factory, *["192.0.2.1"] * MAX_CONNECTIONS)
+        self.assertEqual(len(taken), MOST_OF_ONE)
+        self.assertEqual(len(self.connect(factory, "192.0.2.2", "2001:db8::1", "127.0.0.1")), 3)
+        taken[0].connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(self.connect(factory, "192.0.2.1", "192.0.2.1")), 1)
+
+    def test_a_network(self) -> None:
+        """Addresses of one network of 64 bits are one."""
+        self.assertEqual(len(self.connect(self.factory(), *(f"2001:db8::{number:x}" for number in range(1, 40)))), MOST_OF_ONE)
+
+    def test_this_host(self) -> None:
+        """Scrapers and probes of this host come from one address, and may have all."""
+        self.assertEqual(len(self.connect(self.factory(), *["127.0.0.1"] * (MAX_CONNECTIONS + 1))), MAX_CONNECTIONS)

@@ -106,7 +106,7 @@ class Callers:
 
     def is_shut_out(self, source: str) -> bool:
         """Whether an address has been wrong so often that it is not listened to."""
-        source = _counted(source)
+        source = counted_as(source)
         since = self._wrong.get(source)
         if since is None:
             return False
@@ -116,7 +116,7 @@ class Callers:
         return since[1] >= MOST_WRONG
 
     def _note(self, source: str) -> None:
-        source = _counted(source)
+        source = counted_as(source)
         known = self._wrong.setdefault(source, [self._now(), 0])
         known[1] += 1
         if known[1] == MOST_WRONG:
@@ -127,7 +127,7 @@ class Callers:
             self._wrong.popitem(last=False)
 
 
-def _counted(source: str) -> str:
+def counted_as(source: str) -> str:
     """As what an address is counted: one of IPv6 as its network of 64 bits."""
     if ":" not in source:
         return source

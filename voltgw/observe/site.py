@@ -16,9 +16,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from voltgw.observe.answers import Answer, Sending, cut
-from voltgw.observe.callers import OPERATE, READ, Caller, Callers, user_of
+from voltgw.observe.callers import OPERATE, READ, Caller, Callers, counted_as, user_of
 from voltgw.observe.contents import Page, challenge, for_people, refuse
-from voltgw.observe.guard import refusal
+from voltgw.observe.guard import is_loopback, refusal
 from voltgw.observe.pages import CONTENT_SECURITY_POLICY
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Connections open at once to one of our sites; the next ones are closed. Scrapers and probes need a handful.
 MAX_CONNECTIONS: Final = 64
+#: Of these, connections of one address that is not this host: somebody who only connects must not shut out who operates.
+MOST_OF_ONE: Final = 16
 #: A connection without a request, or with half of one, is closed after this.
 IDLE_TIMEOUT_S: Final = 30.0
 #: A request is whole so long after its first byte, or its connection is closed, however busily it comes byte by byte.
@@ -190,6 +192,12 @@ def _source(request: Request) -> str:
     return peer.host if isinstance(peer, IPv4Address | IPv6Address) else "the Unix socket"
 
 
+def _place(peer: IAddress | None) -> str:
+    """What connections of one client elsewhere have in common; "" = this host."""
+    host = peer.host if isinstance(peer, IPv4Address | IPv6Address) else ""
+    return "" if not host or is_loopback(host) else counted_as(host)
+
+
 def _certificate(request: Request) -> Certificate | None:
     """What a client has shown, verified by OpenSSL."""
     ask = getattr(request.channel.transport, "getPeerCertificate", None)      # what bounds connections passes this on
@@ -262,7 +270,7 @@ class _Connection(ProtocolWrapper):
 
 
 class BoundedFactory(WrappingFactory):
-    """Takes at most `MAX_CONNECTIONS` at once, and can close them all."""
+    """Takes at most `MAX_CONNECTIONS` at once, `MOST_OF_ONE` from one place elsewhere, and can close them all."""
 
     noisy = False
     protocol = _Connection
@@ -271,14 +279,26 @@ class BoundedFactory(WrappingFactory):
         super().__init__(site)
         self.clock = site.clock
         self._closed: Deferred[None] | None = None
+        self._places: dict[ProtocolWrapper, str] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]
         """Twisted has accepted a connection; None closes it (which `WrappingFactory` does not say)."""
-        return None if len(self.protocols) >= MAX_CONNECTIONS else super().buildProtocol(addr)
+        place = _place(addr)
+        if len(self.protocols) >= MAX_CONNECTIONS or place and list(self._places.values()).count(place) >= MOST_OF_ONE:
+            return None
+        return super().buildProtocol(addr)
+
+    def registerProtocol(self, p: ProtocolWrapper) -> None:
+        """A connection is there."""
+        super().registerProtocol(p)
+        place = _place(p.getPeer())
+        if place:
+            self._places[p] = place
 
     def unregisterProtocol(self, p: ProtocolWrapper) -> None:
         """A connection is over."""
         super().unregisterProtocol(p)
+        self._places.pop(p, None)
         if self._closed is not None and not self.protocols:
             closed, self._closed = self._closed, None
             closed.callback(None)
