@@ -84,7 +84,7 @@ class UnitTests(SynchronousTestCase):
         unit.optionxform = str              # type: ignore[assignment,method-assign]  # keep the case of the names
         unit.read(ROOT / "etc" / "voltgw.service", encoding="utf-8")
         service = unit["Service"]
-        self.assertEqual(service["Type"], "simple")
+        self.assertEqual(service["Type"], "notify")
         self.assertEqual(service["NoNewPrivileges"], "yes")
         self.assertEqual(service["ProtectSystem"], "strict")
         self.assertEqual(service["CapabilityBoundingSet"], "CAP_NET_BIND_SERVICE")

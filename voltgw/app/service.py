@@ -1092,7 +1092,8 @@ class GatewayService(Service):
 
     def publishing(self) -> Publishing | None:
         """How names stand that are published in registries of others; None where none ever was."""
-        return self.dns.publishing
+        publishing: Publishing | None = self.dns.publishing
+        return publishing
 
     def virtual_hosts(self) -> Iterable[dict[str, Any]]:
         """Every virtual host with its domains, listeners and routes."""
@@ -1100,7 +1101,8 @@ class GatewayService(Service):
 
     def certificates(self) -> Iterable[dict[str, Any]]:
         """Every certificate that is fetched."""
-        return self.acme.view()
+        certificates: Iterable[dict[str, Any]] = self.acme.view()
+        return certificates
 
     def effective_config(self) -> Mapping[str, Any]:
         """The configuration that runs, secrets replaced by ``***``."""
