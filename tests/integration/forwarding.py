@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import socket
 import ssl
 import subprocess
@@ -13,7 +12,7 @@ from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.gateway import PATIENCE_S, Gateway, until
+from tests.integration.gateway import PATIENCE_S, Gateway, log_lines, until
 from tests.servers import require
 
 #: Runs the gateway with a resolver that knows the names of `HOSTS` and no others: a list of answers is given in turn, the last
@@ -193,9 +192,5 @@ class Proxied:
     def records(self, count: int) -> list[dict[str, Any]]:
         """The first `count` lines of the access log, once they are there."""
         log = self.gateway.folder / "access.log"
-
-        def lines() -> list[str]:
-            return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-
-        until(f"{count} lines in the access log", lambda: len(lines()) >= count)
-        return [json.loads(line) for line in lines()]
+        until(f"{count} lines in the access log", lambda: len(log_lines(log)) >= count)
+        return log_lines(log)
