@@ -45,6 +45,7 @@ LEAVE_S: Final = 1.0
 #: How long the other end may take for an answer.
 _ANSWER_S: Final = 10.0
 _MOST_BYTES: Final = 4 << 20
+_MOST_REFUSED: Final = 8
 #: Longest path of a Unix socket on Linux, without the NUL (unix(7)).
 _MAX_UNIX_PATH: Final = 107
 
@@ -144,6 +145,7 @@ class Handover:
         self._door: socket.socket | None = None
         self._successor: Channel | None = None
         self._successor_pid = 0
+        self._refused: set[Channel] = set()     # who will be told no
         self._child = 0                     # the process that we have started for that
 
     def start(self) -> None:
@@ -177,6 +179,9 @@ class Handover:
         if self._successor is not None:
             self._successor.close()         # what was said leaves first
             self._successor = None
+        for channel in list(self._refused):
+            channel.abort()
+        self._refused.clear()
 
     def _close_door(self) -> None:
         door, self._door = self._door, None
@@ -237,12 +242,24 @@ class Handover:
             return
         if self._successor is not None or self._gateway.draining:
             why = "it drains" if self._gateway.draining else "another process is about to take over"
-            channel = Channel(self._gateway.deps.reactor, client, lambda data, fds: None, lambda why: None)
-            channel.send(json.dumps({"ok": False, "why": why}).encode())
-            channel.close()
+            self._refuse(client, why)
             return
         self._successor_pid = pid
         self._successor = channel = Channel(self._gateway.deps.reactor, client, self._asked, self._lost)
+        channel.start()
+
+    def _refuse(self, client: socket.socket, why: str) -> None:
+        """Say so once it has asked, and until then hold at most a few who do not."""
+        def asked(data: bytes, fds: list[int]) -> None:
+            channel.send(json.dumps({"ok": False, "why": why}).encode())
+            self._refused.discard(channel)
+            channel.close()
+
+        channel = Channel(self._gateway.deps.reactor, client, asked, lambda why: self._refused.discard(channel))
+        if len(self._refused) >= _MOST_REFUSED:
+            channel.abort()
+            return
+        self._refused.add(channel)
         channel.start()
 
     def _lost(self, why: str) -> None:
