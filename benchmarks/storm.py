@@ -65,6 +65,7 @@ class Storm:
         self.reloads = self.restarts = self.hot_restarts = 0
         self._before: list[subprocess.Popen[bytes]] = []        # those that may still drain
         self._number = 0
+        self._seen: set[int] = set()        # processes of workers
         self._process: subprocess.Popen[bytes] | None = None
         self._stop = asyncio.Event()
 
@@ -133,7 +134,9 @@ objects:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['admin']}{path}", timeout=5) as answer:
                 return json.load(answer)
 
-        return await asyncio.to_thread(get)
+        answer = await asyncio.to_thread(get)
+        self._seen.update(each["pid"] for each in answer.get("workers", ()) if each["pid"])
+        return answer
 
     async def until(self, what: str, true: Callable[[], Awaitable[bool]]) -> None:
         """Wait until it is."""
@@ -242,6 +245,10 @@ objects:
                     await asyncio.to_thread(process.wait, 10)
                 except subprocess.TimeoutExpired:
                     process.kill()
+        for pid in self._seen:              # a run that was cut short may leave some that nobody controls
+            command = Path(f"/proc/{pid}/cmdline")
+            if command.exists() and b"voltgw.worker" in command.read_bytes():
+                os.kill(pid, signal.SIGKILL)
         self.origin.stop()
 
     def excused(self, failed: Failed) -> bool:
