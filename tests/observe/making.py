@@ -208,7 +208,7 @@ class View:
     numbers: dict[str, float] = field(default_factory=lambda: {
         "timers": 12.0, "deadlines": 34.0, "turns": 7.0, "slow_turns": 1.0, "longest_turn_s": 0.5, "failures": 0.0,
         "spliced_bytes": 5e6, "splice_pipes": 3.0, "splice_refused": 11.0, "pre_opened": 5.0, "pre_opened_used": 6.0, "open_streams": 4.0, "open_limit": 100.0,
-        "config_wall": WALL, "kept_generation": 12, "rolled_back": True, "rollbacks": 1, "file_reloads": 3.0, "file_reloads_refused": 1.0, "probes": 8.0, "probe_failures": 2.0,
+        "config_wall": WALL, "kept_generation": 12, "inherited_sockets": 3, "hot_restarts_failed": 1, "rolled_back": True, "rollbacks": 1, "file_reloads": 3.0, "file_reloads_refused": 1.0, "probes": 8.0, "probe_failures": 2.0,
         "journal_records": 3.0, "journal_bytes": 4000.0, "journal_failures": 0.0,
         **{f"forward_{name}": value for value, name in enumerate(FORWARD, 1)},
         "tunnels": 6.0, "tunnels_open": 2.0, "shadows": 9.0, "shadows_open": 1.0, "shadows_refused": 4.0, "shadows_too_large": 3.0,
