@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its stubs are a package of their own
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.app.making import config
@@ -57,7 +58,7 @@ class SeveralLogsTests(GatewayCase):
             peer = await self.client(self.port)
             peer.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nReferer: https://a/?token=geheim\r\nAuthorization: Basic eA==\r\n"
                       "X-Session-Token: geheim\r\nConnection: close\r\n\r\n".encode())
-            await self.until(lambda peer=peer: peer.lost)
+            await self.until(partial(getattr, peer, "lost"))
         self.advance(0.5)
         whole = [json.loads(line) for line in self.lines("all.log")]
         self.assertEqual([(each["rsp_code"], each["vh_name"]) for each in whole], [("200", "shop"), ("503", "shop"), ("404", "")])

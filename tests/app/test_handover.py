@@ -18,6 +18,7 @@ from twisted.trial.unittest import TestCase
 from voltgw.app import handover
 from voltgw.app.handover import Handover, Predecessor, ask
 from voltgw.app.settings import StartError
+from voltgw.net import passing
 from voltgw.net.inherited import TCP, SocketKey
 from voltgw.net.passing import NotOurs
 from voltgw.net.sockets import listening_socket
@@ -91,7 +92,7 @@ class HandoverTests(TestCase):
             self.assertIn("another process is about to take over", await self.refused())
             first.let_go()
             while not self.handover.failed:
-                await deferLater(reactor, 0.01)     # type: ignore[arg-type]
+                await deferLater(reactor, 0.01)
             self.assertEqual((self.handover.failed, self.handover.handed_over), (1, False))
             await self.asked()
 
@@ -100,7 +101,7 @@ class HandoverTests(TestCase):
     def test_of_somebody_else(self) -> Deferred[None]:
         """A process of another user gets nothing: no descriptor, no key."""
         inside = threading.get_ident()
-        check = handover.check_peer
+        check = passing.check_peer
 
         def stranger(sock: Any) -> int:
             if threading.get_ident() == inside:     # at the door, which is ours

@@ -11,7 +11,6 @@ from voltgw.app.load import Loader, TextLoader, at_once
 from voltgw.config.load import checked, load
 from voltgw.errors import ConfigErrors, Severity
 
-
 #: An object with a field that is not acted on, which is a warning.
 _IGNORED = "objects:\n- {kind: site, metadata: {name: s}, spec: {voltgw: {}, public_ip: 192.0.2.1}}\n"
 

@@ -32,7 +32,7 @@ class TendedTests(SynchronousTestCase):
         process.turn_to(sink)
         logs._tend_later()
         event: dict[str, Any] = {"log_level": LogLevel.error, "log_namespace": "voltgw", "log_format": "the only one", "log_time": 0}
-        process(event)      # type: ignore[arg-type]
+        process(event)
         taken, _ = server.accept()
         self.addCleanup(taken.close)
         taken.settimeout(5)

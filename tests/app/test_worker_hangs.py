@@ -47,8 +47,9 @@ class HangingTests(SynchronousTestCase):
         """A worker that serves."""
         heard: Any = SimpleNamespace(heard=lambda worker, message: None)
         self.worker = Worker(heard, 0, Backoff())
-        self.process: Any = FakeProcess()
-        self.worker.take(self.process, 0.0)
+        process: Any = FakeProcess()
+        self.process = process
+        self.worker.take(process, 0.0)
         self.worker.began, self.worker.state = True, "ready"
 
     def look(self, times: int) -> None:

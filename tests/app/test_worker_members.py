@@ -92,7 +92,7 @@ class EjectedTests(FollowedCase):
         """Those by which this worker judges."""
         return OutlierDetector(OutlierRules(max_ejection_percent=100, **more), Random(0))
 
-    def fail(self, number: int) -> None:
+    def break_down(self, number: int) -> None:
         """It answers 500 five times."""
         endpoint = self.cluster.endpoints[number - 1]
         for _ in range(5):
@@ -102,7 +102,7 @@ class EjectedTests(FollowedCase):
     def test_out_and_back(self) -> None:
         """This worker ejects it by itself, for its time."""
         followed = self.followed(outliers=self.rules())
-        self.fail(1)
+        self.break_down(1)
         self.assertEqual(self.ready(), ["2", "3"])
         self.loop.advance(0)
         self.assertIn("is ejected for 30 s", followed.out()[state(1).key])
@@ -112,7 +112,7 @@ class EjectedTests(FollowedCase):
     def test_a_check_passes(self) -> None:
         """Control says so, and it is back before its time."""
         followed = self.followed(outliers=self.rules())
-        self.fail(1)
+        self.break_down(1)
         self.loop.advance(0)
         followed.passed(state(1).key)
         self.loop.advance(0)
@@ -121,10 +121,10 @@ class EjectedTests(FollowedCase):
     def test_panic(self) -> None:
         """Where too few would be left, those that control lets serve do so."""
         followed = self.followed(outliers=self.rules(), threshold=50)
-        self.fail(1)
+        self.break_down(1)
         self.loop.advance(0)
         self.assertEqual(self.ready(), ["2", "3"])
-        self.fail(2)
+        self.break_down(2)
         self.loop.advance(0)
         self.assertEqual(self.ready(), ["1", "2", "3"])
         self.assertEqual(len(followed.out()), 2)
@@ -132,7 +132,7 @@ class EjectedTests(FollowedCase):
     def test_slow_start(self) -> None:
         """Who is back begins slowly, and grows."""
         self.followed(outliers=self.rules(), slow_start=SlowStart(20.0))
-        self.fail(1)
+        self.break_down(1)
         self.loop.advance(41, 0.5)
         endpoint = self.cluster.endpoints[0]
         self.assertTrue(endpoint.ready)

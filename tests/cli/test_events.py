@@ -28,7 +28,7 @@ class FollowTests(SynchronousTestCase):
             asked.append(path)
             return next(coming)
 
-        with mock.patch.object(events, "question", question), mock.patch.object(events.time, "sleep"):
+        with mock.patch.object(events, "question", question), mock.patch("time.sleep"):
             return run(["events", "--follow"]), asked
 
     def test_each_is_told_once(self) -> None:

@@ -8,6 +8,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
@@ -65,7 +66,7 @@ class Bench:
             self.slow += 1
             return respond(*what)
 
-        self.both[0].respond = counted      # type: ignore[method-assign]
+        self.both[0].respond = counted      # type: ignore[assignment,method-assign]
 
     def ask(self, batch: list[tuple[bytes, str]]) -> tuple[list[bytes | None], list[bytes | None]]:
         """The answers of the desk, and of the responder."""
@@ -106,7 +107,8 @@ class DeskTests(SynchronousTestCase):
         for _ in range(rounds):
             batch = []
             for _ in range(chance.randint(1, 60)):
-                peer, options = chance.choice(peers), []
+                peer = chance.choice(peers)
+                options: list[Any] = []
                 if chance.random() < 0.6:
                     options.append(cookie(b"8 octets" + (learned.get(peer, b"") if chance.random() < 0.7 else b"")))
                 if chance.random() < 0.1:
@@ -126,8 +128,8 @@ class DeskTests(SynchronousTestCase):
                     del data[chance.randrange(len(data)):]
                 batch.append((bytes(data), peer))
             found, wanted = bench.ask(batch)
-            for (data, peer), ours, theirs in zip(batch, found, wanted, strict=True):
-                self.assertEqual(ours, theirs, f"{data.hex()} of {peer}")
+            for (asked, peer), ours, theirs in zip(batch, found, wanted, strict=True):
+                self.assertEqual(ours, theirs, f"{asked.hex()} of {peer}")
                 at = -1 if ours is None else ours.find(b"\0\x0a\0\x18" + b"8 octets")
                 if ours is not None and at >= 0:
                     learned[peer] = ours[at + 12:at + 28]
@@ -249,6 +251,11 @@ class BatchPortTests(SteppedLoopCase):
             else:
                 self.assertEqual(client.recv(10), b"N%d" % number)
 
+    @staticmethod
+    def has(batches: list[int], wanted: int) -> bool:
+        """Whether so many datagrams have come by now."""
+        return sum(batches) == wanted
+
     def test_every_address(self) -> None:
         """Answers leave from the address that was asked, again and again, IPv4 and IPv6 on one socket."""
         for bound, asked in (("0.0.0.0", ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "127.0.0.9"))),
@@ -259,7 +266,7 @@ class BatchPortTests(SteppedLoopCase):
                 for client in clients:
                     client.send(b"a%d" % turn)
                 wanted = turn * len(clients)
-                self.spin(lambda batches=batches, wanted=wanted: sum(batches) == wanted)
+                self.spin(partial(self.has, batches, wanted))
                 self.assertEqual([client.recv(10) for client in clients], [b"A%d" % turn] * len(clients))
 
     def test_what_cannot_be_sent(self) -> None:

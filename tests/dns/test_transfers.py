@@ -298,9 +298,10 @@ class NotifyTests(Case):
     def test_no_way_to_it(self) -> None:
         """A secondary of a family that no address of ours has is named in the log once, counted, and shown for what it is; until
         something can be sent to it."""
-        warnings = []
-        self.addCleanup(globalLogPublisher.removeObserver, warnings.append)
-        globalLogPublisher.addObserver(warnings.append)
+        warnings: list[Any] = []
+        keep: Any = warnings.append
+        self.addCleanup(globalLogPublisher.removeObserver, keep)
+        globalLogPublisher.addObserver(keep)
         self.patch(self.notifier, "_send", lambda data, address, port: False)
         self.notifier.changed(self.transfers, self.zone)
         self.clock.pump([1.0] * 300)

@@ -29,7 +29,7 @@ class ChannelTests(TestCase):
         for each in (self.one, self.other):
             each.start()
             self.addCleanup(each.abort)
-        self.addCleanup(lambda: [os.close(fd) for fd in self.kept])
+        self.addCleanup(self.let_go)
 
     def take(self, data: bytes, fds: list[int]) -> None:
         """A message has come."""
@@ -38,12 +38,17 @@ class ChannelTests(TestCase):
             self.kept += fds
             fds.clear()
 
+    def let_go(self) -> None:
+        """Close what was kept."""
+        for fd in self.kept:
+            os.close(fd)
+
     async def until(self, count: int) -> None:
         """So many have come."""
         for _ in range(400):
             if len(self.got) >= count:
                 return
-            await deferLater(reactor, 0.005)        # type: ignore[arg-type]
+            await deferLater(reactor, 0.005)
         self.fail(f"{len(self.got)} of {count} messages have come")
 
     async def test_in_order(self) -> None:
@@ -73,7 +78,7 @@ class ChannelTests(TestCase):
 
     async def test_more_than_the_kernel_takes_at_once(self) -> None:
         """They arrive with their message, all of them; those that nobody takes are closed."""
-        await deferLater(reactor, 0.005)            # type: ignore[arg-type]  # its own descriptors are open now
+        await deferLater(reactor, 0.005)  # its own descriptors are open now
         before = len(os.listdir("/proc/self/fd"))
         self.one.send(b"many", [0] * (2 * FDS_AT_ONCE + 50))
         self.one.send(b"next", [0])
@@ -83,11 +88,11 @@ class ChannelTests(TestCase):
 
     async def test_nobody_reads(self) -> None:
         """What waits is counted, and says when it is much."""
-        reactor.removeReader(self.other)            # type: ignore[attr-defined]
+        reactor.removeReader(self.other)
         for _ in range(6):
             self.one.send(bytes(1 << 20))
         self.assertTrue(self.one.full)
-        reactor.addReader(self.other)               # type: ignore[attr-defined]
+        reactor.addReader(self.other)
         await self.until(6)
         self.assertFalse(self.one.full)
 

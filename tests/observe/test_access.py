@@ -173,7 +173,8 @@ class AccessLogTests(SynchronousTestCase):
         """Lines are kept as far as they may, then dropped and counted; with room again, writing goes on by itself."""
         disk = Disk(room=100)
         log = self.log(write=disk)
-        log.outputs[0].sink.tail_bytes = 10_000
+        sink: Any = log.outputs[0].sink
+        sink.tail_bytes = 10_000
         for _ in range(40):
             log.http(an_exchange())
         self.clock.advance(INTERVAL_S)

@@ -480,7 +480,7 @@ class ProtectionTests(AdminCase):
         endpoint = TCP4ClientEndpoint(reactor, address, int(port))
         asking = Asking(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await connectProtocol(endpoint, asking)
-        began = reactor.seconds()           # type: ignore[attr-defined]
+        began = reactor.seconds()
         assert asking.transport is not None
 
         def trickle() -> None:
@@ -488,11 +488,11 @@ class ProtectionTests(AdminCase):
             asking.transport.write(b"G")
 
         trickling = LoopingCall(trickle)
-        self.addCleanup(lambda: trickling.running and trickling.stop())
+        self.addCleanup(lambda: trickling.stop() if trickling.running else None)
         trickling.start(0.05)
         got = await asking.over
         self.assertIn(b" 200 ", got.partition(b"\r\n")[0])
-        self.assertLess(reactor.seconds() - began, site_module.IDLE_TIMEOUT_S / 3)      # type: ignore[attr-defined]
+        self.assertLess(reactor.seconds() - began, site_module.IDLE_TIMEOUT_S / 3)
 
     async def test_too_many_connections(self) -> None:
         """Beyond the bound they are closed at once; those that are there are served."""

@@ -39,7 +39,8 @@ class GuessingTests(SynchronousTestCase):
     def test_an_address_that_is_wrong_too_often(self) -> None:
         """It is not listened to for a minute, even with the right one; others are."""
         said: list[LogEvent] = []
-        self.patch(Callers, "_log", Logger(observer=said.append))
+        keep: Any = said.append
+        self.patch(Callers, "_log", Logger(observer=keep))
         for _ in range(MOST_WRONG):
             self.assertEqual(said, [])
             self.assertIsNone(self.callers.of_token(b"Bearer guess", "192.0.2.1"))
@@ -110,18 +111,18 @@ class TokenTests(AdminCase):
     async def test_buttons(self) -> None:
         """A browser is asked for a token, and led back to the page whose button was pressed; what was wrong is shown."""
         (address,) = self.serve(Config(At(tokens=TOKENS))).addresses
-        html = {"Accept": BROWSER}
+        html: dict[str, Any] = {"Accept": BROWSER}
         asked = await self.ask(address, "/login", **html)
         self.assertEqual((asked.status, asked.headers["www-authenticate"]), (401, 'Basic realm="voltgw", charset="UTF-8"'))
-        shown = {**html, "Authorization": "Basic " + b64encode(b"me:" + TOKENS[1][1]).decode()}
+        shown: dict[str, Any] = {**html, "Authorization": "Basic " + b64encode(b"me:" + TOKENS[1][1]).decode()}
         welcome = await self.ask(address, "/login", **shown)
         self.assertEqual((welcome.status, welcome.headers["location"]), (303, "/"))
         self.assertIn(b'action="/rollback?number=12"', (await self.ask(address, "/generations", **shown)).body)
         self.assertNotIn(b"/rollback", (await self.ask(address, "/generations", **html)).body)
         for page, back in ((f"http://{address}/rollouts?x=1", "/rollouts?x=1"), (f"http://{address}//evil.example", "/"),
                            (f"http://{address}/\\evil.example", "/"), (None, "/")):
-            done = await self.ask(address, "/rollouts/pause?name=shop", "POST", host=address, **shown,
-                                  **({"Referer": page} if page else {}))
+            from_it = {**shown, "Referer": page} if page else shown
+            done = await self.ask(address, "/rollouts/pause?name=shop", "POST", host=address, **from_it)
             self.assertEqual((done.status, done.headers["location"]), (303, back))
         wrong = await self.ask(address, "/rollouts/pause?name=nobody", "POST", **shown)
         self.assertEqual(wrong.status, 422)

@@ -42,7 +42,8 @@ class EventRingTests(SynchronousTestCase):
     def test_said_to_the_ring_itself(self) -> None:
         """`say` writes the line of the log, by which it comes to the ring."""
         lines: list[Any] = []
-        self.publisher.addObserver(lines.append)
+        keep: Any = lines.append
+        self.publisher.addObserver(keep)
         self.ring._log = self.log
         self.ring.say("worker.died", "worker {worker} died: {reason}", level="error", worker=3, reason="signal 9")
         self.assertEqual([(each["log_level"], each["event"]) for each in lines], [(LogLevel.error, "worker.died")])

@@ -84,7 +84,7 @@ class PlaceTests(SynchronousTestCase):
             peer = IPv6Address("TCP", host, 4000) if ":" in host else IPv4Address("TCP", host, 4000)
             protocol = factory.buildProtocol(peer)
             if protocol is not None:
-                protocol.makeConnection(StringTransport(peerAddress=peer))      # type: ignore[arg-type]
+                protocol.makeConnection(StringTransport(peerAddress=peer))
                 taken.append(protocol)
         self.addCleanup(lambda: [each.connectionLost(Failure(ConnectionDone())) for each in taken if each in factory.protocols])
         return taken

@@ -173,7 +173,8 @@ class DatagramTests(SynchronousTestCase):
         daemon = self.daemon()
         sink = self.sink(Native("voltgw", "process"), send_large)
         for count in (0, 5, 1, 6):
-            sink.send([said("x" * 60_000, **{f"f{number}": "y" * 60_000 for number in range(count)})])
+            more: dict[str, Any] = {f"f{number}": "y" * 60_000 for number in range(count)}
+            sink.send([said("x" * 60_000, **more)])
         large = 0
         while True:
             try:
@@ -316,7 +317,13 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.read(peer), b"one")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
-        self.pump(lambda: self.sink.failures or self.sink.send([said("lost")]))
+
+        def noticed() -> bool:
+            if not self.sink.failures:
+                self.sink.send([said("lost")])
+            return self.sink.failures > 0
+
+        self.pump(noticed)
         waiting = len(self.sink._queue)
         self.assertTrue(self.sink.problem)
         self.clock.advance(AGAIN_S * 0.9)

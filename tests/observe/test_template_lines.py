@@ -82,7 +82,8 @@ class TemplateTests(SynchronousTestCase):
             json_lines = JsonLines("paris", "edge-1", "site-local-vn", lambda address: found, anonymous)
             template = "|".join(f'"{{{name}}}"' for name in TEMPLATE_FIELDS if name in self.of_json())
             names = [name for name in TEMPLATE_FIELDS if name in self.of_json()]
-            for record in (exchange, other, a_connection()):
+            records: list[Any] = [exchange, other, a_connection()]
+            for record in records:
                 connection = hasattr(record, "t_upstream_connected")
                 said = json.loads(json_lines.connection(record, OFFSET) if connection else json_lines.http(record, OFFSET))
                 line = self.line(template, record, find=lambda address: found, shown=shown)

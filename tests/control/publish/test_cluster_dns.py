@@ -166,7 +166,7 @@ class RegistrarTests(SynchronousTestCase):
         for form, data in ((CoreDns(), {"Corefile": KUBEADM + "Apps.Example.com {\n whoami\n}\n"}),
                            (KubeDns(), {"stubDomains": json.dumps({ZONE: ["1.2.3.4"]})})):
             self.one["data"] = data
-            refused = self.round(self.registrar(form))      # type: ignore[arg-type]
+            refused = self.round(self.registrar(form))
             self.assertIn("without our mark", refused.why)
         self.assertEqual(self.written, [])
 
@@ -190,4 +190,4 @@ class RegistrarTests(SynchronousTestCase):
         for form, data in ((CoreDns(), {"Corefile": ". {"}), (CoreDns(), {}), (CoreDns(), None), (KubeDns(), {"stubDomains": "[1]"}),
                            (KubeDns(), {"stubDomains": "{"})):
             self.one["data"] = data
-            self.assertIn("cannot be read", str(error_of(self.registrar(form).observe([ZONE]))))        # type: ignore[arg-type]
+            self.assertIn("cannot be read", str(error_of(self.registrar(form).observe([ZONE]))))

@@ -118,6 +118,7 @@ class KubernetesTests(Case):
             if acts is None:
                 self.assertIsInstance(decided, Refused)
                 continue
+            assert isinstance(decided, Change)
             del api.asked[:]
             self.done(registrar.apply([decided]))
             self.assertEqual([f"{method} {path.split('/namespaces/')[1].split('/')[0]}" for method, path, _ in api.asked], acts)
