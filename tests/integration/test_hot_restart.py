@@ -170,8 +170,32 @@ class HotRestartTests(RestartCase):
             self.restart()
         self.assertEqual(load.failures, [])
 
+    def test_a_port_that_is_taken(self) -> None:
+        """The new process needs a port that somebody else has: it ends, and everything is as it was."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            self.gateway.write(self.config(
+                f'- {{name: more, listen: "127.0.0.1:{port}", origins: ["127.0.0.1:{self.origin.port}"]}}'))
+            with Load(self.port) as load:
+                os.kill(self.gateway.process.pid, signal.SIGUSR2)
+                until("it says so", lambda: "which was to take over, has ended" in self.gateway.output)
+        self.assertIn(f"cannot listen on 127.0.0.1:{port}", self.gateway.output)
+        self.assertEqual(load.failures, [])
+        self.assertEqual(self.serving(), self.gateway.process.pid)
+
+    def test_with_workers_from_now_on(self) -> None:
+        """The new process has two workers where the old one had none: they share the port that was its own."""
+        self.workers = 2
+        self.gateway.write(self.config())
+        with Load(self.port) as load:
+            self.restart()
+            time.sleep(0.5)
+        self.assertEqual(load.failures, [])
+        until("both have had connections",
+              lambda: ask(self.port) and min(each["connections_accepted"] for each in self.gateway.admin("/workers").json["workers"]))
+
     def test_nobody_to_take_over_from(self) -> None:
-        """``--takeover`` where nobody serves ends with status 1 and says so; so does one of another configuration."""
+        """``--takeover`` where nobody serves ends with status 1 and says so."""
         other = Gateway(self, self.config().replace(self.socket_path(), self.socket_path() + "x"), command=[
             "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "voltgw", "--config", "voltgw.yaml",
             "--takeover"])
