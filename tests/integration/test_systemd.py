@@ -148,3 +148,18 @@ class UnitTests(SynchronousTestCase):
                               capture_output=True, text=True, check=False, timeout=30)
         said = [line for line in done.stderr.splitlines() if "voltgw" in line]
         self.assertEqual(said, [], done.stderr)
+
+    def test_user_and_folders(self) -> None:
+        """The files for a user of its own make that and its folders, in a root of the test's."""
+        programs = [shutil.which(name) for name in ("systemd-sysusers", "systemd-tmpfiles")]
+        if None in programs or os.geteuid() != 0:
+            raise SkipTest("systemd-sysusers and systemd-tmpfiles, and root, are needed")
+        root = Path(self.mktemp()).absolute()
+        (root / "etc").mkdir(parents=True)
+        for program, arguments, name in zip(programs, ([], ["--create"]), ("sysusers", "tmpfiles"), strict=True):
+            subprocess.run([str(program), f"--root={root}", *arguments, str(_ROOT / "etc" / f"voltgw.{name}")],
+                           check=True, capture_output=True, timeout=30)
+        user = next(line for line in (root / "etc/passwd").read_text().splitlines() if line.startswith("voltgw:"))
+        found = {name: (root / name).stat() for name in ("run/voltgw", "var/lib/voltgw", "var/log/voltgw")}
+        self.assertEqual({str(each.st_uid) for each in found.values()}, {user.split(":")[2]})
+        self.assertEqual(found["var/lib/voltgw"].st_mode & 0o777, 0o700)
