@@ -10,16 +10,19 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import server, shown
-from tests.integration.gateway import Gateway, ask, free_port, log_lines, until
+from tests.integration.gateway import PATIENCE_S, Gateway, ask, free_port, log_lines, until
 from tests.integration.workers_load import Load
 from tests.servers import Server, nginx
 from voltgw.cli.remote import ask as remote
+
+#: A connection that a killed worker had accepted and not answered yet has failed by then (seconds).
+_JUST_S: Final = 0.5
 
 
 class WorkersCase(SynchronousTestCase):
@@ -77,21 +80,20 @@ class ServingTests(WorkersCase):
         self.ask_why()
 
     def test_a_killed_worker(self) -> None:
-        """Only requests on its connections fail; it is replaced within a second, by one on the same socket; counts stay."""
+        """Only requests on its connections fail; it is replaced by one on the same socket; counts stay."""
         with Load(self.port) as load:
             time.sleep(2.5)                         # by now a process waits for this
             before = self.workers()
             victim = before[0]["pid"]
             os.kill(victim, signal.SIGKILL)
-            killed = time.monotonic()
+            killed = time.monotonic()       # how long it takes is measured by benchmarks/storm.py
             until("another one serves", lambda: (now := self.workers()[0])["state"] == "ready" and now["pid"] != victim)
-            took_s = time.monotonic() - killed
             time.sleep(1.0)
-        self.assertLess(took_s, 1.0)
         self.assertLessEqual(len(load.failures), 8)         # one of each client at most
         for failure in load.failures:
-            self.assertTrue(failure.held, failure)  # whoever came new was served, by the other or, in its queue, by the new one
-            self.assertLess(failure.at - killed, 1.0)
+            # whoever came new was served, by the other or, in its queue, by the new one; unless the victim had just taken it
+            self.assertTrue(failure.held or failure.at - killed < _JUST_S, failure)
+            self.assertLess(failure.at - killed, PATIENCE_S)
         self.assertGreater(load.answers, 500)
         after = self.workers()
         self.assertEqual([each["respawns"] for each in after], [1, 0])
