@@ -51,6 +51,7 @@ def knot(test: SynchronousTestCase, zones: Mapping[str, str], *, more: str = "",
 server:
   rundir: "{folder}"
   listen: 127.0.0.1@{port}
+  tcp-io-timeout: 20000
 database:
   storage: "{folder}"
 {more}
@@ -81,6 +82,7 @@ def secondary_knot(test: SynchronousTestCase, zone: str, primary: int, key: str,
 server:
   rundir: "{folder}"
   listen: 127.0.0.1@{port}
+  tcp-io-timeout: 20000
 database:
   storage: "{folder}"
 key:
@@ -158,6 +160,7 @@ def updatable_knot(test: SynchronousTestCase, zone: str, text: str, key: str, se
 server:
   rundir: "{short.name}"
   listen: 127.0.0.1@{port}
+  tcp-io-timeout: 20000
 database:
   storage: "{folder}"
 key:

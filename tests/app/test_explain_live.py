@@ -109,11 +109,11 @@ class ExplainLiveTests(LiveCase):
         self.assertEqual((cluster.counters.requests, sum(each.requests for each in cluster.endpoints)), (4, 4))
 
     async def test_for_a_browser(self) -> None:
-        """The same text as on the command line, escaped."""
+        """The same decisions as on the command line, escaped."""
         self.start(balancer("shop", f"127.0.0.1:{self.port}", f"127.0.0.1:{self.ok_origin().port}"))
         status, body = await self.page(f"/explain?url=http://x:{self.port}/%3Cb%3E", "text/html")
         self.assertEqual(status, 200)
-        self.assertIn("<pre>listener ", body)
+        self.assertIn("<li>listener: <strong>", body)
         self.assertNotIn("<b>", body)
 
     async def test_a_question_that_cannot_be_understood(self) -> None:

@@ -131,6 +131,7 @@ class StatusTests(SynchronousTestCase):
     def test_interrupted(self) -> None:
         """130, as shells show it."""
         code = ("import os, signal, threading; from voltgw.cli.main import main\n"
+                "signal.signal(signal.SIGINT, signal.default_int_handler)\n"        # a shell's background jobs ignore it
                 "threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
                 "raise SystemExit(main(['check', '-']))")
         with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,

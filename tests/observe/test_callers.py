@@ -201,13 +201,14 @@ class UserTests(AdminCase):
         path = self.socket_path()
         os.chmod(os.path.dirname(path), 0o755)      # others have to reach the socket
         self.serve(Config(At(unix=path, users=((nobody, READ),))))
-        program = ("import socket, sys\ns = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
+        program = ("import os, socket, sys\nos.setgroups([]); os.setuid(int(sys.argv[4]))\n"
+                   "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
                    "s.sendall(f'{sys.argv[2]} {sys.argv[3]} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n'.encode())\n"
                    "print(s.recv(4096).split()[1].decode())")
 
         def ask(user: int, method: str, address: str) -> int:
-            done = subprocess.run([sys.executable, "-c", program, path, method, address], user=user, timeout=20, check=True,
-                                  capture_output=True, text=True, cwd="/", env={})
+            done = subprocess.run([sys.executable, "-c", program, path, method, address, str(user)], timeout=20, check=True,
+                                  capture_output=True, text=True)
             return int(done.stdout)
 
         self.assertEqual(await deferToThread(ask, nobody, "GET", "/clusters"), 200)

@@ -9,7 +9,7 @@ from voltgw.config.acme import Acme
 from voltgw.config.admin import AdminAddress
 from voltgw.config.compound import ListOf, MapOf
 from voltgw.config.contents import SecretContent
-from voltgw.config.formats import HOST, IP, OBJECT_NAME, PREFIX
+from voltgw.config.formats import IP, OBJECT_NAME, PREFIX
 from voltgw.config.logs import LOGGER, MAX_LOGGERS, AccessLog, LogLevel, ProcessLog
 from voltgw.config.metrics import Metrics
 from voltgw.config.overload import Overload
@@ -136,11 +136,11 @@ class Gateway:
         Duration("s", zero="value"), "SIGTERM waits this long for what is under way; 0 = not at all.",
         absent=show_seconds(defaults.DRAIN_TIMEOUT_S))
     drain_lead_s: float | None = field(
-        Duration("s", zero="value"), "On SIGTERM, /ready fails and names are withdrawn so long before the gateway takes nothing "
-        "new any more: load balancers in front of it notice first.", absent="0s")
+        Duration("s", zero="value"), "On SIGTERM, /ready fails and names are withdrawn so long before the gateway takes "
+        "nothing new any more: load balancers in front of it notice first.", absent="0s")
     restart_socket: str | None = field(
-        FilePath(107), "Path of a Unix socket (mode 0600) over which a new process takes the place of this one without losing a "
-        "connection (SIGUSR2, ``--takeover``).", absent="``restart.sock`` in ``data_dir``, if there is one")
+        FilePath(107), "Path of a Unix socket (mode 0600) over which a new process takes the place of this one without losing "
+        "a connection (SIGUSR2, ``--takeover``).", absent="``restart.sock`` in ``data_dir``, if there is one")
     watch: bool = field(
         Flag(), "The files of the configuration are watched, and reloaded when an edit of them has come to rest.")
     max_connections: int | None = field(

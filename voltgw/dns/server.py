@@ -117,9 +117,12 @@ class DnsBound:
         yield tcp, port.fileno()
 
     def give_way(self) -> None:
-        """Another process answers; those who are connected may go on until `stop`."""
+        """Another process answers; those who are connected may go on until `stop`.
+
+        Our descriptor of the socket is closed: when the other process dies, the next one can bind its address.
+        """
         if self._datagrams is not None:
-            self._datagrams.stopReading()
+            self._datagrams.stopListening()
         if self._port is not None:
             self._port.stopListening()
             self._port = None
