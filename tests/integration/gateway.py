@@ -6,10 +6,12 @@ import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +51,13 @@ def until(what: str, true: Callable[[], Any], patience_s: float = PATIENCE_S) ->
         if time.monotonic() > end:
             raise AssertionError(f"after {patience_s:g} s still not: {what}")
         time.sleep(0.01)                    # another process decides when; there is nothing to wait on
+
+
+def short_socket(test: SynchronousTestCase) -> str:
+    """A path for a Unix socket, whose name may have 107 bytes: trial's folders are deeper than that in some checkouts."""
+    folder = tempfile.mkdtemp()
+    test.addCleanup(shutil.rmtree, folder)
+    return f"{folder}/s"
 
 
 def log_lines(path: Path) -> list[dict[str, Any]]:

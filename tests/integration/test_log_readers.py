@@ -23,8 +23,8 @@ class CombinedTests(SynchronousTestCase):
         """No agent, referrer or path makes a line that it cannot read, or that says something else."""
         goaccess = require("goaccess")
         port = free_port()
-        gateway = Gateway(self, _CONFIG.format(port=port).replace("access.log", "{path: access.log, format: combined}")
-                          .replace("admin: {unix: admin.sock}", "admin: {port: ADMIN}"))
+        gateway = Gateway(self, _CONFIG.format(port=port, socket="SOCKET").replace("access.log", "{path: access.log, format: combined}")
+                          .replace("admin: {unix: SOCKET}", "admin: {port: ADMIN}"))
         gateway.wait_ready()
         for number, agent in enumerate(_AGENTS):
             with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as peer:

@@ -12,12 +12,12 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cli.running import run
-from tests.integration.gateway import PATIENCE_S, Gateway, free_port, until
+from tests.integration.gateway import PATIENCE_S, Gateway, free_port, short_socket, until
 
 #: Answers without an origin, so that the load is the gateway's alone.
 _CONFIG = """
 gateway:
-  admin: {{unix: admin.sock}}
+  admin: {{unix: {socket}}}
   access_log: access.log
 objects:
 - kind: virtual_host
@@ -59,8 +59,8 @@ class Load(threading.Thread):
 class RotationTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.port = free_port()
-        self.gateway = Gateway(self, _CONFIG.format(port=self.port))
-        self.socket = str(self.gateway.folder / "admin.sock")
+        self.socket = short_socket(self)
+        self.gateway = Gateway(self, _CONFIG.format(port=self.port, socket=self.socket))
         until("it is ready", lambda: os.path.exists(self.socket) and run(["status", "--admin", self.socket]).status == 0)
 
     def paths(self, *files: Path) -> list[str]:
@@ -133,9 +133,9 @@ class RotationTests(SynchronousTestCase):
 class ProcessLogTests(SynchronousTestCase):
     def test_where_it_goes(self) -> None:
         """To a file as JSON, by a reload to another one as text; a place that cannot be opened is told of, and nothing is lost."""
-        config = _CONFIG.format(port=free_port()).replace("access_log: access.log", "log: LOG")
+        socket = short_socket(self)
+        config = _CONFIG.format(port=free_port(), socket=socket).replace("access_log: access.log", "log: LOG")
         gateway = Gateway(self, config.replace("LOG", "{path: first.log, format: json}"))
-        socket = str(gateway.folder / "admin.sock")
         until("it is ready", lambda: os.path.exists(socket) and run(["status", "--admin", socket]).status == 0)
         first, second = gateway.folder / "first.log", gateway.folder / "second.log"
         lines = [json.loads(line) for line in first.read_text().splitlines()]
@@ -158,7 +158,8 @@ class ProcessLogTests(SynchronousTestCase):
 
     def test_a_daemon(self) -> None:
         """twistd as a daemon writes no log of its own where the configuration says where it goes."""
-        gateway = Gateway(self, _CONFIG.format(port=free_port()).replace("access_log: access.log", "log: own.log"), command=[
+        gateway = Gateway(self, _CONFIG.format(port=free_port(), socket=short_socket(self)).replace(
+            "access_log: access.log", "log: own.log"), command=[
             "-c", "from twisted.scripts.twistd import run; run()", "--pidfile=pid", "voltgw", "--config", "voltgw.yaml"])
         self.assertEqual(gateway.wait_exit(), 0, gateway.output)
         pid = int((gateway.folder / "pid").read_text())

@@ -16,7 +16,7 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import server, shown
-from tests.integration.gateway import PATIENCE_S, Gateway, ask, free_port, log_lines, until
+from tests.integration.gateway import PATIENCE_S, Gateway, ask, free_port, log_lines, short_socket, until
 from tests.integration.workers_load import Load
 from tests.servers import Server, nginx
 from voltgw.cli.remote import ask as remote
@@ -188,10 +188,11 @@ class PushedTests(WorkersCase):
     def config(self, *origins: Server, gateway: str = "", more: str = "") -> str:
         """TLS, an access log, an admin interface that takes orders."""
         self.tls_port = free_port()
+        self.socket = short_socket(self)
         return f"""
 gateway:
   workers: 2
-  admin: {{unix: admin.sock}}
+  admin: {{unix: {self.socket}}}
   monitor: {{address: 127.0.0.1, port: ADMIN}}
   access_log: {{path: access.log, format: json}}
   drain_timeout: 2s
@@ -210,13 +211,13 @@ objects:
 
     def order(self, path: str) -> Any:
         """Over the socket of the admin interface."""
-        status, answer = remote(str(self.gateway.folder / "admin.sock"), "POST", path)
+        status, answer = remote(self.socket, "POST", path)
         self.assertEqual(status, 200, answer)
         return answer
 
     def accepted(self) -> list[int]:
         """How many connections each worker has taken."""
-        _, answer = remote(str(self.gateway.folder / "admin.sock"), "GET", "/workers")
+        _, answer = remote(self.socket, "GET", "/workers")
         return [each["connections_accepted"] for each in answer["workers"]]
 
     def test_pushed(self) -> None:
@@ -321,9 +322,9 @@ class RightsTests(WorkersCase):
         """As nobody."""
         if os.getuid() != 0:
             raise SkipTest("only root can become somebody else")
-        if not all(parent.stat().st_mode & 0o5 == 0o5 for path in (Path(__file__), Path(sys.executable).absolute(), Path.cwd())
+        if not all(parent.stat().st_mode & 0o5 == 0o5 for path in (Path(__file__), Path(sys.executable).absolute(), Path(sys.executable).resolve(), Path.cwd())
                    for parent in path.parents):
-            raise SkipTest("this checkout can only be read by its owner")
+            raise SkipTest("this checkout, or its Python, can only be read by its owner")
         made = Gateway(self, self.config(), command=[
             "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "--uid", "65534", "--gid", "65534",
             "voltgw", "--config", "voltgw.yaml"])
