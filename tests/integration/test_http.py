@@ -175,13 +175,14 @@ class MainJobTests(SynchronousTestCase):
         """SIGTERM: a request under way is answered, new connections are refused, the exit status is 0."""
         slow = socket.create_connection(("127.0.0.1", self.port), timeout=20)
         self.addCleanup(slow.close)
-        slow.sendall(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+        # an origin that keeps the body answers once it has all of it
+        slow.sendall(b"PUT /files/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
         until("the request is under way", lambda: self.gateway.cluster("default/shop")["active"] == 1)
         self.gateway.process.terminate()
         until("new connections are refused", self.refused)
         slow.sendall(b"cd")
         answer = b"".join(iter(lambda: slow.recv(65536), b""))
-        self.assertIn(b"HTTP/1.1 200 OK\r\n", answer)
+        self.assertIn(b"HTTP/1.1 201 Created\r\n", answer)
         self.assertIn(b"connection: close\r\n", answer)
         slow.close()
         self.assertEqual(self.gateway.wait_exit(), 0)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.gateway import Gateway, ask, free_port, until
+from tests.integration.gateway import Gateway, ask, free_port, log_lines, until
 from tests.servers import require
 
 _CONFIG: Final = """
@@ -87,9 +87,7 @@ class RsyslogTests(SynchronousTestCase):
 
     def complete(self, path: Path) -> list[dict[str, Any]]:
         """All messages, once they are there."""
-        if not path.exists():
-            return []
-        found = [json.loads(line) for line in path.read_text().splitlines()]
+        found = log_lines(path)
         return found if sum(each["pri-text"].startswith("local") for each in found) >= 603 else []
 
 
