@@ -3,9 +3,12 @@
 The load is wrk on kept connections (and, for balance, a connection for each request), the origin is nginx. All of it shares the
 machine's cores with the workers, so what two workers can bring is bounded by what the others leave (``cores_used`` says how
 much that was): the figure that does not depend on it is CPU per request over all processes of the gateway.
-``ratio_with_a_core_each`` is what follows for workers that have a core each.
+``ratio_with_a_core_each`` is what follows for workers that have a core each. ``--share 40`` gives each worker (or the one
+process) no more than 40 % of a core (cgroups, as root), so that the others have enough and workers are what is short: then
+``ratio`` says what a second worker brings.
 
     python benchmarks/workers.py --seconds 5
+    python benchmarks/workers.py --seconds 5 --share 40
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ HERE = Path(__file__).resolve().parent
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _READY_S = 20.0
+#: Short, so that a bounded process pauses often and not for long.
+_PERIOD_US = 5000
 
 
 def free_port() -> int:
@@ -48,6 +53,33 @@ def cpu_s(pid: int) -> float:
     with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
         fields = stat.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_S
+
+
+class Quota:
+    """Control groups of our own in which a process gets no more than a share of a core."""
+
+    def __init__(self, percent: int) -> None:
+        self.percent = percent
+        self.made: list[Path] = []
+
+    def bound(self, pid: int) -> None:
+        """Bound one process from now on."""
+        first = Path("/sys/fs/cgroup/cpu")
+        group = (first if first.is_dir() else Path("/sys/fs/cgroup")) / f"voltgw-bench-{pid}"
+        group.mkdir()
+        self.made.append(group)
+        if first.is_dir():
+            (group / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
+            (group / "cpu.cfs_quota_us").write_text(str(_PERIOD_US * self.percent // 100))
+        else:
+            (group / "cpu.max").write_text(f"{_PERIOD_US * self.percent // 100} {_PERIOD_US}")
+        (group / "cgroup.procs").write_text(str(pid))
+
+    def remove(self) -> None:
+        """Their processes have ended."""
+        for group in self.made:
+            group.rmdir()
+        self.made.clear()
 
 
 class Run:
@@ -130,17 +162,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--share", type=int, default=0, help="percent of a core that each worker gets; 0 = all that there is")
     options = parser.parse_args()
     report: dict[str, Any] = {"cores": len(os.sched_getaffinity(0))}
     for workers in (0, 1, 2):
         with tempfile.TemporaryDirectory() as folder:
             running = Run(Path(folder), workers)
+            quota = Quota(options.share)
             try:
+                for pid in running.processes()[1 if workers else 0:] if options.share else ():
+                    quota.bound(pid)
                 name = f"{workers} workers" if workers else "one process"
                 report[name] = {"kept": running.load(options.seconds, options.connections, False),
                                 "new": running.load(options.seconds, options.connections, True)}
             finally:
                 running.stop()
+                time.sleep(0.2)             # a group can go once the kernel has counted its last process out
+                quota.remove()
     one, two = report["1 workers"]["kept"], report["2 workers"]["kept"]
     report["ratio"] = round(two["requests_per_s"] / one["requests_per_s"], 2)
     report["ratio_with_a_core_each"] = round(2 * one["cpu_us_per_request"] / two["cpu_us_per_request"], 2)
