@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from voltgw.config.admin import Anonymous, Role
 from voltgw.observe.admin import AdminTls
 from voltgw.observe.callers import NOTHING, OPERATE, READ, Callers, user_id
-from voltgw.observe.guard import is_loopback
+from voltgw.values.address import is_loopback
 from voltgw.values.defaults import ADMIN_ADDRESS, ADMIN_PORT, DRAIN_TIMEOUT_S
 
 if TYPE_CHECKING:

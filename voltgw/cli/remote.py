@@ -11,7 +11,8 @@ import ssl
 import sys
 from typing import Any, Final
 
-from voltgw.observe.guard import host_of, is_loopback
+from voltgw.observe.guard import host_of
+from voltgw.values.address import is_loopback
 from voltgw.values.defaults import ADMIN_ADDRESS, ADMIN_PORT
 
 #: The admin interface answers from memory; a gateway that takes longer is in trouble.

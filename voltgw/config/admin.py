@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from ipaddress import ip_address
 from typing import Final
 
 from voltgw.config.compound import ListOf
@@ -14,6 +13,7 @@ from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Choice, FilePath, Number, Text
 from voltgw.config.values import Secret
 from voltgw.values import defaults
+from voltgw.values.address import is_loopback
 
 #: Shortest token: what can be guessed is none.
 LEAST_TOKEN_BYTES: Final = 16
@@ -117,7 +117,7 @@ class AdminAddress:
             yield Rule("users", "VG0106", "only a Unix socket tells the user of a client", "say `unix: /run/voltgw/admin.sock`")
         if self.clients and (self.tls is None or self.tls.client_ca is None):
             yield Rule("clients", "VG0106", "certificates of clients need `tls: {cert: …, key: …, client_ca: …}`")
-        if not _is_loopback(self.address or defaults.ADMIN_ADDRESS):
+        if not is_loopback(self.address or defaults.ADMIN_ADDRESS):
             if self.tls is None:
                 yield Rule("address", "VG0106", f"{self.address} is not a loopback address: others would read along",
                            "say `tls: {cert: …, key: …}`, or use 127.0.0.1, ::1 or `unix: PATH`; `gateway.monitor` shows "
@@ -130,12 +130,3 @@ class AdminAddress:
             twice = {each for each in given if given.count(each) > 1}
             if twice:
                 yield Rule(name, "VG0106", f"{min(twice)!r} stands there twice")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

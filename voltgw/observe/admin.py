@@ -30,10 +30,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from voltgw.net.inherited import TCP, Inherited, SocketKey
 from voltgw.observe.callers import Callers
 from voltgw.observe.contents import Page, Pages
-from voltgw.observe.guard import is_loopback
 from voltgw.observe.metrics import GatewayCollector
 from voltgw.observe.places import Served
 from voltgw.observe.site import AdminSite, BoundedFactory, Root
+from voltgw.values.address import is_loopback
 
 if TYPE_CHECKING:
     from voltgw.interfaces import GatewayView

@@ -11,7 +11,6 @@ import hmac
 import os
 import pwd
 import socket
-import struct
 from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -22,6 +21,8 @@ from typing import Any, Final, NamedTuple
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 from twisted.logger import Logger
+
+from voltgw.net.passing import peer_of
 
 #: What somebody may do; each includes those before it.
 NOTHING: Final = 0
@@ -34,7 +35,6 @@ MOST_WRONG: Final = 10
 WINDOW_S: Final = 60.0
 #: Addresses that are remembered; the one that was wrong longest ago makes room.
 MOST_ADDRESSES: Final = 1024
-_CREDENTIALS: Final = struct.Struct("3i")
 
 
 class Caller(NamedTuple):
@@ -142,8 +142,7 @@ def counted_as(source: str) -> str:
 
 def user_of(sock: socket.socket) -> int:
     """The user at the other end of a Unix socket, as of when it was connected."""
-    _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return int(uid)
+    return peer_of(sock)[1]
 
 
 def _password(encoded: bytes) -> bytes:

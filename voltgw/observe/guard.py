@@ -7,24 +7,15 @@ says of it (Origin, Sec-Fetch-Site, Referer), and, after DNS rebinding, the name
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from ipaddress import ip_address
 from typing import Final
+
+from voltgw.values.address import is_loopback
 
 #: Values of Sec-Fetch-Site that are not another page's doing: one of our pages, or somebody typed the address. A page
 #: on another port of this machine is ``same-site`` and has no business here.
 _OWN_DOING: Final = frozenset((b"same-origin", b"none"))
 
 FieldValues = Callable[[bytes], Collection[bytes]]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or IP literal (without brackets) can only mean this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def host_of(authority: str) -> str:

@@ -18,8 +18,9 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from voltgw.observe.answers import Answer, Sending, cut
 from voltgw.observe.callers import OPERATE, READ, Caller, Callers, counted_as, user_of
 from voltgw.observe.contents import Page, challenge, for_people, refuse
-from voltgw.observe.guard import is_loopback, refusal
+from voltgw.observe.guard import refusal
 from voltgw.observe.pages import CONTENT_SECURITY_POLICY
+from voltgw.values.address import is_loopback
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime

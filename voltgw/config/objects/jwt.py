@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from voltgw.config.reader import REFUSES
 from voltgw.config.schema import Nested, Rule, field, message
 from voltgw.config.types import Flag, Presence, Text
 from voltgw.config.values import Secret
+from voltgw.values.address import is_loopback
 
 #: Algorithms of RFC 7518, 8037 and 9864 that tokens may be signed with.
 ALGORITHMS: Final = (
@@ -189,11 +189,7 @@ class JwtExtension:
 
 def _on_this_machine(url: str) -> bool:
     """Whether what is asked for leads to a loopback address, or to ``localhost``: ``127.example`` is a name like any other."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 @message
