@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
 from voltgw import __version__
-from voltgw.control.ways import trust_of
+from voltgw.control.ways import trust_of, whole
 from voltgw.observe.exporter import MAX_ANSWER_BYTES, Answer
-
-if TYPE_CHECKING:
-    from twisted.python.failure import Failure
 
 #: The collector must accept a connection in this time, in seconds; whoever sends bounds the whole.
 _CONNECT_S: Final = 5.0
@@ -24,34 +20,6 @@ _CONNECT_S: Final = 5.0
 
 class TooLong(Exception):
     """An answer that no collector gives."""
-
-
-class _Body(Protocol):
-    """Reads a body to its end, as long as it is not too long and somebody wants it; else the connection is closed."""
-
-    transport: Any                          # the HTTP client's stand-in for it
-
-    def __init__(self) -> None:
-        self.done: Deferred[bytes] = Deferred(lambda done: self.transport.loseConnection())
-        self._body = bytearray()
-
-    def dataReceived(self, data: bytes) -> None:
-        """More of it."""
-        if self.done.called:
-            return
-        self._body += data
-        if len(self._body) > MAX_ANSWER_BYTES:
-            self.done.errback(TooLong(f"it answers with more than {MAX_ANSWER_BYTES} bytes"))
-            self.transport.loseConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The end; only the HTTP client knows whether it is all."""
-        if self.done.called:
-            return
-        if reason.check(ResponseDone):
-            self.done.callback(bytes(self._body))
-        else:
-            self.done.errback(reason)
 
 
 class Collector:
@@ -80,9 +48,8 @@ class Collector:
 
     def _read(self, response: Any) -> Deferred[Answer]:
         after = response.headers.getRawHeaders(b"retry-after", [b""])[0].decode("latin-1")
-        reading = _Body()
-        response.deliverBody(reading)
-        return reading.done.addCallback(lambda data: Answer(response.code, after, data))
+        too_long = TooLong(f"it answers with more than {MAX_ANSWER_BYTES} bytes")
+        return whole(response, MAX_ANSWER_BYTES, too_long).addCallback(lambda data: Answer(response.code, after, data))
 
     def close(self) -> Deferred[None]:
         """Close the connection that is kept."""

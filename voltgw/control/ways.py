@@ -147,7 +147,7 @@ def trust_of(roots: bytes | None, where: str) -> Any:
 
 
 def whole(response: Any, most_bytes: int, too_much: Exception) -> Deferred[bytes]:
-    """The body of an answer; fails with `too_much` where it is larger than `most_bytes`."""
+    """The body of an answer; fails with `too_much` where it is larger than `most_bytes`. It can be cancelled."""
     reading = _Whole(most_bytes, too_much)
     response.deliverBody(reading)
     return reading.done
@@ -168,19 +168,24 @@ def why(error: BaseException, words: Callable[[str], str]) -> str:
 
 
 class _Whole(Protocol):
-    """Reads a body to its end, or until it is too large."""
+    """Reads a body to its end, as long as it is not too large and somebody wants it; else the connection is closed."""
+
+    transport: Any                          # the HTTP client's stand-in for it
 
     def __init__(self, most_bytes: int, too_much: Exception) -> None:
-        self.done: Deferred[bytes] = Deferred()
+        self.done: Deferred[bytes] = Deferred(lambda done: self.transport.loseConnection())
         self._most = most_bytes
         self._too_much = too_much
         self._body = bytearray()
 
     def dataReceived(self, data: bytes) -> None:
         """More of it."""
+        if self.done.called:
+            return
         self._body += data
-        if len(self._body) > self._most and not self.done.called:
+        if len(self._body) > self._most:
             self.done.errback(self._too_much)
+            self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:      # noqa: B008
         """The end; only the HTTP client knows whether it is all."""
