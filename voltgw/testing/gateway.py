@@ -12,7 +12,7 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address
 
 from voltgw.app.authenticating import Surroundings
 from voltgw.app.build import Makings, build
@@ -21,6 +21,7 @@ from voltgw.app.find import find_listener
 from voltgw.app.listening import serve_http
 from voltgw.app.load import Loader, TextLoader, at_once
 from voltgw.app.question import read_question
+from voltgw.app.simulation.names import KnownNames
 from voltgw.app.simulation.probing import StandIn
 from voltgw.app.simulation.world import World
 from voltgw.config.collector import without_collector
@@ -89,24 +90,6 @@ class _Records:
         self.kept.append(record)
 
 
-class _Resolver:
-    """Answers with the addresses that the test has given."""
-
-    def __init__(self, names: Mapping[str, tuple[str, ...]]) -> None:
-        self.names = names
-
-    def resolveHostName(self, receiver: Any, name: str, *more: object) -> object:
-        """Part of IHostnameResolver."""
-        receiver.resolutionBegan(self)
-        for address in self.names.get(name, ()):
-            receiver.addressResolved((IPv6Address if ":" in address else IPv4Address)("TCP", address, 0))
-        receiver.resolutionComplete()
-        return receiver
-
-    def cancel(self) -> None:
-        """It is over already."""
-
-
 class Gateway:
     """A gateway that serves the configuration `text`, without a socket, on a clock that the test turns.
 
@@ -144,7 +127,7 @@ class Gateway:
         self._plane = _Plane(self._world, self._records, self._wall, self._random.random)  # type: ignore[arg-type]  # as a loop
         self._plane.dial_to = self._dial
         self._prober = Prober(self._world, Random(f"{seed} prober"), self._probe)
-        self._sources = Sources(self._world, Random(f"{seed} feeds"), _Resolver(dict(names or {})))
+        self._sources = Sources(self._world, Random(f"{seed} feeds"), KnownNames(dict(names or {})))
         self._loader = loader
         self.runtime = self._build(loader, None)
         self._started = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,8 @@ from voltgw.app.importing.words import Files
 #: Functions and parentheses that one rule may have.
 _MOST_TERMS: Final = 500
 _TOKEN: Final = re.compile(r"\s*(?:(&&)|(\|\|)|(!)|([()])|([A-Za-z]+)\s*\(|$)")
+_OR: Final = re.compile(r"\s*\|\|")
+_AND: Final = re.compile(r"\s*&&")
 _ARGUMENT: Final = re.compile(r"\s*(?:`([^`]*)`|\"((?:[^\"\\]|\\.)*)\"|'([^']*)')\s*(,|\))")
 
 
@@ -153,6 +155,10 @@ class Term:
     below: tuple[Term, ...] = ()
 
 
+#: Reads one part of a rule: its text, where it begins, how many parts there were; gives the part, its end and their number.
+_Part = Callable[[str, int, int], "tuple[Term, int, int]"]
+
+
 def rule(text: str) -> Term:
     """A rule such as ``Host(`a`) && !PathPrefix(`/x`)``. Raises ValueError."""
     term, end, _ = _either(text, 0, 0)
@@ -162,24 +168,22 @@ def rule(text: str) -> Term:
 
 
 def _either(text: str, index: int, count: int) -> tuple[Term, int, int]:
-    terms = []
-    while True:
-        term, index, count = _all(text, index, count)
-        terms.append(term)
-        found = re.compile(r"\s*\|\|").match(text, index)
-        if found is None:
-            return terms[0] if len(terms) == 1 else Term("or", (), tuple(terms)), index, count
-        index = found.end()
+    return _joined("or", _OR, _all, text, index, count)
 
 
 def _all(text: str, index: int, count: int) -> tuple[Term, int, int]:
+    return _joined("and", _AND, _one, text, index, count)
+
+
+def _joined(name: str, mark: re.Pattern[str], part: _Part, text: str, index: int, count: int) -> tuple[Term, int, int]:
+    """Parts with `mark` between them; one alone is itself."""
     terms = []
     while True:
-        term, index, count = _one(text, index, count)
+        term, index, count = part(text, index, count)
         terms.append(term)
-        found = re.compile(r"\s*&&").match(text, index)
+        found = mark.match(text, index)
         if found is None:
-            return terms[0] if len(terms) == 1 else Term("and", (), tuple(terms)), index, count
+            return terms[0] if len(terms) == 1 else Term(name, (), tuple(terms)), index, count
         index = found.end()
 
 

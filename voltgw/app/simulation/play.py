@@ -12,13 +12,12 @@ from hashlib import sha256
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.address import IPv4Address, IPv6Address
-
 from voltgw.app.authenticating import Surroundings
 from voltgw.app.build import Makings, build
 from voltgw.app.find import find_listener
 from voltgw.app.listening import serve_http
 from voltgw.app.simulation.clients import Source, question_of
+from voltgw.app.simulation.names import KnownNames
 from voltgw.app.simulation.origins import Now, Origin, meant
 from voltgw.app.simulation.probing import is_real, playable, prober_dial
 from voltgw.app.simulation.scenario import addresses_of
@@ -77,24 +76,6 @@ class _Plane(Plane):
         return self.origin_of(endpoint.key).dial(protocol, timeout_s, failed)
 
 
-class _Resolver:
-    """Answers with the addresses that the scenario has for a name."""
-
-    def __init__(self, names: dict[str, tuple[str, ...]]) -> None:
-        self._names = names
-
-    def resolveHostName(self, receiver: Any, name: str, *more: object) -> object:
-        """Part of IHostnameResolver."""
-        receiver.resolutionBegan(self)
-        for address in self._names.get(name, ()):
-            receiver.addressResolved((IPv6Address if ":" in address else IPv4Address)("TCP", address, 0))
-        receiver.resolutionComplete()
-        return receiver
-
-    def cancel(self) -> None:
-        """It is over already."""
-
-
 class Simulation:
     """One run. Raises `ConfigErrors` where configuration and scenario do not fit; `path` is the scenario's file."""
 
@@ -119,7 +100,7 @@ class Simulation:
         self.plane = _Plane(self.world, self.tally, self._wall, self._random.random)      # type: ignore[arg-type]  # as tests do
         self.plane.origin_of = self._origin
         self._prober = Prober(self.world, self._chance("prober"), prober_dial(self._origin))
-        sources = Sources(self.world, self._chance("feeds"), _Resolver(names))
+        sources = Sources(self.world, self._chance("feeds"), KnownNames(names))
         self.memberships: dict[str, Membership] = {name: self._membership(name, sources) for name in self.runtime.clusters}
         self.sources = [self._source(index, traffic) for index, traffic in enumerate(scenario.traffic)]
 
