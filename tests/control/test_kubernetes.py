@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fuzz.settings import examples
 from voltgw.control.discovery.kubernetes import objects, reflector
 from voltgw.control.discovery.kubernetes.client import KubernetesClient
 from voltgw.control.discovery.kubernetes.kubeconfig import read
@@ -99,6 +100,7 @@ class ObjectTests(SynchronousTestCase):
     _ANY = recursive(one_of(none(), integers(), text(max_size=5)), lambda inner: one_of(
         lists(inner, max_size=3), dictionaries(text(max_size=5) | one_of(*(text(min_size=0, max_size=0) for _ in range(1))), inner, max_size=3)), max_leaves=8)
 
+    @examples(100)
     @given(_ANY, _ANY, _ANY)
     def test_anything(self, metadata: Any, spec: Any, rest: Any) -> None:
         """Whatever comes, it is an object or `Malformed`."""
