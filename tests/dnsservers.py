@@ -49,7 +49,7 @@ def knot(test: SynchronousTestCase, zones: Mapping[str, str], *, more: str = "",
     declared = "\n".join(f"  - domain: {name}" for name in zones)
     (folder / "knot.conf").write_text(f"""\
 server:
-  rundir: "{folder}"
+  rundir: "{_short(test)}"
   listen: 127.0.0.1@{port}
   tcp-io-timeout: 20000
 database:
@@ -80,7 +80,7 @@ def secondary_knot(test: SynchronousTestCase, zone: str, primary: int, key: str,
     program, folder = require("knotd"), _folder(test)
     (folder / "knot.conf").write_text(f"""\
 server:
-  rundir: "{folder}"
+  rundir: "{_short(test)}"
   listen: 127.0.0.1@{port}
   tcp-io-timeout: 20000
 database:
@@ -110,6 +110,13 @@ def _folder(test: SynchronousTestCase) -> Path:
     folder = Path(os.path.abspath(test.mktemp()))
     folder.mkdir(parents=True)
     return folder
+
+
+def _short(test: SynchronousTestCase) -> str:
+    """A folder for sockets, whose paths have at most 107 characters; it goes with the test."""
+    folder = tempfile.TemporaryDirectory(prefix="dns")
+    test.addCleanup(folder.cleanup)
+    return folder.name
 
 
 def _start(test: SynchronousTestCase, name: str, command: list[str], folder: Path, port: int) -> Server:
@@ -154,11 +161,9 @@ def updatable_knot(test: SynchronousTestCase, zone: str, text: str, key: str, se
     if folder is None:
         folder = _folder(test)
         (folder / "zone").write_text(text)
-    short = tempfile.TemporaryDirectory(prefix="knot")      # paths of sockets have at most 107 characters
-    test.addCleanup(short.cleanup)
     (folder / "knot.conf").write_text(f"""\
 server:
-  rundir: "{short.name}"
+  rundir: "{_short(test)}"
   listen: 127.0.0.1@{port}
   tcp-io-timeout: 20000
 database:
@@ -183,8 +188,6 @@ zone:
 def powerdns(test: SynchronousTestCase, zone: str, text: str) -> Server:
     """PowerDNS with one zone file that may have LUA records; nothing is cached, health is looked at once a second."""
     program, folder, port = require("pdns_server"), _folder(test), free_port()
-    short = tempfile.TemporaryDirectory(prefix="pdns")      # paths of sockets have at most 107 characters
-    test.addCleanup(short.cleanup)
     (folder / "zone").write_text(text)
     (folder / "named.conf").write_text(f'zone "{zone}" {{ type master; file "{folder}/zone"; }};\n')
     (folder / "pdns.conf").write_text(f"""\
@@ -192,7 +195,7 @@ launch=bind
 bind-config={folder}/named.conf
 local-address=127.0.0.1
 local-port={port}
-socket-dir={short.name}
+socket-dir={_short(test)}
 enable-lua-records=yes
 edns-subnet-processing=yes
 lua-health-checks-interval=1
@@ -209,11 +212,9 @@ negquery-cache-ttl=0
 def gdnsd(test: SynchronousTestCase, zone: str, text: str, config: str) -> Server:
     """gdnsd with one zone file; `config` has its service types and plugins. It answers once every service was probed."""
     program, folder, port = require("gdnsd"), _folder(test), free_port()
-    short = tempfile.TemporaryDirectory(prefix="gdnsd")
-    test.addCleanup(short.cleanup)
     (folder / "zones").mkdir()
     (folder / "zones" / zone).write_text(text)
     (folder / "config").write_text(
-        f"options => {{ listen => 127.0.0.1, dns_port => {port}, run_dir => {short.name}, state_dir => {short.name}, "
+        f"options => {{ listen => 127.0.0.1, dns_port => {port}, run_dir => {_short(test)}, state_dir => {_short(test)}, "
         f"udp_threads => 1, tcp_threads => 1 }}\n{config}\n")
     return _start(test, "gdnsd", [program, "-c", str(folder), "start"], folder, port)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cluster.making import FakePool, key, numbers, state
+from tests.fuzz.settings import examples
 from voltgw.cluster.affinity import PINNED, Affinity, AffinityRules
 from voltgw.cluster.attempts import Attempts
 from voltgw.cluster.cluster import Cluster, SchedulerFactory
@@ -35,6 +36,7 @@ class ValueTests(SynchronousTestCase):
         made = Affinity(AffinityRules("node", KEY, 3600, True))
         self.assertEqual(made.set_cookie(b"x"), b"node=x; Max-Age=3600; Path=/; Secure; HttpOnly; SameSite=Lax")
 
+    @examples(100)
     @given(st.binary(max_size=40))
     def test_anything_that_is_no_value(self, value: bytes) -> None:
         """It is no key, or one that no hash policy makes."""

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fuzz.settings import examples
 from voltgw.cluster.priorities import availability, loads_by_count, panicking, priority_loads
 
 
@@ -32,6 +33,7 @@ class LoadTests(SynchronousTestCase):
         """A priority without members takes nothing."""
         self.assertEqual((availability(0, 0), priority_loads([]), priority_loads([0, 50])), (0, [], [0, 100]))
 
+    @examples(100)
     @given(st.lists(st.integers(0, 100), min_size=1, max_size=8), st.integers(100, 1000))
     def test_they_sum_to_all(self, healthy: list[int], overprovisioning: int) -> None:
         """Unless nobody is healthy the loads sum to 100, and who has nobody healthy gets nothing."""
@@ -39,6 +41,7 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual(sum(found), 100 if any(healthy) else 0)
         self.assertTrue(all(load == 0 or count for load, count in zip(found, healthy, strict=True)))
 
+    @examples(100)
     @given(st.lists(st.integers(0, 50), max_size=8))
     def test_by_count(self, counts: list[int]) -> None:
         """In proportion, summing to 100."""

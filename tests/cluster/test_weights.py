@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fuzz.settings import examples
 from voltgw.cluster.weights import MOST_WEIGHT, read_weight
 
 
@@ -27,6 +28,7 @@ class WeightTests(SynchronousTestCase):
                 read_weight(said)
             self.assertIn(reason, str(caught.exception))
 
+    @examples(100)
     @given(st.one_of(st.text(), st.floats(), st.integers(), st.none(), st.binary()))
     def test_anything(self, said: object) -> None:
         """It is a weight within the limits, or a ValueError; never anything else."""

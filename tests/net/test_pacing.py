@@ -7,6 +7,7 @@ from hypothesis.strategies import floats, integers, lists
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fuzz.settings import examples
 from voltgw.net.pacing import LEAST_PIECE_BYTES, MOST_PIECE_BYTES, Pace, Rate, Valve, paced
 
 
@@ -32,6 +33,7 @@ class PaceTests(SynchronousTestCase):
         self.assertEqual(came, 5)
         self.assertAlmostEqual(pace.wait(50.0), 0.1, places=2)
 
+    @examples(100)
     @given(lists(floats(0.0, 3.0), max_size=60), integers(1, 50), integers(1, 20))
     def test_never_more(self, gaps: list[float], rate: int, burst: int) -> None:
         """In any time of t seconds no more come than burst + rate x t."""

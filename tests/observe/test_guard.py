@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from voltgw.observe.guard import host_of, is_loopback, refusal
+from voltgw.observe.guard import host_of, refusal
+from voltgw.values.address import is_loopback
 
 
 class GuardTests(SynchronousTestCase):

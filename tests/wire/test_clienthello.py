@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fuzz.settings import examples
 from voltgw.wire.clienthello import (
     DECODE_ERROR,
     ILLEGAL_PARAMETER,
@@ -223,6 +224,7 @@ class RefusalTests(SynchronousTestCase):
 
 
 class FuzzTests(SynchronousTestCase):
+    @examples(100)
     @given(st.one_of(st.binary(max_size=400), st.binary(max_size=200).map(lambda tail: b"\x16\3\1" + tail),
                      st.binary(max_size=200).map(lambda tail: record(b"\1" + vector(tail, 3))),
                      st.binary(max_size=120).map(lambda tail: record(message(tail)))))
@@ -238,6 +240,7 @@ class FuzzTests(SynchronousTestCase):
             ja3(found)
             ja4(found)
 
+    @examples(100)
     @given(st.sampled_from(SAMPLES), st.data())
     def test_one_changed_byte(self, sample: bytes, draw: st.DataObject) -> None:
         """A broken sample is read or refused."""
