@@ -141,7 +141,7 @@ class RegistrarTests(SynchronousTestCase):
             self.assertEqual(self.round(registrar), (Act.CREATE, None))
             said = self.one["data"][key]
             self.assertIn("[2001:db8::1]:5353", said)
-            self.assertEqual(result(registrar.observe([])).held[ZONE].shown, ("192.0.2.1", "[2001:db8::1]:5353"))
+            self.assertEqual(result(registrar.observe([])).held[ZONE].shown, ("192.0.2.1", "2001:db8::1"))
             self.assertIsNone(self.round(registrar))
             self.one["data"][key] = said.replace("192.0.2.1", "192.0.2.66")
             self.assertEqual(self.round(registrar), (Act.REPLACE, None))

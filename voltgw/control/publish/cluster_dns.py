@@ -166,7 +166,7 @@ class ClusterDnsRegistrar:
             raise RegistryError(refusal_of(reply), credentials=reply.status == 403)
         try:
             one, form = reply.json, self._form
-            held = {zone: Held(entry.owner, entry.content, entry.addresses, token=one)
+            held = {zone: Held(entry.owner, entry.content, tuple(map(_host, entry.addresses)), token=one)
                     for zone, entry in form.entries(one).items()}
             for name in names:
                 before = held.get(name, Held(token=one))
@@ -200,3 +200,10 @@ class ClusterDnsRegistrar:
 def _addresses(vips: Sequence[Vip]) -> tuple[str, ...]:
     """As both servers have them: with a port where it is another one than 53."""
     return tuple(vip.address if vip.port == _DNS_PORT else where(vip.address, vip.port) for vip in vips)
+
+
+def _host(address: str) -> str:
+    """The host of one of those, as a wanted VIP shows it."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
