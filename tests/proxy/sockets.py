@@ -9,7 +9,7 @@ from random import Random
 from types import FrameType
 from typing import Any
 
-from tests.proxy.rig import Records
+from tests.proxy.rig import GET, Records
 from tests.support import SteppedLoopCase
 from voltgw.cluster.cluster import Cluster
 from voltgw.cluster.schedulers.round_robin import FACTORY
@@ -95,3 +95,47 @@ class SocketCase(SteppedLoopCase):
         finally:
             sys.setprofile(None)
         return calls
+
+
+class BodyCase(SocketCase):
+    """One client of an HTTP listener, for long bodies."""
+
+    def setUp(self) -> None:
+        """A client."""
+        super().setUp()
+        self.factory = self.http()
+        self.client = self.connect(self.factory)
+
+    def stream(self, protocol: str) -> Any:
+        """The one stream with a protocol of this name."""
+        found, = (owner for owner in self.loop._owners() if protocol in repr(owner))
+        return found
+
+    def ask(self, request: bytes = GET) -> None:
+        """A request on a new connection to the endpoint."""
+        self.client.sendall(request)
+        self.accept()
+        self.heard(self.origin)
+
+    def pump(self, source: socket.socket, sink: socket.socket, data: bytes, wanted: int) -> bytes:
+        """Send `data` while reading at the other end, until `wanted` bytes have come."""
+        for sock in (source, sink):
+            sock.setblocking(False)
+        view, pieces, come = memoryview(data), [], 0
+        for _ in range(100_000):
+            if view:
+                try:
+                    view = view[source.send(view):]
+                except BlockingIOError:
+                    pass
+            self.turn()
+            try:
+                pieces.append(sink.recv(1 << 20))
+                come += len(pieces[-1])
+            except BlockingIOError:
+                pass
+            if come >= wanted:
+                break
+        for sock in (source, sink):
+            sock.settimeout(5)
+        return b"".join(pieces)

@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
+import select
 import socket
-from typing import Any
 
 from tests.proxy.rig import EMPTY, GET, answer
-from tests.proxy.sockets import SocketCase
+from tests.proxy.sockets import BodyCase
+from voltgw.net.closing import unread_bytes
 from voltgw.net.stream import MAX_READ_BYTES, READ_BYTES
 from voltgw.proxy.reading import BULK_READ_BYTES
 
 LONG = 4 * 1024 * 1024
 
 
-class ReadingTests(SocketCase):
-    def setUp(self) -> None:
-        """A client."""
-        super().setUp()
-        self.client = self.connect(self.http())
-
-    def stream(self, protocol: str) -> Any:
-        """The one stream with a protocol of this name."""
-        found, = (owner for owner in self.loop._owners() if protocol in repr(owner))
-        return found
-
-    def ask(self, request: bytes = GET) -> None:
-        """A request on a new connection to the endpoint."""
-        self.client.sendall(request)
-        self.accept()
-        self.heard(self.origin)
-
-    def pump(self, source: socket.socket, sink: socket.socket, data: bytes, wanted: int) -> bytes:
-        """Send `data` while reading at the other end, until `wanted` bytes have come."""
-        for sock in (source, sink):
-            sock.setblocking(False)
-        view, pieces, come = memoryview(data), [], 0
-        for _ in range(100_000):
-            if view:
-                try:
-                    view = view[source.send(view):]
-                except BlockingIOError:
-                    pass
-            self.turn()
-            try:
-                pieces.append(sink.recv(1 << 20))
-                come += len(pieces[-1])
-            except BlockingIOError:
-                pass
-            if come >= wanted:
-                break
-        for sock in (source, sink):
-            sock.settimeout(5)
-        return b"".join(pieces)
-
+class ReadingTests(BodyCase):
     def test_a_long_download(self) -> None:
         """A body of known length is read in large pieces, and the next head in small ones again."""
         self.ask()
@@ -101,6 +63,27 @@ class ReadingTests(SocketCase):
         self.origin.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         self.heard(self.client)
         self.assertEqual(self.stream("Upstream").max_read_bytes, MAX_READ_BYTES)
+
+    def test_a_usual_body(self) -> None:
+        """64 KiB, a usual size of buffers, come in one read with their head once reads have grown."""
+        body = b"x" * 65536
+        wire = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        self.ask()
+        stream = self.stream("Upstream")
+        stream._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        for _ in range(5):
+            self.assertEqual(answer(self.pump(self.origin, self.client, wire, len(body) + 100)).body, body)
+            self.client.sendall(GET)
+            self.heard(self.origin)
+        self.records.exchanges.clear()
+        self.origin.sendall(wire)
+        for _ in range(1000):               # turns of the loop would read
+            if unread_bytes(stream.fd) == len(wire):
+                break
+            select.select([], [], [], 0.001)
+        while not self.records.exchanges:
+            self.assertEqual(stream.bytes_in, 5 * len(wire))        # nothing of it was read before
+            self.turn()
 
     def test_uploads(self) -> None:
         """The client's side: a long body of known length in large pieces until its end, a chunked one in small ones."""

@@ -47,8 +47,9 @@ if TYPE_CHECKING:
 
 #: First read size; it doubles while reads come back full and halves again when they come back nearly empty.
 READ_BYTES: Final = 16 * 1024
-#: Largest read of a stream whose bytes a codec looks at: 256 KiB of one-byte chunks would be a turn of 35 ms.
-MAX_READ_BYTES: Final = 64 * 1024
+#: Largest read of a stream whose bytes a codec looks at: 256 KiB of one-byte chunks would be a turn of 35 ms. A body of 64 KiB,
+#: which is a usual size of buffers, comes in one read with its head.
+MAX_READ_BYTES: Final = 72 * 1024
 #: The same of a plain relay (fewer system calls per gigabyte).
 RELAY_READ_BYTES: Final = 1024 * 1024
 #: A relay that has brought this much is large; from then on the kernel carries its large pieces (`voltgw.net.splice`).
@@ -297,9 +298,9 @@ class Stream(Outgoing):
                         self.bytes_in += size
                         if size == self._read_bytes:
                             if size < self.max_read_bytes:
-                                self._read_bytes = size << 1
+                                self._read_bytes = min(size << 1, self.max_read_bytes)
                         elif size << 3 < self._read_bytes > READ_BYTES:
-                            self._read_bytes >>= 1
+                            self._read_bytes = max(self._read_bytes >> 1, READ_BYTES)
                         if size >= READ_BYTES and self._splice is not None and self.bytes_in >= SPLICE_AFTER_BYTES:
                             self._by_kernel = True      # from the next event on
                             self._loop.take_over(self._fd, self._splice.ready)
