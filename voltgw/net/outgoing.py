@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterable
 from select import EPOLLOUT
@@ -156,7 +157,19 @@ class Outgoing(ConnectedSocket):
             raise TypeError(f"a stream is sent bytes, not {type(data).__name__}")
         if self._gone or self._half_closing or (self._closing and self._producer is None) or not data:
             return                          # nobody will read it
+        if self.pipe is not None:
+            self._empty_pipe(self.pipe)
         self._keep(data)
+
+    def _empty_pipe(self, pipe: Pipe) -> None:
+        """Something is written behind what lies in the pipe, which would be sent last: take it into memory."""
+        size = self._out_bytes - sum(map(len, self._out))
+        while size:
+            data = os.read(pipe.read_fd, size)
+            self._out.append(data)
+            size -= len(data)
+        self.pipe = None
+        self._loop.pipes.give(pipe)
 
     def _keep(self, data: bytes | memoryview) -> None:
         self._out.append(data)

@@ -4,9 +4,13 @@ splice(2) needs a pipe between two sockets. Pipes are lent for as long as someth
 that is within one event, so that a few serve every flow; only a receiver that is slow keeps its pipe. When none is left a
 flow is read and written as before, piece by piece, and the same again when its pieces become small.
 
+A relay is carried for as long as it lasts (`Splice`), a message's body up to its last byte (`BodySplice`): what comes behind it
+is a head, which somebody has to read.
+
 Nothing can be lost, doubled or overtaken at the change from one way to the other, because a pipe that holds something belongs
 to the receiving stream and counts as bytes that it has not sent: `Outgoing._flush` sends what waited in memory first, then the
-pipe's; and while the pipe holds something, whatever comes goes into it.
+pipe's; and while the pipe holds something, whatever comes goes into it. Where something is written behind a body, what the pipe
+holds of that is taken into memory first.
 """
 
 from __future__ import annotations
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
 RETRY_S: Final = 10.0
 #: A flow whose pieces are smaller than this gains nothing: two calls of the kernel and two more of Python for one of each.
 SMALL_BYTES: Final = 8 * 1024
+#: So much of a message's body moves at once. With what may wait already (`BUFFER_HIGH_WATER_BYTES`) it is all that waits for a
+#: slow peer, under 256 KiB as where bytes are copied, so that a peer may read as slowly. A mebibyte would save a tenth.
+BODY_PIECE_BYTES: Final = 188 * 1024
 #: Pages may move, and no call waits (splice(2)).
 _FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
@@ -115,12 +122,13 @@ class Splice:
     Made once per direction, and put in or taken out as pieces grow or shrink. Both streams are plain ones.
     """
 
-    __slots__ = ("_pipes", "_sink", "_source")
+    __slots__ = ("_most", "_pipes", "_sink", "_source")
 
     def __init__(self, source: Stream, sink: Stream, pipes: Pipes) -> None:
         self._source = source
         self._sink = sink
         self._pipes = pipes
+        self._most = pipes.size             # so much may move at once
 
     def __repr__(self) -> str:
         return f"<Splice {self._source!r}>"
@@ -128,16 +136,16 @@ class Splice:
     def ready(self, events: int) -> None:
         """What `Stream` does on an event, but for the reading."""
         source, sink = self._source, self._sink
-        if not events & ~EPOLLOUT or not source.reads or sink.deaf:
+        if not events & ~EPOLLOUT or not source.reads:
             source.handle(events)
             return
         held = sink.pipe
-        pipe = held or self._pipes.take()
+        pipe = None if sink.deaf else held or self._pipes.take()
         if pipe is None:
-            source.handle(events)
+            self._by_hand(events)
             return
         try:
-            count = os.splice(source.fd, pipe.write_fd, self._pipes.size, flags=_FLAGS)
+            count = os.splice(source.fd, pipe.write_fd, self._most, flags=_FLAGS)
         except BlockingIOError:
             if held is None:
                 self._pipes.give(pipe)
@@ -152,8 +160,7 @@ class Splice:
                 source.bytes_in += count
                 self._pipes.carried_bytes += count
                 self._pass_on(pipe, count)
-                if count < SMALL_BYTES and sink.pipe is None:
-                    source.by_pieces()
+                self._carried(count)
             else:
                 if held is None:
                     self._pipes.give(pipe)
@@ -180,6 +187,15 @@ class Splice:
                 return
         sink.keep_piped(pipe, count - sent)
 
+    def _carried(self, count: int) -> None:
+        """So much has moved, and what the receiver did not take lies in its pipe."""
+        if count < SMALL_BYTES and self._sink.pipe is None:
+            self._source.by_pieces()
+
+    def _by_hand(self, events: int) -> None:
+        """There is no pipe, or nobody to send to: read."""
+        self._source.handle(events)
+
     # -- for the loop, which knows handlers by their owners ----------------------------------------------------------------
 
     def crashed(self) -> None:
@@ -189,3 +205,31 @@ class Splice:
     def shut(self) -> None:
         """The loop stops."""
         self._source.shut()
+
+
+class BodySplice(Splice):
+    """The next `size` bytes of `source`, and none behind them, on their way to `sink`; `told` hears of each piece that moved.
+
+    It ends by itself, with the last byte or before: when pieces are small, when there is no pipe, or when nobody is there to
+    send to. What is left then is read, and delivered as before.
+    """
+
+    __slots__ = ("_left", "_told")
+
+    def __init__(self, source: Stream, sink: Stream, pipes: Pipes, size: int, told: Callable[[int], None]) -> None:
+        super().__init__(source, sink, pipes)
+        self._left = size
+        self._told = told
+        self._most = min(size, BODY_PIECE_BYTES)
+
+    def _carried(self, count: int) -> None:
+        self._left = left = self._left - count
+        if left < self._most:
+            self._most = left
+        if not left or (count < SMALL_BYTES and self._sink.pipe is None):
+            self._source.carry_no_more()
+        self._told(count)
+
+    def _by_hand(self, events: int) -> None:
+        self._source.carry_no_more()
+        self._source.handle(events)

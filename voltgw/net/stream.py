@@ -38,7 +38,7 @@ from voltgw.net.closing import LastWait, Linger, unread_bytes
 from voltgw.net.outgoing import Outgoing
 from voltgw.net.sockets import address_of as address_of
 from voltgw.net.sockets import plain_address as plain_address
-from voltgw.net.splice import Splice
+from voltgw.net.splice import BodySplice, Splice
 
 if TYPE_CHECKING:
     from voltgw.net.loop import Loop
@@ -169,6 +169,8 @@ class Stream(Outgoing):
 
     def deliver_to(self, receiver: Callable[[bytes], object], max_read_bytes: int = RELAY_READ_BYTES) -> None:
         """Give what is read straight to `receiver` (a relay's other side) instead of the protocol's `dataReceived`."""
+        if self._by_kernel:
+            self.carry_no_more()
         if not self._closing:
             self._deliver = receiver
         self.max_read_bytes = max_read_bytes
@@ -180,6 +182,24 @@ class Stream(Outgoing):
         """
         if type(self) is type(sink) is Stream and not self._closing:
             self._splice = Splice(self, sink, self._loop.pipes)
+
+    def carry(self, sink: object, size: int, told: Callable[[int], None]) -> None:
+        """Have the kernel carry the next `size` bytes to `sink`, from the next event on, where both are plain sockets.
+
+        `told` hears of each piece that moved. It may end before all have: the rest is delivered as before
+        (`voltgw.net.splice.BodySplice`). What is written to `sink` is sent behind what was carried until then.
+        """
+        if type(self) is type(sink) is Stream and not (self._closing or self._gone):
+            self._splice = splice = BodySplice(self, sink, self._loop.pipes, size, told)
+            self._by_kernel = True
+            if self._mask:
+                self._loop.take_over(self._fd, splice.ready)
+
+    def carry_no_more(self) -> None:
+        """Deliver whatever comes from now on."""
+        if self._by_kernel:
+            self._splice = None
+            self.by_pieces()
 
     def read_at_most(self, size: int) -> None:
         """Read no more than `size` bytes at once from now on; the next read may be smaller, it grows with what comes."""

@@ -8,10 +8,11 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from voltgw.errors import BadRequest
+from voltgw.net.stream import READ_BYTES
 from voltgw.proxy.client import ClientConnection
 from voltgw.proxy.fields import own_left
 from voltgw.proxy.phases import BODY, BUFFERING, CLOSED, LINGER, SENT
-from voltgw.proxy.reading import LONG_BODY_BYTES, read_in_bulk
+from voltgw.proxy.reading import LONG_BODY_BYTES, carry, read_in_bulk
 from voltgw.values.head import CHUNKED, RequestHead
 from voltgw.wire.http1 import ChunkScanner
 
@@ -136,7 +137,23 @@ class Uploading(ClientConnection):
             upstream.send(data)
             if self.phase == BODY:
                 self._set_deadline(now + self.body_timeout_s)
+                if self._left > LONG_BODY_BYTES and len(data) >= READ_BYTES and upstream.plain and not self._replayable:
+                    carry(self.transport, upstream.transport, self._left, self._carried)
         if self.phase == SENT:
+            self._passed_whole(upstream, exchange, now)
+
+    def _carried(self, size: int) -> None:
+        """The kernel has taken so much of the body to the endpoint. (A bound for it has admitted all of it, by its length.)"""
+        upstream, exchange = self._upstream, self.exchange
+        assert upstream is not None and exchange is not None    # whoever parts from it closes its connection
+        now = self.monotonic()
+        exchange.bytes_in += size
+        exchange.t_upstream_last_tx = now
+        self._left -= size
+        if self._left:
+            self._set_deadline(now + self.body_timeout_s)
+        else:
+            self.phase = SENT
             self._passed_whole(upstream, exchange, now)
 
     def _stop_producing(self) -> None:

@@ -14,11 +14,12 @@ from twisted.internet.interfaces import IProtocol
 from zope.interface import implementer
 
 from voltgw.errors import BadResponse, UpstreamClosed
+from voltgw.net.stream import READ_BYTES
 from voltgw.proxy.casing import as_in, names_in, recased
 from voltgw.proxy.endpoint import EndpointConnection
 from voltgw.proxy.fields import VIA
 from voltgw.proxy.phases import CHUNKS, CLOSING, HEAD, IDLE, LENGTH, OVER, SENT
-from voltgw.proxy.reading import LONG_BODY_BYTES, read_in_bulk
+from voltgw.proxy.reading import LONG_BODY_BYTES, carry, read_in_bulk
 from voltgw.values.defaults import MAX_INTERIM_RESPONSES, MAX_RESPONSE_HEAD_BYTES
 from voltgw.values.head import CHUNKED, UNTIL_CLOSE
 from voltgw.values.preserve_case import preserve_case
@@ -200,6 +201,8 @@ class Upstream(EndpointConnection):
         if self._transform is None and (self.phase == CLOSING or (self.phase == LENGTH and self._left > LONG_BODY_BYTES)):
             self._bulk = True
             read_in_bulk(self.transport, True)
+            if self.phase == LENGTH:
+                carry(self.transport, downstream.transport, self._left, self._carried)
         if downstream.choked:
             self.pause()
         self._touch(now, downstream.body_timeout_s)
@@ -278,6 +281,8 @@ class Upstream(EndpointConnection):
                 self._left = left
                 self._pass_on(data)
                 self._touch(now, downstream.body_timeout_s)
+                if left > LONG_BODY_BYTES and self._bulk and len(data) >= READ_BYTES:
+                    carry(self.transport, downstream.transport, left, self._carried)
                 return
             if left < 0:
                 self.reusable = False
@@ -302,6 +307,18 @@ class Upstream(EndpointConnection):
         elif phase == CLOSING:
             self._pass_on(chunk(data) if self._encode and self._transform is None else data)
             self._touch(now, downstream.body_timeout_s)
+
+    def _carried(self, size: int) -> None:
+        """The kernel has taken so much of the body to the client."""
+        downstream = self.downstream
+        assert downstream is not None and downstream.exchange is not None       # whoever parts from it closes us
+        downstream.exchange.bytes_out += size
+        self._left -= size
+        now = self._plane.monotonic()
+        if self._left:
+            self._touch(now, downstream.body_timeout_s)
+        else:
+            self._end_of_body(now, b"")
 
     def _begin_body(self, length: int, encode: bool) -> None:
         """What follows is the body in the endpoint's framing, which the client does not get; `encode`: it gets ours."""

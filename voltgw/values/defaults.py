@@ -110,7 +110,7 @@ FORWARD_AUTH_TIMEOUT_S: Final = 1.0
 BUFFER_HIGH_WATER_BYTES: Final = 64 * 1024
 """A producer is paused when more than this waits to be sent on a stream, either direction."""
 SPLICE_PIPE_BYTES: Final = 1024 * 1024
-"""A pipe through which the kernel relays the bytes of large TCP flows."""
+"""A pipe through which the kernel carries the bytes of large TCP flows and long HTTP/1.1 bodies."""
 MAX_PIPES: Final = 48
 """So many of them there may be, as a user has only so many from Linux; with none left, bytes are read and written."""
 BURST_BYTES: Final = 16 * 1024

@@ -1,0 +1,1 @@
+Long bodies of HTTP/1.1 with a ``Content-Length`` that nothing needs to look at go through the kernel (``splice(2)``), requests' and answers', where neither connection has TLS: a gigabyte costs half of the CPU. An answer of 64 KiB is read at once with its head.
