@@ -104,7 +104,13 @@ class BodyCase(SocketCase):
         """A client."""
         super().setUp()
         self.factory = self.http()
-        self.client = self.connect(self.factory)
+        self.listener = self.listen(self.factory)
+        self.come()
+
+    def come(self) -> None:
+        """A new client."""
+        self.client = self.socket(self.listener)
+        self.client.settimeout(5)
 
     def stream(self, protocol: str) -> Any:
         """The one stream with a protocol of this name."""

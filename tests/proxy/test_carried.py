@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -11,6 +13,7 @@ from unittest import mock
 from tests.net.streams import MIB, PLENTY, reset
 from tests.proxy.rig import EMPTY, GET, answer, answers
 from tests.proxy.sockets import BodyCase
+from tests.proxy.test_cycles import alive
 from tests.proxy.test_transforms import Shout
 from voltgw.net.deadlines import TICK_S
 from voltgw.net.splice import Pipes
@@ -81,7 +84,7 @@ class CarriedCase(BodyCase):
         self.origin.close()
         self.spin(lambda: not self.loop.open)
         self.assertEqual(self.loop.pipes.lent, 0)
-        self.client = self.connect(self.factory)
+        self.come()
 
 
 class DownloadTests(CarriedCase):
@@ -363,3 +366,31 @@ class UploadTests(CarriedCase):
         self.assertGreater(self.carried, MIB)
         self.origin.sendall(EMPTY)
         self.record()
+
+
+class LeftBehindTests(CarriedCase):
+    def transfer(self, cut: bool) -> None:
+        """A body each way, whole or not, and both connections from beginning to end."""
+        self.ask(PUT % MIB)
+        self.pump(self.client, self.origin, BODY[:MIB], MIB)
+        self.origin.sendall(HEAD % (2 * MIB if cut else MIB))
+        self.pump(self.origin, self.client, BODY[:MIB], MIB)
+        self.part()
+        self.assertEqual(len(self.records.exchanges), 1)
+        self.records.exchanges.clear()
+
+    def test_nothing_for_the_collector(self) -> None:
+        """What stands in for a stream's reading leaves with the body, or with the connection."""
+        for cut in (False, True):
+            before = self.carried
+            self.transfer(cut)
+            self.assertGreater(self.carried - before, MIB)
+            gc.collect()
+            gc.disable()
+            try:
+                there = alive()
+                for _ in range(10):
+                    self.transfer(cut)
+                self.assertEqual(alive() - there, Counter())
+            finally:
+                gc.enable()
