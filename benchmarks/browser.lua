@@ -1,13 +1,16 @@
 -- What wrk sends: a browser's ten header lines, and another path for every request.
--- Arguments: path prefix, Connection value ("keep-alive" or "close"), header set ("browser" or "bare").
+-- Arguments: path prefix, Connection value ("keep-alive" or "close"), header set ("browser" or "bare"), and among how many
+-- prefixes requests take turns (0: none but the first argument).
 -- The last line that it prints is one JSON object; `load.py` reads it.
 
 local before, after
 local number = 0
+local spread = 0
 
 function init(args)
    local prefix, connection, headers = args[1], args[2], args[3]
    before = "GET " .. prefix
+   spread = tonumber(args[4])
    if headers == "bare" then
       after = " HTTP/1.1\r\nHost: shop.example.com\r\nConnection: " .. connection .. "\r\n\r\n"
       return
@@ -27,6 +30,9 @@ end
 
 function request()
    number = number + 1
+   if spread > 0 then
+      return before .. number % spread .. "/item-" .. number .. after
+   end
    return before .. number .. after
 end
 

@@ -19,15 +19,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from gateway import Voltgw
+from gateway import Voltgw, VoltgwCompiled
 from harness import LOAD_CPU, PROXY_CPU, SETTLE_S, BenchmarkError, cpu_time, guard, run, work_directory
 from load import wrk_version
 from machine import describe, in_words
 from origin import Origin
 from peers import Envoy, HAProxy, Nginx
-from proxies import HOST, Direct, Proxy, Setup
+from proxies import HOST, ROUTES, Direct, Proxy, Setup
 
-PROXIES: Final[dict[str, type[Proxy]]] = {kind.name: kind for kind in (Voltgw, HAProxy, Nginx, Envoy, Direct)}
+PROXIES: Final[dict[str, type[Proxy]]] = {kind.name: kind for kind in (VoltgwCompiled, Voltgw, HAProxy, Nginx, Envoy, Direct)}
 #: Those to which ratios are given.
 REFERENCES: Final = ("haproxy", "nginx", "envoy")
 
@@ -36,7 +36,10 @@ OTHERS_PCT: Final = 10.0
 STEAL_PCT: Final = 5.0
 
 #: Kept of each configuration in a result.
-_CONFIG_CHARACTERS: Final = 8000
+_CONFIG_CHARACTERS: Final = 5000
+
+#: Sets of features, and what is added to the names of their results.
+FEATURES: Final = {"on": "", "off": "_bare", "full": "_full", "ten": "_ten"}
 
 #: One proxy in one round: figures by name.
 Figures = dict[str, float]
@@ -68,6 +71,7 @@ class Comparison:
     columns: tuple[Column, ...]
     mode: str = "http"
     version_2: bool = False
+    websocket: bool = False
     tls: bool = False
     key: str = "ec"
     files: tuple[str, ...] = ()
@@ -91,12 +95,14 @@ def arguments(comparison: str, *, seconds: float = 3, rounds: int = 5, proxies: 
     parser.add_argument("--warm-up", type=float, default=1, help="seconds of load before the first round, not counted")
     parser.add_argument("--proxies", default=proxies, help="in this order; of " + ", ".join(PROXIES))
     parser.add_argument("--connections", type=int, default=connections, help="of clients")
-    parser.add_argument("--features", choices=("on", "off", "ten"), default="on",
-                        help="access log, request id, forwarded-for, one header edit each way: in all or in none; ten: also a "
-                             "retry policy, a time for the answer, a sticky cookie, CORS and 1,000 routes")
+    parser.add_argument("--features", choices=tuple(FEATURES), default="on",
+                        help="access log, request id, forwarded-for, one header edit each way: in all or in none; full: also a "
+                             "retry policy, a time for the answer and 1,000 routes; ten: also a sticky cookie and CORS")
     parser.add_argument("--buffers", choices=("default", "big"), default="default",
                         help="as each proxy comes, or 256 KiB to 1 MiB where it can be told so")
     parser.add_argument("--python", default=sys.executable, help="that runs voltgw")
+    parser.add_argument("--compiled", default="", metavar="PYTHON",
+                        help="that has voltgw's compiled build installed: measure it too, as voltgw-compiled")
     parser.add_argument("--nice", type=int, default=0, help="autogroup priority of all processes alike; needs root below 0")
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--keep", action="store_true", help="keep configurations and logs")
@@ -153,8 +159,9 @@ def bench(comparison: Comparison, options: argparse.Namespace, *, endpoints: tup
         setup = Setup(comparison.mode, options.features != "off", options.buffers == "big",
                       endpoints or (("127.0.0.1", origin.tls_port if by_name else origin.port),), directory, options.python,
                       options.nice, probe_interval_s, comparison.version_2, own if comparison.tls else None,
-                      options.features == "ten")
-        proxies = [kind(setup) for kind in chosen(options.proxies)]
+                      options.features == "ten", options.features in {"full", "ten"},
+                      spread(options) or 1, comparison.websocket, options.compiled)
+        proxies = [kind(setup) for kind in chosen(options.proxies, options.compiled)]
         for proxy in proxies:
             proxy.start()
         for proxy in proxies:
@@ -181,10 +188,18 @@ def certificate(directory: Path, kind: str = "ec") -> Path:
     return both
 
 
-def chosen(names: str) -> list[type[Proxy]]:
-    """The proxies that were asked for, in that order."""
+def spread(options: argparse.Namespace) -> int:
+    """Among how many routes the requests take turns; 0 when there is one."""
+    return ROUTES if options.features in {"full", "ten"} else 0
+
+
+def chosen(names: str, compiled: str = "") -> list[type[Proxy]]:
+    """The proxies that were asked for, in that order; where there is a `compiled` build, it stands before the other one."""
     kinds = []
-    for name in names.split(","):
+    wanted = names.split(",")
+    if compiled and Voltgw.name in wanted and VoltgwCompiled.name not in wanted:
+        wanted.insert(wanted.index(Voltgw.name), VoltgwCompiled.name)
+    for name in wanted:
         if name not in PROXIES:
             raise BenchmarkError(f"no proxy {name!r}: there are {', '.join(PROXIES)}")
         kinds.append(PROXIES[name])
@@ -294,8 +309,8 @@ def finish(bench_: Bench) -> dict[str, Any]:
         "columns": [[column.figure, column.heading, column.decimals, column.scale] for column in comparison.columns],
         "notes": list(comparison.notes), "warnings": bench_.warnings,
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "options": {name: value for name, value in vars(options).items() if name not in {"json", "python", "keep"}},
-        "machine": describe(options.python, options.nice), "generator": wrk_version(),
+        "options": {name: value for name, value in vars(options).items() if name not in {"json", "python", "compiled", "keep"}},
+        "machine": describe(options.python, options.nice, options.compiled), "generator": wrk_version(),
         "proxies": {proxy.name: {"version": proxy.version(), "note": proxy.note, "config": _shortened(proxy.config_text)}
                     for proxy in bench_.proxies},
         "rounds": bench_.rounds, "summary": summary(bench_.rounds, ratios_of),

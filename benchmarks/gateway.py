@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import subprocess
+import sys
 import urllib.request
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from harness import ROOT, BenchmarkError
@@ -19,7 +21,6 @@ from proxies import (
     MAX_CONNECTIONS,
     REQUEST_EDIT,
     RESPONSE_EDIT,
-    ROUTE_PREFIXES,
     STICKY_COOKIE,
     TLS_NAME,
     UDP_IDLE_S,
@@ -46,21 +47,28 @@ print(json.dumps({
     "twisted": version("twisted"), "orjson": version("orjson"),
 }))
 """
+#: Asked of the package that will run: where it lies, and which of its modules are compiled.
+_ABOUT_BUILD: Final = """
+import json, pathlib, voltgw
+folder = pathlib.Path(voltgw.__file__).parent
+modules = sorted(".".join(file.relative_to(folder).parts).partition(".cpython")[0] for file in folder.rglob("*.cpython*.so"))
+print(json.dumps({"folder": str(folder), "version": voltgw.__version__, "modules": modules}))
+"""
 #: The object model allows no more in one cluster; further endpoints go to further clusters.
 _MOST_ENDPOINTS: Final = 32
 #: Nor more rules in one route object.
 _MOST_RULES: Final = 250
 #: As the `twistd` script, for any interpreter.
-_TWISTD: Final = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
+TWISTD: Final = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
 
 
-#: What `Setup.ten` asks of each route.
-_TEN: Final[dict[str, Any]] = {
+#: What `Setup.full` asks of each route, and `Setup.ten` besides.
+_FULL: Final[dict[str, Any]] = {
     "timeout": ANSWER_S * 1000,
     "retry_policy": {"retry_condition": ["connect-failure", "refused-stream", "gateway-error"], "num_retries": 2,
                      "per_try_timeout": ANSWER_S * 500},
-    "hash_policy": [{"cookie": {"name": STICKY_COOKIE, "path": "/", "ttl": 3600000}}],
 }
+_TEN: Final[dict[str, Any]] = {"hash_policy": [{"cookie": {"name": STICKY_COOKIE, "path": "/", "ttl": 3600000}}]}
 
 
 @cache
@@ -85,28 +93,70 @@ def revision() -> str:
     return done.stdout.strip()
 
 
+def environment_of(checkout: bool) -> dict[str, str]:
+    """Of a process that imports voltgw: from this checkout, whatever is installed, or else what its interpreter has."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return {**inherited, "PYTHONPATH": str(ROOT)} if checkout else inherited
+
+
+def build_of(python: str, environment: Mapping[str, str], directory: Path) -> dict[str, Any]:
+    """The package that such a process imports: `folder`, `version`, and `modules`, the names of those that are compiled."""
+    try:
+        done = subprocess.run([python, "-c", _ABOUT_BUILD], capture_output=True, text=True, check=False, timeout=60,
+                              env=dict(environment), cwd=directory)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BenchmarkError(f"cannot run {python}: {error}") from error
+    if done.returncode:
+        raise BenchmarkError(f"{python} cannot import voltgw: {done.stderr.strip()[-300:]}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
 class Voltgw(Proxy):
-    """voltgw, one process."""
+    """voltgw, one process, of this checkout and as it lies there: interpreted, unless it was compiled in place."""
 
     name = "voltgw"
+    checkout = True
     #: The interpreter's own arguments in front of `-n`: `profile.py` puts its measuring launcher here.
-    launcher: tuple[str, ...] = ("-c", _TWISTD)
+    launcher: tuple[str, ...] = ("-c", TWISTD)
+    _build: dict[str, Any] | None = None
+
+    @property
+    def python(self) -> str:
+        """The interpreter that runs it."""
+        return self.setup.python
+
+    @property
+    def build(self) -> dict[str, Any]:
+        """What `build_of` says of the package that runs."""
+        if self._build is None:
+            self._build = build_of(self.python, self.environment(), self.directory)
+        return self._build
+
+    def start(self) -> None:
+        """Start it, if it is the build that it is said to be."""
+        compiled, folder = len(self.build["modules"]), self.build["folder"]
+        if self.setup.compiled and compiled and self.checkout:
+            raise BenchmarkError(f"{folder} has {compiled} compiled modules: {self.name} would not be the interpreted build")
+        if not compiled and not self.checkout:
+            raise BenchmarkError(f"{folder}, which {self.python} imports, has no compiled module")
+        print(f"{self.name}: {compiled} compiled modules in {folder}", file=sys.stderr, flush=True)
+        super().start()
 
     def command(self) -> list[str]:
         """`twistd -n voltgw`, with the interpreter that was asked for."""
-        return [self.setup.python, *self.launcher, "-n", "--pidfile=", "voltgw", "--config",
+        return [self.python, *self.launcher, "-n", "--pidfile=", "voltgw", "--config",
                 str(self.directory / "voltgw.yaml")]
 
     def environment(self) -> dict[str, str]:
-        """The checkout is what runs, whatever is installed."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        return {**inherited, "PYTHONPATH": str(ROOT)}
+        """Whose import path says which package runs."""
+        return environment_of(self.checkout)
 
     def version(self) -> str:
-        """The package's version and the revision of the checkout."""
-        text = (ROOT / "voltgw" / "__init__.py").read_text()
-        match = re.search(r'^__version__\s*(?::[^=]*)?=\s*"([^"]+)"', text, re.MULTILINE)
-        return " ".join(part for part in (match[1] if match else "", revision()) if part)
+        """The package's version, the revision if it is that of the checkout, and the build."""
+        modules = self.build["modules"]
+        build = f"({f'compiled, {len(modules)} modules' if modules else 'interpreted'})"
+        return " ".join(part for part in (self.build["version"], revision() if self.checkout else "", build) if part)
 
     def write_config(self) -> str:
         """voltgw.yaml, in JSON: a subset, and the standard library can write it."""
@@ -153,10 +203,14 @@ class Voltgw(Proxy):
             # The first rule takes everything but what only a test of many endpoints has.
             match = {"match": [{"path": {"prefix": f"/{name}/"}}]} if first else {}
             rules.insert(0, {**match, "route_destination": {"destinations": [{"cluster": [{"name": name}], "weight": 1}]}})
-        if setup.ten:
+        if setup.websocket:
             for rule in rules:
-                rule["route_destination"] |= _TEN
-            others = [{**rules[-1], "match": [{"path": {"prefix": prefix}}]} for prefix in ROUTE_PREFIXES]
+                rule["route_destination"]["web_socket_config"] = {"use_websocket": True}
+        if setup.full:
+            for rule in rules:
+                rule["route_destination"] |= _FULL | (_TEN if setup.ten else {})
+        if setup.routes > 1:
+            others = [{**rules[-1], "match": [{"path": {"prefix": prefix}}]} for prefix in setup.prefixes]
             parts = [others[first:first + _MOST_RULES] for first in range(0, len(others), _MOST_RULES)]
             host["routes"] = [*({"name": f"others-{number}"} for number in range(len(parts))), {"name": "shop"}]
             objects += [_object("route", f"others-{number}", {"routes": part}) for number, part in enumerate(parts)]
@@ -181,6 +235,20 @@ class Voltgw(Proxy):
                 name, _, value = line.rpartition(" ")
                 samples[name] = float(value)
         return samples
+
+
+class VoltgwCompiled(Voltgw):
+    """voltgw as it is installed for another interpreter, with modules that mypyc has compiled."""
+
+    name = "voltgw-compiled"
+    checkout = False
+
+    @property
+    def python(self) -> str:
+        """The interpreter that it is installed for."""
+        if not self.setup.compiled:
+            raise BenchmarkError("--compiled must name the interpreter that has the compiled build")
+        return self.setup.compiled
 
 
 def _object(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:

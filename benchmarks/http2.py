@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compare import Column, Comparison, arguments, bench, main, request_rounds
+from compare import FEATURES, Column, Comparison, arguments, bench, main, request_rounds, spread
 from load import h2load
 from proxies import HOST, Proxy
 
@@ -17,10 +17,12 @@ DISTINCT = 20_000
 COLUMNS = (Column("cpu_us", "CPU us/req"), Column("system_pct", "of it system %", 0), Column("rps", "req/s", 0))
 
 
-def paths(directory: Path, scheme: str, same: bool) -> Path:
-    """A file of the URIs that are asked for."""
+def paths(directory: Path, scheme: str, same: bool, among: int = 0) -> Path:
+    """A file of the URIs that are asked for; they take turns `among` so many routes, if there are several."""
     file = directory / "uris"
-    file.write_text("".join(f"{scheme}://{HOST}/shop/item-{0 if same else number}\n" for number in range(DISTINCT)))
+    file.write_text("".join(
+        f"{scheme}://{HOST}/{f'service-{number % among}' if among else 'shop'}/item-{0 if same else number}\n"
+        for number in range(DISTINCT)))
     return file
 
 
@@ -33,13 +35,13 @@ def run() -> None:
     parser.add_argument("--same", action="store_true", help="one path for all requests")
     options = parser.parse_args()
     comparison = Comparison(
-        name=f"http2{'_tls' if options.tls else ''}{'_same' if options.same else ''}",
+        name=f"http2{'_tls' if options.tls else ''}{'_same' if options.same else ''}{FEATURES[options.features]}",
         title=f"HTTP/2 {'over' if options.tls else 'without'} TLS, {options.connections} connections of "
               f"{options.streams} streams, ten header lines, "
               f"{'one path' if options.same else 'distinct paths'}, 128 B answers, features {options.features}",
         unit="request", main="cpu_us", columns=COLUMNS, version_2=True, tls=options.tls)
     with bench(comparison, options) as running:
-        uris = paths(running.directory, "https" if options.tls else "http", options.same)
+        uris = paths(running.directory, "https" if options.tls else "http", options.same, spread(options))
 
         def load(proxy: Proxy, count: int) -> dict[str, float]:
             return h2load(proxy.port, uris, running.directory, count=count, connections=options.connections,

@@ -7,27 +7,26 @@ CPU; the latencies are at saturation, so they are queueing, not service time (se
 from __future__ import annotations
 
 import argparse
-from typing import Final
 
-from compare import REQUEST_COLUMNS, Comparison, arguments, bench, main, request_rounds
+from compare import FEATURES, REQUEST_COLUMNS, Comparison, arguments, bench, main, request_rounds, spread
 from load import wrk
 from origin import FILES, SMALL
 from proxies import Proxy
 
 
 def measure(comparison: Comparison, options: argparse.Namespace, *, close: bool = False, bare: bool = False,
-            prefix: str = "/shop/item-", body_bytes: int = len(SMALL), logs_requests: bool = True) -> None:
-    """wrk against each proxy in turn; shared by every comparison that counts requests."""
+            prefix: str = "", body_bytes: int = len(SMALL), logs_requests: bool = True) -> None:
+    """wrk against each proxy in turn; shared by every comparison that counts requests.
+
+    Without `prefix` requests take turns among the routes that there are.
+    """
     with bench(comparison, options) as running:
         def load(proxy: Proxy, seconds: float) -> dict[str, float]:
-            return wrk(proxy.port, seconds, running.directory, connections=options.connections, prefix=prefix, close=close,
-                       bare=bare, body_bytes=body_bytes, nice=options.nice)
+            return wrk(proxy.port, seconds, running.directory, connections=options.connections, close=close, bare=bare,
+                       prefix=prefix or "/shop/item-", spread=0 if prefix else spread(options), body_bytes=body_bytes,
+                       nice=options.nice)
 
         request_rounds(running, load, options.seconds, options.warm_up, logged=logs_requests)
-
-
-#: How a result is called.
-FEATURES: Final = {"on": "", "off": "_bare", "ten": "_ten"}
 
 
 def run() -> None:
@@ -43,7 +42,7 @@ def run() -> None:
                   f"{'128 B' if small else options.body + 'iB'} answers, features {options.features}",
             unit="request", main="cpu_us", columns=REQUEST_COLUMNS, files=() if small else (options.body,)),
         options,
-        prefix="/shop/item-" if small else f"/{options.body}/",
+        prefix="" if small else f"/{options.body}/",
         body_bytes=len(SMALL) if small else FILES[options.body])
 
 

@@ -5,7 +5,7 @@ HAProxy is told to reuse connections for first requests too (http-reuse always),
 
 from __future__ import annotations
 
-from compare import REQUEST_COLUMNS, Comparison, arguments, main
+from compare import FEATURES, REQUEST_COLUMNS, Comparison, arguments, main
 from http_keepalive import measure
 
 
@@ -14,7 +14,7 @@ def run() -> None:
     options = arguments(__doc__ or "").parse_args()
     measure(
         Comparison(
-            name="http_newconn",
+            name=f"http_newconn{FEATURES[options.features]}",
             title=f"HTTP/1.1, new connection for every request, {options.connections} at a time, ten header lines, "
                   f"features {options.features}",
             unit="request", main="cpu_us", columns=REQUEST_COLUMNS),

@@ -6,7 +6,7 @@ in a round, and count for nothing.
 
 from __future__ import annotations
 
-from compare import Column, Comparison, arguments, bench, main, request_rounds
+from compare import FEATURES, Column, Comparison, arguments, bench, main, request_rounds, spread
 from http2 import paths
 from load import h2load
 from proxies import Proxy
@@ -20,12 +20,12 @@ def run() -> None:
     parser.add_argument("--requests", type=int, default=40_000, help="in each round, in place of --seconds")
     options = parser.parse_args()
     comparison = Comparison(
-        name="https_keepalive",
+        name=f"https_keepalive{FEATURES[options.features]}",
         title=f"HTTPS keep-alive (TLS 1.3, P-256), {options.connections} connections, ten header lines, distinct paths, "
               f"128 B answers, features {options.features}",
         unit="request", main="cpu_us", columns=COLUMNS, tls=True)
     with bench(comparison, options) as running:
-        uris = paths(running.directory, "https", False)
+        uris = paths(running.directory, "https", False, spread(options))
 
         def load(proxy: Proxy, count: int) -> dict[str, float]:
             return h2load(proxy.port, uris, running.directory, count=count, connections=options.connections, streams=1,

@@ -16,7 +16,7 @@ import ssl
 import time
 from typing import Final
 
-from compare import Bench, Column, Comparison, Figures, arguments, bench, finish, main
+from compare import FEATURES, Bench, Column, Comparison, Figures, arguments, bench, finish, main
 from harness import BenchmarkError
 from load import wrk
 from proxies import HOST, Proxy
@@ -85,7 +85,8 @@ def run() -> None:
     if hard < options.connections * 2 + 1000:
         raise BenchmarkError(f"{options.connections} connections need more than {hard} open files")
     comparison = Comparison(
-        name="idle_tcp" if options.tcp else "idle_tls" if options.tls else "idle_http", mode="tcp" if options.tcp else "http",
+        name=f"idle_{'tcp' if options.tcp else 'tls' if options.tls else 'http'}{FEATURES[options.features]}",
+        mode="tcp" if options.tcp else "http",
         title=f"{options.connections} idle connections, {_kind(options)}, anonymous RSS", tls=options.tls,
         unit="connection", main="kib_per_connection",
         columns=(Column("before_mib", "MiB before"), Column("after_mib", "MiB with them"), Column("closed_mib", "MiB after"),

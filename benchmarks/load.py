@@ -30,17 +30,18 @@ _ERRORS: Final = ("connect_errors", "read_errors", "write_errors", "status_error
 
 
 def wrk(port: int, seconds: float, directory: Path, *, connections: int = 64, prefix: str = "/shop/item-", close: bool = False,
-        bare: bool = False, body_bytes: int = 0, nice: int = 0, tls: bool = False) -> dict[str, Any]:
+        bare: bool = False, body_bytes: int = 0, nice: int = 0, tls: bool = False, spread: int = 0) -> dict[str, Any]:
     """Closed-loop requests for `seconds`: the next one on a connection goes out when the answer to the last one is there.
 
     wrk counts whole seconds only, so `seconds` is rounded up. With `tls` it names the server as its URL does (`TLS_NAME`); its
     connections after the first resume the session of the one before. `body_bytes` is the least that each answer must have
-    brought.
+    brought. With `spread` requests take turns among so many prefixes in place of `prefix`: those of `Setup.routes`.
     """
     whole = max(1, round(seconds))
     output = run([_wrk(), "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "5s", "-s", str(HERE / "browser.lua"),
-                  f"https://{TLS_NAME}:{port}/" if tls else f"http://127.0.0.1:{port}/", "--", prefix,
-                  "close" if close else "keep-alive", "bare" if bare else "browser"],
+                  f"https://{TLS_NAME}:{port}/" if tls else f"http://127.0.0.1:{port}/", "--",
+                  "/service-" if spread else prefix, "close" if close else "keep-alive", "bare" if bare else "browser",
+                  str(spread)],
                  cpu=LOAD_CPU, timeout_s=whole + 15, log=directory / "wrk.log", nice=nice)
     result = _json_line(output, "wrk")
     bad = {name: result.pop(name) for name in _ERRORS}

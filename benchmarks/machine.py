@@ -12,7 +12,7 @@ from gateway import about_python
 from harness import LOAD_CPU, PROXY_CPU
 
 
-def describe(python: str, nice: int) -> dict[str, Any]:
+def describe(python: str, nice: int, compiled: str = "") -> dict[str, Any]:
     """CPU, kernel, limits, and the Python that runs voltgw."""
     return {
         "cpu": _field("/proc/cpuinfo", "model name"),
@@ -28,18 +28,23 @@ def describe(python: str, nice: int) -> dict[str, Any]:
         "load_cpu": LOAD_CPU,
         "nice": nice,
         "python": about_python(python),
+        # Of the compiled build, where there is one and its interpreter is another.
+        **({"compiled_python": other} if compiled and (other := about_python(compiled)) != about_python(python) else {}),
     }
 
 
 def in_words(machine: dict[str, Any]) -> str:
     """One paragraph."""
-    python = machine["python"]
+    def interpreter(python: dict[str, str]) -> str:
+        return (f"{python['implementation']} {python['version']} ({python['compiler']}; built with profile feedback: "
+                f"{python['pgo']}; LTO: {python['lto']}; Twisted {python['twisted']}; orjson {python['orjson']})")
+
+    other = machine.get("compiled_python")
     return (
         f"{machine['cpus']} x {machine['cpu']}{' (virtual machine)' if machine['hypervisor'] else ''}, {machine['memory']}, "
         f"{machine['system']}, Linux {machine['kernel']}. Proxy on CPU {machine['proxy_cpu']}, origin and load generator on "
-        f"CPU {machine['load_cpu']}, 127.0.0.1. voltgw on {python['implementation']} {python['version']} "
-        f"({python['compiler']}; built with profile feedback: {python['pgo']}; LTO: {python['lto']}; "
-        f"Twisted {python['twisted']}; orjson {python['orjson']}).")
+        f"CPU {machine['load_cpu']}, 127.0.0.1. voltgw on {interpreter(machine['python'])}"
+        f"{f', compiled on {interpreter(other)}' if other else ''}.")
 
 
 def _field(path: str, name: str, separator: str = ":") -> str:

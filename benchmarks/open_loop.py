@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from compare import Column, Comparison, arguments, bench, check_log, finish, main, measured
+from compare import FEATURES, Column, Comparison, arguments, bench, check_log, finish, main, measured
 from load import client, wrk
 from origin import SMALL
 
@@ -26,7 +26,7 @@ def run() -> None:
     parser.add_argument("--max-rate", type=float, default=30000, help="req/s that the generator is trusted with")
     options = parser.parse_args()
     comparison = Comparison(
-        name="open_loop" if options.arrivals == "constant" else "open_loop_poisson",
+        name=f"{'open_loop' if options.arrivals == 'constant' else 'open_loop_poisson'}{FEATURES[options.features]}",
         title=f"HTTP/1.1 latency, open loop, {options.arrivals} arrivals, {options.connections} connections, "
               f"ten header lines, features {options.features}",
         unit="request", main="p99_us", ratios_of=("p50_us", "p999_us", "cpu_us"),

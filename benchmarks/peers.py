@@ -27,7 +27,6 @@ from proxies import (
     REQUEST_HEAD_S,
     RESPONSE_EDIT,
     RESPONSE_HEAD_S,
-    ROUTE_PREFIXES,
     STICKY_COOKIE,
     TLS_NAME,
     TUNNEL_IDLE_S,
@@ -81,6 +80,8 @@ class HAProxy(Proxy):
             lines += [f"  timeout http-request {REQUEST_HEAD_S}s", f"  timeout http-keep-alive {KEEP_ALIVE_S}s",
                       # The default sends the first request of every client connection over a connection of its own.
                       "  http-reuse always"]
+        if setup.websocket:
+            lines.append(f"  timeout tunnel {TUNNEL_IDLE_S}s")
         lines += ["frontend bench", f"  bind 127.0.0.1:{self.port}{self._version()}"]
         if setup.features:
             lines += ["  log global", f"  log-format '{_HAPROXY_HTTP_LOG if http else _HAPROXY_TCP_LOG}'"]
@@ -89,23 +90,24 @@ class HAProxy(Proxy):
                       "  option forwardfor", "  unique-id-format %[uuid()]", "  unique-id-header X-Request-ID",
                       f"  http-request add-header {' '.join(REQUEST_EDIT)}",
                       f"  http-response add-header {' '.join(RESPONSE_EDIT)}"]
-        if http and setup.ten:
-            # A prefix tree, as one who has a thousand routes would write it. It has no CORS of its own, and no time for the
-            # whole answer.
-            routes = self.directory / "routes.map"
-            routes.write_text("".join(f"{prefix} shop\n" for prefix in ROUTE_PREFIXES))
+        if http and setup.ten:              # it has no CORS of its own
             lines += ["  http-request set-var(txn.origin) req.hdr(Origin)",
                       "  http-response add-header Vary Origin",
                       (f"  http-response set-header Access-Control-Allow-Origin {CORS_ORIGIN}"
-                       f" if {{ var(txn.origin) -m str {CORS_ORIGIN} }}"),
-                      f"  use_backend %[path,map_beg({routes},shop)] if {{ req.hdr(host) -i {HOST} }}"]
+                       f" if {{ var(txn.origin) -m str {CORS_ORIGIN} }}")]
+        if http and setup.routes > 1:
+            # A prefix tree, as one who has a thousand routes would write it.
+            routes = self.directory / "routes.map"
+            routes.write_text("".join(f"{prefix} shop\n" for prefix in setup.prefixes))
+            lines.append(f"  use_backend %[path,map_beg({routes},shop)] if {{ req.hdr(host) -i {HOST} }}")
         else:
             lines += ([f"  use_backend shop if {{ req.hdr(host) -i {HOST} }}"] if http else _HAPROXY_SNI if setup.mode == "sni"
                       else ["  default_backend shop"])
         lines += ["backend shop", "  balance roundrobin"]
+        if http and setup.full:             # it has no time for the whole answer, only for its head
+            lines += ["  retry-on conn-failure empty-response 502 503 504", "  retries 2"]
         if http and setup.ten:
-            lines += ["  retry-on conn-failure empty-response 502 503 504", "  retries 2",
-                      f"  cookie {STICKY_COOKIE} insert indirect nocache"]
+            lines.append(f"  cookie {STICKY_COOKIE} insert indirect nocache")
         check = ""
         if setup.probe_interval_s:
             lines.append("  option httpchk GET /healthz")
@@ -185,17 +187,22 @@ class Nginx(Proxy):
             f"  send_timeout {BODY_IDLE_S}s;", "  tcp_nodelay on;",
             f"  server {{ listen 127.0.0.1:{self.port} backlog=4096 default_server{version}{tls[0]}; {tls[1]} return 404; }}",
             *((f'  map $http_origin $allowed {{ default ""; "{CORS_ORIGIN}" $http_origin; }}',) if setup.ten else ()),
+            *(("  map $http_upgrade $hop { default upgrade; '' ''; }",) if setup.websocket else ()),
             "  server {", f"    listen 127.0.0.1:{self.port}{tls[0]}; {tls[1]}", f"    server_name {HOST};",
-            *((f"    location {prefix} {{ proxy_pass http://shop; }}" for prefix in ROUTE_PREFIXES) if setup.ten else ()),
-            "    location / {",
-            "      proxy_pass http://shop;", "      proxy_http_version 1.1;", '      proxy_set_header Connection "";',
+            # Everything but the upstream stands in the server: every location inherits it.
+            *(f"    location {prefix} {{ proxy_pass http://shop; }}" for prefix in setup.prefixes),
+            "    location / { proxy_pass http://shop; }",
+            "      proxy_http_version 1.1;",
+            *(("      proxy_set_header Upgrade $http_upgrade;", "      proxy_set_header Connection $hop;") if setup.websocket
+              else ('      proxy_set_header Connection "";',)),
             "      proxy_set_header Host $http_host;",
             f"      proxy_connect_timeout {CONNECT_S}s;", f"      proxy_read_timeout {RESPONSE_HEAD_S}s;",
             f"      proxy_send_timeout {BODY_IDLE_S}s;",
             *(("      proxy_next_upstream error timeout http_502 http_503 http_504;", "      proxy_next_upstream_tries 3;",
-               f"      proxy_next_upstream_timeout {ANSWER_S}s;",
-               "      add_header Access-Control-Allow-Origin $allowed always;", "      add_header Vary Origin always;")
-              if setup.ten else ("      proxy_next_upstream error;", "      proxy_next_upstream_tries 2;")),
+               f"      proxy_next_upstream_timeout {ANSWER_S}s;")
+              if setup.full else ("      proxy_next_upstream error;", "      proxy_next_upstream_tries 2;")),
+            *(("      add_header Access-Control-Allow-Origin $allowed always;", "      add_header Vary Origin always;")
+              if setup.ten else ()),
             # No other proxy here spills a body to disk.
             "      proxy_max_temp_file_size 0;",
         ]
@@ -206,7 +213,7 @@ class Nginx(Proxy):
                       "      proxy_set_header X-Request-ID $request_id;",
                       f"      proxy_set_header {' '.join(REQUEST_EDIT)};",
                       f"      add_header {' '.join(RESPONSE_EDIT)} always;"]
-        return [*lines, "    }", "  }"]
+        return [*(re.sub("^ {6}", "    ", line) for line in lines), "  }"]
 
     def _stream(self) -> list[str]:
         by_name = self.setup.mode == "sni"
@@ -320,14 +327,19 @@ class Envoy(Proxy):
             for key, (name, value) in (("request_headers_to_add", REQUEST_EDIT), ("response_headers_to_add", RESPONSE_EDIT)):
                 host[key] = [{"header": {"key": name, "value": value}, "append_action": "APPEND_IF_EXISTS_OR_ADD"}]
         filters: list[dict[str, Any]] = []
-        if self.setup.ten:
-            action = host["routes"][0]["route"]
+        action = host["routes"][0]["route"]
+        if self.setup.full:
             action |= {
                 "timeout": f"{ANSWER_S}s",
                 "retry_policy": {"retry_on": "connect-failure,refused-stream,gateway-error", "num_retries": 2,
-                                 "per_try_timeout": f"{ANSWER_S / 2}s"},
-                "hash_policy": [{"cookie": {"name": STICKY_COOKIE, "path": "/", "ttl": "3600s"}}]}
-            host["routes"] = [*({"match": {"prefix": prefix}, "route": action} for prefix in ROUTE_PREFIXES), host["routes"][0]]
+                                 "per_try_timeout": f"{ANSWER_S / 2}s"}}
+        if self.setup.routes > 1:
+            # A tree of prefixes: a list of routes is looked through in order.
+            tree = {prefix: _envoy_route({"match": {"prefix": prefix}, "route": action}) for prefix in self.setup.prefixes}
+            host["matcher"] = {"matcher_tree": {"input": _ENVOY_PATH, "prefix_match_map": {"map": {
+                **tree, "/": _envoy_route(host.pop("routes")[0])}}}}
+        if self.setup.ten:
+            action["hash_policy"] = [{"cookie": {"name": STICKY_COOKIE, "path": "/", "ttl": "3600s"}}]
             host["typed_per_filter_config"] = {"envoy.filters.http.cors": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy",
                 "allow_origin_string_match": [{"exact": CORS_ORIGIN}], "allow_methods": "GET, PUT", "allow_credentials": True}}
@@ -335,13 +347,15 @@ class Envoy(Proxy):
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors"}})
         router = {"name": "envoy.filters.http.router", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}}
+        upgrades = {"upgrade_configs": [{"upgrade_type": "websocket"}]} if self.setup.websocket else {}
         return {"name": "http", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "bench", "codec_type": "HTTP2" if self.setup.version_2 else "HTTP1", "use_remote_address": True,
             "generate_request_id": self.setup.features,
             "request_headers_timeout": f"{REQUEST_HEAD_S}s", "stream_idle_timeout": f"{BODY_IDLE_S}s",
             "common_http_protocol_options": {"idle_timeout": f"{KEEP_ALIVE_S}s"},
-            "route_config": {"virtual_hosts": [host]}, "http_filters": [*filters, router], **self._log(_ENVOY_HTTP_LOG)}}
+            "route_config": {"virtual_hosts": [host]}, "http_filters": [*filters, router], **upgrades,
+            **self._log(_ENVOY_HTTP_LOG)}}
 
     def _tcp(self) -> dict[str, Any]:
         return {"name": "tcp", "typed_config": {
@@ -349,6 +363,12 @@ class Envoy(Proxy):
             "stat_prefix": "bench", "cluster": "shop", "idle_timeout": f"{TUNNEL_IDLE_S}s", **self._log(_ENVOY_TCP_LOG)}}
 
 
+def _envoy_route(route: dict[str, Any]) -> dict[str, Any]:
+    return {"action": {"name": "route", "typed_config": {"@type": "type.googleapis.com/envoy.config.route.v3.Route", **route}}}
+
+
+_ENVOY_PATH: Final = {"name": "path", "typed_config": {
+    "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": ":path"}}
 _ENVOY_INSPECTOR: Final = {"name": "tls", "typed_config": {
     "@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}}
 _ENVOY_HTTP_LOG: Final = (

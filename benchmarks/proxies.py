@@ -39,9 +39,8 @@ TUNNEL_IDLE_S: Final = 3600
 UDP_IDLE_S: Final = 10
 #: Where a proxy buffers its log, it is told to write it this often, so that a round pays for its own lines.
 LOG_FLUSH_MS: Final = 250
-#: With `Setup.ten`: routes that no request of a benchmark matches, before the one that takes everything; and the rest of it.
+#: With `Setup.full`: so many routes; the last one takes everything that the others do not. The rest is for `Setup.ten`.
 ROUTES: Final = 1000
-ROUTE_PREFIXES: Final = tuple(f"/service-{number}/" for number in range(ROUTES - 1))
 ANSWER_S: Final = 30
 CORS_ORIGIN: Final = "https://app.example.com"
 STICKY_COOKIE: Final = "benchsid"
@@ -55,11 +54,12 @@ class Setup:
 
     `mode` is ``http``, ``tcp``, ``udp``, or ``sni``: TLS that passes through, chosen by the name in its hello.
     `features`: access log, request id, two header edits. `big_buffers`: 256 KiB to 1 MiB
-    where a proxy can be told so, else each proxy's own default. `ten`: beside the features a retry policy, a time for the
-    whole answer, a cookie that keeps a client at its endpoint, CORS, and `ROUTES` routes of which requests match the last, in
-    each proxy as far as it has them (metrics all of them have always). `endpoints` are addresses and ports;
+    where a proxy can be told so, else each proxy's own default. `full`: beside the features a retry policy and a time for the
+    whole answer (metrics all of them have always). `routes`: so many, by prefix. `ten`: beside all of it a cookie that keeps a
+    client at its endpoint and CORS, in each proxy as far as it has them. `endpoints` are addresses and ports;
     `probe_interval_s` > 0 asks for an HTTP health check of each of them. `version_2`: clients speak HTTP/2, without
-    TLS by prior knowledge. `certificate` is a PEM file with a key: clients speak TLS, which ends at the proxy.
+    TLS by prior knowledge. `certificate` is a PEM file with a key: clients speak TLS, which ends at the proxy. `websocket`:
+    connections may be upgraded to it. `compiled`: the interpreter that has voltgw's compiled build; empty: none.
     """
 
     mode: str
@@ -73,6 +73,15 @@ class Setup:
     version_2: bool = False
     certificate: Path | None = None
     ten: bool = False
+    full: bool = False
+    routes: int = 1
+    websocket: bool = False
+    compiled: str = ""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """Of the routes before the one that takes everything."""
+        return tuple(f"/service-{number}/" for number in range(self.routes - 1))
 
 
 class Proxy:

@@ -6,7 +6,7 @@ resumes its sessions, so that neither it nor the origin spends its time on hands
 
 from __future__ import annotations
 
-from compare import Column, Comparison, arguments, bench, main, request_rounds
+from compare import FEATURES, Column, Comparison, arguments, bench, main, request_rounds
 from load import wrk
 from proxies import Proxy
 
@@ -17,7 +17,7 @@ def run() -> None:
     """The command."""
     options = arguments(__doc__ or "", connections=16, proxies="voltgw,haproxy,nginx,envoy").parse_args()
     comparison = Comparison(
-        name="sni",
+        name=f"sni{FEATURES[options.features]}",
         title=f"TLS passed through by server name, a connection for each request, {options.connections} at a time, features "
               f"{options.features}",
         unit="connection", main="cpu_us", columns=COLUMNS, mode="sni",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from compare import Column, Comparison, arguments, bench, check_log, finish, main, measured
+from compare import FEATURES, Column, Comparison, arguments, bench, check_log, finish, main, measured
 from load import client
 from origin import FILES
 
@@ -22,8 +22,9 @@ def run() -> None:
     options = parser.parse_args()
     mode = "http" if options.http else "tcp"
     comparison = Comparison(
-        name=f"{mode}_bulk{'' if options.buffers == 'big' else '_default_buffers'}",
-        title=f"{mode.upper()} bulk, {options.connections} connections downloading {options.body}iB, {options.buffers} buffers",
+        name=f"{mode}_bulk{'' if options.buffers == 'big' else '_default_buffers'}{FEATURES[options.features]}",
+        title=f"{mode.upper()} bulk, {options.connections} connections downloading {options.body}iB, {options.buffers} "
+              f"buffers, features {options.features}",
         unit="GB", main="cpu_s_per_gb", mode=mode, files=(options.body,),
         columns=(Column("cpu_s_per_gb", "CPU s/GB", 3), Column("system_pct", "of it system %", 0),
                  Column("gb_per_s", "GB/s", 2)))

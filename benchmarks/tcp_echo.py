@@ -7,7 +7,7 @@ written in Python could make enough echo traffic beside it: for a relay a short 
 
 from __future__ import annotations
 
-from compare import REQUEST_COLUMNS, Comparison, arguments, main
+from compare import FEATURES, REQUEST_COLUMNS, Comparison, arguments, main
 from http_keepalive import measure
 
 
@@ -19,7 +19,7 @@ def run() -> None:
     fresh = options.new_connections
     measure(
         Comparison(
-            name="tcp_newconn" if fresh else "tcp_echo",
+            name=f"{'tcp_newconn' if fresh else 'tcp_echo'}{FEATURES[options.features]}",
             title=f"TCP relay, {'new connection for every round trip' if fresh else 'round trips on kept connections'}, "
                   f"{options.connections} connections, features {options.features}",
             unit="connection" if fresh else "round trip", main="cpu_us", columns=REQUEST_COLUMNS, mode="tcp",

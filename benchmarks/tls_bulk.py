@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from compare import Column, Comparison, arguments, bench, finish, main, measured
+from compare import FEATURES, Column, Comparison, arguments, bench, finish, main, measured
 from load import client
 from origin import FILES
 
@@ -15,7 +15,8 @@ def run() -> None:
     parser.set_defaults(buffers="big")
     options = parser.parse_args()
     comparison = Comparison(
-        name="tls_bulk", title=f"HTTPS bulk, one connection downloading 10 MiB bodies, {options.buffers} buffers",
+        name=f"tls_bulk{FEATURES[options.features]}",
+        title=f"HTTPS bulk, one connection downloading 10 MiB bodies, {options.buffers} buffers, features {options.features}",
         unit="GB", main="cpu_s_per_gb", files=("10m",), tls=True,
         columns=(Column("cpu_s_per_gb", "CPU s/GB", 3), Column("system_pct", "of it system %", 0),
                  Column("gb_per_s", "GB/s", 2)))

@@ -7,7 +7,7 @@ generator is wrk, which keeps the proxies busier than our own can.
 
 from __future__ import annotations
 
-from compare import KEYS, Column, Comparison, arguments, bench, main, request_rounds
+from compare import FEATURES, KEYS, Column, Comparison, arguments, bench, main, request_rounds
 from load import client, wrk
 from proxies import Proxy
 
@@ -23,7 +23,7 @@ def run() -> None:
     options = parser.parse_args()
     key = "" if options.key == "ec" else f"_{options.key}"
     comparison = Comparison(
-        name=f"tls_resumed{key}" if options.resumed else f"tls_handshake{key}",
+        name=f"{'tls_resumed' if options.resumed else 'tls_handshake'}{key}{FEATURES[options.features]}",
         title=f"{'resumed' if options.resumed else 'full'} TLS 1.3 handshakes ({_NAMES[options.key]}), one request each, "
               f"{options.connections} at a time, features {options.features}",
         unit="connection", main="cpu_us", columns=COLUMNS, tls=True, key=options.key)
