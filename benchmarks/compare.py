@@ -7,12 +7,13 @@ proxy is taken within each round first, and the median of those is the result.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,7 +61,8 @@ class Comparison:
     """What is compared.
 
     `name` names the result file and the section of the docs; `main` is the figure for which ratios are given, and lower is
-    better (empty: none); `ratios_of` adds figures for which ratios are kept beside it; `files` are what the origin must
+    better (empty: none); `ratios_of` adds figures for which ratios are kept beside it; `references` are the proxies to which
+    they are; `files` are what the origin must
     have. With `tls` clients speak TLS, and the certificate has a key of `KEYS`.
     """
 
@@ -76,6 +78,7 @@ class Comparison:
     key: str = "ec"
     files: tuple[str, ...] = ()
     ratios_of: tuple[str, ...] = ()
+    references: tuple[str, ...] = REFERENCES
     notes: tuple[str, ...] = ()
 
 
@@ -116,7 +119,7 @@ class Bench:
     comparison: Comparison
     options: argparse.Namespace
     directory: Path
-    origin: Origin
+    origin: Origin | None
     proxies: list[Proxy]
     rounds: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -138,6 +141,25 @@ class Bench:
         for number in range(self.options.rounds):
             for proxy in self.proxies:
                 yield number, proxy
+
+
+@contextmanager
+def servers(comparison: Comparison, options: argparse.Namespace, kinds: Mapping[str, type[Proxy]], *,
+            directory: Path | None = None, endpoints: tuple[tuple[str, int], ...] = ()) -> Iterator[Bench]:
+    """Servers of `kinds`, which need no origin of ours, started and proved."""
+    guard()
+    with contextlib.ExitStack() as stack:
+        folder = directory or stack.enter_context(work_directory(options.keep))
+        setup = Setup(comparison.mode, options.features != "off", False, endpoints, folder, options.python, options.nice,
+                      compiled=options.compiled)
+        proxies = [kind(setup) for kind in chosen(options.proxies, options.compiled, kinds)]
+        for proxy in proxies:
+            proxy.start()
+            proxy.prove()
+        yield Bench(comparison, options, folder, None, proxies)
+        for proxy in proxies:
+            if proxy.process is not None:
+                proxy.process.check()
 
 
 @contextmanager
@@ -193,17 +215,14 @@ def spread(options: argparse.Namespace) -> int:
     return ROUTES if options.features in {"full", "ten"} else 0
 
 
-def chosen(names: str, compiled: str = "") -> list[type[Proxy]]:
-    """The proxies that were asked for, in that order; where there is a `compiled` build, it stands before the other one."""
-    kinds = []
+def chosen(names: str, compiled: str = "", kinds: Mapping[str, type[Proxy]] = PROXIES) -> list[type[Proxy]]:
+    """Those of `kinds` that were asked for, in that order; a `compiled` build of voltgw stands before the other one."""
     wanted = names.split(",")
     if compiled and Voltgw.name in wanted and VoltgwCompiled.name not in wanted:
         wanted.insert(wanted.index(Voltgw.name), VoltgwCompiled.name)
-    for name in wanted:
-        if name not in PROXIES:
-            raise BenchmarkError(f"no proxy {name!r}: there are {', '.join(PROXIES)}")
-        kinds.append(PROXIES[name])
-    return kinds
+    if unknown := [name for name in wanted if name not in kinds]:
+        raise BenchmarkError(f"no proxy {unknown[0]!r}: there are {', '.join(kinds)}")
+    return [kinds[name] for name in wanted]
 
 
 def measured(proxy: Proxy, load: Callable[[], dict[str, Any]], count: str = "requests") -> Figures:
@@ -252,7 +271,9 @@ def check_log(bench_: Bench, proxy: Proxy, expected: float) -> Figures:
     return {"log_lines_pct": share * 100}
 
 
-def summary(rounds: Sequence[dict[str, Any]], ratios_of: Sequence[str]) -> list[dict[str, Any]]:
+def summary(
+    rounds: Sequence[dict[str, Any]], ratios_of: Sequence[str], references: Sequence[str] = REFERENCES,
+) -> list[dict[str, Any]]:
     """One row for each proxy (and case): median, least and most of every figure, and ratios to the references."""
     rows = []
     for case, name in dict.fromkeys((entry.get("case", ""), entry["proxy"]) for entry in rounds):
@@ -262,7 +283,7 @@ def summary(rounds: Sequence[dict[str, Any]], ratios_of: Sequence[str]) -> list[
                    if isinstance(value, float) and all(key in entry for entry in mine)}
         ratios: dict[str, dict[str, Any]] = {}
         for figure in ratios_of:
-            for reference in REFERENCES:
+            for reference in references:
                 theirs = {entry["round"]: entry.get(figure) for entry in same_case if entry["proxy"] == reference}
                 pairs = [entry[figure] / theirs[entry["round"]] for entry in mine
                          if figure in entry and theirs.get(entry["round"])]
@@ -307,25 +328,25 @@ def finish(bench_: Bench) -> dict[str, Any]:
     result = {
         "comparison": comparison.name, "title": comparison.title, "unit": comparison.unit, "main": comparison.main,
         "columns": [[column.figure, column.heading, column.decimals, column.scale] for column in comparison.columns],
-        "notes": list(comparison.notes), "warnings": bench_.warnings,
+        "references": list(comparison.references), "notes": list(comparison.notes), "warnings": bench_.warnings,
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "options": {name: value for name, value in vars(options).items() if name not in {"json", "python", "compiled", "keep"}},
         "machine": describe(options.python, options.nice, options.compiled), "generator": wrk_version(),
         "proxies": {proxy.name: {"version": proxy.version(), "note": proxy.note, "config": _shortened(proxy.config_text)}
                     for proxy in bench_.proxies},
-        "rounds": bench_.rounds, "summary": summary(bench_.rounds, ratios_of),
+        "rounds": bench_.rounds, "summary": summary(bench_.rounds, ratios_of, comparison.references),
     }
     print(table(result))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        options.json.write_text(as_json(result))
     return result
 
 
 def table(result: dict[str, Any]) -> str:
     """The result for a terminal."""
     columns = [Column(*column) for column in result["columns"]]
-    references = REFERENCES if result["main"] else ()
+    references = result["references"] if result["main"] else ()
     rows = [["", *(column.heading for column in columns), *(f"x {name}" for name in references)]]
     for row in result["summary"]:
         cells = [f"{row.get('case', '')} {row['proxy']}".strip()]
@@ -344,6 +365,21 @@ def table(result: dict[str, Any]) -> str:
     lines += ["  ".join(cell.ljust(width) if index == 0 else cell.rjust(width)
                         for index, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
     return "\n".join([*lines, *(f"WARNING: {text}" for text in result["warnings"])])
+
+
+def as_json(result: dict[str, Any]) -> str:
+    """For the file: a round in one line, and of each figure six digits, which is more than it has."""
+    rounds = ",\n  ".join(json.dumps(_rounded(entry)) for entry in result["rounds"])
+    rest = json.dumps(_rounded({**result, "rounds": []}), indent=1)
+    return rest.replace('"rounds": []', f'"rounds": [\n  {rounds}\n ]', 1) + "\n"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _shortened(text: str) -> str:

@@ -51,7 +51,8 @@ print(json.dumps({
 _ABOUT_BUILD: Final = """
 import json, pathlib, voltgw
 folder = pathlib.Path(voltgw.__file__).parent
-modules = sorted(".".join(file.relative_to(folder).parts).partition(".cpython")[0] for file in folder.rglob("*.cpython*.so"))
+modules = sorted(".".join(file.relative_to(folder).parts).partition(".cpython")[0] for file in folder.rglob("*.cpython*.so")
+                 if "__mypyc." not in file.name)
 print(json.dumps({"folder": str(folder), "version": voltgw.__version__, "modules": modules}))
 """
 #: The object model allows no more in one cluster; further endpoints go to further clusters.
@@ -190,14 +191,14 @@ class Voltgw(Proxy):
                 {"certificate_url": pem, "private_key": {"clear_secret_info": {"url": pem}}}]}}
         checks: dict[str, Any] = {"health_checks": [{"name": "shop"}]} if setup.probe_interval_s else {}
         objects = [
-            _object("virtual_host", "shop", host),
-            _object("advertise_policy", "shop", {"address": "127.0.0.1", "protocol": transport, "port": self.port}),
+            entity("virtual_host", "shop", host),
+            entity("advertise_policy", "shop", {"address": "127.0.0.1", "protocol": transport, "port": self.port}),
         ]
         rules: list[dict[str, Any]] = []
         for first in range(0, len(setup.endpoints), _MOST_ENDPOINTS):
             name = f"shop-{first}"
             members = range(first, min(first + _MOST_ENDPOINTS, len(setup.endpoints)))
-            objects.append(_object("cluster", name, {
+            objects.append(entity("cluster", name, {
                 "endpoints": [{"name": f"shop-{number}"} for number in members], "loadbalancer_algorithm": "ROUND_ROBIN",
                 **checks}))
             # The first rule takes everything but what only a test of many endpoints has.
@@ -213,12 +214,12 @@ class Voltgw(Proxy):
             others = [{**rules[-1], "match": [{"path": {"prefix": prefix}}]} for prefix in setup.prefixes]
             parts = [others[first:first + _MOST_RULES] for first in range(0, len(others), _MOST_RULES)]
             host["routes"] = [*({"name": f"others-{number}"} for number in range(len(parts))), {"name": "shop"}]
-            objects += [_object("route", f"others-{number}", {"routes": part}) for number, part in enumerate(parts)]
-        objects.append(_object("route", "shop", {"routes": rules}))
-        objects += [_object("endpoint", f"shop-{number}", {"ip": address, "port": port, "protocol": transport})
+            objects += [entity("route", f"others-{number}", {"routes": part}) for number, part in enumerate(parts)]
+        objects.append(entity("route", "shop", {"routes": rules}))
+        objects += [entity("endpoint", f"shop-{number}", {"ip": address, "port": port, "protocol": transport})
                     for number, (address, port) in enumerate(setup.endpoints)]
         if checks:
-            objects.append(_object("healthcheck", "shop", {
+            objects.append(entity("healthcheck", "shop", {
                 "http_health_check": {"path": "/healthz"}, "interval": setup.probe_interval_s, "timeout": 1,
                 "healthy_threshold": 1, "unhealthy_threshold": 2}))
         text = json.dumps({"gateway": gateway, "objects": objects}, indent=1)
@@ -251,6 +252,7 @@ class VoltgwCompiled(Voltgw):
         return self.setup.compiled
 
 
-def _object(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+def entity(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """One object of the configuration."""
     return {"kind": kind, "metadata": {"name": name}, "spec": spec}
 

@@ -54,6 +54,7 @@ def run() -> None:
             time.sleep(options.interval + 2)
 
             def probe() -> dict[str, float]:
+                assert running.origin is not None
                 before, began = counted(running.origin.port), time.monotonic()
                 time.sleep(options.seconds)
                 return {"probes": counted(running.origin.port) - before - 1, "seconds": time.monotonic() - began}

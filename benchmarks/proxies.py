@@ -90,6 +90,8 @@ class Proxy:
     name = ""
     #: Where a run says something about how this proxy is set up that a reader of the figures must know.
     note = ""
+    #: How long it may take to open its port.
+    start_s = START_S
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -131,7 +133,7 @@ class Proxy:
                             stdout=self.standard_output(), environment=self.environment(), directory=self.directory,
                             nice=self.setup.nice)
         if self.setup.mode != "udp":
-            self.process.wait_for_port(self.port)
+            self.process.wait_for_port(self.port, self.start_s)
 
     def stop(self) -> None:
         """End it."""

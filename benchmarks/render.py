@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from compare import REFERENCES, Column
+from compare import Column
 from harness import HERE
 from machine import in_words
 
@@ -70,7 +70,7 @@ def section(result: dict[str, Any], *, with_provenance: bool) -> str:
 def table(result: dict[str, Any]) -> str:
     """A list-table: a row for each proxy, a column for each figure, and the ratios to the other proxies."""
     columns = [Column(*column) for column in result["columns"]]
-    ratios = [(figure, reference) for figure in _ratio_figures(result) for reference in REFERENCES
+    ratios = [(figure, reference) for figure in _ratio_figures(result) for reference in result["references"]
               if any(reference in row["ratios"].get(figure, {}) for row in result["summary"])]
     headings = {column.figure: column.heading for column in columns}
     several = len({figure for figure, _ in ratios}) > 1

@@ -29,7 +29,8 @@ _DATAGRAM: Final = b"?" * 64
 #: Answers that are waited for at a time; the relay's and the echo's buffers hold that many.
 _AT_ONCE: Final = 100
 
-_ECHO: Final = """
+#: A server that sends each datagram back.
+ECHO: Final = """
 import socket, sys
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
@@ -164,7 +165,7 @@ def run() -> None:
         return
     with work_directory(False) as folder:
         (port,) = free_ports(1)
-        echo = Proc("echo", [sys.executable, "-c", _ECHO, str(port)], LOAD_CPU, folder / "echo.log")
+        echo = Proc("echo", [sys.executable, "-c", ECHO, str(port)], LOAD_CPU, folder / "echo.log")
         with bench(comparison, options, endpoints=(("127.0.0.1", port),)) as running:
             rounds(running, count, udp=True)
         echo.stop()

@@ -44,7 +44,8 @@ def result(**changes: Any) -> dict[str, Any]:
     machine = {"cpus": 2, "cpu": "Some CPU", "hypervisor": False, "memory": "1 kB", "system": "Some Linux", "kernel": "6",
                "proxy_cpu": 0, "load_cpu": 1, "python": python}
     return {
-        "comparison": "http_newconn", "title": "A title", "unit": "request", "main": "cpu_us", "notes": ["A note."],
+        "comparison": "http_newconn", "title": "A title", "unit": "request", "main": "cpu_us",
+        "references": ["haproxy", "nginx", "envoy"], "notes": ["A note."],
         "columns": [["cpu_us", "CPU us/req", 1, 1.0], ["rps", "req/s", 0, 1.0]], "warnings": [], "when": "2026-01-02T03:04:05",
         "options": {"rounds": 3, "seconds": 1}, "machine": machine, "generator": "wrk 4",
         "proxies": {"voltgw": {"version": "1", "note": ""}, "nginx": {"version": "2", "note": "is nginx"},
