@@ -101,6 +101,7 @@ def arguments(comparison: str, *, seconds: float = 3, rounds: int = 5, proxies: 
     parser.add_argument("--features", choices=tuple(FEATURES), default="on",
                         help="access log, request id, forwarded-for, one header edit each way: in all or in none; full: also a "
                              "retry policy, a time for the answer and 1,000 routes; ten: also a sticky cookie and CORS")
+    parser.add_argument("--routes", type=int, default=0, help="of the virtual host (0: 1,000 with full and ten, else 1)")
     parser.add_argument("--buffers", choices=("default", "big"), default="default",
                         help="as each proxy comes, or 256 KiB to 1 MiB where it can be told so")
     parser.add_argument("--python", default=sys.executable, help="that runs voltgw")
@@ -212,7 +213,8 @@ def certificate(directory: Path, kind: str = "ec") -> Path:
 
 def spread(options: argparse.Namespace) -> int:
     """Among how many routes the requests take turns; 0 when there is one."""
-    return ROUTES if options.features in {"full", "ten"} else 0
+    routes = options.routes or (ROUTES if options.features in {"full", "ten"} else 1)
+    return int(routes) if routes > 1 else 0
 
 
 def chosen(names: str, compiled: str = "", kinds: Mapping[str, type[Proxy]] = PROXIES) -> list[type[Proxy]]:
@@ -345,6 +347,16 @@ def finish(bench_: Bench) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The result for a terminal."""
+    options = result["options"]
+    load = f" x {options['seconds']:g} s" if options["seconds"] else ""
+    lines = [f"{result['title']} (rounds: {options['rounds']}{load}; median [min-max])",
+             in_words(result["machine"]),
+             ", ".join(f"{name} {about['version']}" for name, about in result["proxies"].items() if about["version"])]
+    return "\n".join([*lines, *grid(result), *(f"WARNING: {text}" for text in result["warnings"])])
+
+
+def grid(result: dict[str, Any]) -> list[str]:
+    """A line for each proxy, under a line of headings, in columns."""
     columns = [Column(*column) for column in result["columns"]]
     references = result["references"] if result["main"] else ()
     rows = [["", *(column.heading for column in columns), *(f"x {name}" for name in references)]]
@@ -357,14 +369,8 @@ def table(result: dict[str, Any]) -> str:
         cells += [f"{ratios[name]['median']:.2f}" if name in ratios else "-" for name in references]
         rows.append(cells)
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    options = result["options"]
-    load = f" x {options['seconds']:g} s" if options["seconds"] else ""
-    lines = [f"{result['title']} (rounds: {options['rounds']}{load}; median [min-max])",
-             in_words(result["machine"]),
-             ", ".join(f"{name} {about['version']}" for name, about in result["proxies"].items() if about["version"])]
-    lines += ["  ".join(cell.ljust(width) if index == 0 else cell.rjust(width)
-                        for index, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
-    return "\n".join([*lines, *(f"WARNING: {text}" for text in result["warnings"])])
+    return ["  ".join(cell.ljust(width) if index == 0 else cell.rjust(width)
+                      for index, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in rows]
 
 
 def as_json(result: dict[str, Any]) -> str:

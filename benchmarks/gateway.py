@@ -57,6 +57,8 @@ print(json.dumps({"folder": str(folder), "version": voltgw.__version__, "modules
 """
 #: The object model allows no more in one cluster; further endpoints go to further clusters.
 _MOST_ENDPOINTS: Final = 32
+#: Nor more clusters in one rule.
+_MOST_CLUSTERS: Final = 16
 #: Nor more rules in one route object.
 _MOST_RULES: Final = 250
 #: As the `twistd` script, for any interpreter.
@@ -195,15 +197,20 @@ class Voltgw(Proxy):
             entity("advertise_policy", "shop", {"address": "127.0.0.1", "protocol": transport, "port": self.port}),
         ]
         rules: list[dict[str, Any]] = []
+        together: list[dict[str, Any]] = []
         for first in range(0, len(setup.endpoints), _MOST_ENDPOINTS):
             name = f"shop-{first}"
             members = range(first, min(first + _MOST_ENDPOINTS, len(setup.endpoints)))
             objects.append(entity("cluster", name, {
                 "endpoints": [{"name": f"shop-{number}"} for number in members], "loadbalancer_algorithm": "ROUND_ROBIN",
-                **checks}))
-            # The first rule takes everything but what only a test of many endpoints has.
+                # As for Envoy: thousands of clients ask at once.
+                "circuit_breaker": {"pending_requests": MAX_CONNECTIONS}, **checks}))
+            together.append({"cluster": [{"name": name}], "weight": 1})
+            # Where there are too many for one rule, the first cluster has everything; the others are there to be probed.
             match = {"match": [{"path": {"prefix": f"/{name}/"}}]} if first else {}
-            rules.insert(0, {**match, "route_destination": {"destinations": [{"cluster": [{"name": name}], "weight": 1}]}})
+            rules.insert(0, {**match, "route_destination": {"destinations": [together[-1]]}})
+        if len(together) <= _MOST_CLUSTERS:
+            rules = [{"route_destination": {"destinations": together}}]
         if setup.websocket:
             for rule in rules:
                 rule["route_destination"]["web_socket_config"] = {"use_websocket": True}

@@ -31,6 +31,8 @@ def idle(running: Bench, proxy: Proxy, count: int) -> Figures:
     process = proxy.process
     assert process is not None
     tls = running.comparison.tls
+    time.sleep(_REST_S)
+    started_kib = process.anonymous_kib()
     wrk(proxy.port, 1, running.directory, nice=running.options.nice, tls=tls)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -55,7 +57,8 @@ def idle(running: Bench, proxy: Proxy, count: int) -> Figures:
         for client in clients[:: max(1, count // 100)]:
             _ask(client, proxy.name)
     time.sleep(_REST_S)
-    return {"before_mib": before_kib / 1024, "after_mib": kib / 1024, "closed_mib": process.anonymous_kib() / 1024,
+    return {"started_mib": started_kib / 1024, "before_mib": before_kib / 1024, "after_mib": kib / 1024,
+            "closed_mib": process.anonymous_kib() / 1024,
             "kib_per_connection": (kib - before_kib) / count, "descriptors": float(files - before_files)}
 
 
@@ -89,7 +92,8 @@ def run() -> None:
         mode="tcp" if options.tcp else "http",
         title=f"{options.connections} idle connections, {_kind(options)}, anonymous RSS", tls=options.tls,
         unit="connection", main="kib_per_connection",
-        columns=(Column("before_mib", "MiB before"), Column("after_mib", "MiB with them"), Column("closed_mib", "MiB after"),
+        columns=(Column("started_mib", "MiB at first"), Column("before_mib", "MiB before"),
+                 Column("after_mib", "MiB with them"), Column("closed_mib", "MiB after"),
                  Column("kib_per_connection", "KiB each", 2)),
         notes=("User space only; nginx and HAProxy allocate some of it at start.",))
     with bench(comparison, options) as running:

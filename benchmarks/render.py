@@ -1,7 +1,8 @@
-"""Makes the tables of docs/performance.rst from the JSON results: `python benchmarks/render.py --into docs/performance.rst`.
+"""Makes tables and plots of docs/performance.rst from the JSON results.
 
-Everything between the two marker comments of that file is replaced. Without ``--into`` the text goes to standard output.
-Nothing is computed here that does not stand in the results.
+``python benchmarks/render.py --into docs/performance.rst`` replaces everything between the two marker comments of that file, and
+writes the plots beside it. Without ``--into`` the text goes to standard output. Nothing is computed here that does not stand in
+the results.
 """
 
 from __future__ import annotations
@@ -9,24 +10,38 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from compare import Column
+from compare import FEATURES, grid
 from harness import HERE
 from machine import in_words
+from plots import Plot, plots, write
+from targets import COMPILED, INTERPRETED, judge, score
+from targets import table as targets_table
+
+_ON: Final = (
+    "CPU time of the proxy's process, as a ratio to the peer's in the same round: the median of the rounds, in brackets the "
+    "least and the most. All proxies have an access log in a file, metrics, a request id, two header edits, timeouts, a retry "
+    "policy and 1,000 routes among which the requests take turns; relays have the log. Figures with a unit are no ratios.")
+_OFF: Final = "The same without log, id, edits and retry policy, and with one route."
 
 BEGIN: Final = ".. benchmarks: begin"
 END: Final = ".. benchmarks: end"
 
 #: The order of the docs; results with other names follow.
-ORDER: Final = (
-    "http_keepalive", "http_keepalive_bare", "http_keepalive_64k", "http_newconn", "http2", "http2_tls", "http_bulk",
-    "https_keepalive", "tls_handshake", "tls_handshake_rsa", "tls_resumed", "tls_bulk", "sni",
-    "tcp_echo", "tcp_newconn", "tcp_bulk", "tcp_bulk_default_buffers", "open_loop", "open_loop_poisson",
+_PATHS: Final = (
+    "http_keepalive", "http_keepalive_64k", "http_newconn", "http_bulk", "http2", "http2_tls", "https_keepalive",
+    "tls_handshake", "tls_handshake_rsa", "tls_resumed", "tls_bulk", "sni", "websocket",
+    "tcp_echo", "tcp_newconn", "tcp_bulk", "tcp_bulk_default_buffers", "udp", "dns",
+    "forward_connect", "forward_plain", "forward_inspected", "open_loop", "open_loop_poisson",
     "idle_http", "idle_tls", "idle_tcp", "sessions_udp", "sessions_tcp", "soak", "probes",
+    "growth_routes", "growth_endpoints", "growth_connections",
 )
+ORDER: Final = tuple(name + suffix for name in _PATHS for suffix in ("_full", "_ten", "", "_bare"))
+assert {*FEATURES.values()} == {"_full", "_ten", "", "_bare"}
 
 
 def load_results(paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -37,8 +52,20 @@ def load_results(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return sorted(results, key=lambda result: (position.get(result["comparison"], len(ORDER)), result["comparison"]))
 
 
-def render(results: Sequence[dict[str, Any]]) -> str:
-    """All sections; machine, versions and notes on proxies stand once at the top where they are the same for all."""
+def strictness(paths: Sequence[Path]) -> dict[str, Any] | None:
+    """The result of `conformance.py`, which has another form than the others; None where there is none."""
+    files = [path / "conformance.json" if path.is_dir() else path for path in paths]
+    found = [json.loads(file.read_text()) for file in files if file.name == "conformance.json" and file.exists()]
+    return found[0] if found else None
+
+
+def render(
+    results: Sequence[dict[str, Any]], drawn: Sequence[Plot] = (), strictness: dict[str, Any] | None = None,
+) -> str:
+    """Targets, plots, how strict each proxy is, and a table for each comparison.
+
+    Machine, versions and notes on proxies stand once at the top where they are the same for all.
+    """
     versions: dict[str, set[str]] = {}
     for result in results:
         for name, about in result["proxies"].items():
@@ -46,6 +73,11 @@ def render(results: Sequence[dict[str, Any]]) -> str:
     one_machine = len({in_words(result["machine"]) for result in results}) == 1
     together = one_machine and all(len(found) == 1 for found in versions.values())
     blocks = [provenance(results)] if together else []
+    blocks += targets(results)
+    blocks += [f".. image:: {plot.file}\n   :alt: {plot.caption}\n\n{plot.caption[:1].upper()}{plot.caption[1:]}."
+               for plot in drawn]
+    if strictness is not None:
+        blocks += scoreboard(strictness)
     blocks += [section(result, with_provenance=not together) for result in results]
     return "\n\n".join(blocks) + "\n"
 
@@ -68,24 +100,33 @@ def section(result: dict[str, Any], *, with_provenance: bool) -> str:
 
 
 def table(result: dict[str, Any]) -> str:
-    """A list-table: a row for each proxy, a column for each figure, and the ratios to the other proxies."""
-    columns = [Column(*column) for column in result["columns"]]
-    ratios = [(figure, reference) for figure in _ratio_figures(result) for reference in result["references"]
-              if any(reference in row["ratios"].get(figure, {}) for row in result["summary"])]
-    headings = {column.figure: column.heading for column in columns}
-    several = len({figure for figure, _ in ratios}) > 1
-    rows = [["Proxy", *(column.heading for column in columns),
-             *(f"{headings.get(figure, figure) if several else ''} x {reference}".strip() for figure, reference in ratios)]]
-    for row in result["summary"]:
-        cells = [f"{row['case']}, {row['proxy']}" if "case" in row else row["proxy"]]
-        cells += [_cell(row["figures"].get(column.figure), column.decimals, column.scale) for column in columns]
-        cells += [_cell(row["ratios"].get(figure, {}).get(reference), 2) if reference != row["proxy"] else "1"
-                  for figure, reference in ratios]
-        rows.append(cells)
-    lines = [".. list-table::", "   :header-rows: 1", ""]
-    for cells in rows:
-        lines += [f"   {'* -' if number == 0 else '  -'} {cell}" for number, cell in enumerate(cells)]
-    return "\n".join(lines)
+    """A row for each proxy, a column for each figure, and the ratios to the other proxies."""
+    return "\n".join([".. code-block:: text", "", *(f"   {line}".rstrip() for line in grid(result))])
+
+
+def targets(results: Sequence[dict[str, Any]]) -> list[str]:
+    """The tables of targets, with everything on and with everything off, as far as they were measured."""
+    blocks = []
+    for suffix, title, about in (("_full", "Targets, everything on", _ON), ("_bare", "Targets, everything off", _OFF)):
+        if judged := judge(results, suffix):
+            blocks += [f"{title}\n{'-' * len(title)}", about, targets_table(judged),
+                       f"Met: {score(judged, COMPILED)} by the compiled build, {score(judged, INTERPRETED)} by the other."]
+    return blocks
+
+
+def scoreboard(result: dict[str, Any]) -> list[str]:
+    """How often each proxy did what, of the framing catalogue."""
+    words = ("as said", "refused", "put right", "otherwise", "garbage")
+    title = "Strictness beside it"
+    lines = [f"{'':16}" + "".join(f"{word:>11}" for word in words)]
+    for name, outcomes in result["outcomes"].items():
+        count = Counter(outcomes.values())
+        lines.append(f"{name:16}" + "".join(f"{count[word]:>11}" for word in words))
+    cases = len(next(iter(result["outcomes"].values())))
+    about = (f"What becomes of {cases} requests, {len(result['valid'])} of them valid, that try the framing; "
+             ":doc:`conformance` says what the words mean.")
+    return [f"{title}\n{'-' * len(title)}", about,
+            "\n".join([".. code-block:: text", "", *(f"   {line}".rstrip() for line in lines)])]
 
 
 def replace_between_markers(text: str, tables: str) -> str:
@@ -106,19 +147,6 @@ def provenance(results: Sequence[dict[str, Any]]) -> str:
     return "\n\n".join(blocks)
 
 
-def _ratio_figures(result: dict[str, Any]) -> list[str]:
-    """The main figure, then the others for which ratios were kept."""
-    kept = {figure: None for row in result["summary"] for figure in row["ratios"]}
-    return sorted(kept, key=lambda figure: figure != result["main"])
-
-
-def _cell(figure: dict[str, float] | None, decimals: int, scale: float = 1.0) -> str:
-    if figure is None:
-        return "\N{EN DASH}"
-    middle, least, most = (f"{figure[key] * scale:.{decimals}f}" for key in ("median", "min", "max"))
-    return middle if least == most else f"{middle} ({least}-{most})"
-
-
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -128,11 +156,13 @@ def main() -> None:
     results = load_results(options.results)
     if not results:
         sys.exit("render: no results")
-    text = render(results)
+    drawn = plots(results)
+    text = render(results, drawn, strictness(options.results))
     if options.into is None:
         print(text, end="")
         return
     try:
+        write(drawn, options.into.parent)
         options.into.write_text(replace_between_markers(options.into.read_text(), text))
     except (OSError, ValueError) as error:
         sys.exit(f"render: {options.into}: {error}")
