@@ -15,7 +15,7 @@ from typing import Any
 
 import voltgw
 from tests.net.tls import NAME, TlsCase
-from tests.support import Recorder, Recorders
+from tests.support import Recorder, Recorders, compiled
 from voltgw.net.sniff import Terminate
 from voltgw.net.tls.context import server_context
 
@@ -40,6 +40,8 @@ class Echo(Recorder):
 class NewConnectionTests(TlsCase):
     def counted(self, life: Callable[[], None]) -> tuple[Counter[str], Counter[str]]:
         """Python calls of voltgw and kernel calls in the turns of the loop that `life` takes."""
+        if compiled():
+            self.skipTest("calls within compiled modules cannot be counted")
         python: Counter[str] = Counter()
         kernel: Counter[str] = Counter()
 

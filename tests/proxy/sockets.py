@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from tests.proxy.rig import GET, Records
-from tests.support import SteppedLoopCase
+from tests.support import SteppedLoopCase, compiled
 from voltgw.cluster.cluster import Cluster
 from voltgw.cluster.schedulers.round_robin import FACTORY
 from voltgw.cluster.snapshot import EndpointKey, EndpointSet, EndpointState
@@ -80,7 +80,9 @@ class SocketCase(SteppedLoopCase):
         return sock.recv(size)
 
     def calls_of_a_turn(self) -> list[str]:
-        """Our own calls in one turn of the loop, which has something to do."""
+        """Our own calls in one turn of the loop, which has something to do. Skips the test where they cannot be counted."""
+        if compiled():
+            self.skipTest("calls within compiled modules cannot be counted")
         calls: list[str] = []
 
         def note(frame: FrameType, event: str, argument: object) -> None:

@@ -19,7 +19,7 @@ LEAST: Final = 10
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000 04 00 00000000")
 
 
-class CallCount2Tests(SocketCase):
+class Request2Case(SocketCase):
     def setUp(self) -> None:
         """A filter for each direction, and a client of HTTP/2."""
         super().setUp()
@@ -66,6 +66,8 @@ class CallCount2Tests(SocketCase):
             data += self.heard(self.client)
         self.assertIn((b"x-added", b"1"), self.answer(data))
 
+
+class CallCount2Tests(Request2Case):
     def calls_of_a_request(self, path: bytes, indexed: bool = False) -> list[str]:
         """Our own calls for one request on warm connections."""
         self.client.sendall(self.request(path, indexed))
