@@ -82,8 +82,8 @@ def lines(panels: Sequence[Lines], height: int = 230) -> str:
 
 def _panel(panel: Lines, left: float, top: float, wide: float, high: float) -> list[str]:
     points = [point for series in panel.series.values() for point in series]
-    axis_x = _Axis([x for x, _ in points], panel.log_x, left + 44, left + wide - 6, from_zero=False)
-    axis_y = _Axis([y for _, y in points], panel.log_y, top + high - 40, top + 22, from_zero=True)
+    axis_x = Axis([x for x, _ in points], panel.log_x, left + 44, left + wide - 6, from_zero=False)
+    axis_y = Axis([y for _, y in points], panel.log_y, top + high - 40, top + 22, from_zero=True)
     parts = [_text(left, top + 4, panel.title, weight="bold")]
     for value in axis_y.ticks():
         y = axis_y.at(value)
@@ -100,7 +100,7 @@ def _panel(panel: Lines, left: float, top: float, wide: float, high: float) -> l
     return parts
 
 
-class _Axis:
+class Axis:
     """Where a value stands."""
 
     def __init__(self, values: Sequence[float], log: bool, begin: float, end: float, *, from_zero: bool) -> None:

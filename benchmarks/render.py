@@ -1,8 +1,8 @@
 """Makes tables and plots of docs/performance.rst from the JSON results.
 
-``python benchmarks/render.py --into docs/performance.rst`` replaces everything between the two marker comments of that file, and
-writes the plots beside it. Without ``--into`` the text goes to standard output. Nothing is computed here that does not stand in
-the results.
+``python benchmarks/render.py --into FILE`` replaces everything between the two marker comments of docs/performance.rst,
+and writes the plots beside it. Without ``--into`` the text goes to standard output. Nothing is computed here that does not
+stand in the results.
 """
 
 from __future__ import annotations
@@ -28,6 +28,22 @@ _ON: Final = (
     "policy and 1,000 routes among which the requests take turns; relays have the log. Figures with a unit are no ratios.")
 _OFF: Final = "The same without log, id, edits and retry policy, and with one route."
 
+TITLE: Final = "What was measured"
+#: Of the sections; who has none has its result's own.
+_TITLES: Final = {
+    "http_keepalive": "HTTP/1.1, kept connections", "http_keepalive_64k": "HTTP/1.1, 64 KiB",
+    "http_newconn": "HTTP/1.1, a new connection for every request", "http_bulk": "HTTP/1.1, 10 MiB", "http2": "HTTP/2",
+    "http2_tls": "HTTP/2 over TLS", "https_keepalive": "HTTPS, kept connections", "tls_handshake": "TLS, full handshakes",
+    "tls_handshake_rsa": "TLS, full handshakes with RSA", "tls_resumed": "TLS, resumed sessions", "tls_bulk": "HTTPS, 10 MiB",
+    "sni": "TLS passed through by its server name", "websocket": "WebSocket, messages", "tcp_echo": "TCP, round trips",
+    "tcp_newconn": "TCP, a new connection for every round trip", "tcp_bulk": "TCP, bulk", "udp": "UDP, round trips",
+    "dns": "DNS, answers", "forward_connect": "Forward proxy, CONNECT", "forward_plain": "Forward proxy, requests",
+    "forward_inspected": "Forward proxy, inside opened TLS", "open_loop": "Latency when requests come at a steady rate",
+    "idle_http": "Memory of idle connections", "idle_tls": "Memory of idle TLS connections",
+    "growth_routes": "Against the number of routes", "growth_endpoints": "Against the number of endpoints",
+    "growth_connections": "Against the number of connections",
+}
+_SETS: Final = {"_full": ", everything on", "_bare": ", everything off", "_ten": ", ten features"}
 BEGIN: Final = ".. benchmarks: begin"
 END: Final = ".. benchmarks: end"
 
@@ -72,7 +88,7 @@ def render(
             versions.setdefault(name, set()).add(about["version"])
     one_machine = len({in_words(result["machine"]) for result in results}) == 1
     together = one_machine and all(len(found) == 1 for found in versions.values())
-    blocks = [provenance(results)] if together else []
+    blocks = [f"{TITLE}\n{'=' * len(TITLE)}", *([provenance(results)] if together else [])]
     blocks += targets(results)
     blocks += [f".. image:: {plot.file}\n   :alt: {plot.caption}\n\n{plot.caption[:1].upper()}{plot.caption[1:]}."
                for plot in drawn]
@@ -85,18 +101,27 @@ def render(
 def section(result: dict[str, Any], *, with_provenance: bool) -> str:
     """One comparison: title, table, how it was run, what makes it doubtful."""
     options = result["options"]
-    title = result["title"]
+    title = heading(result)
     blocks = [f"{title}\n{'-' * len(title)}"]
     if with_provenance:
         blocks.append(provenance([result]))
     load = f", {options['seconds']:g} s of load for each proxy in each" if options["seconds"] else ""
     rounds = f"{options['rounds']} interleaved rounds" if options["rounds"] > 1 else "1 round"
+    if title != result["title"]:
+        blocks.append(f"{result['title'][:1].upper()}{result['title'][1:]}.")
     blocks.append(f"{rounds}{load}; median, in brackets least and most. {result['when'][:10]}.")
     blocks.append(table(result))
     blocks += result["notes"]
     if result["warnings"]:
         blocks.append(".. warning::\n\n" + "\n".join(f"   * {text}" for text in result["warnings"]))
     return "\n\n".join(blocks)
+
+
+def heading(result: dict[str, Any]) -> str:
+    """A short title."""
+    name = result["comparison"]
+    base, suffix = next(((name.removesuffix(end), end) for end in _SETS if name.endswith(end)), (name, ""))
+    return _TITLES[base] + _SETS.get(suffix, "") if base in _TITLES else str(result["title"])
 
 
 def table(result: dict[str, Any]) -> str:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from profile import parse_strace
 
-from compare import check_log, summary, table
+from charts import Axis, Bars, Lines, bars, lines
+from compare import as_json, check_log, chosen, summary, table
+from gateway import Voltgw, VoltgwCompiled
 from harness import BenchmarkError, Cpu, Proc, cpu_time, stop_all
+from jobs import JOBS
+from machine import in_words
 from openloop import quantile
+from peers import Envoy, HAProxy, Nginx
+from plots import plots
+from proxies import Setup
 from render import BEGIN, END, render, replace_between_markers
+from targets import TARGETS, Verdict, judge, score
 
 ROUNDS: list[dict[str, Any]] = [
     {"proxy": "voltgw", "round": 0, "cpu_us": 30.0}, {"proxy": "nginx", "round": 0, "cpu_us": 20.0},
@@ -178,6 +189,161 @@ class _Proxy:
 
     def take_log_lines(self) -> int:
         return self._lines
+
+
+class TargetTests(unittest.TestCase):
+    """`targets.py`."""
+
+    def judged(self, ours: float, build: str = "voltgw-compiled") -> Verdict:
+        """The verdict on HTTP/1.1 beside nginx, when ours costs so much and nginx 20."""
+        rounds = [{"proxy": build, "round": 0, "cpu_us": ours}, {"proxy": "nginx", "round": 0, "cpu_us": 20.0}]
+        made = result(comparison="http_keepalive_full", rounds=rounds, summary=summary(rounds, ["cpu_us"]))
+        ((target, found), *_) = judge([made], "_full")
+        self.assertEqual((target.result, target.reference), ("http_keepalive", "nginx"))
+        return found[build]
+
+    def test_words(self) -> None:
+        """At the bound it is met; at the goal that is said; beyond it stands by how much."""
+        self.assertEqual([self.judged(ours).word for ours in (20.0, 21.0, 30.0, 36.0)],
+                         ["goal met", "met", "met", "missed by 20%"])
+
+    def test_builds_have_bounds_of_their_own(self) -> None:
+        """1.8 times nginx is too much for one, and not for the other, which has no verdict where it was not measured."""
+        self.assertEqual((self.judged(36.0).met, self.judged(36.0, "voltgw").met), (False, True))
+        rounds = [{"proxy": "voltgw", "round": 0, "cpu_us": 9.0}, {"proxy": "nginx", "round": 0, "cpu_us": 9.0}]
+        made = result(comparison="http_keepalive_full", rounds=rounds, summary=summary(rounds, ["cpu_us"]))
+        ((_, found), *_) = judge([made], "_full")
+        self.assertEqual((found["voltgw-compiled"].word, found["voltgw"].word), ("", "goal met"))
+        self.assertEqual((score(judge([made], "_full"), "voltgw-compiled"), score(judge([made], "_full"), "voltgw")),
+                         ("0 of 0", "1 of 1"))
+
+    def test_a_bound_without_a_peer_is_for_the_figure(self) -> None:
+        """Memory is not a ratio, and stands in the first table only."""
+        rounds = [{"proxy": "voltgw", "round": 0, "started_mib": 61.0, "kib_per_connection": 5.0}]
+        made = result(comparison="idle_http", main="kib_per_connection", rounds=rounds,
+                      summary=summary(rounds, ["kib_per_connection"]))
+        self.assertEqual([found["voltgw"].word for _, found in judge([made], "_full")], ["missed by 2%", "met"])
+        self.assertEqual(judge([made], "_bare"), [])
+
+    def test_every_target_is_measured_by_the_full_run(self) -> None:
+        """A result of that name is made, and its case by an open loop that has it."""
+        names = {job.name: job for job in JOBS if not job.more}
+        for target in TARGETS:
+            for suffix in ("",) if target.always else ("_full",):
+                self.assertIn(target.result + suffix, names)
+        self.assertIn("10,30,50,70,90", names["open_loop_full"].command)
+
+    def test_the_table_has_a_row_for_each(self) -> None:
+        """With the bound, the goal and the verdict."""
+        rounds = [{"proxy": "voltgw-compiled", "round": 0, "cpu_us": 25.0}, {"proxy": "nginx", "round": 0, "cpu_us": 20.0}]
+        made = result(comparison="http_keepalive_full", rounds=rounds, summary=summary(rounds, ["cpu_us"]))
+        text = render([made])
+        self.assertIn("     - 1.25\n     - 1.5 (goal 1)\n     - met\n", text)
+        self.assertIn("Met: 1 of 1 by the compiled build, 0 of 0 by the other.", text)
+
+
+class BuildTests(unittest.TestCase):
+    """Both builds in one run."""
+
+    def test_the_compiled_build_stands_before_the_other(self) -> None:
+        """Where there is one, and it was not named."""
+        self.assertEqual([kind.name for kind in chosen("haproxy,voltgw", "/python")], ["haproxy", "voltgw-compiled", "voltgw"])
+        self.assertEqual([kind.name for kind in chosen("voltgw-compiled,nginx", "/python")], ["voltgw-compiled", "nginx"])
+        self.assertEqual([kind.name for kind in chosen("voltgw,nginx")], ["voltgw", "nginx"])
+        with self.assertRaises(BenchmarkError):
+            chosen("voltgw,squid")
+
+    def test_a_package_without_compiled_modules_is_refused(self) -> None:
+        """Else figures of the interpreted build would stand under the other one's name."""
+        with tempfile.TemporaryDirectory() as directory:
+            package = Path(directory, "voltgw")
+            package.mkdir()
+            (package / "__init__.py").write_text('__version__ = "9"\n')
+            compiled = VoltgwCompiled(Setup("http", False, False, (("127.0.0.1", 9),), Path(directory), sys.executable,
+                                            compiled=sys.executable))
+            shutil.move(package, compiled.directory)
+            with self.assertRaises(BenchmarkError) as caught:
+                compiled.start()
+            self.assertIn("has no compiled module", str(caught.exception))
+            compiled._build = None
+            (compiled.directory / "voltgw" / "some.cpython-311.so").touch()
+            self.assertEqual(compiled.version(), "9 (compiled, 1 modules)")
+
+    def test_an_interpreter_of_its_own_is_told(self) -> None:
+        """Of the compiled build."""
+        machine = result()["machine"]
+        other = {**machine["python"], "version": "3.13.1"}
+        self.assertIn("compiled on CPython 3.13.1", in_words({**machine, "compiled_python": other}))
+        self.assertNotIn("compiled on", in_words(machine))
+
+
+class FileTests(unittest.TestCase):
+    """What is kept of a run."""
+
+    def test_json_has_everything(self) -> None:
+        """Six digits of each figure, a round in one line."""
+        made = result(rounds=[{"proxy": "nginx", "round": 0, "cpu_us": 12.3456789}], proxies={"a": {"config": '"rounds": []'}})
+        text = as_json(made)
+        read = json.loads(text)
+        self.assertEqual(read["rounds"], [{"proxy": "nginx", "round": 0, "cpu_us": 12.3457}])
+        self.assertEqual((read["title"], read["proxies"]), (made["title"], made["proxies"]))
+        self.assertIn('\n  {"proxy": "nginx", "round": 0, "cpu_us": 12.3457}\n', text)
+
+
+class PlotTests(unittest.TestCase):
+    """`plots.py` and `charts.py`."""
+
+    def series(self) -> dict[str, Any]:
+        """Of an open loop with two loads."""
+        rounds = [{"proxy": name, "case": f"{load:g} %", "round": 0, "p50_us": load * 10.0 * factor, "p99_us": 1e4 * factor}
+                  for name, factor in (("voltgw", 2.0), ("nginx", 1.0), ("direct", 0.5)) for load in (90.0, 10.0)]
+        return result(comparison="open_loop_full", main="p99_us", rounds=rounds, summary=summary(rounds, ["p99_us"]))
+
+    def test_points_stand_where_they_belong(self) -> None:
+        """In the order of the load, higher values higher on the page; who is no proxy is left out."""
+        (plot,) = plots([self.series()])
+        root = ElementTree.fromstring(plot.svg)
+        drawn = [[tuple(float(part) for part in point.split(",")) for point in line.get("points", "").split()]
+                 for line in root.iter("{http://www.w3.org/2000/svg}polyline")]
+        self.assertEqual(len(drawn), 4)                     # two panels of two proxies
+        (left, low), (right, high) = drawn[0]
+        self.assertLess(left, right)
+        self.assertGreater(low, high)
+        self.assertLess(drawn[0][0][1], drawn[1][0][1])     # voltgw's median is the larger one
+
+    def test_bars_are_in_proportion(self) -> None:
+        """From zero, within each panel."""
+        root = ElementTree.fromstring(bars([Bars("a & b", "us", {"voltgw": 10.0, "knot": 5.0})]))
+        wide = [float(bar.get("width", "0")) for bar in root.iter("{http://www.w3.org/2000/svg}rect")][1:]
+        self.assertAlmostEqual(wide[0] / wide[1], 2.0, places=2)
+
+    def test_ticks_are_round_and_within(self) -> None:
+        """On both kinds of axes."""
+        self.assertEqual(Axis([0.3, 7.0], True, 0, 1, from_zero=True).ticks(), [0.5, 1, 2, 5])
+        self.assertEqual(Axis([3.0, 47.0], False, 0, 1, from_zero=True).ticks(), [0, 10, 20, 30, 40])
+        self.assertEqual(Axis([3.0, 3.0], False, 0, 1, from_zero=True).ticks()[0], 0)
+
+    def test_one_value_can_be_drawn(self) -> None:
+        """An axis without length divides by nothing."""
+        ElementTree.fromstring(lines([Lines("t", "x", "y", {"voltgw": [(1.0, 2.0)]}, log_x=True, log_y=True)]))
+
+
+class SetTests(unittest.TestCase):
+    """What is asked of all proxies."""
+
+    def test_the_full_set_is_in_every_configuration(self) -> None:
+        """A thousand routes, a retry policy and a log, in the words of each; without them none."""
+        for full in (True, False):
+            with tempfile.TemporaryDirectory() as directory:
+                setup = Setup("http", full, False, (("127.0.0.1", 9),), Path(directory), sys.executable, full=full,
+                              routes=1000 if full else 1)
+                for kind, last, retry in ((Voltgw, '"/service-998/"', "retry_policy"), (HAProxy, "routes.map", "retry-on"),
+                                          (Nginx, "location /service-998/ ", "http_503"),
+                                          (Envoy, '"/service-998/"', "gateway-error")):
+                    text = kind(setup).write_config()
+                    self.assertEqual((last in text, retry in text, "access" in text or "log-format" in text),
+                                     (full, full, full or kind is Nginx), kind.name)
+        self.assertEqual(len(setup.prefixes), 0)
 
 
 if __name__ == "__main__":
