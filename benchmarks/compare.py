@@ -374,10 +374,15 @@ def grid(result: dict[str, Any]) -> list[str]:
 
 
 def as_json(result: dict[str, Any]) -> str:
-    """For the file: a round in one line, and of each figure six digits, which is more than it has."""
-    rounds = ",\n  ".join(json.dumps(_rounded(entry)) for entry in result["rounds"])
-    rest = json.dumps(_rounded({**result, "rounds": []}), indent=1)
-    return rest.replace('"rounds": []', f'"rounds": [\n  {rounds}\n ]', 1) + "\n"
+    """For the file: a round or a row in one line, and of each figure six digits, which is more than it has."""
+    parts = []
+    for key, value in _rounded(result).items():
+        if key in {"rounds", "summary"}:
+            text = "[\n  " + ",\n  ".join(json.dumps(entry) for entry in value) + "\n ]"
+        else:
+            text = json.dumps(value, indent=1).replace("\n", "\n ")
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def _rounded(value: Any) -> Any:

@@ -30,9 +30,11 @@ _PR_SET_TIMERSLACK: Final = 29
 #: Answers still missing this long after the last request was due are an error.
 _GRACE_S: Final = 5.0
 _READ: Final = 64 << 10
+#: Requests take turns among so many prefixes, which are routes of proxies that have that many.
+ROUTES: Final = 1000
 
 _HEAD: Final = (
-    b"GET /shop/item-%d HTTP/1.1\r\n"
+    b"GET /service-%d/item-%d HTTP/1.1\r\n"
     b"Host: shop.example.com\r\n"
     b"Connection: keep-alive\r\n"
     b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
@@ -99,7 +101,7 @@ class Client:
                 fd = free.popleft()
                 asked[fd] = number
                 late[number] = now - due[number]
-                sockets[fd].send(_HEAD % number)
+                sockets[fd].send(_HEAD % (number % ROUTES, number))
                 number += 1
                 now = perf_counter() - began
             ready = poll.poll(0)
