@@ -14,7 +14,7 @@ _BAR: Final = 17
 _TEXT: Final = 6.4          # width of a character of the size that is used, about
 #: Colours for light and for dark pages. Who is not named has the last one.
 COLOURS: Final = {
-    "voltgw-compiled": ("#0969da", "#58a6ff"), "voltgw": ("#80b3f0", "#1f5fa8"), "haproxy": ("#bf8700", "#d29922"),
+    "voltgw-compiled": ("#0969da", "#58a6ff"), "voltgw": ("#80b3f0", "#2f78c8"), "haproxy": ("#bf8700", "#d29922"),
     "nginx": ("#1a7f37", "#3fb950"), "envoy": ("#bf3989", "#db61a2"), "": ("#6e7781", "#8b949e"),
 }
 _INK: Final = {"paper": ("#ffffff", "#0d1117"), "ink": ("#24292f", "#e6edf3"), "dim": ("#57606a", "#9198a1"),

@@ -82,7 +82,7 @@ class _Forward(_Judge, Voltgw):
     def write_config(self) -> str:
         """voltgw.yaml, in JSON."""
         shared, secure, opened = self.setup.directory, self.secure, self.opened
-        policies = [
+        policies: list[dict[str, Any]] = [
             {"kind": "forward_proxy_policy", "metadata": {"name": f"p{start}", "namespace": "system"}, "spec": {"deny_list": {
                 "tls_list": [{"exact_value": name} for name in NAMES[start:start + 16]],
                 "http_list": [{"exact_value": name, "any_path": {}} for name in NAMES[start:start + 16]],

@@ -72,8 +72,9 @@ class Verdict:
         """In the last column."""
         if self.bound is None or self.spread is None:
             return ""
-        if self.spread["median"] > self.bound:
-            return f"missed by {self.spread['median'] / self.bound - 1:.0%}"
+        beyond = self.spread["median"] / self.bound - 1
+        if beyond > 0:
+            return f"missed by {beyond:.0%}" if beyond >= 0.01 else "just missed"
         return "goal met" if self.goal is not None and self.spread["median"] <= self.goal else "met"
 
     @property
@@ -129,6 +130,20 @@ def table(judged: Sequence[tuple[Target, dict[str, Verdict]]]) -> str:
     for cells in rows:
         lines += [f"   {'* -' if number == 0 else '  -'} {cell}".rstrip() for number, cell in enumerate(cells)]
     return "\n".join(lines)
+
+
+def in_lines(judged: Sequence[tuple[Target, dict[str, Verdict]]]) -> list[str]:
+    """The same for a terminal."""
+    lines = [f"{'':46} {'beside':8} {'compiled':>9} {'<=':>5} {'':16} {'interpreted':>11} {'<=':>5}"]
+    for target, found in judged:
+        line = f"{target.path[:46]:46} {target.reference or target.unit:8}"
+        for build, width in ((COMPILED, 9), (INTERPRETED, 11)):
+            verdict = found[build]
+            figure = "" if verdict.spread is None else f"{verdict.spread['median']:.2f}"
+            bound = "" if verdict.bound is None else f"{verdict.bound:g}"
+            line += f" {figure:>{width}} {bound:>5} {verdict.word:16}"
+        lines.append(line.rstrip())
+    return lines
 
 
 def _told(spread: Mapping[str, float] | None) -> str:

@@ -204,8 +204,8 @@ class TargetTests(unittest.TestCase):
 
     def test_words(self) -> None:
         """At the bound it is met; at the goal that is said; beyond it stands by how much."""
-        self.assertEqual([self.judged(ours).word for ours in (20.0, 21.0, 30.0, 36.0)],
-                         ["goal met", "met", "met", "missed by 20%"])
+        self.assertEqual([self.judged(ours).word for ours in (20.0, 21.0, 30.0, 30.1, 36.0)],
+                         ["goal met", "met", "met", "just missed", "missed by 20%"])
 
     def test_builds_have_bounds_of_their_own(self) -> None:
         """1.8 times nginx is too much for one, and not for the other, which has no verdict where it was not measured."""
