@@ -27,8 +27,8 @@ from time import perf_counter
 from typing import Final
 
 _PR_SET_TIMERSLACK: Final = 29
-#: Answers still missing this long after the last request was due are an error.
-_GRACE_S: Final = 5.0
+#: Answers still missing this long after the last request was due are an error. (Where a load is too much, they are late.)
+_GRACE_S: Final = 15.0
 _READ: Final = 64 << 10
 #: Requests take turns among so many prefixes, which are routes of proxies that have that many.
 ROUTES: Final = 1000
