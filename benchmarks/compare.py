@@ -327,6 +327,10 @@ def finish(bench_: Bench) -> dict[str, Any]:
         bench_.warn(f"the proxy's CPU was not its own in some rounds (others > {OTHERS_PCT:g} % or steal > {STEAL_PCT:g} %): "
                     f"{', '.join(sorted(disturbed))}")
     ratios_of = [name for name in (comparison.main, *comparison.ratios_of) if name]
+    rows = summary(bench_.rounds, ratios_of, comparison.references)
+    told = {*ratios_of, *(column.figure for column in comparison.columns)}
+    for row in rows:                        # the others stand in the rounds
+        row["figures"] = {name: spread for name, spread in row["figures"].items() if name in told}
     result = {
         "comparison": comparison.name, "title": comparison.title, "unit": comparison.unit, "main": comparison.main,
         "columns": [[column.figure, column.heading, column.decimals, column.scale] for column in comparison.columns],
@@ -336,7 +340,7 @@ def finish(bench_: Bench) -> dict[str, Any]:
         "machine": describe(options.python, options.nice, options.compiled), "generator": wrk_version(),
         "proxies": {proxy.name: {"version": proxy.version(), "note": proxy.note, "config": _shortened(proxy.config_text)}
                     for proxy in bench_.proxies},
-        "rounds": bench_.rounds, "summary": summary(bench_.rounds, ratios_of, comparison.references),
+        "rounds": bench_.rounds, "summary": rows,
     }
     print(table(result))
     if options.json:
