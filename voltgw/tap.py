@@ -23,11 +23,13 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from voltgw.app.deps import Deps
+from voltgw.app.garbage import Garbage
 from voltgw.app.handover import VARIABLE, ask, socket_path
 from voltgw.app.load import Loader, TextLoader, at_once
 from voltgw.app.service import GatewayService
 from voltgw.app.settings import StartError
 from voltgw.app.systemd import Systemd
+from voltgw.config.collector import without_collector
 from voltgw.config.show import report
 from voltgw.errors import ConfigErrors
 from voltgw.net.inherited import Inherited, descriptors_of
@@ -40,14 +42,6 @@ MAX_WORKERS: Final = 1024
 CONFIG_STATUS: Final = 2
 #: …or it could not be put to work (a port is taken).
 START_STATUS: Final = 1
-#: When the cycle collector runs. Neither a request nor a connection leaves a cycle behind (a test counts them), so it is
-#: only for the slow path's; and a young generation of so many objects is gone over in less than 1 ms. What is made at start
-#: is frozen out of its sight.
-_GC_THRESHOLD: Final = (10_000, 50, 1_000)
-#: More objects than this are not gone over in one turn: it would take more than 5 ms…
-_MUCH: Final = 50_000
-#: …as it does when it took so long.
-_LONG_S: Final = 0.004
 
 
 class StartFailed(SystemExit, Exception):
@@ -159,7 +153,8 @@ class Gateway(MultiService):
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)           # the files were opened just now
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         try:
-            super().privilegedStartService()
+            with without_collector():       # what is made now stays, too
+                super().privilegedStartService()
         except StartError as error:
             print(f"voltgw: {error}", file=sys.stderr)
             raise StartFailed(str(error)) from None
@@ -168,9 +163,10 @@ class Gateway(MultiService):
 
     def startService(self) -> None:
         """Called by Twisted."""
-        keep_tidy(self.gateway)
-        super().startService()
-        settle()
+        garbage = keep_tidy(self.gateway)
+        with without_collector():
+            super().startService()
+        garbage.start()
         reactor = self.gateway.deps.reactor
         reactor.callWhenRunning(Signals(reactor, self.gateway).install)
         reactor.callWhenRunning(self._systemd.start)
@@ -244,23 +240,22 @@ def real_deps(inherited: Inherited | None = None) -> Deps:
     )
 
 
-def keep_tidy(gateway: GatewayService) -> None:
-    """Have the cycle collector leave alone what is there to stay: when everything is warm, and around reloads."""
+def keep_tidy(gateway: GatewayService) -> Garbage:
+    """Have the cycle collector leave alone what is there to stay: when everything is warm, and around reloads.
+
+    The gateway shows what it does, once it is started.
+    """
+    garbage = gateway.garbage = Garbage(gateway.loop.clock, gateway.deps.monotonic)
     warm = gateway.on_warm
 
     def tidy_when_warm() -> None:
         if warm is not None:
             warm()
-        _freeze()
+        garbage.stays()
 
     gateway.on_warm = tidy_when_warm
-    gateway.on_reload, gateway.on_reloaded = gc.disable, _tidy
-
-
-def settle() -> None:
-    """It serves: what there is now is there to stay."""
-    _freeze()
-    gc.set_threshold(*_GC_THRESHOLD)
+    gateway.on_reload, gateway.on_reloaded = garbage.reload_begins, garbage.reloaded
+    return garbage
 
 
 def run(loader: Loader | TextLoader | Callable[[Any], TextLoader], *, access_log_to_stdout: bool = False,
@@ -335,26 +330,3 @@ class Signals:
         """End."""
         self._gateway.abandon()
         self.stop()
-
-
-def _tidy() -> None:
-    """Let the collector see, or never see, what a reload has made; it did not run meanwhile.
-
-    What serves no more is freed without it, but for a few things of the slow path. So where a reload has made much, going over
-    all of it would only be a long turn; and where going over what earlier ones made takes long, once is enough.
-    """
-    made, _, _ = gc.get_count()
-    gc.enable()
-    if made > _MUCH:
-        gc.freeze()
-        return
-    began = time.perf_counter()
-    gc.collect()
-    if time.perf_counter() - began > _LONG_S:
-        gc.freeze()
-
-
-def _freeze() -> None:
-    """What exists now stays: the cycle collector need not go over it ever again."""
-    gc.collect()
-    gc.freeze()

@@ -18,11 +18,12 @@ from voltgw.app import worker_messages as say
 from voltgw.app.settings import StartError
 from voltgw.app.worker_report import LogToControl
 from voltgw.app.worker_service import WorkerGateway, level_of, taken
+from voltgw.config.collector import without_collector
 from voltgw.errors import ConfigErrors
 from voltgw.net.passing import Channel
 from voltgw.observe.log import ProcessLog
 from voltgw.registry import RegistryError
-from voltgw.tap import keep_tidy, real_deps, settle
+from voltgw.tap import keep_tidy, real_deps
 
 if TYPE_CHECKING:
     from voltgw.app.deps import Deps
@@ -80,9 +81,10 @@ class Process:
         finally:
             gc.enable()
         self.gateway = gateway
-        keep_tidy(gateway)
-        gateway.startService()
-        settle()
+        garbage = keep_tidy(gateway)
+        with without_collector():
+            gateway.startService()
+        garbage.start()
 
     def _cannot(self) -> None:
         self.failed = True

@@ -419,6 +419,44 @@ class MemoryTests(ReloadCase):
         await until(lambda: self.counts(COUNTED) == one, 2.0, lambda: f"{self.counts(COUNTED)} != {one}")
         self.assertIsNone(config())
 
+    async def test_no_cycles(self) -> None:
+        """A reload that changes a host, a cluster and a limiter leaves nothing of ours that only the cycle collector would
+        find: it is kept away from what reloads make.
+        """
+        limits = ("- {{kind: rate_limiter, metadata: {{name: few}}, spec: {{limits: [{{total_number: {0}, unit: MINUTE}}], "
+                  "user_identification: [{{name: who}}]}}}}\n"
+                  "- {{kind: user_identification, metadata: {{name: who}}, spec: {{rules: [{{client_ip: {{}}}}]}}}}\n")
+
+        def change(number: int) -> None:
+            """Other figures."""
+            self.write(balancer("shop", f"127.0.0.1:{self.port}", f"127.0.0.1:{self.origin_.port}", f"127.0.0.1:{number}"))
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write("objects:\n" + limits.format(number))
+                file.write(f"- {{kind: endpoint, metadata: {{name: e}}, spec: {{ip: 127.0.0.1, port: {number}}}}}\n"
+                           "- {kind: cluster, metadata: {name: c}, spec: {endpoints: [e]}}\n"
+                           "- {kind: route, metadata: {name: r}, spec: {routes: [{route_destination: {destinations: "
+                           "[{cluster: [{name: c}]}]}}]}}\n"
+                           "- {kind: virtual_host, metadata: {name: h}, spec: {domains: [h.example], proxy: HTTP_PROXY, "
+                           "advertise_policies: [p], routes: [r], rate_limiter: [{name: few}]}}\n"
+                           f"- {{kind: advertise_policy, metadata: {{name: p}}, spec: {{address: 127.0.0.1, port: {self.second}}}}}\n")
+
+        await self.serve()
+        self.second = self.closed_port()
+        for number in (1, 2):               # what is imported only now is there to stay
+            change(number)
+            await self.reload()
+        gc.collect()
+        self.addCleanup(gc.set_debug, gc.get_debug())
+        gc.disable()
+        self.addCleanup(gc.enable)
+        change(3)
+        await self.reload()
+        await self.until(lambda: self.gateway._rest is None)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        found, gc.garbage[:] = list(gc.garbage), []
+        self.assertEqual([repr(each) for each in found if _is_ours(each)], [])
+
     def counts(self, kinds: tuple[type, ...]) -> dict[type, int]:
         """How many there are of each, more than at first."""
         found = Counter(type(each) for each in gc.get_objects())
@@ -439,6 +477,18 @@ class MemoryTests(ReloadCase):
         await self.reload(ok=False)
         await self.until(lambda: heard == [0, 2, 0, 2, 0, 2])
 
+    async def test_what_follows_it_fails(self) -> None:
+        """Whoever waits for the reload is told all the same, and the next one is made."""
+        await self.serve()
+
+        def fails() -> None:
+            raise RuntimeError("a bug")
+
+        self.gateway.on_reloaded = fails
+        for _ in range(2):
+            await self.reload()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+
 
 class WatchTests(ReloadCase):
     async def test_an_edit_and_a_bad_one(self) -> None:
@@ -456,3 +506,8 @@ class WatchTests(ReloadCase):
         self.assertIn("nonsense", self.gateway.last_reload_error)
         process = self.gateway.process()
         self.assertEqual((process["file_reloads"], process["file_reloads_refused"]), (2, 1))
+
+
+def _is_ours(thing: object) -> bool:
+    """Whether it is a function of ours, or of a class of ours."""
+    return str(getattr(thing, "__module__", None) or type(thing).__module__).startswith("voltgw")

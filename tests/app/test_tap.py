@@ -21,8 +21,10 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import voltgw
 from tests.app.making import balancer, balancers
+from tests.app.test_garbage import Collector
+from tests.control.fakes import FakeLoop
 from tests.integration.gateway import PATIENCE_S, free_port, until
-from voltgw import tap
+from voltgw.app import garbage
 from voltgw.app.settings import StartError
 from voltgw.cli.remote import ask
 from voltgw.tap import CONFIG_STATUS, START_STATUS, Gateway, Options, Signals, StartFailed, makeService
@@ -67,8 +69,11 @@ class FakeGateway(Service):
         self.on_warm: Callable[[], None] | None = None
         self.on_reload: Callable[[], None] | None = None
         self.on_reloaded: Callable[[], None] | None = None
+        self.garbage: Any = None
         self.deps = self
         self.reactor = self
+        self.loop = FakeLoop()
+        self.monotonic = self.loop.monotonic
 
     def privilegedStartService(self) -> None:
         """Fail, perhaps."""
@@ -128,8 +133,7 @@ class GatewayTests(SynchronousTestCase):
         gateway, beside = FakeGateway(), Beside()
         parent = parent_of(gateway)
         beside.setServiceParent(parent)
-        collected: list[str] = []
-        self.patch(tap, "gc", _Collector(collected))
+        self.patch(garbage, "gc", Collector())
         parent.startService()
         stopped = parent.stopService()
         self.assertEqual((gateway.running, beside.running), (0, 1))
@@ -142,7 +146,7 @@ class GatewayTests(SynchronousTestCase):
         gateway, beside = FakeGateway(), Beside()
         parent = parent_of(gateway)
         beside.setServiceParent(parent)
-        self.patch(tap, "gc", _Collector([]))
+        self.patch(garbage, "gc", Collector())
         parent.startService()
         stopped = parent.stopService()
         gateway.drained.errback(RuntimeError("a bug"))
@@ -151,62 +155,21 @@ class GatewayTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_the_collector(self) -> None:
-        """What is made at start, and again what is there after the first probes, is frozen.
-
-        It does not run during a reload; then it does, unless there is too much to go over: that is frozen as it is.
-        """
+        """What is made at start, at warm-up and by a reload is there to stay, and the gateway shows the collections."""
         gateway = FakeGateway()
-        did: list[str] = []
-        collector = _Collector(did)
-        self.patch(tap, "gc", collector)
+        said = Collector()
+        self.patch(garbage, "gc", said)
+        warm: list[int] = []
+        gateway.on_warm = lambda: warm.append(1)
         parent_of(gateway).startService()
-        self.assertEqual(did, ["collect", "freeze", "threshold"])
+        self.assertEqual(said.did, ["threshold", "enable", "freeze"])
         assert gateway.on_warm is not None and gateway.on_reload is not None and gateway.on_reloaded is not None
         gateway.on_warm()
-        self.assertEqual(did[3:], ["collect", "freeze"])
+        self.assertEqual((warm, said.did[3:]), ([1], ["freeze"]))
         gateway.on_reload()
         gateway.on_reloaded()
-        self.assertEqual(did[5:], ["disable", "enable", "collect"])
-        collector.made = 1_000_000
-        gateway.on_reload()
-        gateway.on_reloaded()
-        self.assertEqual(did[8:], ["disable", "enable", "freeze"])
-        collector.made = 0
-        self.patch(tap, "_LONG_S", -1.0)
-        gateway.on_reloaded()
-        self.assertEqual(did[11:], ["enable", "collect", "freeze"])
-
-
-class _Collector:
-    """Stands for the module `gc`, so that a test does not freeze the process of all tests."""
-
-    def __init__(self, did: list[str]) -> None:
-        self.did = did
-        self.made = 0
-
-    def get_count(self) -> tuple[int, int, int]:
-        """How much there is to go over."""
-        return self.made, 0, 0
-
-    def disable(self) -> None:
-        """Note it."""
-        self.did.append("disable")
-
-    def enable(self) -> None:
-        """Note it."""
-        self.did.append("enable")
-
-    def collect(self) -> None:
-        """Note it."""
-        self.did.append("collect")
-
-    def freeze(self) -> None:
-        """Note it."""
-        self.did.append("freeze")
-
-    def set_threshold(self, *numbers: int) -> None:
-        """Note it."""
-        self.did.append("threshold")
+        self.assertEqual(said.did[4:], ["collect", "disable", "enable", "freeze"])
+        self.assertIsNotNone(gateway.garbage)
 
 
 class EarlySignalTests(SynchronousTestCase):

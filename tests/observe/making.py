@@ -222,6 +222,8 @@ class View:
     published: Any = None
     turns: Histogram = field(default_factory=Histogram)
     timers: Histogram = field(default_factory=Histogram)
+    pauses: tuple[Histogram, ...] = field(default_factory=lambda: (Histogram(), Histogram(), Histogram()))
+    freed: int = 0
     traces: dict[str, Any] | None = None
     most_routes: int = 5000
     most_endpoints: int = 10_000
@@ -322,7 +324,8 @@ class View:
 
     def telemetry(self) -> Telemetry:
         """What a test has put here."""
-        return Telemetry(self.turns, self.timers, self.traces, self.most_routes, self.most_endpoints)
+        return Telemetry(
+            self.turns, self.timers, self.traces, self.most_routes, self.most_endpoints, self.pauses, self.freed)
 
     def publishing(self) -> Any:
         """What a test has put here."""

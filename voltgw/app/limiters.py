@@ -47,18 +47,23 @@ def limit_objects(
             one = config.find(kind, ref, namespace)
             if one is not None:
                 found[id(one)] = one
-                if kind == "rate_limiter":
-                    add("user_identification", one.spec.user_identification, one.namespace)
+
+    def add_limiters(refs: Sequence[Ref], namespace: str) -> None:
+        for ref in refs:                    # two functions: one that called itself would be a cycle, which keeps `config`
+            one = config.find("rate_limiter", ref, namespace)
+            if one is not None:
+                found[id(one)] = one
+                add("user_identification", one.spec.user_identification, one.namespace)
 
     spec = host.spec
     for one in of_policies:
         found[id(one)] = one
         add("user_identification", one.spec.user_identification, one.namespace)
-    add("rate_limiter", spec.rate_limiter, host.namespace)
+    add_limiters(spec.rate_limiter, host.namespace)
     for route in routes:
         for extension in (route.spec.voltgw, *(rule.voltgw for rule in route.spec.routes)):
             if extension is not None:
-                add("rate_limiter", extension.rate_limiter, route.namespace)
+                add_limiters(extension.rate_limiter, route.namespace)
     if found:
         add("user_identification", spec.user_identification, host.namespace)
         add("ip_prefix_set", spec.rate_limiter_allowed_prefixes, host.namespace)

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from voltgw.app.binding import Binder
     from voltgw.app.build import ListenerPlan
     from voltgw.app.deps import Deps
+    from voltgw.app.garbage import Garbage
     from voltgw.app.handover import Predecessor
     from voltgw.app.load import Loader, TextLoader
     from voltgw.app.publishing import Publishing
@@ -176,6 +177,7 @@ class GatewayService(Service):
         self.on_warm: Callable[[], None] | None = None
         self.on_reload: Callable[[], None] | None = None
         self.on_reloaded: Callable[[], None] | None = None
+        self.garbage: Garbage | None = None     # what the cycle collector does, where whoever owns the process keeps it tidy
         self._loader = loader
         self._registry = Registry()
         self._addresses = self._new_addresses()
@@ -520,9 +522,7 @@ class GatewayService(Service):
 
     def _next_rollback(self) -> None:
         number, outcome = self._back.pop(0)
-        self._reloading = True
-        if self.on_reload is not None:
-            self.on_reload()
+        self._reload_begins()
         result = Deferred.fromCoroutine(self._reload(back=number))
         result.addErrback(self._reload_crashed)
         result.addCallback(self._reloaded, [outcome])
@@ -539,12 +539,15 @@ class GatewayService(Service):
 
     def _next_reload(self) -> None:
         waiting, self._waiting = self._waiting, []
-        self._reloading = True
-        if self.on_reload is not None:
-            self.on_reload()
+        self._reload_begins()
         result = Deferred.fromCoroutine(self._reload())
         result.addErrback(self._reload_crashed)
         result.addCallback(self._reloaded, waiting)
+
+    def _reload_begins(self) -> None:
+        self._reloading = True
+        if self.on_reload is not None:
+            self.on_reload()
 
     def _reload_crashed(self, failure: Failure) -> dict[str, Any]:
         self._log.failure("the reload failed; generation {generation} serves on", failure, generation=self.generation,
@@ -560,7 +563,10 @@ class GatewayService(Service):
     def _tell(self, result: dict[str, Any], waiting: list[Deferred[dict[str, Any]]]) -> None:
         self._reloading = False
         if self.on_reloaded is not None and not self.loop.stopped:
-            self.loop.soon(self.on_reloaded)        # in a turn of its own
+            try:
+                self.on_reloaded()
+            except Exception:               # who waits for the reload is told all the same
+                self._log.failure("what follows a reload failed")
         for outcome in waiting:
             outcome.callback(result)
         if self._waiting:
@@ -576,7 +582,7 @@ class GatewayService(Service):
         if self._reloading or self.draining:
             return                          # whatever is under way looks again when it is over
         self._fetched_more = False
-        self._reloading = True
+        self._reload_begins()
         result = Deferred.fromCoroutine(self._reload(moving=True))
         result.addErrback(self._reload_crashed)
         result.addCallback(self._taken)
@@ -601,7 +607,7 @@ class GatewayService(Service):
         self._log.warn("the address of an interface has changed: {changes}; listeners move", changes=", ".join(changes),
                        event="listener.moves")
         self._look_again = self.deps.monotonic() + _MOVE_RETRY_S
-        self._reloading = True
+        self._reload_begins()
         result = Deferred.fromCoroutine(self._reload(moving=True))
         result.addErrback(self._reload_crashed)
         result.addCallback(self._moved)
@@ -1084,7 +1090,7 @@ class GatewayService(Service):
 
     def telemetry(self) -> Telemetry:
         """How the process fares, what became of spans, and how much the metrics may say."""
-        return telemetry(self.runtime.config, self.loop, self.tracer)
+        return telemetry(self.runtime.config, self.loop, self.tracer, self.garbage)
 
     def dns_counters(self) -> DnsCounters | None:
         """What the DNS server has done; None where there is none."""

@@ -329,6 +329,10 @@ METRICS: Final = (
                "Turns of the data plane's event loop: whoever becomes ready meanwhile waits so long."),
     MetricName("voltgw_timer_lateness_seconds", "histogram", (),
                "How much later than due timers ran, the first of each time: whatever has held the process up shows here."),
+    MetricName("voltgw_gc_pause_seconds", "histogram", ("generation",),
+               "Runs of Python's cycle collector, in which everything waits; of the generations 0 (young) to 2 (all that is "
+               "not there to stay)."),
+    MetricName("voltgw_gc_freed_objects_total", "counter", (), "Objects in cycles that it has found and freed."),
     # prometheus_client's own, from /proc.
     MetricName("process_cpu_seconds_total", "counter", (), "CPU time of the process, user and system."),
     MetricName("process_resident_memory_bytes", "gauge", (), "Memory in use."),

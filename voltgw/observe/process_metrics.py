@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
 
 def process_families(said: Telemetry) -> Iterator[Family]:
-    """How long turns take, and how late timers are: both say how long whoever asks has to wait for us."""
+    """How long turns and collections take, and how late timers are: all say how long whoever asks has to wait for us."""
     yield histograms("voltgw_loop_turn_duration_seconds", [((), [said.turns])])
     yield histograms("voltgw_timer_lateness_seconds", [((), [said.timers])])
+    if said.pauses:
+        yield histograms("voltgw_gc_pause_seconds", [((str(age),), [pauses]) for age, pauses in enumerate(said.pauses)])
+        yield family("voltgw_gc_freed_objects_total", [((), said.freed)])
 
 
 def trace_families(said: Telemetry) -> Iterator[Family]:
