@@ -463,6 +463,18 @@ class OneOfManyTests(SynchronousTestCase):
         self.assertIs(table.choose(b"hx.example", None, 8080), after.hosts["default/hx"])
         self.assertIsNone(table.choose(b"h7.example", None, 8080))
 
+    def test_what_few_have(self) -> None:
+        """What only few hosts have is known of those that are taken over, too, without a look at all of them."""
+        quiet = self.one("h7").replace("proxy: HTTP_PROXY", "proxy: HTTP_PROXY, voltgw: {no_access_log: true}")
+        self.write("h7.yaml", quiet)
+        after, _ = self.load(self.first)
+        self.assertEqual((self.first.quiet, after.quiet), (set(), {"default/h7"}))
+        self.write("h8.yaml", self.one("h8", timeout=6))
+        later, _ = self.load(after)
+        self.assertEqual((self.built, later.quiet, later.fetching, later.networks()), (["h8"], {"default/h7"}, [], set()))
+        self.write("h7.yaml", self.one("h7"))
+        self.assertEqual(self.load(later)[0].quiet, set())
+
     def test_the_policy_of_all(self) -> None:
         """All hosts are looked at, and taken over on their new listener."""
         self.write("voltgw.yaml", "include: [h*.yaml]\nobjects:\n" + ON_8080.replace("8080", "8081"))

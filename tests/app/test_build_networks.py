@@ -87,6 +87,9 @@ class ListenerTests(SynchronousTestCase):
         built = made("address: 192.0.2.1, port: 80")
         self.assertEqual({network.name for network in built.networks()}, {"system/out", "system/in"})
         self.assertNotIn(HOST, built.networks())
+        again = made("address: 192.0.2.1, port: 80", before=built)      # what was taken over counts, too
+        self.assertIs(again.clusters["default/c"], built.clusters["default/c"])
+        self.assertEqual(again.networks(), built.networks())
 
 
 class ExplainTests(SynchronousTestCase):

@@ -103,6 +103,7 @@ class BuildTests(FetchedCase):
         """Its handshakes are refused with the reason; the other host of the listener serves."""
         made = self.build(*self.hosts)
         self.assertEqual(made.fetched(), {NAMES: ("default/h",)})
+        self.assertEqual(self.again().fetched(), {NAMES: ("default/h",)})       # taken over, without a look at it
         self.serve()
         found = self.table.choose(hello("shop.example"), PEER)
         self.assertEqual(found, Refuse(INTERNAL_ERROR, "certificate pending: shop.example is waited for"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.app.making import balancer, balancers, runtime
-from voltgw.app.reload import plan_reload
+from voltgw.app import reload as reload_module
+from voltgw.app.reload import plan_reload, planning_reload
 
 ONE = balancer("one", "127.0.0.1:1", "127.0.0.1:11")
 TWO = balancer("two", "127.0.0.1:2", "127.0.0.1:12")
@@ -39,6 +40,24 @@ class PlanTests(SynchronousTestCase):
         plan = plan_reload(before, runtime(balancers(ONE, balancer("two", "127.0.0.1:2", "127.0.0.1:99")), before))
         self.assertEqual((plan.clusters_new, plan.clusters_gone), (("default/two",), ("default/two",)))
         self.assertEqual(plan.describe(), ["clusters changed: default/two"])
+
+    def test_the_order_of_what_goes(self) -> None:
+        """Changed and removed clusters stand in the order that they had."""
+        names = ["a", "b", "c", "d"]
+        entries = {name: balancer(name, f"127.0.0.1:{number}", "127.0.0.1:11") for number, name in enumerate(names, 1)}
+        before = runtime(balancers(*entries.values()))
+        changed = balancer("c", "127.0.0.1:3", "127.0.0.1:12")
+        plan = plan_reload(before, runtime(balancers(changed, entries["a"], entries["d"]), before))
+        self.assertEqual((plan.clusters_new, plan.clusters_gone), (("default/c",), ("default/b", "default/c")))
+        self.assertEqual((plan.clusters_keep, plan.hosts_gone), (("default/a", "default/d"), ("default/b",)))
+
+    def test_in_steps(self) -> None:
+        """A few names at a time: with very many it would be a long turn."""
+        self.patch(reload_module, "_STEP", 2)
+        entries = [balancer(f"n{number}", f"127.0.0.1:{number + 1}", "127.0.0.1:11") for number in range(10)]
+        before = runtime(balancers(*entries))
+        steps = list(planning_reload(before, runtime(balancers(*entries), before)))
+        self.assertEqual(len(steps), 4 * 5)     # clusters and hosts, each looked at from both sides
 
     def test_another_kind_of_proxy(self) -> None:
         """A listener that relays from now on is kept, and named."""

@@ -226,6 +226,11 @@ class HostSource(NamedTuple):
     offers: tuple[tuple[Object[AdvertisePolicySpec], int], ...]     # where it is offered at this site: policies, their ports
     terms: tuple[Terms | None, ...] = ()    # its TLS, for each of these
 
+    @property
+    def fetching(self) -> bool:
+        """Whether a certificate of it is fetched."""
+        return any(terms is not None and terms.names for terms in self.terms)
+
     def fetches(self) -> Iterator[Terms]:
         """Those of which the certificate is fetched."""
         return (terms for terms in self.terms if terms is not None and terms.names)
@@ -251,19 +256,23 @@ class Runtime:
     publications: list[Publication] = field(default_factory=list)   # registries of others in which names are published
     forwards: dict[str, Forward] = field(default_factory=dict)      # forward proxies, by what they are called
     dynamic: dict[str, Egress] = field(default_factory=dict)        # what virtual hosts without a cluster may reach, by these
+    # What few have of the many, so that nobody goes over all of them in one turn to find it:
+    far: set[Network] = field(default_factory=set)                  # networks of clusters' endpoints, the host's own aside
+    fetching: list[str] = field(default_factory=list)               # hosts of which a certificate is fetched
+    quiet: set[str] = field(default_factory=set)                    # hosts of which nothing is written to the access log
 
     def fetched(self) -> dict[Names, tuple[str, ...]]:
         """The certificates that are to be fetched, by their names, and the virtual hosts that show each."""
         found: dict[Names, dict[str, None]] = {}
-        for name, source in self.sources.items():
-            for terms in source.fetches():
+        for name in self.fetching:
+            for terms in self.sources[name].fetches():
                 found.setdefault(terms.names, {})[name] = None
         return {names: tuple(hosts) for names, hosts in found.items()}
 
     def networks(self) -> set[Network]:
         """The networks that listeners and endpoints are in."""
         found = {plan.network for plan in self.listeners.values()}
-        found.update(member.network for plan in self.plans.values() for member in plan.members)
+        found |= self.far
         found.update(forward.egress.network for forward in self.forwards.values())
         found.update(egress.network for egress in self.dynamic.values())
         found.discard(HOST)
@@ -397,6 +406,7 @@ class _Building:
             watch = before.watches.get(name)
             if changed is not None and watch is not None and watch.holds(changed):
                 made.clusters[name], made.plans[name], made.watches[name] = before.clusters[name], before.plans[name], watch
+                made.far.update(made.plans[name].networks)
                 if count % SAME == 0:
                     yield
                 continue
@@ -434,6 +444,7 @@ class _Building:
             finally:
                 watch = self.config.watch(cluster)
             made.clusters[name], made.plans[name], made.watches[name] = kept, plan, watch
+            made.far.update(plan.networks)
             yield
         if problems:
             raise ConfigErrors(tuple(problems))
@@ -466,14 +477,20 @@ class _Building:
             changed = None                  # a set acts on hosts that do not name it
         for count, ((namespace, short), host) in enumerate(self.config.of("virtual_host").items()):
             name = f"{namespace}/{short}"
+            if host.spec.voltgw is not None and host.spec.voltgw.no_access_log:
+                made.quiet.add(name)
             source = before.sources.get(name)
             if changed is not None and source is not None and source.watch.holds(changed) and self.same_fetched(source):
                 made.hosts[name], made.sources[name] = before.hosts[name], source
+                if source.fetching:
+                    made.fetching.append(name)
                 if count % SAME == 0:
                     yield
                 continue
             try:
                 made.hosts[name], made.sources[name] = self.host(host, before.hosts.get(name), source)
+                if made.sources[name].fetching:
+                    made.fetching.append(name)
             except (BuildErrors, ConfigErrors) as errors:
                 problems += errors.problems
                 self.config.watch()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from voltgw.app.build import ListenerKey, Runtime
+
+#: Names that are compared in one step, which is less than 1 ms.
+_STEP: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +45,50 @@ class Plan:
 
 def plan_reload(current: Runtime, following: Runtime) -> Plan:
     """What changes from `current` to `following`; a cluster is kept exactly if it is the same object in both."""
-    kept = dict.fromkeys(name for name, cluster in following.clusters.items() if current.clusters.get(name) is cluster)
+    steps = planning_reload(current, following)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            plan: Plan = done.value
+            return plan
+
+
+def planning_reload(current: Runtime, following: Runtime) -> Generator[None, None, Plan]:
+    """`plan_reload` in steps: run it to its end, whose value is the `Plan`."""
+    kept: list[str] = []
+    new: list[str] = []
+    for count, (name, cluster) in enumerate(following.clusters.items(), 1):
+        (kept if current.clusters.get(name) is cluster else new).append(name)
+        if count % _STEP == 0:
+            yield
+    gone = yield from _without(current.clusters, following.clusters)
+    if new:                                 # else none was changed
+        changed = set(new)
+        gone = [name for name in current.clusters if name in changed or name not in following.clusters]
+        yield
+    hosts_new = yield from _without(following.hosts, current.hosts)
+    hosts_gone = yield from _without(current.hosts, following.hosts)
     return Plan(
         listeners_open=tuple(key for key in following.listeners if key not in current.listeners),
         listeners_close=tuple(key for key in current.listeners if key not in following.listeners),
         listeners_keep=tuple(key for key in following.listeners if key in current.listeners),
         listeners_other=tuple(key for key, plan in following.listeners.items()
                               if key in current.listeners and current.listeners[key].kind is not plan.kind),
-        clusters_new=tuple(name for name in following.clusters if name not in kept),
-        clusters_gone=tuple(name for name in current.clusters if name not in kept),
-        clusters_keep=tuple(kept),
-        hosts_new=tuple(name for name in following.hosts if name not in current.hosts),
-        hosts_gone=tuple(name for name in current.hosts if name not in following.hosts),
+        clusters_new=tuple(new), clusters_gone=tuple(gone), clusters_keep=tuple(kept),
+        hosts_new=tuple(hosts_new), hosts_gone=tuple(hosts_gone),
     )
+
+
+def _without(some: Mapping[str, object], others: Mapping[str, object]) -> Generator[None, None, list[str]]:
+    """The names that only `some` has, in their order."""
+    found: list[str] = []
+    for count, name in enumerate(some, 1):
+        if name not in others:
+            found.append(name)
+        if count % _STEP == 0:
+            yield
+    return found
 
 
 def _some(names: tuple[str, ...], most: int = 5) -> str:

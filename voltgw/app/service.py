@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from voltgw import __version__
 from voltgw.app import view
-from voltgw.app.access_logs import open_access_log, quiet_hosts
+from voltgw.app.access_logs import open_access_log
 from voltgw.app.acme import Acme
 from voltgw.app.build import ListenerKey, Makings, Runtime, build, building
 from voltgw.app.challenges import Challenges
@@ -47,7 +47,7 @@ from voltgw.app.packet_rules import PacketRules, rules_of
 from voltgw.app.past import Past
 from voltgw.app.published import Published
 from voltgw.app.question import read_question
-from voltgw.app.reload import Plan, plan_reload
+from voltgw.app.reload import Plan, planning_reload
 from voltgw.app.rollouts import Rollouts
 from voltgw.app.settings import AdminConfig, StartError, drain_timeout_s, other_access_log
 from voltgw.app.sites import Addresses, default_interface_address
@@ -301,7 +301,7 @@ class GatewayService(Service):
         if self.workers is not None:
             self.workers.adopted()
         self._follow_networks(runtime)
-        self._try_options(runtime, None)
+        self._try_options(runtime, runtime.clusters)
 
     def keep_binder(self, uid: int, gid: int) -> None:
         """This process is about to give up root: have another one open low ports for reloads. `privilegedStartService` was."""
@@ -686,12 +686,12 @@ class GatewayService(Service):
         """
         try:
             runtime = await self._slices.run(building(config, self.runtime, self._makings), self._go_on)
+            plan = await self._slices.run(planning_reload(self.runtime, runtime), self._go_on)
         except ConfigErrors as errors:
             return self._rejected([f"{problem.place}: {problem.message}" for problem in errors.problems
                                    if problem.severity is Severity.ERROR])
         except (StartError, RegistryError) as error:
             return self._rejected([str(error)])
-        plan = plan_reload(self.runtime, runtime)
         self._ahead = ahead = _Ahead()
         try:
             await self._prepare(runtime, plan, ahead)
@@ -764,11 +764,12 @@ class GatewayService(Service):
         self.journal.generation = self.generation
         self.config_wall = self.deps.wall()
         self.last_reload_error = ""
-        self._try_options(runtime, old)
+        self._try_options(runtime, plan.clusters_new)
         gone = [self.memberships.pop(name) for name in plan.clusters_gone]
-        self.memberships.update(ahead.fresh)
-        self.memberships = {name: self.memberships[name] for name in runtime.clusters}
-        self._follow_gateway(old.config, runtime.config, ahead.access_log)
+        if gone or ahead.fresh or list(self.memberships) != list(runtime.clusters):
+            self.memberships.update(ahead.fresh)
+            self.memberships = {name: self.memberships[name] for name in runtime.clusters}
+        self._follow_gateway(old.config, runtime, ahead.access_log)
         self.listening.install(runtime.listeners, ahead.opened, self.drain_timeout_s if stay_s is None else stay_s)
         self._follow_networks(runtime)
         self.listening.start()
@@ -779,10 +780,11 @@ class GatewayService(Service):
             self._log.warn("{place}: {message}", place=str(warning.place), message=warning.message)
         return self._take_apart(gone, old, runtime)
 
-    def _try_options(self, runtime: Runtime, old: Runtime | None) -> None:
-        """Say which TCP options towards endpoints this host does not take."""
-        for name, cluster in runtime.clusters.items():
-            if cluster.options and (old is None or old.clusters.get(name) is not cluster):
+    def _try_options(self, runtime: Runtime, names: Iterable[str]) -> None:
+        """Say which TCP options towards endpoints of these clusters this host does not take."""
+        for name in names:
+            cluster = runtime.clusters[name]
+            if cluster.options:
                 for refused in refused_by_host(cluster.options):
                     self._log.warn("{cluster}: the host does not take a TCP {refused}", cluster=name, refused=refused)
 
@@ -795,8 +797,9 @@ class GatewayService(Service):
         yield from old.retiring(following)
         self._rest = None
 
-    def _follow_gateway(self, old: Config, new: Config, access_log: AccessLog | None) -> None:
+    def _follow_gateway(self, old: Config, runtime: Runtime, access_log: AccessLog | None) -> None:
         """What the `gateway:` part says of this process; `access_log` is the new one where there shall be another."""
+        new = runtime.config
         gateway = new.gateway
         self.drain_timeout_s = drain_timeout_s(new)
         self.loop.allow(self._most_connections(new))
@@ -807,7 +810,7 @@ class GatewayService(Service):
         self.timings.follow(gateway.metrics)
         self.tracer.follow(new)
         if self.access_log is not None:
-            self.access_log.quiet = quiet_hosts(new)
+            self.access_log.quiet = frozenset(runtime.quiet)
         if other_access_log(old, new):
             before, self.access_log = self.access_log, access_log
             self.plane.access = self._sink()

@@ -165,6 +165,7 @@ class ClusterPlan:
     gradient: GradientRules | None = None   # None = the limit of requests under way stands
     local_only: bool = False                # only endpoints where the gateway is
     home: Home = NOWHERE_KNOWN              # where that is
+    networks: tuple[Network, ...] = ()      # that its members are in, the host's own aside
 
 
 def plan_cluster(
@@ -181,8 +182,8 @@ def plan_cluster(
     spec = cluster.spec
     ours = spec.voltgw
     placed = zip(endpoints, chain(networks, repeat(HOST)), chain(queries, repeat(None)), strict=False)
-    members = (plan_member(endpoint, network, query) for endpoint, network, query in placed
-               if not endpoint.metadata.disable)
+    found = (plan_member(endpoint, network, query) for endpoint, network, query in placed if not endpoint.metadata.disable)
+    members = tuple(member for member in found if member is not None)
     checks = (plan_check(check) for check in healthchecks if not check.metadata.disable)
     by_alpn = spec.auto_http_config and spec.tls_parameters is not None     # without TLS nobody is asked: HTTP/1.1
     return ClusterPlan(
@@ -212,7 +213,7 @@ def plan_cluster(
             spec.http1_config.header_transformation if spec.http1_config is not None else spec.header_transformation_type),
         http2=by_alpn or (spec.http2_options is not None and spec.http2_options.enabled),
         by_alpn=by_alpn,
-        members=tuple(member for member in members if member is not None),
+        members=members, networks=tuple(dict.fromkeys(each.network for each in members if each.network != HOST)),
         checks=tuple(check for check in checks if check is not None), tls=tls,
         proxy_protocol=_proxy_protocol(spec), unshared=spec.unshared,
     )
