@@ -19,6 +19,7 @@ from tests.servers import require
 from voltgw.cluster.outlier import Ejection, OutlierDetector, OutlierRules
 from voltgw.control.publish.entries import PublishCounters
 from voltgw.dns.responder import DnsCounters
+from voltgw.observe import endpoint_metrics
 from voltgw.observe.access import INTERVAL_S
 from voltgw.observe.callers import Callers
 from voltgw.observe.metrics import PIECE, GatewayCollector, exposition
@@ -392,6 +393,32 @@ class CollectorTests(SynchronousTestCase):
         self.assertEqual(self.value("voltgw_loop_turn_duration_seconds_bucket", {"le": "6.4e-05"}, view=view), 1)
         self.assertEqual(self.value("voltgw_loop_turn_duration_seconds_count", view=view), 2)
         self.assertEqual(self.value("voltgw_timer_lateness_seconds_sum", view=view), 0.25)
+
+    def test_the_cycle_collector(self) -> None:
+        """Its runs by generation; nothing where nobody looks after it."""
+        view = busy_view()
+        view.freed = 7
+        view.pauses[0].observe(0.0005)
+        view.pauses[2].observe(0.25)
+        found = {age: self.value("voltgw_gc_pause_seconds_sum", {"generation": age}, view=view) for age in "012"}
+        self.assertEqual(found, {"0": 0.0005, "1": 0.0, "2": 0.25})
+        self.assertEqual(self.value("voltgw_gc_freed_objects_total", view=view), 7)
+        view.pauses = ()
+        names = {family.name for family in GatewayCollector(view).collect()}
+        self.assertFalse([name for name in names if name.startswith("voltgw_gc_")])
+
+    def test_little_to_say_of_many(self) -> None:
+        """A family that says nothing of most endpoints stops now and then all the same, as every family does: others wait."""
+        one = busy_view()
+        clusters = list(one.cluster_objects())
+        endpoints = sum(len(cluster.endpoints) for cluster in clusters)
+        self.patch(endpoint_metrics, "LOOKED_AT", endpoints)
+        found = dict.fromkeys(("voltgw_endpoint_ejected", "voltgw_endpoint_request_duration_seconds"), (0, 0))
+        for family, samples in endpoint_metrics.endpoint_families(clusters * 10, 0):
+            if family.name in found:
+                said = list(samples)
+                found[family.name] = said.count(None), len(said) - said.count(None)
+        self.assertEqual([pauses for pauses, _ in found.values()], [10, 10])
 
     def test_promtool_has_nothing_to_say(self) -> None:
         """Prometheus' own linter takes the text as it is."""

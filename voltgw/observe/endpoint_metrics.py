@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from voltgw.observe.families import OTHER, Family, Row, family, histograms
-from voltgw.values.counters import CLASSES, Histogram
+from voltgw.observe.families import OTHER, Family, Row, Times, family, histograms
+from voltgw.values.counters import CLASSES
+
+#: Endpoints that are looked at in one piece, which is less than 1 ms.
+LOOKED_AT: Final = 500
 
 #: Metric, and what it says of an endpoint; None = nothing.
 _SAID: Final[tuple[tuple[str, Callable[[Any], float | None]], ...]] = (
@@ -29,31 +32,50 @@ def endpoint_families(clusters: Sequence[Any], most: int) -> Iterator[Family]:
     yield histograms("voltgw_endpoint_request_duration_seconds", _times(clusters, most))
 
 
-def _rows(clusters: Sequence[Any], most: int, said: Callable[[Any], float | None]) -> Iterator[Row]:
-    for key, endpoints in _shown(clusters, most):
+def _rows(clusters: Sequence[Any], most: int, said: Callable[[Any], float | None]) -> Iterator[Row | None]:
+    for shown in _shown(clusters, most):
+        if shown is None:
+            yield None
+            continue
+        key, endpoints = shown
         values = [value for each in endpoints if (value := said(each)) is not None]
         if values:
             yield key, sum(values)
 
 
-def _responses(clusters: Sequence[Any], most: int) -> Iterator[Row]:
-    for key, endpoints in _shown(clusters, most):
+def _responses(clusters: Sequence[Any], most: int) -> Iterator[Row | None]:
+    for shown in _shown(clusters, most):
+        if shown is None:
+            yield None
+            continue
+        key, endpoints = shown
         if any(each.requests for each in endpoints):
             for index, name in enumerate(CLASSES):
                 yield (*key, name), sum(each.status[index] for each in endpoints)
 
 
-def _times(clusters: Sequence[Any], most: int) -> Iterator[tuple[tuple[str, ...], list[Histogram]]]:
-    for key, endpoints in _shown(clusters, most):
+def _times(clusters: Sequence[Any], most: int) -> Iterator[Times | None]:
+    for shown in _shown(clusters, most):
+        if shown is None:
+            yield None
+            continue
+        key, endpoints = shown
         times = [each.times for each in endpoints if each.times is not None]
         if times:
             yield key, times
 
 
-def _shown(clusters: Sequence[Any], most: int) -> Iterator[tuple[tuple[str, str], Sequence[Any]]]:
-    """Endpoints with their labels; made anew for each family, since ten thousand at once would be a long turn."""
+def _shown(clusters: Sequence[Any], most: int) -> Iterator[tuple[tuple[str, str], Sequence[Any]] | None]:
+    """Endpoints with their labels; made anew for each family, since ten thousand at once would be a long turn. None = a
+    pause: whoever looks at them may find nothing to say.
+    """
     left = most
+    seen = 0
     for cluster in clusters:
+        seen += len(cluster.endpoints)
+        if seen >= LOOKED_AT:
+            seen = 0
+            yield None
         for endpoint in cluster.endpoints[:left]:
             key = endpoint.key
             label = str(key)

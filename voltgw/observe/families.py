@@ -21,8 +21,10 @@ _BOUNDS: Final = (*(floatToGoString(bound / 1e6) for bound in LATENCY_BOUNDS_US)
 
 #: Label values and a number; for histograms, `histogram` makes the samples itself.
 Row = tuple[tuple[str, ...], float]
-#: A family, still empty, and its samples.
-Family = tuple[Metric, Iterator[Sample]]
+#: The same of a histogram: the sum of several.
+Times = tuple[tuple[str, ...], Sequence[Histogram]]
+#: A family, still empty, and its samples; None among them = a pause: much was looked at, and little said.
+Family = tuple[Metric, Iterator[Sample | None]]
 
 
 def metric(name: str) -> Metric:
@@ -32,21 +34,26 @@ def metric(name: str) -> Metric:
     return Metric(family, named.meaning.replace("``", ""), named.type)
 
 
-def family(name: str, rows: Iterable[Row]) -> Family:
-    """A family of the table with one sample for each row."""
+def family(name: str, rows: Iterable[Row | None]) -> Family:
+    """A family of the table with one sample for each row, and a pause for each None."""
     labels = _BY_NAME[name].labels
-    return metric(name), (Sample(name, dict(zip(labels, values, strict=True)), float(value)) for values, value in rows)
+    return metric(name), (
+        None if row is None else Sample(name, dict(zip(labels, row[0], strict=True)), float(row[1])) for row in rows)
 
 
-def histograms(name: str, rows: Iterable[tuple[tuple[str, ...], Sequence[Histogram]]]) -> Family:
-    """A family of histograms: of each row the sum of several, with the latest exemplar of each bucket."""
+def histograms(name: str, rows: Iterable[Times | None]) -> Family:
+    """A family of histograms: of each row the sum of several, with the latest exemplar of each bucket; None is a pause."""
     return metric(name), _histograms(name, rows)
 
 
-def _histograms(name: str, rows: Iterable[tuple[tuple[str, ...], Sequence[Histogram]]]) -> Iterator[Sample]:
+def _histograms(name: str, rows: Iterable[Times | None]) -> Iterator[Sample | None]:
     """The cumulative buckets that Prometheus wants, from ours, which count each value once."""
     labels = _BY_NAME[name].labels
-    for key, several in rows:
+    for row in rows:
+        if row is None:
+            yield None
+            continue
+        key, several = row
         named = dict(zip(labels, key, strict=True))
         counts = [sum(column) for column in zip(*(each.buckets for each in several), strict=True)]
         shown = _exemplars(several)

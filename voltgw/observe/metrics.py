@@ -10,7 +10,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import ProcessCollector
@@ -20,7 +19,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from voltgw.observe.endpoint_metrics import endpoint_families
-from voltgw.observe.families import OTHER, Row, histograms
+from voltgw.observe.families import OTHER, Family, Row, Times, histograms
 from voltgw.observe.families import family as _family
 from voltgw.observe.names import METRICS, MetricName
 from voltgw.observe.process_metrics import process_families, trace_families
@@ -35,8 +34,9 @@ __all__ = ["METRICS", "GatewayCollector", "MetricName", "exposition"]
 
 #: Samples in one piece of an answer: 1 ms of work, twice that for OpenMetrics.
 PIECE: Final = 250
-#: Routes that are looked at in one piece, likewise.
+#: Routes and clusters that are looked at in one piece, likewise.
 ROUTES: Final = 1000
+CLUSTERS: Final = 500
 
 #: Label and word of each phase of a rollout (`voltgw.cluster.rollout.Phase`).
 _PHASES: Final = (("ramping", "ramping"), ("approval", "waits for approval"), ("paused", "paused"),
@@ -66,10 +66,10 @@ class GatewayCollector(Collector):
         for family in self.families():
             if family is not None:
                 metric, samples = family
-                metric.samples.extend(samples)
+                metric.samples.extend(sample for sample in samples if sample is not None)
                 yield metric
 
-    def families(self) -> Iterator[tuple[Metric, Iterator[Sample]] | None]:
+    def families(self) -> Iterator[Family | None]:
         """Every family, still empty, with its samples, which are read from the counters as they are taken; None = a pause."""
         yield from self._gateway()
         yield from self._listeners()
@@ -93,7 +93,7 @@ class GatewayCollector(Collector):
 
     # -- families --------------------------------------------------------------------------------------------------
 
-    def _gateway(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    def _gateway(self) -> Iterator[Family]:
         view = self._view
         process = view.process()
         ready, _ = view.ready()
@@ -129,7 +129,7 @@ class GatewayCollector(Collector):
             yield _family("voltgw_grpc_responses_total", [
                 ((key.removeprefix("grpc_"),), value) for key, value in process.items() if key.startswith("grpc_")])
 
-    def _listeners(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    def _listeners(self) -> Iterator[Family]:
         listeners = list({(each.name, each.protocol): each for each in self._view.listeners()}.items())
         yield _family("voltgw_listener_bound", (((*key, each.kind), each.bound) for key, each in listeners))
         for name, attribute in _OF_LISTENER:
@@ -170,16 +170,17 @@ class GatewayCollector(Collector):
             ((*key, one["names"][0] if one["names"] else "", one["fingerprint"][:16]), one["ends"])
             for key, each in listeners for one in each.certificates))
 
-    def _networks(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    def _networks(self) -> Iterator[Family]:
         facts = self._view.network_facts()
         yield _family("voltgw_network_present", [((each["network"],), each["present"]) for each in facts["networks"]])
         yield _family("voltgw_network_losses_total", [((), facts["losses"])])
         yield _family("voltgw_vip_present", [
             ((each["address"], each["network"], each["interface"]), each["present"]) for each in facts["vips"]])
 
-    def _routes(self) -> Iterator[tuple[Metric, Iterator[Sample]] | None]:
+    def _routes(self) -> Iterator[Family | None]:
         routes: list[RouteRow] = []
-        for found in self._used_routes():
+        hosts: dict[int, Any] = {}          # those that say something besides
+        for found in self._used_routes(hosts):
             if found is None:
                 yield None
             else:
@@ -191,9 +192,9 @@ class GatewayCollector(Collector):
                       ((key, sum(each.bytes_in for each in counters)) for key, counters in routes))
         yield _family("voltgw_response_bytes_total",
                       ((key, sum(each.bytes_out for each in counters)) for key, counters in routes))
-        yield _family("voltgw_service_policy_hits_total", _judged(self._view.route_objects()))
-        yield _family("voltgw_forward_policy_decisions_total", _egress(self._view.route_objects()))
-        gated = _gated(self._view.route_objects())
+        yield _family("voltgw_service_policy_hits_total", _judged(hosts.values()))
+        yield _family("voltgw_forward_policy_decisions_total", _egress(hosts.values()))
+        gated = [(f"{host.namespace}/{host.name}", gate) for host in hosts.values() for gate in host.gates]
         yield _family("voltgw_security_verdicts_total", (
             ((host, gate.name, policy, verdict), count)
             for host, gate in gated for policy, verdict, count in gate.verdicts()))
@@ -217,12 +218,11 @@ class GatewayCollector(Collector):
             for key, counters in routes
             for flag in sorted({flag for each in counters for flag in each.local_replies})))
 
-    def _clusters(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    def _clusters(self) -> Iterator[Family]:
         clusters: list[Any] = list({each.name: each for each in self._view.cluster_objects()}.values())
         for name, attribute in _CLUSTER_COUNTERS:
             yield _family(name, _attributes(attribute, (((each.name,), each.counters) for each in clusters)))
-        yield histograms("voltgw_cluster_request_duration_seconds", (
-            ((each.name,), [each.counters.latency]) for each in clusters if any(each.counters.latency.buckets)))
+        yield histograms("voltgw_cluster_request_duration_seconds", _durations(clusters))
         yield _family("voltgw_cluster_responses_total", (
             ((each.name, CLASSES[index]), each.counters.status[index])
             for each in clusters for index in range(len(CLASSES))))
@@ -244,7 +244,7 @@ class GatewayCollector(Collector):
         yield _family("voltgw_cluster_ejections_overflow_total", (
             ((name,), outliers.overflow) for name, outliers in judged))
 
-    def _discoveries(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    def _discoveries(self) -> Iterator[Family]:
         found = self._view.discoveries()
         yield _family("voltgw_discovery_state", [
             ((each["discovery"], state), each["state"] == state) for each in found for state in ("pending", "bound", "failed")])
@@ -254,7 +254,7 @@ class GatewayCollector(Collector):
         yield _family("voltgw_discovery_instances", [
             ((each["discovery"], name), count) for each in found for name, count in each["services"].items()])
 
-    def _rollouts(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    def _rollouts(self) -> Iterator[Family]:
         found = self._view.rollouts_view()
         if not found:
             return
@@ -269,7 +269,7 @@ class GatewayCollector(Collector):
                                  for each in found for version, totals in each["totals"].items()])
         yield _family("voltgw_rollout_kept", [((each["rollout"],), not each["not_kept"]) for each in found])
 
-    def _workers(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    def _workers(self) -> Iterator[Family]:
         found = self._view.workers_view()
         yield _family("voltgw_workers", [((), len(found))])
         yield _family("voltgw_worker_up", [((str(each["worker"]),), each["state"] == "ready") for each in found])
@@ -277,14 +277,14 @@ class GatewayCollector(Collector):
                           ("open_connections", "connections_open")):
             yield _family(f"voltgw_worker_{name}", [((str(each["worker"]),), each[key]) for each in found])
 
-    def _geo(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    def _geo(self) -> Iterator[Family]:
         geo = self._view.geo()
         if geo is not None:
             yield _family("voltgw_geo_database_built_timestamp_seconds", [
                 ((each["type"],), each["built"]) for each in geo["databases"]])
             yield _family("voltgw_geo_database_problem", [((), bool(geo["problem"]))])
 
-    def _dns(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    def _dns(self) -> Iterator[Family]:
         counted = self._view.dns_counters()
         if counted is None:
             return
@@ -299,7 +299,7 @@ class GatewayCollector(Collector):
         yield _family("voltgw_dns_transfers_total", [((result,), count) for result, count in counted.transfers.items()])
         yield _family("voltgw_dns_notifies_total", [((result,), count) for result, count in counted.notifies.items()])
 
-    def _published(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    def _published(self) -> Iterator[Family]:
         publishing = self._view.publishing()
         if publishing is None:
             return
@@ -312,7 +312,7 @@ class GatewayCollector(Collector):
             yield _family(family, [((*labels, word), count) for labels, each in counted
                                    for word, count in getattr(each, what).items()])
 
-    def _access_log(self) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+    def _access_log(self) -> Iterator[Family]:
         yield _family("voltgw_events_total", [((kind,), count) for kind, count in list(self._view.events.counts.items())])
         process_log = self._view.logs.view()["process_log"]
         if process_log is not None:
@@ -333,8 +333,10 @@ class GatewayCollector(Collector):
                                                   ((each.name, "failed"), each.sink.dropped_failed),
                                                   ((each.name, "format"), each.dropped_format)))])
 
-    def _used_routes(self) -> Iterator[list[RouteRow] | None]:
+    def _used_routes(self, hosts: dict[int, Any]) -> Iterator[list[RouteRow] | None]:
         """At last the counters of every route that took a request; one that a host names twice is one route. None = a pause.
+
+        Virtual hosts that judge requests or look up endpoints are put into `hosts`, by their ids.
 
         Beyond so many as may have time series of their own they are added up, for good: what is added is not looked at again.
         """
@@ -344,10 +346,13 @@ class GatewayCollector(Collector):
         for count, route in enumerate(self._view.route_objects(), 1):
             if count % ROUTES == 0:
                 yield None
+            host = route.host
+            if host.gates or host.guard is not None or host.egress is not None:
+                hosts[id(host)] = host
             counters = route.counters
             if not any(counters.status):
                 continue
-            key = (f"{route.host.namespace}/{route.host.name}", route.name)
+            key = (f"{host.namespace}/{host.name}", route.name)
             if key in routes or len(routes) < most:
                 routes.setdefault(key, []).append(counters)
                 continue
@@ -389,27 +394,34 @@ def _pieces(collector: GatewayCollector, encode: Callable[[Collector], bytes]) -
             end = b"# EOF\n"
         head = head.removesuffix(end)
         yield head
-        while piece := list(islice(samples, PIECE)):
-            metric.samples = piece
-            yield encode(_One(metric)).removesuffix(end)[len(head):]
+        over = False
+        while not over:
+            metric.samples, over = _piece(samples)
+            yield encode(_One(metric)).removesuffix(end)[len(head):] if metric.samples else b""
     yield end
 
 
-def _gated(routes: Iterable[Any]) -> list[tuple[str, Any]]:
-    """The gates of all virtual hosts that have some."""
-    hosts = {id(route.host): route.host for route in routes if route.host.gates}
-    return [(f"{host.namespace}/{host.name}", gate) for host in hosts.values() for gate in host.gates]
+def _piece(samples: Iterator[Sample | None]) -> tuple[list[Sample], bool]:
+    """The next samples, at most `PIECE` and up to a pause, and whether they were the last ones."""
+    found: list[Sample] = []
+    for sample in samples:
+        if sample is None:
+            return found, False
+        found.append(sample)
+        if len(found) == PIECE:
+            return found, False
+    return found, True
 
 
-def _egress(routes: Iterable[Any]) -> Iterator[Row]:
+def _egress(hosts: Iterable[Any]) -> Iterator[Row]:
     """What the policies of each forward proxy have decided."""
-    hosts = {id(route.host): route.host for route in routes if route.host.egress is not None}
-    for host in hosts.values():
-        for policy, rule, action, hits in host.egress.rows():
-            yield (f"{host.namespace}/{host.name}", policy, rule, action), hits
+    for host in hosts:
+        if host.egress is not None:
+            for policy, rule, action, hits in host.egress.rows():
+                yield (f"{host.namespace}/{host.name}", policy, rule, action), hits
 
 
-def _forward(process: Mapping[str, float]) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+def _forward(process: Mapping[str, float]) -> Iterator[Family]:
     """What forward proxies have done."""
     def of(name: str) -> float:
         return process[f"forward_{name}"]
@@ -430,10 +442,11 @@ def _forward(process: Mapping[str, float]) -> Iterator[tuple[Metric, Iterator[Sa
     yield _family("voltgw_forward_origins", [((), of("origins"))])
 
 
-def _judged(routes: Iterable[Any]) -> Iterator[Row]:
+def _judged(hosts: Iterable[Any]) -> Iterator[Row]:
     """What the rules of service policies have decided, by virtual host; rules of one name are one."""
-    hosts = {id(route.host): route.host for route in routes if route.host.guard is not None}
-    for host in hosts.values():
+    for host in hosts:
+        if host.guard is None:
+            continue
         counts: dict[tuple[str, str, str], int] = {}
         for policy, rule, action, hits in host.guard.rows():
             counts[policy, rule, action] = counts.get((policy, rule, action), 0) + hits
@@ -447,6 +460,15 @@ def _attributes(attribute: str, keyed: Iterable[tuple[tuple[str, ...], Any]]) ->
         yield key, getattr(each, attribute)
 
 
+def _durations(clusters: list[Any]) -> Iterator[Times | None]:
+    """How long requests of each cluster took that had some."""
+    for count, each in enumerate(clusters, 1):
+        if any(each.counters.latency.buckets):
+            yield (each.name,), [each.counters.latency]
+        if count % CLUSTERS == 0:
+            yield None
+
+
 def _members(clusters: list[Any]) -> Iterator[Row]:
     for cluster in clusters:
         ready = sum(endpoint.ready for endpoint in cluster.endpoints)
@@ -454,7 +476,7 @@ def _members(clusters: list[Any]) -> Iterator[Row]:
         yield (cluster.name, "not_ready"), len(cluster.endpoints) - ready
 
 
-def _overload(facts: Mapping[str, Any]) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+def _overload(facts: Mapping[str, Any]) -> Iterator[Family]:
     resources = facts["resources"].items()
     actions = [((name, action), said) for name, each in resources for action, said in each["actions"].items()]
     yield _family("voltgw_overload_used", [((name,), each["used"]) for name, each in resources])
@@ -466,7 +488,7 @@ def _overload(facts: Mapping[str, Any]) -> Iterator[tuple[Metric, Iterator[Sampl
     yield _family("voltgw_overload_unpooled_total", [((), facts["unpooled"])])
 
 
-def _http2(process: Mapping[str, float]) -> Iterator[tuple[Metric, Iterator[Sample]]]:
+def _http2(process: Mapping[str, float]) -> Iterator[Family]:
     for name, key in _OF_HTTP2:
         yield _family(name, [((side,), process[f"http2_{side}_{key}"]) for side in _SIDES])
     for name, key in (("voltgw_http2_resets_total", "resets"), ("voltgw_http2_goaways_total", "goaways")):
