@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.logger import Logger, LogLevel, LogPublisher
+from twisted.logger import Logger, LogLevel, LogPublisher, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.observe.making import WALL
-from voltgw.observe.events import KEPT, MAX_ANSWER, MAX_FAMILIES, MAX_FIELDS, MAX_KINDS, MAX_TEXT, EventRing
+from voltgw.observe.events import (
+    KEPT,
+    MAX_ANSWER,
+    MAX_FAMILIES,
+    MAX_FIELDS,
+    MAX_KINDS,
+    MAX_TEXT,
+    EventRing,
+    event_text,
+)
 
 
 class Broken:
@@ -133,3 +142,15 @@ class EventRingTests(SynchronousTestCase):
         for said in ({}, {"wall": "x", "kind": "a.b", "level": "info", "message": "", "fields": {}}):
             self.assertRaises((KeyError, ValueError), self.ring.take, said)
         self.assertEqual(self.said(), [])
+
+
+class TextTests(SynchronousTestCase):
+    def test_as_twisted_has_it(self) -> None:
+        """The words are those that Twisted makes of an event, whatever is wrong with it."""
+        fields: dict[str, Any] = {"n": 7, "s": "{n}", "o": [1, 2], "call": lambda: "called", "b": Broken(), "raw": b"\xff"}
+        forms = ("", "plain", "{n}", "{n:>4}|{s!r}", "{o[1]} {n.real}", "{{n}}", "{call()}", "{raw}", "(n) {n}", "{missing}", "{b}",
+                 "{", "{n:%%}", None, b"{n}")
+        for form in forms:
+            event = {**fields, "log_format": form}
+            self.assertEqual(event_text(event), formatEvent(event), form)
+        self.assertEqual(event_text({}), formatEvent({}))

@@ -6,12 +6,13 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel
 from zope.interface import implementer
 
 from voltgw.app.counted import Books, CountKey
 from voltgw.app.worker_messages import answer
 from voltgw.control.workers.deltas import difference, numbers_of
+from voltgw.observe.events import event_text
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -180,7 +181,7 @@ class LogToControl:
             self.dropped += 1
             return
         try:
-            text = formatEvent(event)
+            text = event_text(event)
             failure = event.get("log_failure")
             trace = failure.getTraceback()[-_MOST_TEXT:] if failure is not None else ""
             name = event.get("event")

@@ -163,9 +163,12 @@ def ordered(
     mine = [each for each in memberships if not cluster or cluster in (each.cluster.name, each.cluster.name.partition("/")[2])]
     if not mine:
         raise ValueError(f"there is no cluster {cluster!r}")
-    keys = [key for each in mine for key in each.members if endpoint == str(key)]
-    names = {each.cluster.name for each in mine}
-    keys += [key for key in orders.keys if endpoint == str(key) and key.cluster in names and key not in keys]
+    # The text of a key takes a while, and there may be very many: most are passed over by their address.
+    keys = [key for each in mine for key in each.members if key.address in endpoint and endpoint == str(key)]
+    ordered_before = [key for key in orders.keys if endpoint == str(key) and key not in keys]
+    if ordered_before:
+        names = {each.cluster.name for each in mine}
+        keys += [key for key in ordered_before if key.cluster in names]
     if not keys:
         raise ValueError(f"no cluster has an endpoint {endpoint!r}; `voltgw clusters` lists them")
     if act == "eject":

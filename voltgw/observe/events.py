@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from math import isfinite
 from threading import Lock
 from typing import Any, Final, NamedTuple
@@ -95,7 +96,7 @@ class EventRing:
             level = log_event.get("log_level")
             event = self._keep(
                 float(log_event.get("log_time") or self._wall()), str(kind), "info" if level is None else str(level.name),
-                _cut(redact_text(formatEvent(log_event))),
+                _cut(redact_text(event_text(log_event))),
                 ((name, value) for name, value in log_event.items() if not name.startswith("log_") and name not in _NOT_OURS))
         except Exception:                   # a broken __repr__ in a field: the log says the same of it
             self.failures += 1
@@ -153,6 +154,15 @@ class EventRing:
             event = Event(self.number, wall, kind, level, message, kept)
             ring.append(event)
         return event
+
+
+def event_text(event: LogEvent) -> str:
+    """What an event of the log says, as `formatEvent`, which takes twenty times as long. Never raises."""
+    form = event.get("log_format")
+    if isinstance(form, str) and "(" not in form and "log_flattened" not in event:
+        with suppress(Exception):           # Twisted has words for that
+            return form.format_map(event)
+    return formatEvent(event)
 
 
 def plain(event: Event) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from math import isfinite
 from threading import Lock
 from typing import Any, Final, TypeAlias
 
-from twisted.logger import ILogObserver, LogEvent, LogLevel, LogLevelFilterPredicate, PredicateResult, formatEvent
+from twisted.logger import ILogObserver, LogEvent, LogLevel, LogLevelFilterPredicate, PredicateResult
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from voltgw.observe.events import event_text
 from voltgw.observe.messages import ERROR, SEVERITIES, DatagramSink, Message, StreamSink
 from voltgw.observe.redact import redact_text
 from voltgw.observe.sink import Sink, WriteTo
@@ -241,7 +242,7 @@ def _own(event: LogEvent) -> list[tuple[str, int | float | str | None]]:
 
 
 def _message(event: LogEvent) -> str:
-    text = formatEvent(event)
+    text = event_text(event)
     failure = event.get("log_failure")
     if isinstance(failure, Failure):
         what = f"{failure.type.__name__ if failure.type else 'error'}: {failure.getErrorMessage()}"

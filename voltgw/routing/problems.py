@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final, Protocol
 
 from voltgw.errors import NOWHERE, ConfigError, ConfigErrors, Place
@@ -42,15 +40,47 @@ class BuildErrors(ValueError):
         self.problems = problems
 
 
-@contextmanager
-def at(*path: Step) -> Iterator[None]:
+class at:                                   # it reads like the function that it could be, which took much longer
     """Whatever goes wrong inside went wrong at `path`."""
-    try:
-        yield
-    except ProblemError as problem:
-        raise ProblemError(problem.message, (*path, *problem.path), problem.hint, problem.code) from None
-    except ValueError as error:
-        raise ProblemError(str(error), path) from error
+
+    __slots__ = ("path",)
+
+    def __init__(self, *path: Step) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        """Nothing is held."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: object) -> None:
+        if isinstance(error, ProblemError):
+            raise ProblemError(error.message, (*self.path, *error.path), error.hint, error.code) from None
+        if isinstance(error, ValueError):
+            raise ProblemError(str(error), self.path) from error
+
+
+class _Noting:
+    """What `Collector.at` gives."""
+
+    __slots__ = ("collector", "path", "placer")
+
+    def __init__(self, collector: Collector, placer: Placer, path: tuple[Step, ...]) -> None:
+        self.collector = collector
+        self.placer = placer
+        self.path = path
+
+    def __enter__(self) -> None:
+        """Nothing is held."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: object) -> bool:
+        if isinstance(error, ConfigErrors):
+            self.collector.problems += error.problems
+            return True
+        if isinstance(error, ValueError):
+            problem = error if isinstance(error, ProblemError) else ProblemError(str(error))
+            self.collector.problems.append(
+                ConfigError(problem.code, self.placer(*self.path, *problem.path), problem.message, problem.hint))
+            return True
+        return False
 
 
 class Collector:
@@ -59,16 +89,9 @@ class Collector:
     def __init__(self) -> None:
         self.problems: list[ConfigError] = []
 
-    @contextmanager
-    def at(self, placer: Placer, *path: Step) -> Iterator[None]:
+    def at(self, placer: Placer, *path: Step) -> _Noting:
         """Note what goes wrong inside, and go on behind it. An extension's `ConfigErrors` know their places themselves."""
-        try:
-            yield
-        except ConfigErrors as errors:
-            self.problems += errors.problems
-        except ValueError as error:
-            problem = error if isinstance(error, ProblemError) else ProblemError(str(error))
-            self.problems.append(ConfigError(problem.code, placer(*path, *problem.path), problem.message, problem.hint))
+        return _Noting(self, placer, path)
 
     def finish(self) -> None:
         """Raise `BuildErrors` if anything went wrong."""
