@@ -1,6 +1,6 @@
-"""A large configuration to measure with: hosts of four objects each, in one file or in one file for each host.
+"""A large configuration to measure with: many virtual hosts, in one file or in one file for each host.
 
-Every host has a virtual host with two domains, a route object with three rules, a cluster and an endpoint; all share one
+Every host has a virtual host with two domains, a route object with some rules, a cluster and some endpoints; all share one
 listener. `Estate.change` edits one host, as an operator would.
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-#: Objects that one host brings along.
-OBJECTS_PER_HOST: Final = 4
+#: Objects that one host brings along, its endpoints aside.
+OBJECTS_PER_HOST: Final = 3
+#: Rules that every route object has: the first two and the last one.
+LEAST_ROUTES: Final = 3
 LAYOUTS: Final = ("one", "many")
 
 _HEAD: Final = """\
@@ -42,13 +44,19 @@ _HOST: Final = """\
 {indent}    route_redirect: {{path_redirect: /new, response_code: 302}}
 {indent}  - match: [{{path: {{prefix: /api/}}, http_method: GET}}]
 {indent}    route_destination: {{destinations: [{{cluster: [{{name: {name}}}], weight: 1}}], timeout: {timeout}}}
-{indent}  - route_destination: {{destinations: [{{cluster: [{{name: {name}}}], weight: 1}}]}}
+{more}{indent}  - route_destination: {{destinations: [{{cluster: [{{name: {name}}}], weight: 1}}]}}
 {between}{dash}kind: cluster
 {indent}metadata: {{name: {name}}}
 {indent}spec:
-{indent}  endpoints: [{{name: {name}}}]
+{indent}  endpoints: [{endpoints}]
 {indent}  loadbalancer_algorithm: ROUND_ROBIN
 {indent}  connection_timeout: {connect}
+"""
+_RULE: Final = """\
+{indent}  - match: [{{path: {{prefix: /part-{number}/}}}}]
+{indent}    route_destination: {{destinations: [{{cluster: [{{name: {name}}}], weight: 1}}]}}
+"""
+_ENDPOINT: Final = """\
 {between}{dash}kind: endpoint
 {indent}metadata: {{name: {name}}}
 {indent}spec: {{ip: {address}, port: {origin}}}
@@ -56,12 +64,20 @@ _HOST: Final = """\
 
 
 class Estate:
-    """`hosts` hosts below `directory`, in the `layout` "one" or "many"; `admin` is a unix socket's path."""
+    """`hosts` hosts below `directory`, in the `layout` "one" or "many"; `admin` is a unix socket's path.
 
-    def __init__(self, directory: Path, hosts: int, layout: str, *, port: int, origin: int) -> None:
+    Each host has so many rules in its route object (`LEAST_ROUTES` at least) and so many endpoints in its cluster.
+    """
+
+    def __init__(self, directory: Path, hosts: int, layout: str, *, port: int, origin: int, routes: int = LEAST_ROUTES,
+                 endpoints: int = 1) -> None:
+        if routes < LEAST_ROUTES or endpoints < 1:
+            raise ValueError(f"every host has at least {LEAST_ROUTES} routes and one endpoint")
         self.directory = directory
         self.hosts = hosts
         self.layout = layout
+        self.routes = routes
+        self.endpoints = endpoints
         self.port = port
         self.origin = origin
         self.admin = directory / "a.sock"           # a socket's path is short
@@ -70,12 +86,22 @@ class Estate:
     @property
     def objects(self) -> int:
         """How many objects there are, the listener's policy aside."""
-        return self.hosts * OBJECTS_PER_HOST
+        return self.hosts * (OBJECTS_PER_HOST + self.endpoints)
 
     @staticmethod
     def domain(number: int) -> str:
         """The name that leads to host `number`; that of the first one is what openloop.py asks for."""
         return f"host-{number}.example.com" if number else "shop.example.com"
+
+    @staticmethod
+    def cluster(number: int) -> str:
+        """The cluster of host `number`, as the gateway calls it."""
+        return f"default/host-{number}"
+
+    def address(self, number: int, endpoint: int = 0) -> str:
+        """Of one endpoint of host `number`: 127/8 is all ours, so each has its own, with one origin behind them."""
+        count = number * self.endpoints + endpoint
+        return f"127.{1 + (count >> 14)}.{count >> 7 & 127}.{1 + (count & 127)}"
 
     def write(self) -> None:
         """Write all files."""
@@ -120,8 +146,13 @@ class Estate:
 
     def _host(self, number: int, timeout: int = 5000, connect: int = 2000) -> str:
         items = self.layout == "one"
-        # 127/8 is all ours: every cluster has an endpoint of its own, behind one origin.
+        dash, indent, between = ("- ", "  ", "") if items else ("", "", "---\n")
+        name = f"host-{number}"
+        rules = (_RULE.format(indent=indent, number=each, name=name) for each in range(self.routes - LEAST_ROUTES))
+        names = [name if self.endpoints == 1 else f"{name}-{each}" for each in range(self.endpoints)]
         return _HOST.format(
-            name=f"host-{number}", domain=self.domain(number), timeout=timeout, connect=connect, origin=self.origin,
-            address=f"127.{1 + (number >> 14)}.{number >> 7 & 127}.{1 + (number & 127)}", dash="- " if items else "",
-            indent="  " if items else "", between="" if items else "---\n")
+            name=name, domain=self.domain(number), timeout=timeout, connect=connect, dash=dash, indent=indent, between=between,
+            more="".join(rules), endpoints=", ".join(f"{{name: {each}}}" for each in names),
+        ) + "".join(
+            _ENDPOINT.format(name=each, address=self.address(number, count), origin=self.origin, dash=dash, indent=indent,
+                             between=between) for count, each in enumerate(names))

@@ -5,9 +5,10 @@ of free connections delays the sending, that delay is part of the latency: nothi
 has to be corrected afterwards. How late requests really left is reported too (`late_p99_us`): where that is large although
 connections were free, it is this program that was slow, and the run says little about the proxy.
 
-Run by open_loop.py: PORT RATE SECONDS WARM_UP_SECONDS CONNECTIONS BODY_BYTES ARRIVALS (constant or poisson), and perhaps FILE.
-That gets every latency: when it began (perf_counter), how many requests were of the warm-up and how many there were, then as
-many times at which they were due, and as many latencies (seconds; doubles and 64-bit numbers of this machine).
+Run by open_loop.py: PORT RATE SECONDS WARM_UP_SECONDS CONNECTIONS BODY_BYTES ARRIVALS (constant or poisson), and perhaps FILE
+and the hosts that are asked in turn (with commas between them; else shop.example.com alone). FILE gets every latency: when it
+began (perf_counter), how many requests were of the warm-up and how many there were, then as many times at which they were
+due, and as many latencies (seconds; doubles and 64-bit numbers of this machine).
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ _PR_SET_TIMERSLACK: Final = 29
 #: Answers still missing this long after the last request was due are an error. (Where a load is too much, they are late.)
 _GRACE_S: Final = 15.0
 _READ: Final = 64 << 10
-#: Requests take turns among so many prefixes, which are routes of proxies that have that many.
+#: Requests to the one host take turns among so many prefixes, which are routes of proxies that have that many.
 ROUTES: Final = 1000
 
 _HEAD: Final = (
-    b"GET /service-%d/item-%d HTTP/1.1\r\n"
-    b"Host: shop.example.com\r\n"
+    b"GET /%b/item-%d HTTP/1.1\r\n"
+    b"Host: %b\r\n"
     b"Connection: keep-alive\r\n"
     b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
     b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n"
@@ -55,8 +56,10 @@ class Client:
     """The connections, the schedule and what came of it."""
 
     def __init__(self, port: int, rate: float, seconds: float, warm_up_s: float, connections: int, body_bytes: int,
-                 poisson: bool) -> None:
+                 poisson: bool, hosts: tuple[bytes, ...] = ()) -> None:
         self.rate = rate
+        self.hosts = hosts or (b"shop.example.com",)
+        self.folders = (b"shop",) if hosts else tuple(b"service-%d" % number for number in range(ROUTES))
         self.body_bytes = body_bytes
         chance = random.Random(1)
         due, when = array("d"), 0.0
@@ -85,6 +88,8 @@ class Client:
     def run(self) -> float:
         """Send everything and read every answer; returns how long it took. Written flat: this is the hot path."""
         due, late, free, asked, sockets, poll = self.due, self.late, self.free, self.asked, self.sockets, self.poll
+        hosts, several = self.hosts, len(self.hosts)
+        folders, many = self.folders, len(self.folders)
         total, number, answered = len(due), 0, 0
         began = self.began = perf_counter() + 0.05
         give_up = began + due[-1] + _GRACE_S
@@ -101,7 +106,7 @@ class Client:
                 fd = free.popleft()
                 asked[fd] = number
                 late[number] = now - due[number]
-                sockets[fd].send(_HEAD % (number % ROUTES, number))
+                sockets[fd].send(_HEAD % (folders[number % many], number, hosts[number % several]))
                 number += 1
                 now = perf_counter() - began
             ready = poll.poll(0)
@@ -168,7 +173,8 @@ def main() -> None:
     port, rate, seconds, warm_up_s, connections, body_bytes = (float(argument) for argument in sys.argv[1:7])
     # The kernel may otherwise wake a sleeper 50 us late.
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
-    client = Client(int(port), rate, seconds, warm_up_s, int(connections), int(body_bytes), sys.argv[7] == "poisson")
+    hosts = tuple(sys.argv[9].encode().split(b",")) if len(sys.argv) > 9 else ()
+    client = Client(int(port), rate, seconds, warm_up_s, int(connections), int(body_bytes), sys.argv[7] == "poisson", hosts)
     gc.disable()
     try:
         print(json.dumps(client.result(client.run())))

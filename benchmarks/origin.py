@@ -52,7 +52,7 @@ http {{
         location / {{ return 200 "{small}"; }}
         location = {seen} {{
             default_type application/json;
-            set $sent '"host":"$http_host","connection":"$http_connection","protocol":"$server_protocol"';
+            set $sent '"host":"$http_host","connection":"$http_connection","protocol":"$server_protocol","at":"$server_addr"';
             return 200 '{{"id":"$http_x_request_id","xff":"$http_x_forwarded_for","edit":"$http_x_bench_request",$sent}}';
         }}
         location = /_count {{ stub_status; }}

@@ -16,8 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from profile import parse_strace
 
+import scale_table
 from charts import Axis, Bars, Lines, bars, lines
 from compare import as_json, check_log, chosen, summary, table
+from estate import Estate
 from gateway import Voltgw, VoltgwCompiled
 from harness import BenchmarkError, Cpu, Proc, cpu_time, stop_all
 from jobs import JOBS
@@ -28,6 +30,7 @@ from plots import plots
 from proxies import Setup
 from render import BEGIN, END, render, replace_between_markers
 from targets import TARGETS, Verdict, judge, score
+from turns import FIELDS, Collections, Record
 
 ROUNDS: list[dict[str, Any]] = [
     {"proxy": "voltgw", "round": 0, "cpu_us": 30.0}, {"proxy": "nginx", "round": 0, "cpu_us": 20.0},
@@ -344,6 +347,58 @@ class SetTests(unittest.TestCase):
                     self.assertEqual((last in text, retry in text, "access" in text or "log-format" in text),
                                      (full, full, full or kind is Nginx), kind.name)
         self.assertEqual(len(setup.prefixes), 0)
+class ScaleTests(unittest.TestCase):
+    """The estate and the tables of scale.py."""
+
+    def rows(self, **figures: float) -> list[dict[str, Any]]:
+        """Two sizes of one shape; the larger one takes eleven times as much of everything."""
+        names = {column.figure for column in (*scale_table.READING, *scale_table.SERVING)}
+        return [{"hosts": hosts, "layout": "one", "shape": "5x10", "figures": {**dict.fromkeys(names, value), **figures}}
+                for hosts, value in ((1000, 0.5), (10_000, 5.5))]
+
+    def test_growth(self) -> None:
+        """The line behind the sizes says how much more the largest takes."""
+        shown = scale_table.table(self.rows(), scale_table.READING).split("\n")
+        self.assertEqual(len(shown), 4)
+        self.assertEqual(shown[-1].split(), ["x10", *["x11.0"] * len(scale_table.READING)])
+
+    def test_verdicts(self) -> None:
+        """Of the largest size alone, and only what was asked of its shape."""
+        found = scale_table.verdicts(self.rows(pause_ms=2.5))
+        ((what, lines),) = found.items()
+        self.assertEqual(what, "10,000 hosts of 5x10, all in one file")
+        self.assertEqual([line for line in lines if "pause" in line],
+                         ["MISSED: longest pause of the cycle collector, ms: 2.5, at most 2"])
+        self.assertFalse([line for line in lines if line.startswith(("met: build", "MISSED: build"))])
+        self.assertIn("met: longest turn, ms: 5.5, at most 20", lines)
+
+    def test_the_estate(self) -> None:
+        """As many objects and rules as asked for, and every endpoint has an address of its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            estate = Estate(Path(folder) / "e", 7, "one", port=1, origin=2, routes=5, endpoints=10)
+            estate.write()
+            text = estate.file.read_text()
+            self.assertEqual((text.count("kind: "), text.count("match: "), text.count("kind: endpoint")),
+                             (estate.objects + 1, 7 * 4, 70))
+            estate.change(3, timeout=5001)
+            self.assertEqual((text.count("5001"), estate.file.read_text().count("5001")), (0, 1))
+            estate.restore(3, timeout=5001)
+            self.assertEqual(estate.file.read_text(), text)
+        addresses = {estate.address(number, count) for number in range(10_000) for count in range(10)}
+        self.assertEqual(len(addresses), 100_000)
+        for parts in (address.split(".") for address in addresses):
+            self.assertTrue(parts[0] == "127" and all(int(part) < 256 for part in parts))
+
+    def test_collections(self) -> None:
+        """The longest, and how many of which."""
+        record = bytearray(FIELDS.size)
+        noted = Collections(record)             # type: ignore[arg-type]  # a map of memory is as good
+        for generation in (0, 2, 0):
+            noted.note("start", {"generation": generation})
+            noted.note("stop", {"generation": generation})
+        found = Record._make(FIELDS.unpack(bytes(record)))
+        self.assertEqual((found.collections, found.full), (3.0, 1.0))
+        self.assertGreater(found.pause, 0.0)
 
 
 if __name__ == "__main__":
