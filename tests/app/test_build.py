@@ -183,8 +183,17 @@ class CarriedHostTests(SynchronousTestCase):
         """What was not taken over is taken apart, so that it is freed without the cycle collector; what was is left whole."""
         self.write("b.yaml", "objects:\n" + host("b", domains="[other.example]", routes="[rb]") + route("rb", "cb"))
         after = self.load(self.first)
-        for _ in self.first.retiring(after):
-            pass
+        steps = self.first.retiring(after)
+        rest: list[object] = []
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                rest = done.value
+                break
+        kept = [self.first.hosts["default/a"], self.first.clusters["default/ca"], self.first.plans["default/ca"]]
+        gone = [self.first.hosts["default/b"], self.first.sources["default/b"], self.first.config.objects["route"]["default", "rb"]]
+        self.assertEqual([any(each is one for one in rest) for each in (*kept, *gone)], [False] * 3 + [True] * 3)
         self.assertEqual([len(self.first.hosts[name].routes) for name in ("default/a", "default/b")], [1, 0])
         self.assertEqual([len(after.hosts[name].routes) for name in ("default/a", "default/b")], [1, 1])
 

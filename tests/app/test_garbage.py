@@ -33,9 +33,9 @@ class Collector:
         """Note it."""
         self.did.append("enable")
 
-    def collect(self) -> None:
+    def collect(self, generation: int = 2) -> None:
         """Note it."""
-        self.did.append("collect")
+        self.did.append(f"collect {generation}")
 
     def freeze(self) -> None:
         """Note it."""
@@ -88,9 +88,9 @@ class PolicyTests(SynchronousTestCase):
         """A little that has become old is gone over, again and again: it may have become garbage."""
         for _ in range(LITTLE):
             self.gc.ran(0)
-        self.assertEqual(self.looks(), ["collect"])
+        self.assertEqual(self.looks(), ["collect 2"])
         self.gc.ran(2)
-        self.assertEqual(self.looks(), ["collect"])
+        self.assertEqual(self.looks(), ["collect 2"])
 
     def test_much(self) -> None:
         """Going over much would be a long pause: it is frozen, and what comes after it is little again."""
@@ -99,13 +99,13 @@ class PolicyTests(SynchronousTestCase):
         self.assertEqual(self.looks(), ["freeze"])
         self.assertEqual(self.looks(), [])
         self.gc.ran(0)
-        self.assertEqual(self.looks(), ["collect"])
+        self.assertEqual(self.looks(), ["collect 2"])
 
     def test_a_reload(self) -> None:
         """What was before it is gone over if it is little; what it has made never is, and no look comes in between."""
         self.gc.ran(0)
         self.garbage.reload_begins()
-        self.assertEqual(self.gc.did, ["collect", "disable"])
+        self.assertEqual(self.gc.did, ["collect 1", "disable"])
         self.assertEqual(self.looks(), [])
         self.garbage.reloaded()
         self.assertEqual(self.gc.did, ["enable", "freeze"])

@@ -8,16 +8,19 @@ import os
 import socket
 import weakref
 from collections import Counter
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from tests.app.making import balancer
+from tests.app.making import balancer, balancers, runtime
 from tests.app.running import OK, GatewayCase
 from tests.support import Origin, Peer, open_descriptors, until
 from voltgw.app import slices
 from voltgw.app.build import Runtime
 from voltgw.app.listening import Bound
+from voltgw.app.service import GatewayService
 from voltgw.cluster.cluster import Cluster
 from voltgw.cluster.endpoint import Endpoint
 from voltgw.config.model import Config
@@ -418,6 +421,30 @@ class MemoryTests(ReloadCase):
                Cluster: 1, Endpoint: 2, Membership: 1}
         await until(lambda: self.counts(COUNTED) == one, 2.0, lambda: f"{self.counts(COUNTED)} != {one}")
         self.assertIsNone(config())
+
+    async def test_freed_piece_by_piece(self) -> None:
+        """A former configuration is not let go of in one turn, however much of it has changed."""
+        def balancers_to(origin: int) -> str:
+            return balancers(*(balancer(f"n{each}", f"127.0.0.1:{each + 1}", f"127.0.0.1:{origin}") for each in range(200)))
+
+        old = runtime(balancers_to(1))
+        after = runtime(balancers_to(2), old)
+        clusters: list[weakref.ref[Any]] = []
+        for cluster in old.clusters.values():       # which cannot be referred to weakly: something of theirs can
+            cluster.on_connect_failed = lambda *_: None
+            clusters.append(weakref.ref(cluster.on_connect_failed))
+        del cluster
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        owner: Any = SimpleNamespace(_rest=None)
+        steps = GatewayService._take_apart(owner, [], old, after)
+        del old
+        left = [len(clusters)]
+        for _ in steps:
+            left.append(sum(each() is not None for each in clusters))
+        self.assertEqual(left[-1], 0)
+        self.assertLessEqual(max(before - then for before, then in pairwise(left)), 16)
 
     async def test_no_cycles(self) -> None:
         """A reload that changes a host, a cluster and a limiter leaves nothing of ours that only the cycle collector would

@@ -46,9 +46,10 @@ class SlicesTests(SynchronousTestCase):
             yield
         return "the end"
 
-    def run_(self, count: int, ask: Callable[[], None] | None = None, least_s: float | None = None) -> Deferred[str]:
+    def run_(self, count: int, ask: Callable[[], None] | None = None, least_s: float | None = None,
+             most_s: float | None = None) -> Deferred[str]:
         """Begin."""
-        return Deferred.fromCoroutine(self.slices.run(self.work(count), ask, least_s))
+        return Deferred.fromCoroutine(self.slices.run(self.work(count), ask, least_s, most_s))
 
     def steps_in_a_turn(self) -> int:
         """How many steps the next turn does."""
@@ -86,6 +87,13 @@ class SlicesTests(SynchronousTestCase):
         """The caller may say how long a slice is at least."""
         self.run_(1000, least_s=0.02)
         self.assertGreaterEqual(len(self.done) * self.step_s, 0.02)
+
+    def test_work_that_leaves_work(self) -> None:
+        """The caller may say how long a slice is at most: what its steps leave for the next turn is no reason to do more."""
+        self.run_(1000, most_s=2 * LEAST_S)
+        self.turns.others_s = 1.0
+        for _ in range(3):
+            self.assertApproximates(self.steps_in_a_turn() * self.step_s, 2 * LEAST_S, 2 * self.step_s)
 
     def test_it_is_given_up(self) -> None:
         """Who is asked before each step may raise."""

@@ -168,7 +168,7 @@ class GatewayTests(SynchronousTestCase):
         self.assertEqual((warm, said.did[3:]), ([1], ["freeze"]))
         gateway.on_reload()
         gateway.on_reloaded()
-        self.assertEqual(said.did[4:], ["collect", "disable", "enable", "freeze"])
+        self.assertEqual(said.did[4:], ["collect 1", "disable", "enable", "freeze"])
         self.assertIsNotNone(gateway.garbage)
 
 

@@ -58,7 +58,7 @@ class Garbage:
     def reload_begins(self) -> None:
         """What is made from now on either stays or is freed without us."""
         if self._survived <= LITTLE:
-            gc.collect()
+            gc.collect(1)                   # not 2: that empties the interpreter's free lists, too, which takes up to 4 ms
         self._reloading = True
         gc.disable()
 

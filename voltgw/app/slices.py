@@ -28,13 +28,16 @@ class Slices:
 
     async def run(
         self, steps: Generator[None, None, T], ask: Callable[[], None] | None = None, least_s: float | None = None,
+        most_s: float | None = None,
     ) -> T:
         """The value of `steps`. `ask` is called before each step and may raise, which ends the work.
 
-        `least_s` is in place of `LEAST_S` where nobody waits.
+        `least_s` is in place of `LEAST_S` where nobody waits, `most_s` in place of `MOST_S` where steps leave work for later
+        turns.
         """
         monotonic = self._monotonic
         least = LEAST_S if least_s is None else least_s
+        most = MOST_S if most_s is None else most_s
         until = monotonic() + least
         while True:
             if ask is not None:
@@ -50,4 +53,4 @@ class Slices:
                 self._loop.soon(lambda turn=turn: turn.callback(None))      # type: ignore[misc]
                 await turn
                 back = monotonic()
-                until = back + max(least, min((back - now) * _SHARE, MOST_S))
+                until = back + max(least, min((back - now) * _SHARE, most))
