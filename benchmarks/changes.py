@@ -54,8 +54,10 @@ class Watcher:
                 sent = time.perf_counter()
                 connection.request("GET", SEEN_PATH, headers={"Host": self._host})
                 answer = connection.getresponse()
-                self.seen.append((sent, json.loads(answer.read())["at"]))
-        except (OSError, http.client.HTTPException, ValueError) as error:
+                body = answer.read()
+                # Without an endpoint (it was the only one) the gateway answers itself.
+                self.seen.append((sent, "" if answer.status == 503 else json.loads(body)["at"]))
+        except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
             self.failure = error
         finally:
             connection.close()

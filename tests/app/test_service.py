@@ -15,6 +15,9 @@ from tests.app.running import OK, GatewayCase
 from tests.integration.gateway import free_port
 from tests.support import Peer, open_descriptors
 from voltgw.app.settings import StartError
+from voltgw.cluster.cluster import Cluster
+from voltgw.cluster.snapshot import EndpointSet
+from voltgw.control.membership import Membership
 
 CHECKED = ", health_check: {path: /, interval: 10, timeout: 5, healthy_threshold: 1, unhealthy_threshold: 1}"
 
@@ -256,6 +259,40 @@ class LimitTests(GatewayCase):
             [line] = [line for line in limits if line.startswith("Max open files")]
         allowed = int(line.split()[3])
         self.assertEqual(self.gateway.loop.open_limit, (allowed - 512) // 2)
+
+
+class OneOfManyTests(GatewayCase):
+    """What a changed endpoint costs, counted in clusters that are looked at: time says little on a busy machine."""
+
+    async def test_a_changed_endpoint(self) -> None:
+        """Its own cluster gets one new set of endpoints; the others are not even looked at, however many there are."""
+        gateway = self.start(*(balancer(
+            f"n{number}", f"127.0.0.1:{self.port}", *(f"127.0.0.1:{10 * number + each}" for each in range(1, 4)),
+            more=f", domains: [n{number}.example]") for number in range(1, 31)))
+        await self.warm()
+        passes: list[str] = []
+        installed: list[str] = []
+        passing, install = Membership._passing, Cluster.install
+
+        def passes_(membership: Membership) -> Any:
+            passes.append(membership.cluster.name)
+            return passing(membership)
+
+        def installs(cluster: Cluster, endpoints: EndpointSet) -> None:
+            installed.append(cluster.name)
+            install(cluster, endpoints)
+
+        self.patch(Membership, "_passing", passes_)
+        self.patch(Cluster, "install", installs)
+        before = {name: cluster.version for name, cluster in gateway.runtime.clusters.items()}
+        for act, ready in (("drain", [False, True, True]), ("undrain", [True, True, True])):
+            gateway.order(act, "127.0.0.1:71", "", "")
+            self.assertEqual(gateway.runtime.clusters["default/n7"].endpoints[0].ready, False)     # at once, or in the pass
+            await self.until(lambda: not gateway.memberships["default/n7"]._pending)
+            self.assertEqual([each.ready for each in gateway.runtime.clusters["default/n7"].endpoints], ready)
+        self.assertEqual((passes, installed), (["default/n7"] * 2, ["default/n7"] * 2))
+        after = {name: cluster.version for name, cluster in gateway.runtime.clusters.items()}
+        self.assertEqual({name for name in after if after[name] != before[name]}, {"default/n7"})
 
 
 class ProcessTests(GatewayCase):
