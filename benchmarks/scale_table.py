@@ -35,6 +35,7 @@ class Target(NamedTuple):
     limit: float
     words: str
     shapes: tuple[str, ...] = ()            # of which shapes it was asked; () = of all
+    work: str = ""                          # the figure that says how much of it was CPU time
 
 
 TARGETS: Final = (
@@ -43,8 +44,8 @@ TARGETS: Final = (
     Target("reload_max_s", 0.5, "one changed host reloads, s", ("3x1",)),
     Target("effect_ms", 100.0, "from a change of an endpoint to its effect, ms"),
     Target("effect_reload_ms", 100.0, "the same while reloads are under way, ms"),
-    Target("turn_ms", 20.0, "longest turn, ms"),
-    Target("pause_ms", 2.0, "longest pause of the cycle collector, ms"),
+    Target("turn_ms", 20.0, "longest turn, ms", work="turn_cpu_ms"),
+    Target("pause_ms", 2.0, "longest pause of the cycle collector, ms", work="pause_cpu_ms"),
     Target("p99_ratio", 1.2, "p99 with reloads to p99 without"),
 )
 
@@ -115,10 +116,14 @@ def verdicts(rows: list[Row]) -> dict[str, list[str]]:
     for family in families(rows):
         row = family[-1]
         found[f"{row['hosts']:,} hosts of {row['shape']}, {LAYOUTS_IN_WORDS[row['layout']]}"] = [
-            f"{'met' if row['figures'][target.figure] <= target.limit else 'MISSED'}: {target.words}: "
-            f"{row['figures'][target.figure]:.3g}, at most {target.limit:g}"
-            for target in TARGETS if not target.shapes or row["shape"] in target.shapes]
+            _verdict(target, row["figures"]) for target in TARGETS if not target.shapes or row["shape"] in target.shapes]
     return found
+
+
+def _verdict(target: Target, figures: dict[str, float]) -> str:
+    value = figures[target.figure]
+    work = f" ({figures[target.work]:.3g} of them work)" if target.work else ""
+    return f"{'met' if value <= target.limit else 'MISSED'}: {target.words}: {value:.3g}{work}, at most {target.limit:g}"
 
 
 def section(machine: str, rows: list[Row], command: str) -> str:
