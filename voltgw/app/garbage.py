@@ -22,7 +22,7 @@ YOUNG: Final = 2_000
 #: …and the older ones never by themselves.
 _NEVER: Final = 1_000_000_000
 #: What has survived so many of these collections is gone over in one turn of less than 2 ms; what is more is frozen.
-LITTLE: Final = 3
+LITTLE: Final = 2
 #: Seconds between two looks at what has become old.
 LOOK_S: Final = 30.0
 
