@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fuzz.settings import examples
 from voltgw.cluster.evidence import Latencies, Tally, difference, wilson, z_of
 
 
@@ -25,6 +26,7 @@ class WilsonTests(SynchronousTestCase):
         """No request says nothing."""
         self.assertEqual(wilson(0, 0, 2.0), (0.0, 1.0))
 
+    @examples(100)
     @given(st.integers(1, 10**7), st.floats(0, 1), st.floats(0.1, 6))
     def test_the_ratio_is_inside(self, requests: int, share: float, z: float) -> None:
         """The bounds hold the ratio and stay in [0, 1]."""
@@ -32,6 +34,7 @@ class WilsonTests(SynchronousTestCase):
         low, high = wilson(failures, requests, z)
         self.assertTrue(0.0 <= low <= failures / requests <= high <= 1.0)
 
+    @examples(100)
     @given(st.integers(1, 5000), st.floats(0, 1), st.floats(0.5, 4))
     def test_more_of_the_same_narrows(self, requests: int, share: float, z: float) -> None:
         """The same ratio among ten times the requests has narrower bounds."""
@@ -56,6 +59,7 @@ class DifferenceTests(SynchronousTestCase):
 
 
 class LatenciesTests(SynchronousTestCase):
+    @examples(100)
     @given(st.floats(0, 60))
     def test_one_value(self, seconds: float) -> None:
         """A value is found again to within 6.25 %, and a microsecond."""
@@ -100,6 +104,7 @@ class LatenciesTests(SynchronousTestCase):
 
 
 class TallyTests(SynchronousTestCase):
+    @examples(100)
     @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.one_of(st.none(), st.floats(0, 100)))))
     def test_written_and_read(self, told: list[tuple[bool, bool, float | None]]) -> None:
         """What was counted can be written down and read back."""

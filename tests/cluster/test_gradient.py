@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cluster.making import cluster, state
+from tests.fuzz.settings import examples
 from voltgw.cluster.cluster import Limits
 from voltgw.cluster.gradient import Gradient, GradientRules
 from voltgw.cluster.outlier import NO_ANSWERS
@@ -64,7 +65,7 @@ class GradientTests(SynchronousTestCase):
         self.assertEqual(limit.limit, 100.0)
 
     @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 10_000)), max_size=60), st.integers(1, 50), st.integers(50, 500))
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     def test_it_stays_within_its_bounds(self, answers: list[tuple[float, int]], least: int, most: int) -> None:
         """Whatever comes."""
         limit = Gradient(GradientRules(least, least, most))

@@ -10,13 +10,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.cluster.making import FakePool, endpoints, numbers
 from tests.cluster.test_random import chi_square
+from tests.fuzz.settings import examples
 from voltgw.cluster.endpoint import Endpoint
 from voltgw.cluster.schedulers import lb_override, maglev, rendezvous, ring_hash
 from voltgw.cluster.schedulers.building import finished
@@ -99,7 +100,7 @@ class AffinityTests(SynchronousTestCase):
             scheduler = factory.build(many(5), Random(3))
             self.assertEqual(len({str(scheduler.pick(None).key) for _ in range(200)}), 5, name)
 
-    @settings(max_examples=40, deadline=None)
+    @examples(40)
     @given(st.lists(st.tuples(st.integers(1, 6), st.booleans()), min_size=1, max_size=8), st.sampled_from(sorted(FACTORIES)),
            st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20))
     def test_only_ready_ones_and_always_one(self, members: list[tuple[int, bool]], name: str, keys: list[int]) -> None:

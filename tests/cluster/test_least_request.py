@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.cluster.making import endpoints, numbers
 from tests.cluster.test_random import chi_square
+from tests.fuzz.settings import examples
 from voltgw.cluster.schedulers.least_request import FACTORY, BusyDeadlines, FullScan, LeastRequest, TwoChoices
 from voltgw.interfaces import IFactory
 
@@ -88,7 +89,7 @@ class LeastRequestTests(SynchronousTestCase):
             endpoint.active = active
         self.assertEqual(numbers([SCAN.build(made, Random(0)).pick(None)]), [2])
 
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 9), st.booleans()), min_size=1, max_size=9), st.booleans())
     def test_only_ready_ones_and_always_one(self, members: list[tuple[int, int, bool]], scan: bool) -> None:
         """Whatever weights, loads and readiness: a pick is ready, and None only if nobody is."""

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cluster.making import endpoints
+from tests.fuzz.settings import examples
 from voltgw.cluster.endpoint import Endpoint
 from voltgw.cluster.outlier import (
     ALL_ANSWERS,
@@ -324,7 +325,7 @@ class RateTests(OutlierCase):
         self.assertEqual(len(list(self.detector.sweeping(self.now + 10))), 3)
 
     @given(st.lists(st.floats(0, 100), min_size=5, max_size=40), st.floats(0, 5))
-    @settings(max_examples=80, deadline=None)
+    @examples(80)
     def test_somebody_always_stays(self, rates: list[float], factor: float) -> None:
         """Whatever the rates are, the best one is never below the threshold."""
         mean, threshold = success_threshold(rates, factor)

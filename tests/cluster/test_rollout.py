@@ -6,10 +6,11 @@ from itertools import pairwise
 from random import Random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fuzz.settings import examples
 from voltgw.cluster.evidence import Tally
 from voltgw.cluster.rollout import Analysis, Finding, Phase, Quantile, Ramp, Step, Terms
 
@@ -251,8 +252,8 @@ class OperatorTests(SynchronousTestCase):
 
 
 class KeptTests(SynchronousTestCase):
-    @settings(max_examples=30, deadline=None)
-    @given(st.integers(0, 200), st.floats(0, 0.1), st.integers(0, 5))
+    @examples(30)
+    @given(st.integers(1, 200), st.floats(0, 0.1), st.integers(0, 5))       # the second one has looked once, too
     def test_a_restart_anywhere(self, seconds: int, bad: float, seed: int) -> None:
         """Written down and read back at any time, it goes on as if nothing had happened."""
         first = Run(Terms((Step(30.0, 20.0), Step(60.0, 20.0))), rate=50, bad=bad, seed=seed)
@@ -280,7 +281,7 @@ class KeptTests(SynchronousTestCase):
             self.assertEqual(ramp.plain(), before)
         self.assertRaises(ValueError, Ramp(Terms(STEPS)).restore, {})
 
-    @settings(max_examples=50, deadline=None)
+    @examples(50)
     @given(st.lists(st.sampled_from(("look", "fail", "pass", "approve", "pause", "resume", "rollback", "promote", "restart")),
                     max_size=60))
     def test_whatever_is_said(self, said: list[str]) -> None:

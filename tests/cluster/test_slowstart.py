@@ -6,11 +6,12 @@ from collections import Counter
 from random import Random
 from typing import Any, Final
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cluster.making import FakePool, endpoints, state
+from tests.fuzz.settings import examples
 from voltgw.cluster.cluster import Cluster, SchedulerFactory
 from voltgw.cluster.endpoint import Endpoint
 from voltgw.cluster.schedulers import lb_override, least_request, peak_ewma, random, round_robin
@@ -48,7 +49,7 @@ class FormulaTests(SynchronousTestCase):
         self.assertEqual(SlowStart(10.0, 1.0, 0.0).factor(0.0), 0.0001)
 
     @given(st.floats(0.1, 1e4), st.floats(0.01, 100), st.floats(0.1, 100), st.floats(0, 2e4), st.floats(0, 2e4))
-    @settings(max_examples=80, deadline=None)
+    @examples(80)
     def test_it_only_grows(self, window_s: float, aggression: float, least: float, one: float, two: float) -> None:
         """Never below the least share, never above the whole one, never less later."""
         rules = SlowStart(window_s, aggression, least)

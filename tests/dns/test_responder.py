@@ -11,10 +11,11 @@ import dns.message
 import dns.opcode
 import dns.rcode
 from dns.edns import OptionType
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.strategies import binary
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fuzz.settings import examples
 from tests.routing.test_zone import APEX, host, zone
 from voltgw.dns.cookies import Cookies
 from voltgw.dns.rates import ResponseRates
@@ -147,7 +148,7 @@ class ResponderTests(SynchronousTestCase):
         self.assertEqual(sum(self.responder.counters.dropped.values()), 3)
 
     @given(binary(max_size=200))
-    @settings(max_examples=400, deadline=None)
+    @examples(400)
     def test_any_bytes(self, data: bytes) -> None:
         """An answer that is a message, or none; never an exception."""
         for each in (data, struct.pack("!HHHHHH", 1, 0, 1, 0, 0, 0) + data):

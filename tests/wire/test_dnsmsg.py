@@ -10,11 +10,12 @@ import dns.edns
 import dns.message
 import dns.rdata
 from dns.rdatatype import RdataType
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.strategies import binary, integers, lists, sampled_from, text
 from twisted.names import dns as twisted_dns
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fuzz.settings import examples
 from voltgw.wire.dnsmsg import (
     AA,
     AAAA,
@@ -135,7 +136,7 @@ class ReadTests(SynchronousTestCase):
             self.assertEqual(query.serial, serial)
 
     @given(binary(max_size=80))
-    @settings(max_examples=500, deadline=None)
+    @examples(500)
     def test_any_bytes(self, data: bytes) -> None:
         """A query, or one of the two refusals; never anything else."""
         for each in (data, message(data), message(NAME + ASK + data, counts=(1, 0, 0, 1))):
@@ -146,7 +147,7 @@ class ReadTests(SynchronousTestCase):
 
     @given(lists(text("abcXYZ019-", min_size=1, max_size=12), min_size=1, max_size=6), sampled_from([1, 28, 16, 65]),
            integers(0, 65535), sampled_from([-1, 0]))
-    @settings(max_examples=200, deadline=None)
+    @examples(200)
     def test_what_dnspython_writes(self, labels: list[str], kind: int, identity: int, edns: int) -> None:
         """It is read as it was meant."""
         made = dns.message.make_query(".".join(labels), RdataType(kind), use_edns=edns, id=identity)

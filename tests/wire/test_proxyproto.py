@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.strategies import binary
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fuzz.settings import examples
 from voltgw.wire.proxyproto import (
     MAX_HEADER_BYTES,
     MAX_LINE_BYTES,
@@ -114,7 +115,7 @@ class ReadingTests(SynchronousTestCase):
         """The published check value (RFC 9260 B.4 has the table)."""
         self.assertEqual(crc32c(b"123456789"), 0xe3069283)
 
-    @settings(max_examples=300, deadline=None)
+    @examples(300)
     @given(binary(max_size=60))
     def test_anything(self, rest: bytes) -> None:
         """Behind either beginning: a header within the data, a wish for more, or a refusal."""

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fuzz.settings import examples
 from voltgw.wire.quic import MAX_ID_BYTES, Ids, long_ids, short_id
 
 #: The client Initial of RFC 9001 appendix A.2, and the server's answer (A.3), as far as their ids go.
@@ -41,6 +42,7 @@ class IdsTests(SynchronousTestCase):
             data = b"\xc0\0\0\0\1" + bytes((first,)) + b"x" * first + bytes((second,)) + b"y" * second
             self.assertIsNone(long_ids(data))
 
+    @examples(100)
     @given(st.binary(max_size=64))
     def test_anything(self, data: bytes) -> None:
         """Whatever comes is read, or is not; what is read stands in it."""
