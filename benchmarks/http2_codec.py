@@ -15,9 +15,10 @@ import h2.events
 
 from voltgw.values.head import Field, RequestHead
 from voltgw.wire import h2frames as frames
+from voltgw.wire.h2handler import Bystander
 from voltgw.wire.h2heads import response_fields
 from voltgw.wire.h2limits import Limits
-from voltgw.wire.h2streams import Handler, Stream
+from voltgw.wire.h2streams import Stream
 from voltgw.wire.hpack import Encoder
 from voltgw.wire.http2 import Server
 
@@ -37,7 +38,7 @@ def answer(number: int) -> list[Field]:
         (b"content-length", b"128"), (b"etag", b'"%x"' % number)])
 
 
-class _Answers(Handler):
+class _Answers(Bystander):
     def __init__(self) -> None:
         self.server = Server(self, Limits())
 

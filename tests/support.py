@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from unittest import skipIf
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -45,6 +46,10 @@ _GLANCE_S: Final = 0.002
 def compiled() -> bool:
     """Whether some modules of voltgw are compiled: a profile function sees no calls within them, and nobody can patch those."""
     return any(Path(voltgw.__file__).parent.rglob("*.cpython*.so"))
+
+
+#: Of a test that puts something in the place of what hot modules call, or of an object that they are handed, or derives from it.
+interpreted_only = skipIf(compiled(), "compiled modules know each other directly: nothing can be put in a place")
 
 
 def open_descriptors() -> dict[int, str]:

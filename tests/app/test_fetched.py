@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.app.making import config, host, policy, route
 from tests.app.test_tls import secure
 from tests.certificates import server, shown
+from tests.support import interpreted_only
 from voltgw.app.build import Makings, Runtime, build
 from voltgw.app.challenges import Challenges
 from voltgw.app.dry import dry_build
@@ -155,6 +156,7 @@ class BuildTests(FetchedCase):
         assert door.pending is not None
         self.assertEqual(door.pending(), "certificate pending: the gateway fetches it while it runs")
 
+    @interpreted_only
     def test_a_relay(self) -> None:
         """TLS is ended with a fetched certificate in front of other protocols, too."""
         balancer = ("- {kind: tcp_loadbalancer, metadata: {name: t}, spec: {domains: [broker.example], listen_port: 8883, "

@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.app.making import balancer, balancers, host, objects, policy, runtime
 from tests.integration.gateway import free_port
-from tests.support import TIMEOUT_S, SteppedLoopCase
+from tests.support import TIMEOUT_S, SteppedLoopCase, interpreted_only
 from voltgw.app.build import ListenerKey, ListenerPlan
 from voltgw.app.listening import AnyBound, Listening
 from voltgw.cluster.cluster import Cluster
@@ -125,6 +125,7 @@ class OpenTests(ListeningCase):
         self.assertRaises(IndexError, self.listening.open_new, plans)
         self.assertTrue(self.refused(self.port))
 
+    @interpreted_only
     def test_no_room_in_the_epoll_set(self) -> None:
         """A listener that cannot be watched says so; the others serve."""
         plans = self.plans(self.port, free_port())

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.app.making import host, policy, route, runtime
 from tests.app.test_tls import CA, OBJECTS, secure
 from tests.certificates import NOW, authority, client, inline, server, shown
+from tests.support import interpreted_only
 from voltgw.app.build import ListenerPlan, Runtime
 from voltgw.app.dry import dry_build
 from voltgw.app.explain import Explainer
@@ -135,6 +136,7 @@ class ChoosingTests(TableCase):
         self.assertEqual(chains["b.example"], chains["x.c.example"])
         self.assertNotEqual(chains["a.example"], chains["b.example"])
 
+    @interpreted_only
     def test_relays(self) -> None:
         """One that is alone takes every name; those that share go by name, beside HTTPS."""
         self.serve(host("t", domains="[t.example]", proxy="TLS_TCP_PROXY", more=f", tls_parameters: {{{PLAIN}}}"))
@@ -183,6 +185,7 @@ class AdmissionTests(TableCase):
         assert found is not None and found.only is not None
         self.assertIsNotNone(found.only.answer)
 
+    @interpreted_only
     def test_a_new_list(self) -> None:
         """Those whom it names end, relayed ones at once; the others do not notice."""
         alice, bob = client("alice"), client("bob")

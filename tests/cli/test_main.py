@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from importlib import import_module
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import voltgw
 from tests.cli.running import Run, run
 from voltgw.cli.main import COMMANDS, usage
+from voltgw.values.compiling import build
 
 ROOT: Final = os.path.dirname(os.path.dirname(voltgw.__file__))
 
@@ -32,7 +34,8 @@ class MainTests(SynchronousTestCase):
     def test_version(self) -> None:
         """For scripts, one line."""
         for option in ("--version", "-V"):
-            self.assertEqual(run([option]), Run(0, f"voltgw {voltgw.__version__}\n", ""))
+            python = f"{platform.python_implementation()} {platform.python_version()}"
+            self.assertEqual(run([option]), Run(0, f"voltgw {voltgw.__version__} ({build()}, {python})\n", ""))
 
     def test_a_command_that_does_not_exist(self) -> None:
         """With a suggestion, or with where to look."""

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.cluster.making import cluster, endpoints, numbers, state
+from tests.support import interpreted_only
 from voltgw.cluster.schedulers.round_robin import FACTORY, PREPARED_STEPS, Deadlines, Turns, smooth_sequence
 from voltgw.interfaces import IFactory
 
@@ -96,6 +97,7 @@ class RoundRobinTests(SynchronousTestCase):
             else:
                 self.assertEqual(set(picks), {None})
 
+    @interpreted_only
     def test_a_pick_costs_one_frame(self) -> None:
         """A pick from a cluster is one Python call, as the hot path counts them."""
         made = cluster(*(state(number) for number in range(1, 4)))

@@ -17,7 +17,7 @@ import dns.message
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.routing.test_zone import APEX, host, zone
-from tests.support import SteppedLoopCase
+from tests.support import SteppedLoopCase, interpreted_only
 from voltgw.dns import desk as module
 from voltgw.dns.cookies import Cookies, own_digest
 from voltgw.dns.desk import Desk
@@ -99,6 +99,7 @@ def cookie(data: bytes) -> dns.edns.GenericOption:
     return dns.edns.GenericOption(dns.edns.OptionType.COOKIE, data)
 
 
+@interpreted_only
 class DeskTests(SynchronousTestCase):
     def both_say(self, bench: Bench, rounds: int, *, seed: int, peers: tuple[str, ...]) -> None:
         """Put the same to both, whole queries and broken ones."""

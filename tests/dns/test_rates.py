@@ -6,6 +6,7 @@ from collections import Counter
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support import interpreted_only
 from voltgw.dns import rates
 from voltgw.dns.rates import ResponseRates, Verdict, packed
 
@@ -44,6 +45,7 @@ class RateTests(SynchronousTestCase):
         self.rates = ResponseRates(1, 0, lambda: self.now)
         self.assertEqual(self.take(5), Counter({Verdict.SEND: 1, Verdict.DROP: 4}))
 
+    @interpreted_only
     def test_memory(self) -> None:
         """The network that came first is forgotten for a new one."""
         self.patch(rates, "MAX_NETWORKS", 3)

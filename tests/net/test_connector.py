@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface.verify import verifyObject
 
-from tests.support import Recorder, Recorders, SteppedLoopCase
+from tests.support import Recorder, Recorders, SteppedLoopCase, interpreted_only
 from voltgw.errors import ConnectFailed, ConnectTimeout, Exhausted
 from voltgw.net import connector
 from voltgw.net.connector import StreamClientEndpoint, dial
@@ -180,6 +180,7 @@ class DialTests(ConnectorCase):
         self.assertIn("Connection refused", str(self.errors[0]))
         self.assertEqual(protocol.events, [])
 
+    @interpreted_only
     def test_no_room_in_the_set(self) -> None:
         """A kernel that will not watch the socket is a failed dial; a stream then stays where its dial was."""
         def watch(*args: Any) -> None:

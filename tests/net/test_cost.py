@@ -8,7 +8,7 @@ import sys
 import tracemalloc
 from typing import Any
 
-from tests.support import Recorder, Recorders, SteppedLoopCase, compiled
+from tests.support import Recorder, Recorders, SteppedLoopCase, compiled, interpreted_only
 from voltgw.net.listener import Listener
 
 #: Bytes of an idle stream with a small protocol, in user space.
@@ -85,6 +85,7 @@ class CostTests(SteppedLoopCase):
         protocol.transport.loseConnection()
         self.turn()
 
+    @interpreted_only
     def test_no_epoll_calls_while_data_flows(self) -> None:
         """A request and its answer change nothing in the epoll set (Twisted's transports: 4.3 changes a request)."""
         protocol, sock = self.pair(Recorder(lambda protocol, data: protocol.transport.write(data)))

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import globalLogPublisher
 from zope.interface.verify import verifyObject
 
-from tests.support import Recorder, Recorders, SteppedLoopCase
+from tests.support import Recorder, Recorders, SteppedLoopCase, interpreted_only
 from voltgw.net.listener import ACCEPTS_PER_TURN, FD_PAUSE_S, Listener, StreamServerEndpoint
 from voltgw.net.loop import Loop
 from voltgw.net.pacing import Pace, Rate
@@ -114,6 +114,7 @@ class ListenerTests(SteppedLoopCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         factory.built[1].transport.loseConnection()
 
+    @interpreted_only
     def test_no_room_in_the_set(self) -> None:
         """A connection that the kernel will not watch is closed, and leaves no count behind."""
         factory = Recorders()

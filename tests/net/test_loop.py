@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.interfaces import IReadDescriptor
 from zope.interface.verify import verifyObject
 
-from tests.support import HandReactor, Recorder, Recorders, SteppedLoopCase
+from tests.support import HandReactor, Recorder, Recorders, SteppedLoopCase, interpreted_only
 from voltgw.net import loop as loop_module
 from voltgw.net.loop import BACKLOG, Loop
 from voltgw.net.sockets import listening_socket
@@ -287,6 +287,7 @@ class LoopTests(SteppedLoopCase):
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
+    @interpreted_only
     def test_a_batch_is_bounded_and_the_rest_comes_next(self) -> None:
         """With more ready than a batch takes, everybody gets a turn before anybody gets a second one: a client that
         never stops sending does not starve the others.
@@ -479,6 +480,7 @@ class LoopTests(SteppedLoopCase):
         self.assertEqual(self.loop.open, 0)
         self.assertEqual({p.events.count("lost") for p in protocols}, {1})
 
+    @interpreted_only
     def test_no_room_in_the_set(self) -> None:
         """A stream that the kernel refuses to watch is closed and not counted; the others go on."""
         sock, other = socket.socketpair()

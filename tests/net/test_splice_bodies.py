@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from tests.net.streams import MIB, PLENTY, StreamCase, reset
-from tests.support import Recorder
+from tests.support import Recorder, interpreted_only
 from voltgw.net.splice import BODY_PIECE_BYTES, Pipes
 from voltgw.net.stream import Stream
 from voltgw.values.defaults import BUFFER_HIGH_WATER_BYTES
@@ -184,6 +184,7 @@ class BodySpliceTests(StreamCase):
         """Whether so many bytes have come to the source."""
         return bool(self.source.bytes_in == size)
 
+    @interpreted_only
     def test_no_pipe(self) -> None:
         """Then it is delivered, and so is the rest of it."""
         with mock.patch.object(Pipes, "take", return_value=None) as take:
@@ -240,6 +241,7 @@ class BodySpliceTests(StreamCase):
         self.assertEqual((self.told, self.loop.pipes.carried_bytes), ([], 0))
         self.end()
 
+    @interpreted_only
     def test_another_kind_of_transport(self) -> None:
         """Where a receiver is none of our plain streams nothing is carried."""
         class Other(Stream):

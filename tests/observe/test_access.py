@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from tests.observe.making import START, WALL, a_connection, access_log, an_exchange
 from tests.observe.test_sink import Disk, read
+from tests.support import interpreted_only
 from voltgw.interfaces import AccessSink
 from voltgw.observe.access import BATCH, INTERVAL_S, AccessLog
 from voltgw.observe.sink import WriteTo
@@ -157,6 +158,7 @@ class AccessLogTests(SynchronousTestCase):
         self.assertEqual((log.outputs[0].sink.lines, log.dropped_queue, log.dropped), (100, 50, 50))
         self.assertEqual(self.flushLoggedErrors(), [])
 
+    @interpreted_only
     def test_a_record_that_cannot_be_formatted(self) -> None:
         """A bug costs its own line alone, is counted, and stands in the log once."""
         log = self.log()

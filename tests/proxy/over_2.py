@@ -15,7 +15,6 @@ from twisted.internet.address import IPv4Address, IPv6Address
 
 from tests.proxy.rig import PEER, ProxyCase, Wire
 from tests.proxy.rig2 import Peer2, Seen
-from voltgw.proxy.http2 import Client2
 from voltgw.values.tls import Handshake
 
 _REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
@@ -41,7 +40,9 @@ class Translated:
         return getattr(self._wire, name)
 
     def send(self, data: bytes) -> None:
-        """The client sends."""
+        """The client sends; whoever is asked speaks HTTP/2."""
+        for entry in self._case.http.table.entries:
+            entry.host.prior_knowledge = True
         self._reader.receive_data(data)
         while True:
             event = self._reader.next_event()
@@ -126,7 +127,6 @@ class Over2(ProxyCase):
     def setUp(self) -> None:
         """HTTP/2 is spoken here."""
         super().setUp()
-        self.patch(Client2, "serves", lambda connection, host: True)
         self.http.prior_knowledge = True
 
     def client(self, address: str = "192.0.2.7", port: int = 50000) -> Any:

@@ -378,7 +378,7 @@ class Rig(Plane):
         self.hand = HandLoop()
         self.records = Records()
         self.number = 0.5                   # what `random` gives
-        super().__init__(self.hand, self.records, lambda: WALL, lambda: self.number)    # type: ignore[arg-type]
+        super().__init__(self.hand, self.records, lambda: WALL, lambda: self.number)
         self.dials: list[HandDial] = []
         self.origins: list[Wire] = []
         self.clients: list[Wire] = []

@@ -8,7 +8,7 @@ from typing import Any
 from tests.net.test_sniff import hello_of
 from tests.proxy.test_outside import HOME, Resolver
 from tests.security.test_egress import policies
-from tests.support import SteppedLoopCase
+from tests.support import SteppedLoopCase, interpreted_only
 from voltgw.proxy.forward.hearing import ACCESS_DENIED, HEARING_S, MAX_HEARD_BYTES, UNRECOGNIZED_NAME, Hearing
 from voltgw.proxy.forward.interception import Action
 from voltgw.proxy.forward.lookup import Lookup
@@ -79,6 +79,7 @@ class HearingTests(SteppedLoopCase):
         made.hear(Transport(), held, **options)
         return made
 
+    @interpreted_only
     def test_in_any_pieces(self) -> None:
         """Byte by byte, and cut in two anywhere: the same outcome, with all that was said."""
         hello, lie, nameless = hello_of("a.example")[0], hello_of("lie.example")[0], hello_of(None)[0]
@@ -105,6 +106,7 @@ class HearingTests(SteppedLoopCase):
                     self.assertTrue(outcome[1].startswith(one.outcome[1]), one.outcome)
         self.assertEqual(self.factory.under_way, set())
 
+    @interpreted_only
     def test_silence(self) -> None:
         """It decides nothing: the connection ends. A client that leaves first leaves nothing behind."""
         silent, gone = self.hearing(), self.hearing()
@@ -116,6 +118,7 @@ class HearingTests(SteppedLoopCase):
         self.assertEqual((silent.outcome, self.counters.unheard), (("refused", 0, "forward_silence"), 1))
         self.assertEqual(self.factory.under_way, set())
 
+    @interpreted_only
     def test_a_name_that_has_to_be_looked_up(self) -> None:
         """Nothing more is read meanwhile; whoever leaves is forgotten, and the answer goes nowhere."""
         hello = hello_of("new.example")[0]
@@ -125,6 +128,7 @@ class HearingTests(SteppedLoopCase):
         self.resolver.answer(2, "192.0.2.1")
         self.assertEqual((one.outcome, left.outcome), (("refused", ACCESS_DENIED, "forward_proxy_policy"), ("left",)))
 
+    @interpreted_only
     def test_a_server_that_speaks_first_and_one_that_is_not_parsed(self) -> None:
         """Neither HTTP nor TLS."""
         one = self.hearing(port=22)
@@ -132,6 +136,7 @@ class HearingTests(SteppedLoopCase):
         self.assertEqual(one.outcome, ("relay", b""))
         self.assertEqual(self.hearing(hello_of("a.example")[0], 23, look=False).outcome[0], "refused")
 
+    @interpreted_only
     def test_so_much_is_kept(self) -> None:
         """Then reading stops; an endless first line is no request."""
         one = self.hearing(b"x" * 30)

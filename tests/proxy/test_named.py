@@ -7,10 +7,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support import interpreted_only
 from voltgw.proxy.named import server_name
 from voltgw.values.tls import ClientTls, SniSource
 
 
+@interpreted_only
 class NamedTests(SynchronousTestCase):
     def name(self, config: ClientTls | None, authority: bytes, hostname: str = "") -> str:
         """The name for an endpoint at 192.0.2.1."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tests.proxy.retrying import POST, UNAVAILABLE, RetryCase
 from tests.proxy.rig import EMPTY, GET, WALL, Wire, answer, requests
+from tests.support import interpreted_only
 from voltgw.cluster.attempts import Attempts
 from voltgw.cluster.cluster import Limits
 from voltgw.errors import ConnectFailed, ConnectTimeout
@@ -480,6 +481,7 @@ class FailedConnectionTests(RetryCase):
         self.assertEqual((answer(client.got()).start, len(set(endpoints)), self.records[0].attempts), (502, 3, 3))
         self.assertEqual(self.records[0].tries, [(f"{each.address}:9001", "connect_failure") for each in endpoints])
 
+    @interpreted_only
     def test_a_bug_while_trying_again(self) -> None:
         """A failure in the pause's timer reaches the guard: 500, logged once, nothing left."""
         class Mistake(Exception):

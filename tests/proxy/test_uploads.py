@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from tests.proxy.rig import EMPTY, GET, ProxyCase, Wire, answer, answers, requests
+from tests.support import interpreted_only
 from voltgw.errors import BadRequest
 from voltgw.proxy import http1
 
@@ -322,6 +323,7 @@ class SmugglingTests(ProxyCase):
             client.send(data)
             self.assertEqual((answer(client.got()).start, client.finished), (status, True), data)
 
+    @interpreted_only
     def test_a_head_that_drips_in_is_looked_at_once(self) -> None:
         """Each byte of it, not all of it for each byte: else a head in single bytes costs the square of its length."""
         looked: list[int] = []

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 
 from tests.proxy.rig import EMPTY, GET, BareProxyCase, ProxyCase, Wire, answer, requests
+from tests.support import interpreted_only
 from voltgw.cluster.cluster import Cluster, Limits
 from voltgw.cluster.snapshot import EndpointKey, EndpointSet, EndpointState
 from voltgw.cluster.subset import SubsetRules
@@ -155,6 +156,7 @@ class TurnTests(WaitingCase):
         origin.send(EMPTY)
         self.assertEqual(answer(client.got()).start, 200)
 
+    @interpreted_only
     def test_a_bug_of_one_who_waits(self) -> None:
         """Costs that request alone: not the one whose connection it was given."""
         class Mistake(Exception):

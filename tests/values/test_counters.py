@@ -7,6 +7,7 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from voltgw.values.compiling import slots_of
 from voltgw.values.counters import (
     LATENCY_BOUNDS_US,
     ClusterCounters,
@@ -65,7 +66,7 @@ class CountersTests(SynchronousTestCase):
         """Every slot of every kind of counters is set and zero, and no two objects share a list or dict."""
         for kind in (RouteCounters, ClusterCounters, ListenerCounters):
             one, other = kind(), kind()
-            for name in kind.__slots__:
+            for name in slots_of(kind):
                 value = getattr(one, name)
                 if isinstance(value, int):
                     self.assertEqual(value, 0)

@@ -8,6 +8,7 @@ from typing import Any, cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from voltgw.errors import Place
+from voltgw.values.compiling import slots_of
 from voltgw.values.exchange import Exchange
 from voltgw.values.head import CHUNKED, FORWARDING, UNTIL_CLOSE, RequestHead, ResponseHead
 from voltgw.values.reason import Reason
@@ -38,12 +39,12 @@ class HeadTests(SynchronousTestCase):
     def test_what_a_codec_has_not_said(self) -> None:
         """A new head has every slot set: the common case costs the codec nothing."""
         one, other = request(), request()
-        for name in RequestHead.__slots__:
+        for name in slots_of(RequestHead):
             getattr(one, name)
         self.assertEqual((one.expect_continue, one.forwarding, one.upgrade, one.connection), (False, None, None, []))
         self.assertIsNot(one.connection, other.connection)
         answer = ResponseHead(200, b"OK", 1, [], CHUNKED, True)
-        for name in ResponseHead.__slots__:
+        for name in slots_of(ResponseHead):
             getattr(answer, name)
         self.assertEqual((answer.declared, answer.server, answer.dated, answer.upgrade), (-1, None, False, None))
 
@@ -61,7 +62,7 @@ class ExchangeTests(SynchronousTestCase):
     def test_at_its_beginning(self) -> None:
         """The client is the peer, nothing was sent, nothing has happened; the authority is kept as the client wrote it."""
         exchange = Exchange(cast("Any", Client()), request(), b"id", 5.0, 99)
-        for name in set(Exchange.__slots__) - {
+        for name in set(slots_of(Exchange)) - {
                 "believed_scheme", "grpc_status", "held", "limit", "quota", "rollout", "trace"}:    # which only some ever have
             value = getattr(exchange, name)
             if name.startswith("t_") and name != "t_start":

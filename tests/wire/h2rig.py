@@ -8,8 +8,9 @@ from voltgw.errors import BadRequest, BadResponse
 from voltgw.values.head import Field, RequestHead, ResponseHead
 from voltgw.wire import h2frames as frames
 from voltgw.wire.h2frames import PREFACE, ConnectionFault, header, headers, settings
+from voltgw.wire.h2handler import Bystander
 from voltgw.wire.h2limits import Http2Counters, Limits
-from voltgw.wire.h2streams import Handler, Stream
+from voltgw.wire.h2streams import Stream
 from voltgw.wire.hpack import Encoder
 from voltgw.wire.http2 import Client, Server
 
@@ -17,7 +18,7 @@ GET: list[Field] = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority"
 POST: list[Field] = [(b":method", b"POST"), *GET[1:]]
 
 
-class Record(Handler):
+class Record(Bystander):
     """Writes down what it hears; `eager` says that bodies go on at once."""
 
     def __init__(self, eager: bool = True) -> None:

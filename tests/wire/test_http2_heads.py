@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.wire.h2rig import GET, POST
 from tests.wire.heads import request
 from voltgw.errors import BadRequest
+from voltgw.values.compiling import slots_of
 from voltgw.values.head import CHUNKED, Field, RequestHead, ResponseHead
 from voltgw.wire import huffman
 from voltgw.wire.h2heads import Malformed, MalformedAnswer, RequestReader, ResponseReader, connect_fields, read_priority
@@ -36,7 +37,7 @@ def _outcome(reader: RequestReader, block: bytes, ended: bool) -> object:
         head = reader.read(block, ended)
     except (BadBlock, BadRequest) as error:
         return type(error), str(error)
-    said = [getattr(head, name) for name in RequestHead.__slots__]
+    said = [getattr(head, name) for name in slots_of(RequestHead)]
     for each in (head.fields, head.connection, head.forwarding or []):
         each.append((b"changed", b"by a filter"))
     return repr(said), reader.priority, reader.protocol, reader.decoder.never_indexed, reader.decoder.generation

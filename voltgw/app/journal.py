@@ -12,7 +12,7 @@ import marshal
 import re
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from twisted.logger import Logger
 
@@ -205,7 +205,8 @@ class _Ring:
             number = (self._first + back) % len(self._starts)
             start, end = self._starts[number], self._starts[number] + self._sizes[number]
             if self._room.find(wanted, start, end) >= 0:
-                record = _Record(*marshal.loads(self._room[self._room.index(b"\0", start) + 1:end]))
+                begin = self._room.index(b"\0", start) + 1
+                record = _Record(*marshal.loads(self._room[begin:end]))
                 if record.trace == trace_id:
                     return record
         return None
@@ -215,7 +216,7 @@ class _Ring:
         for back in range(self._count - 1, max(self._count - 1 - most, -1), -1):
             number = (self._first + back) % len(self._starts)
             packed = self._room[self._starts[number]:self._starts[number] + self._sizes[number]]
-            yield _Record(*marshal.loads(packed[packed.index(b"\0") + 1:]))
+            yield _Record(*marshal.loads(packed.partition(b"\0")[2]))
 
     def _forget(self) -> None:
         self.bytes -= self._sizes[self._first]
@@ -234,7 +235,7 @@ class Journal:
     is the configuration that serves now. `share` is the part of the requests without an error that is kept.
     """
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
     def __init__(
         self, wall: Callable[[], float], monotonic: Callable[[], float], *,

@@ -304,7 +304,7 @@ def _route_for(
         *(_watched_request(each, performance.request_filters) for each in route.request_filters[len(route.gates):]))
     other.response_filters = tuple(_watched_response(each, performance.response_filters) for each in route.response_filters)
     if destination is not None:
-        there = copy.copy(destination)
+        there = destination.weighing(destination.weight)
         there.cluster = clusters.get(destination.cluster_name)
         other.destinations = (there,)
         other.cluster = there.cluster

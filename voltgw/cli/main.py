@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -14,6 +15,7 @@ from typing import Final, NamedTuple
 
 import voltgw
 from voltgw.config.suggest import did_you_mean
+from voltgw.values.compiling import build
 
 #: Exit status of a wrong command line, as argparse has it.
 USAGE_STATUS: Final = 2
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(usage())
         return 0 if given else USAGE_STATUS
     if given[0] in ("-V", "--version", "version"):
-        print(f"voltgw {voltgw.__version__}")
+        print(f"voltgw {voltgw.__version__} ({build()}, {platform.python_implementation()} {platform.python_version()})")
         return 0
     command = COMMANDS.get(given[0])
     if command is None:

@@ -9,6 +9,7 @@ from voltgw.cluster.affinity import PINNED, Affinity, Pinned
 from voltgw.cluster.schedulers.building import StepwiseFactory
 from voltgw.cluster.schedulers.random import Uniform
 from voltgw.cluster.spread import Part, Spread, SpreadRules, parts_of
+from voltgw.values.compiling import mypyc_attr
 
 if TYPE_CHECKING:
     from random import Random
@@ -26,6 +27,7 @@ PickNext = Callable[[int, int], "Endpoint | None"]
 Soon = Callable[[Callable[[], None]], object]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Chooser:
     """Has a scheduler over some endpoints; the base of clusters and their subsets.
 

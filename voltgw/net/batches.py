@@ -110,7 +110,7 @@ class BatchPort(DatagramPort):
         self._undelivered = undelivered
         self._ffi, self._library = ffi, library = _libc()
         self._read, self._write = library.recvmmsg, library.sendmmsg
-        self._null = ffi.NULL
+        self._no_target = ffi.NULL
         count = slots.count
         self._control = mmap.mmap(-1, count * _CONTROL_BYTES) if self._wildcard else None
         self._in, self._out = ffi.new("struct mmsghdr[]", count), ffi.new("struct mmsghdr[]", count)
@@ -147,7 +147,7 @@ class BatchPort(DatagramPort):
     def _ready(self, events: int) -> None:
         if self._control is not None:
             self._clear()
-        count = self._read(self._fd, self._in, self.slots.count, 0, self._null)
+        count = self._read(self._fd, self._in, self.slots.count, 0, self._no_target)
         if count <= 0:
             return                          # an error of something sent earlier; reading it has cleared it
         if self._control is not None:

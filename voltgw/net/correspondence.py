@@ -126,7 +126,9 @@ class Correspondence:
             self.cancel()
             self._loop.soon(self._lost)
 
-    abortConnection = loseConnection
+    def abortConnection(self) -> None:
+        """The same: nothing waits to be sent."""
+        self.loseConnection()
 
     def _lost(self) -> None:
         self._protocol.connectionLost(None)

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from voltgw.net.namespaces import NO_ROOM, inside, make_socket
 from voltgw.net.sockets import CannotListen, datagram_hint, plain_address, sockaddr_of, where
+from voltgw.values.compiling import mypyc_attr
 from voltgw.values.network import HOST, Network
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ def datagram_socket(
         if address is None:
             try:
                 return _bind(socket.AF_INET6, ("::", port), True, freebind, reuse_port, device, network)
-            except OSError as error:
-                if error.errno not in _NO_IPV6:
+            except OSError as failed:
+                if failed.errno not in _NO_IPV6:
                     raise
                 return _bind(socket.AF_INET, ("0.0.0.0", port), False, freebind, reuse_port, device, network)
         family, sockaddr = sockaddr_of(address, port, network)
         return _bind(family, sockaddr, False, freebind, reuse_port, device, network)
-    except ValueError as error:
-        raise CannotListen(errno.EINVAL, _place(address, port, network), str(error)) from error
+    except ValueError as wrong:
+        raise CannotListen(errno.EINVAL, _place(address, port, network), str(wrong)) from wrong
     except OSError as error:
         number = error.errno or errno.EIO
         raise CannotListen(number, _place(address, port, network), datagram_hint(number, address, port, network)) from error
@@ -98,6 +99,7 @@ def _bind(
     return sock
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class DatagramPort:
     """A bound UDP socket, which hands each datagram that comes to `received`. It owns `sock` (of `datagram_socket`).
 

@@ -12,7 +12,7 @@ thing that does not say so is let go of within seconds, whatever deadline it had
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from twisted.logger import Logger
 
@@ -34,7 +34,7 @@ class Deadlines:
     called while handling what `thing.expired` has raised; without it such a failure is logged.
     """
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
     def __init__(self, now: float, failed: Callable[[object], None] | None = None) -> None:
         self._slots: dict[int, dict[Deadline, None]] = {}

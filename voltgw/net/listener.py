@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
+from functools import partial
 from select import EPOLLIN
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import classImplements, implementer
 
 from voltgw.net.announced import Announced, Trusted, trusts
 from voltgw.net.sniff import Greeting
@@ -43,7 +44,6 @@ _ITS_OWN_FAULT: Final = frozenset((
 _EVERYWHERE: Final = frozenset(("0.0.0.0", "::"))
 
 
-@implementer(IListeningPort)
 class Listener:
     """A listening socket on the loop; every accepted stream gets a protocol from `factory`.
 
@@ -59,7 +59,7 @@ class Listener:
     that it carried: a count per read would cost every request what a scrape can do without.
     """
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
     def __init__(
         self, loop: Loop, sock: socket.socket, factory: IProtocolFactory, *,
@@ -225,24 +225,7 @@ class Listener:
         counters.open += 1
         loop.accepted += 1
 
-        def told(announced: Announced, header: ProxyHeader | None) -> None:
-            counters.open -= 1
-            loop.accepted -= 1
-            loop.sources.leave(peer[0])
-            client = peer
-            if header is not None:
-                client = header.source or peer
-                if self._stopped or not loop.sources.enter(client[0]):
-                    counters.refused_source += 1
-                    loop.bury(sock)
-                else:
-                    self._begin(sock, client, header)
-            else:
-                counters.proxy_refused += 1
-            if loop.waiting_listeners:
-                loop.room_again()
-
-        announced = Announced(loop, sock, told)
+        announced = Announced(loop, sock, partial(self._told, sock, peer))
         try:
             announced.start()
         except OSError:                                         # the kernel has no room in the epoll set
@@ -251,6 +234,27 @@ class Listener:
             loop.sources.leave(peer[0])
             sock.close()
             raise
+
+    def _told(
+        self, sock: socket.socket, peer: tuple[str, int], announced: Announced, header: ProxyHeader | None,
+    ) -> None:
+        """The proxy at `peer` has said what there is to say; None: it has not."""
+        counters, loop = self.counters, self._loop
+        counters.open -= 1
+        loop.accepted -= 1
+        loop.sources.leave(peer[0])
+        client = peer
+        if header is not None:
+            client = header.source or peer
+            if self._stopped or not loop.sources.enter(client[0]):
+                counters.refused_source += 1
+                loop.bury(sock)
+            else:
+                self._begin(sock, client, header)
+        else:
+            counters.proxy_refused += 1
+        if loop.waiting_listeners:
+            loop.room_again()
 
     def _begin(self, sock: socket.socket, peer: tuple[str, int], announced: ProxyHeader | None = None) -> None:
         """Serve a connection of `peer`, who is counted."""
@@ -372,6 +376,9 @@ class Listener:
     def _try_again(self) -> None:
         self._retry = None
         self._watch()
+
+
+classImplements(Listener, IListeningPort)
 
 
 def _protocol(factory: Any, stream: Stream) -> Any:

@@ -21,11 +21,11 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Sized
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.net.clock import MonotonicClock, TimerFd
 from voltgw.net.deadlines import TICK_S, Deadlines
@@ -66,7 +66,6 @@ def _nothing() -> None:
     """Nobody wants to be told."""
 
 
-@implementer(IReadDescriptor)
 class Loop:
     """The data plane's event loop. It belongs to a service: `start` before any socket, `stop` last; it starts once.
 
@@ -75,7 +74,7 @@ class Loop:
     what that limit is unless accepting is `paused`.
     """
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
     def __init__(self, reactor: Any, monotonic: Callable[[], float], open_limit: int = 1 << 30) -> None:
         self.monotonic = monotonic
@@ -310,3 +309,6 @@ class Loop:
         now = self.monotonic()
         self.clock.callLater(TICK_S - now % TICK_S, self._tick)     # on the slots' edges, so that none is a tick late
         self.deadlines.sweep(now)
+
+
+classImplements(Loop, IReadDescriptor)

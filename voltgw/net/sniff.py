@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from voltgw.net.deadlines import NO_SLOT
 from voltgw.net.stream import Stream
+from voltgw.net.tls.engine import ServerContext
 from voltgw.net.tls.handshakes import Shaking
 from voltgw.net.tls.stream import TlsStream
 from voltgw.values.defaults import TLS_HANDSHAKE_TIMEOUT_S, TLS_HELLO_TIMEOUT_S
@@ -24,7 +25,7 @@ from voltgw.wire.clienthello import ClientHello, HelloRefused, NotHello, read_he
 if TYPE_CHECKING:
     from voltgw.net.listener import Listener
     from voltgw.net.loop import Loop
-    from voltgw.net.tls.engine import ServerContext, TlsConnection
+    from voltgw.net.tls.engine import TlsConnection
     from voltgw.values.proxyheader import ProxyHeader
     from voltgw.values.tls import Handshake
 

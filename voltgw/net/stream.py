@@ -32,7 +32,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.net.closing import LastWait, Linger, unread_bytes
 from voltgw.net.outgoing import Outgoing
@@ -62,7 +62,6 @@ _GONE: Final = EPOLLHUP | EPOLLERR
 _PEER_RESET: Final = frozenset((errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN))
 
 
-@implementer(ITCPTransport, IConsumer, IPushProducer)
 class Stream(Outgoing):
     """A connected, non-blocking stream socket. Made by a listener or a dial; `open` starts it.
 
@@ -522,6 +521,9 @@ class Stream(Outgoing):
                 on_lost, self.on_lost = self.on_lost, None
                 if on_lost is not None:
                     on_lost(self)
+
+
+classImplements(Stream, ITCPTransport, IConsumer, IPushProducer)
 
 
 def _lost(error: OSError) -> ConnectionLost:

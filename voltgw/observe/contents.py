@@ -19,6 +19,7 @@ from voltgw.observe.answers import JSON, Answer, json_answer, json_list, json_pa
 from voltgw.observe.metrics import exposition
 from voltgw.observe.pages import HTML, page, prefers_html, sections, show
 from voltgw.observe.places import Served, addresses, targets
+from voltgw.values.compiling import slots_of
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
@@ -431,7 +432,7 @@ def _listener(listener: ListenerView) -> dict[str, Any]:
         "network": listener.network, "problem": listener.problem, "virtual_hosts": listener.hosts, "limits": listener.limits,
         "certificates": [{**one, "ends": _utc(one["ends"])} for one in listener.certificates],
         "certificates_pending": listener.certificates_pending,
-        "counters": {name: getattr(counters, name) for name in type(counters).__slots__},
+        "counters": {name: getattr(counters, name) for name in slots_of(type(counters))},
     }
 
 

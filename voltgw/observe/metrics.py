@@ -23,6 +23,7 @@ from voltgw.observe.families import OTHER, Family, Row, Times, histograms
 from voltgw.observe.families import family as _family
 from voltgw.observe.names import METRICS, MetricName
 from voltgw.observe.process_metrics import process_families, trace_families
+from voltgw.values.compiling import build
 from voltgw.values.counters import CLASSES, RouteCounters
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class GatewayCollector(Collector):
         self._unrouted = unrouted
         self.callers: Callers | None = None     # of the admin interface, once it is bound
         self._process = ProcessCollector(registry=None)
-        self._build = (view.version, platform.python_version(), version("twisted"))
+        self._build = (view.version, platform.python_version(), version("twisted"), build())
 
     def collect(self) -> Iterator[Metric]:
         """Every family with all its samples, as prometheus_client's registries ask for them."""

@@ -30,7 +30,8 @@ _LISTENER: Final = ("listener", "protocol")
 
 METRICS: Final = (
     # The process.
-    MetricName("voltgw_build_info", "info", ("version", "python", "twisted"), "What runs; always 1."),
+    MetricName("voltgw_build_info", "info", ("version", "python", "twisted", "build"),
+               "What runs, ``compiled`` or ``interpreted``; always 1."),
     MetricName("voltgw_start_time_seconds", "gauge", (), "When it started, seconds since the epoch."),
     MetricName("voltgw_ready", "gauge", (), "1 if it may be sent traffic, as /ready says."),
     MetricName("voltgw_draining", "gauge", (), "1 once it takes no new work."),

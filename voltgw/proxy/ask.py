@@ -42,6 +42,12 @@ class Ask:
         self.trailers = False
         self.upgrade: bytes | None = None
 
+    def saying(self, fields: list[Field]) -> Ask:
+        """Another one, with other fields."""
+        other = Ask(self.method, self.target, self.authority, fields, self.length, self.body)
+        other.framed, other.expect, other.trailers, other.upgrade = self.framed, self.expect, self.trailers, self.upgrade
+        return other
+
     @classmethod
     def of_wire(cls, wire: bytes) -> Ask:
         """What `Sender._forward` has written for HTTP/1.1, of which we know every line."""

@@ -6,6 +6,7 @@ not accept counts against it. What is bounded besides: its time, connection incl
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twisted.internet.defer import Deferred
@@ -32,10 +33,13 @@ _CONNECT: Final = b"CONNECT"
 
 def ask(plane: Plane) -> Any:
     """The `voltgw.security.forward_auth.Asker` of a plane."""
-    def asker(cluster: Any, exchange: Exchange, head: RequestHead, body: bytes, timeout_s: float) -> Deferred[Answer | str]:
-        return Asking(plane, cluster, exchange, head, body).begin(timeout_s)
+    return partial(_asked, plane)
 
-    return asker
+
+def _asked(
+    plane: Plane, cluster: Any, exchange: Exchange, head: RequestHead, body: bytes, timeout_s: float,
+) -> Deferred[Answer | str]:
+    return Asking(plane, cluster, exchange, head, body).begin(timeout_s)
 
 
 class Asking(Unheard):

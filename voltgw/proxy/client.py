@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.errors import BadRequest, ClientGone, ClientTimeout, ProxyError, UpstreamTimeout
 from voltgw.proxy.arrival import came_to
@@ -376,7 +376,6 @@ class ClientConnection(Served):
         self.transport.abortConnection()
 
 
-@implementer(IPushProducer)
 class _Backlog:
     """The producer of all that is written to a client, from its first answer to its last.
 
@@ -399,3 +398,6 @@ class _Backlog:
 
     def stopProducing(self) -> None:
         """The client is gone; `ClientConnection.connectionLost` says so in a moment."""
+
+
+classImplements(_Backlog, IPushProducer)

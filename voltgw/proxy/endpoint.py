@@ -15,7 +15,6 @@ from voltgw.values.head import UNTIL_CLOSE
 from voltgw.wire.http1 import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
-    from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.errors import ConnectFailed
     from voltgw.interfaces import StreamTransport
@@ -46,7 +45,7 @@ class EndpointConnection:
 
     transport: StreamTransport
 
-    def __init__(self, endpoint: Endpoint, cluster: Cluster, downstream: Sender, plane: Plane) -> None:
+    def __init__(self, endpoint: Endpoint, cluster: Any, downstream: Sender, plane: Plane) -> None:
         self.endpoint = endpoint
         self.pool: Pool = endpoint.pool     # type: ignore[assignment]  # the cluster sees a PoolLike; we made it
         self.downstream: Sender | None = downstream

@@ -82,6 +82,11 @@ class Exchanging:
         self._limit_at = 0.0                # when the exchange must be over (route timeout), 0.0 = never
         self._try_at = 0.0                  # when the present try must have an answer (per-try timeout), 0.0 = never
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no exchange any more. A compiled module believes `exchange` to be what it was before a call."""
+        return self.exchange is None
+
     # -- what the subclasses do --------------------------------------------------------------------------------------------
 
     def answered(self, upstream: EndpointConnection, now: float) -> None:

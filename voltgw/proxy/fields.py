@@ -24,14 +24,16 @@ def with_host(wire: bytes, authority: bytes) -> bytes:
     """A request with another Host, which stands in the line behind the request line, where we have put it."""
     name = wire.index(b"\r\n") + 2
     value = wire.index(b":", name) + 2
-    return wire[:value] + authority + wire[wire.index(b"\r\n", value):]
+    end = wire.index(b"\r\n", value)
+    return wire[:value] + authority + wire[end:]
 
 
 def with_host_suffix(wire: bytes, suffix: bytes) -> bytes:
     """A request whose Host has `suffix` behind its name, before the port. An IPv6 address stays as it is."""
     name = wire.index(b"\r\n") + 2
     value = wire.index(b":", name) + 2
-    host = wire[value:wire.index(b"\r\n", value)]
+    end = wire.index(b"\r\n", value)
+    host = wire[value:end]
     if host.startswith(b"["):
         return wire
     host, colon, port = host.partition(b":")

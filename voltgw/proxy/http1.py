@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IProtocol
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.errors import BadRequest, NoRoute
 from voltgw.net.deadlines import TICK_S
@@ -44,7 +44,6 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
 
 
-@implementer(IProtocol)
 class Downstream(Uploading):
     """A client's connection, its requests one after another."""
 
@@ -105,7 +104,7 @@ class Downstream(Uploading):
         else:
             self.phase = BODY
             body = self._first_of_body(head, data[start:])
-            if self.exchange is None:
+            if self.is_over:
                 return                      # the body was refused
         exchange.bytes_in += len(body)
         if head.forwarding is not None and host is not None and host.identity is not None:
@@ -264,7 +263,8 @@ class Downstream(Uploading):
         """No head yet, none at all, or too large a one."""
         empty = _EMPTY_LINES.match(data)
         if empty is not None:               # RFC 9112 2.2: skipped; the deadline does not move for them
-            data = data[empty.end():]
+            behind = empty.end()
+            data = data[behind:]
             if data:
                 self.dataReceived(data)
             return
@@ -281,3 +281,6 @@ class Downstream(Uploading):
             self._set_deadline(now + self._factory.head_timeout_s)
         self._held = data
         self._seen = len(data) if data != b"\r" else 0
+
+
+classImplements(Downstream, IProtocol)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IProtocol, IPushProducer
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.proxy.arrival import came_to
 from voltgw.proxy.counters import SHED
@@ -42,7 +42,6 @@ REQUESTS_A_TURN: Final = 16
 _LIMITS: Final = Limits()
 
 
-@implementer(IProtocol, IPushProducer)
 class Client2(Link):
     """A client's connection. It is the `ClientSide` of the records of its requests."""
 
@@ -51,8 +50,6 @@ class Client2(Link):
         "forwarded", "handshake", "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni",
         "spare", "tls_cipher", "tls_version",
     )
-
-    codec: Server
 
     def __init__(self, factory: HttpFactory, peer_address: str, peer_port: int) -> None:
         super().__init__(factory.plane)
@@ -331,3 +328,6 @@ class Client2(Link):
         """The client broke a rule of the connection: say so, and close."""
         self.counters.bad_requests += 1
         super().on_fault(fault)
+
+
+classImplements(Client2, IProtocol, IPushProducer)

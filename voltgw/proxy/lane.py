@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from functools import partial
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -79,7 +80,7 @@ class Lane(EndpointConnection):
             self._open(self.downstream)
 
     def _open(self, sender: Sender) -> None:
-        trunk, codec = self.trunk, self.trunk.codec
+        trunk, codec = self.trunk, self.trunk.client
         ask, kept = sender.ask_of(self.endpoint)
         if not codec.can_open:
             self._refuse_soon(StreamRefused("the connection takes no more requests"))
@@ -116,18 +117,18 @@ class Lane(EndpointConnection):
 
     def _refuse_soon(self, error: BadResponse | StreamRefused) -> None:
         """We are in the sender's turn: it hears of it in the next one."""
-        def fail() -> None:
-            downstream = self.downstream
-            if downstream is not None and self.phase == HEAD:
-                self._let_go()
-                self.phase = OVER
-                self.deadline = 0.0
-                try:
-                    downstream.upstream_failed(self, error, reused=False)
-                except BaseException:
-                    self._plane.loop.failed(downstream)
+        self._plane.soon(partial(self._refuse, error))
 
-        self._plane.soon(fail)
+    def _refuse(self, error: BadResponse | StreamRefused) -> None:
+        downstream = self.downstream
+        if downstream is not None and self.phase == HEAD:
+            self._let_go()
+            self.phase = OVER
+            self.deadline = 0.0
+            try:
+                downstream.upstream_failed(self, error, reused=False)
+            except BaseException:
+                self._plane.loop.failed(downstream)
 
     # -- for the client's side -------------------------------------------------------------------------------------
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.net.deadlines import NO_SLOT, TICK_S
-from voltgw.wire.h2streams import Handler
 
 if TYPE_CHECKING:
+    from voltgw.errors import BadRequest, BadResponse
     from voltgw.interfaces import StreamTransport
     from voltgw.proxy.plane import Plane
-    from voltgw.values.head import Field
+    from voltgw.values.head import Field, RequestHead, ResponseHead
     from voltgw.wire.h2frames import ConnectionFault
+    from voltgw.wire.h2receiving import Receiving
     from voltgw.wire.h2streams import Stream
-    from voltgw.wire.http2 import Client, Server
 
 _TICKS: Final = 1 / TICK_S
 
 
-class Link(Handler):
-    """What both sides have in common. It is its own `Deadline`, and the producer of its transport.
+class Link:
+    """What both sides have in common. It is its own `Deadline`, the `Handler` of its codec, and the producer of
+    its transport.
 
     The owner of each stream is a `Pipe`. A callback of the codec must not raise: what does is a bug of that stream alone.
     """
@@ -27,7 +28,7 @@ class Link(Handler):
     __slots__ = ("_in_turn", "choked", "codec", "deadline", "deadline_slot", "flushing", "plane", "transport")
 
     transport: StreamTransport
-    codec: Server | Client
+    codec: Receiving
 
     def __init__(self, plane: Plane) -> None:
         self.plane = plane
@@ -119,6 +120,34 @@ class Link(Handler):
                 pipe.ended()
             except BaseException:
                 self.plane.loop.failed(pipe.protocol)
+
+    def on_request(self, stream: Stream, head: RequestHead, ended: bool) -> None:
+        """Only a server hears it."""
+        raise NotImplementedError
+
+    def on_bad_request(self, stream: Stream, error: BadRequest) -> None:
+        """The same."""
+        raise NotImplementedError
+
+    def on_response(self, stream: Stream, head: ResponseHead, ended: bool) -> None:
+        """Only a client hears it."""
+        raise NotImplementedError
+
+    def on_reset(self, stream: Stream, code: int, ours: bool) -> None:
+        """The stream ended before its time."""
+        raise NotImplementedError
+
+    def on_malformed(self, stream_id: int, error: BadRequest | BadResponse) -> None:
+        """A message was malformed; its stream hears of it otherwise."""
+
+    def on_settings(self) -> None:
+        """The peer's settings are here, or changed."""
+
+    def on_goaway(self, last_id: int, code: int, debug: bytes) -> None:
+        """The peer takes no new streams."""
+
+    def on_pong(self, payload: bytes) -> None:
+        """The peer has answered."""
 
     def on_fault(self, fault: ConnectionFault) -> None:
         """The peer broke a rule of the connection: say so, and close."""

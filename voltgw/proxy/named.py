@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.values.tls import SniSource
 
 if TYPE_CHECKING:
-    from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
+    from voltgw.values.tls import ClientTls
 
 #: Names that may stand in a hello (RFC 6066 3), and addresses, which are only verified.
 _NAME: Final = re.compile(rb"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})|[0-9A-Fa-f:.]{2,45}")
 
 
-def server_name(cluster: Cluster, endpoint: Endpoint, authority: bytes) -> str:
+def server_name(cluster: Any, endpoint: Endpoint, authority: bytes) -> str:
     """The name for a connection to `endpoint`; "" in plain text, and for a Host that cannot be one, which nothing verifies.
 
     `authority` is the Host that the endpoint is sent; b"" where nothing is sent to it.
@@ -23,7 +23,7 @@ def server_name(cluster: Cluster, endpoint: Endpoint, authority: bytes) -> str:
     tls = cluster.tls
     if tls is None:
         return ""
-    config = tls.config
+    config: ClientTls = tls.config
     if config.sni is SniSource.FIXED:
         return config.server_name
     if config.sni is SniSource.HOST and authority:

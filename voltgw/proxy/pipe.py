@@ -7,6 +7,7 @@ window bounds it: the peer may send on only when it has gone on.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -242,7 +243,10 @@ class Pipe:
             self._over = True
             self._held = []
             self._producer = None
-            self._link.plane.soon(lambda: self.protocol.connectionLost(reason))
+            self._link.plane.soon(partial(self._report, reason))
+
+    def _report(self, reason: Failure) -> None:
+        self.protocol.connectionLost(reason)
 
     def getPeer(self) -> Any:
         """The connection's peer."""

@@ -12,17 +12,16 @@ from voltgw.proxy.late import Late
 from voltgw.proxy.standing import Waiting
 from voltgw.proxy.ties import Tied
 from voltgw.routing.table import Route, VirtualHost
+from voltgw.values.compiling import mypyc_attr
 from voltgw.values.counters import ClusterCounters, RouteCounters
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
-    from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.errors import ConnectFailed
     from voltgw.interfaces import AccessSink
     from voltgw.net.deadlines import Deadlines
-    from voltgw.net.loop import Loop
     from voltgw.proxy.endpoint import EndpointConnection
     from voltgw.proxy.factory import HttpFactory
     from voltgw.proxy.forward.outside import Outside
@@ -41,6 +40,7 @@ class Dialling(Protocol):
         """Nobody wants it any more."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Plane:
     """One per process; everything a connection needs from outside itself.
 
@@ -56,8 +56,8 @@ class Plane:
                  "prepared", "queues", "random", "refusing", "request_id_prefix", "requests", "soon", "tied", "unrouted",
                  "waiting", "wall")
 
-    def __init__(self, loop: Loop, access: AccessSink, wall: Callable[[], float], random: Callable[[], float]) -> None:
-        self.loop = loop
+    def __init__(self, loop: Any, access: AccessSink, wall: Callable[[], float], random: Callable[[], float]) -> None:
+        self.loop: Any = loop               # a `Loop`; tests and simulations bring what they need of one
         self.access = access
         self.wall = wall
         self.random = random
@@ -114,7 +114,8 @@ class Plane:
 
     def later(self, seconds: float, owner: Any, call: Callable[[], None]) -> IDelayedCall:
         """Call later, on the monotonic clock. What it raises is a bug of `owner`, whose `crashed` hears of it."""
-        return self.loop.clock.callLater(seconds, self._guarded, owner, call)
+        timer: IDelayedCall = self.loop.clock.callLater(seconds, self._guarded, owner, call)
+        return timer
 
     def _guarded(self, owner: Any, call: Callable[[], None]) -> None:
         try:
@@ -129,13 +130,13 @@ class Plane:
             self._late[timeout_s] = late = Late(timeout_s, self.loop.clock, self.monotonic)
         return late
 
-    def room(self, cluster: Cluster) -> None:
+    def room(self, cluster: Any) -> None:
         """A connection of `cluster` has ended, or will not be made. Call it only while there are `queues`."""
         queue = self.queues.get(cluster.counters)
         if queue is not None:
             queue.room()
 
-    def offer(self, cluster: Cluster, upstream: EndpointConnection) -> None:
+    def offer(self, cluster: Any, upstream: EndpointConnection) -> None:
         """A connection of `cluster` has come back to its pool. Call it only while there are `queues`."""
         queue = self.queues.get(cluster.counters)
         if queue is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.net.deadlines import NO_SLOT
 from voltgw.net.pacing import Valve
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 _IDLE_FLAG: Final = "SI"
 
 
-@implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
 class Side:
     """What the two sides of a relay have in common: each is the producer for the other's transport."""
 
     __slots__ = ("before", "bytes_in", "closed", "half_closed", "other", "relay", "transport", "valve")
+    __deletable__ = ("relay",)
 
     transport: StreamTransport
 
@@ -112,6 +112,9 @@ class Side:
         """The other transport is gone; its protocol hears of it in a moment."""
 
 
+classImplements(Side, IProtocol, IHalfCloseableProtocol, IPushProducer)
+
+
 class Relay:
     """The client's side, the endpoint's once there is one, and how they end. It is its own `Deadline`.
 
@@ -136,6 +139,14 @@ class Relay:
     @property
     def idle_timeout_s(self) -> float:
         """The longest silence."""
+        raise NotImplementedError
+
+    def accepted(self) -> None:
+        """The client is connected."""
+        raise NotImplementedError
+
+    def connected(self, server: Side) -> None:
+        """The endpoint is connected."""
         raise NotImplementedError
 
     def hold(self, data: bytes) -> None:

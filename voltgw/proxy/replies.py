@@ -17,7 +17,7 @@ from voltgw.wire.http1 import http_date
 if TYPE_CHECKING:
     from voltgw.interfaces import ResponseFilter
     from voltgw.routing.table import Route, VirtualHost
-    from voltgw.values.exchange import Exchange
+    from voltgw.values.exchange import BodyTransform, Exchange
     from voltgw.values.head import Field, RequestHead
 
 REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
@@ -117,16 +117,14 @@ def edited(reply: Reply, exchange: Exchange, route: Route, filters: tuple[Respon
 
     A Server that they set counts as the endpoint's own would: the virtual host decides what becomes of it.
     """
-    before = exchange.response, exchange.transform      # in the record `response` says that an endpoint has answered
+    before, changing = exchange.response, exchange.transform     # in the record `response` says that an endpoint has answered
     response = ResponseHead(
         reply.status, REASONS.get(reply.status, b""), 1, list(reply.fields), len(reply.body), not reply.close)
     exchange.response, exchange.transform = response, None
     try:
-        for response_filter in filters:
-            response_filter(exchange)
-        transform = exchange.transform
+        transform = _transform_of(exchange, filters)
     finally:
-        exchange.response, exchange.transform = before
+        exchange.response, exchange.transform = before, changing
     body = reply.body
     if transform is not None and body and reply.status not in _BODILESS:
         body = transform.feed(body) + transform.finish()
@@ -136,6 +134,13 @@ def edited(reply: Reply, exchange: Exchange, route: Route, filters: tuple[Respon
         fields.append((b"server", response.server))
     return Reply(
         reply.status, fields, body, flag=reply.flag, detail=reply.detail, close=reply.close, negotiate=reply.negotiate)
+
+
+def _transform_of(exchange: Exchange, filters: tuple[ResponseFilter, ...]) -> BodyTransform | None:
+    """What response filters want done with the body."""
+    for response_filter in filters:
+        response_filter(exchange)
+    return exchange.transform
 
 
 def _page(

@@ -107,8 +107,8 @@ class Sender(Exchanging):
         else:
             try:
                 target = rewrite(head)
-            except ValueError as error:
-                self._fail(BadRequest(f"the rewritten path {error}"), now)
+            except ValueError as wrong:
+                self._fail(BadRequest(f"the rewritten path {wrong}"), now)
                 return
         authority = (route.host_rewrite or (endpoint.authority if route.auto_host_rewrite else head.authority)
                      or endpoint.authority)         # HTTP/1.0 need not name a host

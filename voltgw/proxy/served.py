@@ -7,7 +7,8 @@ connection serves itself) and `voltgw.proxy.stream2` (a stream of HTTP/2).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -58,7 +59,7 @@ class Served(Outbound):
 
     __slots__ = ("_asked", "_gathered", "_kept_bytes", "_limit", "_room", "_stalled")
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
     def __init__(self, plane: Plane) -> None:
         super().__init__(plane)
@@ -115,40 +116,45 @@ class Served(Outbound):
         self.phase = ASKING
         self.deadline = 0.0
 
-        def decided(reply: Reply | None) -> None:
-            self._asked = None
-            if self.exchange is not exchange:
-                return                      # the client did not wait
-            self.phase = phase
-            now = self.monotonic()
-            if reply is None:
-                for request_filter in filters:
-                    result = request_filter(exchange)
-                    if isinstance(result, Reply):
-                        reply = result
-                        break
-                    if result is not None:
-                        self._wait(result, filters, body)
-                        return
-            if reply is not None:
-                self._answer(reply, now)
-            else:
-                self._forward(route, exchange.request, exchange, body, now)
-
-        def failed(failure: Failure) -> None:
-            self._asked = None
-            if self.exchange is exchange:
-                self._log.failure("a filter failed", failure=failure)
-                self.phase = phase
-                self.crashed()
-            elif failure.check(CancelledError) is None:     # we cancel it when the client leaves
-                self._log.failure("a filter failed, but its client has left", failure=failure)
-
         if isinstance(decision, Delay):
-            self._asked = self._plane.later(decision.seconds, self, lambda: decided(None))
+            go_on = partial(self._decided, None, exchange, route, phase, filters, body)
+            self._asked = self._plane.later(decision.seconds, self, go_on)
         else:
             self._asked = decision
-            decision.addCallback(decided).addErrback(failed)
+            decision.addCallback(self._decided, exchange, route, phase, filters, body)
+            decision.addErrback(self._filter_failed, exchange, phase)
+
+    def _decided(
+        self, reply: Reply | None, exchange: Exchange, route: Route, phase: int, filters: Iterator[RequestFilter], body: bytes,
+    ) -> None:
+        """The filter has decided on `exchange`, which stood in `phase`."""
+        self._asked = None
+        if self.exchange is not exchange:
+            return                          # the client did not wait
+        self.phase = phase
+        now = self.monotonic()
+        if reply is None:
+            for request_filter in filters:
+                result = request_filter(exchange)
+                if isinstance(result, Reply):
+                    reply = result
+                    break
+                if result is not None:
+                    self._wait(result, filters, body)
+                    return
+        if reply is not None:
+            self._answer(reply, now)
+        else:
+            self._forward(route, exchange.request, exchange, body, now)
+
+    def _filter_failed(self, failure: Failure, exchange: Exchange, phase: int) -> None:
+        self._asked = None
+        if self.exchange is exchange:
+            self._log.failure("a filter failed", failure=failure)
+            self.phase = phase
+            self.crashed()
+        elif failure.check(CancelledError) is None:         # we cancel it when the client leaves
+            self._log.failure("a filter failed, but its client has left", failure=failure)
 
     def _ask_no_more(self) -> None:
         """The client has left: whatever a filter waits for is of no use."""

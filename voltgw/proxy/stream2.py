@@ -10,7 +10,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.errors import BadRequest, NoRoute
 from voltgw.net.deadlines import NO_SLOT, TICK_S
@@ -41,7 +41,6 @@ _COUNT_MASK: Final = (1 << 48) - 1
 _KEY: Final = b"sec-websocket-key"
 
 
-@implementer(IPushProducer)
 class Stream2(EndingStream):
     """The exchange on `stream` of `connection`; for the endpoint's transport it is the producer of the request's body."""
 
@@ -61,7 +60,7 @@ class Stream2(EndingStream):
         self.host = host = table.exact.get(head.host) or table.choose(head.host, head.port, port)
         if head.length:
             self.phase = BODY
-            self.transport.pauseProducing()
+            self.pipe.pauseProducing()
         else:
             self.phase = SENT
         if head.forwarding is not None and host is not None and host.identity is not None:
@@ -108,7 +107,7 @@ class Stream2(EndingStream):
         route = self.route
         if route is None or (route.answer is None and head.upgrade not in route.upgrades):
             return False
-        self.transport.pauseProducing()
+        self.pipe.pauseProducing()
         self.tried = True                   # its answer must be looked at: a 2xx would say that there is a tunnel
         if all(name != _KEY for name, _ in head.fields):
             chance = b"".join(int(self._plane.random() * (1 << 32)).to_bytes(4, "big") for _ in range(4))
@@ -173,10 +172,10 @@ class Stream2(EndingStream):
             self._add(b"", exchange)
 
     def _flow(self) -> None:
-        self.transport.resumeProducing()
+        self.pipe.resumeProducing()
 
     def _let_flow(self) -> None:
-        self.transport.pauseProducing()     # what comes is for the next try, or for nobody
+        self.pipe.pauseProducing()     # what comes is for the next try, or for nobody
 
     def _chunked(self, head: RequestHead) -> bool:
         return False
@@ -210,12 +209,12 @@ class Stream2(EndingStream):
     def pauseProducing(self) -> None:
         """The endpoint does not keep up."""
         self._stalled = True
-        self.transport.pauseProducing()
+        self.pipe.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The endpoint keeps up again."""
         self._stalled = False
-        self.transport.resumeProducing()
+        self.pipe.resumeProducing()
 
     def stopProducing(self) -> None:
         """The endpoint is gone; `upstream_failed` says so in a moment."""
@@ -237,7 +236,7 @@ class Stream2(EndingStream):
         if body:
             codec.send_data(stream, body, False)
         elif length > 0:
-            self.transport.left = length
+            self.pipe.left = length
         connection.flush_soon()
         return False
 
@@ -269,7 +268,7 @@ class Stream2(EndingStream):
             if self._plane.queues:
                 self._plane.offer(cluster, upstream)
         if not stream.local_ended:
-            self.transport.end(self.trailers)
+            self.pipe.end(self.trailers)
         if self._attempts is not None or not stream.closed:
             self._finish(exchange, now)
             self._over(now)
@@ -344,3 +343,6 @@ class Stream2(EndingStream):
         self._connection.flush_soon()
         self._finish(exchange, now)
         self._over(now)
+
+
+classImplements(Stream2, IPushProducer)

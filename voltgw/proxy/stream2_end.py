@@ -37,9 +37,7 @@ class EndingStream(Served):
 
     plain: ClassVar[bool] = False
 
-    __slots__ = ("_connection", "_key", "_stream")
-
-    transport: Pipe
+    __slots__ = ("_connection", "_key", "_stream", "pipe")
 
     def __init__(self, connection: Client2, stream: Stream) -> None:
         super().__init__(connection.plane)
@@ -47,15 +45,16 @@ class EndingStream(Served):
         self._stream = stream
         self._key = b""                     # what an endpoint of HTTP/1.1 must prove to have understood (RFC 6455 4.1)
         self._forwarded = connection.forwarded
-        self.transport = Pipe(connection, stream, self)
+        self.pipe = Pipe(connection, stream, self)
+        self.transport = self.pipe
 
     def again(self, stream: Stream) -> None:
         """Serve another request, on `stream`, after one without a body that went well."""
         self._stream = stream
         self.must_close = self.choked = self.tried = False
-        self.transport.stream = stream
-        self.transport.left = -1
-        stream.owner = self.transport
+        self.pipe.stream = stream
+        self.pipe.left = -1
+        stream.owner = self.pipe
 
     # -- the stream's end ----------------------------------------------------------------------------------------------------
 
@@ -74,7 +73,7 @@ class EndingStream(Served):
         if not stream.remote_ended:
             self._connection.codec.ignore(stream)
         self.phase = LINGER
-        self.transport.linger()
+        self.pipe.linger()
         self.deadline = now + (self.body_timeout_s if stream.held is not None else LINGER_TIMEOUT_S)
         self._plane.deadlines.schedule(self)
 
@@ -86,7 +85,7 @@ class EndingStream(Served):
     def _cut(self, code: int) -> None:
         self._leave()
         self._plane.deadlines.forget(self)
-        self.transport.reset(code)
+        self.pipe.reset(code)
         self._connection.stream_over()
 
     def _broken_off(self, error: ProxyError, now: float) -> None:
@@ -196,7 +195,7 @@ class EndingStream(Served):
         self.phase = CLOSED                 # as far as requests go
         self.deadline = 0.0
         Tunnel(self, upstream, exchange, connection.factory, route.idle_timeout_s).begin(b"", rest, now)
-        self.transport.resumeProducing()
+        self.pipe.resumeProducing()
 
     def _broken_tunnel(self, upstream: EndpointConnection, why: str) -> None:
         upstream.abort()

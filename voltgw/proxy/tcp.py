@@ -16,6 +16,7 @@ from voltgw.proxy.judged import arrival, refusal, verdict_of
 from voltgw.proxy.named import server_name
 from voltgw.proxy.relay import Relay, Side
 from voltgw.proxy.waiting import Queue, Waiter
+from voltgw.values.compiling import mypyc_attr
 from voltgw.values.defaults import MAX_PIPELINED_BYTES, TUNNEL_IDLE_TIMEOUT_S
 from voltgw.values.record import ConnectionRecord
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 class _Client(Side):
     __slots__ = ()
-    relay: TcpRelay
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
@@ -44,7 +44,6 @@ class _Client(Side):
 
 class _Server(Side):
     __slots__ = ()
-    relay: TcpRelay
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
@@ -60,6 +59,7 @@ class TcpRelay(Relay):
         "handshake", "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni", "tls_cipher",
         "tls_version",
     )
+    __deletable__ = ("_record",)
 
     def __init__(self, factory: RelayTerms, peer_address: str, peer_port: int) -> None:
         plane = factory.plane
@@ -384,6 +384,7 @@ class TcpRelay(Relay):
         del self._record                    # it names us: the two would be a cycle
 
 
+@mypyc_attr(native_class=False)        # somebody refers to it weakly
 class RelayTerms:
     """What a relay asks of whoever makes it; `connections` are the relays that there are."""
 
@@ -407,6 +408,7 @@ class RelayTerms:
 
 
 @implementer(IProtocolFactory)
+@mypyc_attr(native_class=False)
 class TcpFactory(RelayTerms):
     """Makes a relay for every connection of one TCP_PROXY listener; `route` is swapped at a reload."""
 

@@ -6,7 +6,6 @@ a span of its own, and its endpoint is told that it is called by this one.
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TYPE_CHECKING
 
 from voltgw.values.trace import MAX_TRIES, Try
@@ -37,9 +36,7 @@ def asked_again(ask: Ask, trace: Trace, endpoint: Endpoint) -> Ask:
     first, other = trace.try_id(1), trace.try_id(_number(trace, endpoint))
     if first == other:
         return ask
-    ask = copy(ask)
-    ask.fields = [(name, value.replace(first, other)) for name, value in ask.fields]
-    return ask
+    return ask.saying([(name, value.replace(first, other)) for name, value in ask.fields])
 
 
 def try_begun(exchange: Exchange, endpoint: Endpoint, now: float) -> None:

@@ -212,13 +212,14 @@ class Session:
         buffer, quic = factory.buffer, factory.quic
         for _ in range(most):
             try:
-                data = buffer[:self._sock.recv_into(buffer)]
+                size = self._sock.recv_into(buffer)
             except OSError as error:
                 if error.errno != errno.EAGAIN:
                     self._failed(error)
                 return
             if self.ended:
                 return
+            data = buffer[:size]
             if not self._answered:
                 self._answered = True
                 self._t_answered = now
@@ -280,7 +281,9 @@ class _Refused:
     """The `ClientSide` of a client that gets no session."""
 
     scheme = b""
-    sni = tls_version = tls_cipher = ""
+    sni = ""
+    tls_version = ""
+    tls_cipher = ""
     handshake: Handshake | None = None
     certified = b""
     announced: ProxyHeader | None = None

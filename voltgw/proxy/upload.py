@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.errors import BadRequest
 from voltgw.net.stream import READ_BYTES
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-@implementer(IPushProducer)
 class Uploading(ClientConnection):
     """A client's connection; for the endpoint's transport it is the producer of the request's body."""
 
@@ -190,3 +189,6 @@ class Uploading(ClientConnection):
             return                          # it was refused
         exchange.bytes_in += len(data)
         self._add(data, exchange)
+
+
+classImplements(Uploading, IPushProducer)

@@ -7,11 +7,11 @@ filters and two writes. It is written flat on purpose.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.errors import BadResponse, UpstreamClosed
 from voltgw.net.stream import READ_BYTES
@@ -28,7 +28,6 @@ from voltgw.wire.http1 import LAST_CHUNK, ChunkScanner, ResponseParser, bare_lin
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.proxy.plane import Plane
     from voltgw.proxy.sending import Sender
@@ -40,13 +39,12 @@ _field: Final = b": ".join
 MUCH_BYTES: Final = 16 * 1024
 
 
-@implementer(IProtocol)
 class Upstream(EndpointConnection):
     """A connection to `endpoint`: the answers to one exchange after another."""
 
     __slots__ = ("_held", "_last", "_left", "_parse", "_scanner")
 
-    def __init__(self, endpoint: Endpoint, cluster: Cluster, downstream: Sender, plane: Plane) -> None:
+    def __init__(self, endpoint: Endpoint, cluster: Any, downstream: Sender, plane: Plane) -> None:
         super().__init__(endpoint, cluster, downstream, plane)
         self._last = cluster.max_requests_per_connection
         self._parse = ResponseParser().parse
@@ -364,3 +362,6 @@ class Upstream(EndpointConnection):
         self.abort()
         if downstream is not None:
             downstream.upstream_failed(self, error, reused=False)
+
+
+classImplements(Upstream, IProtocol)

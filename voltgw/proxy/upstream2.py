@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IProtocol, IPushProducer
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.errors import Source
 from voltgw.proxy.aging import Age
@@ -25,7 +25,6 @@ from voltgw.wire.http2 import Client
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.errors import BadRequest, BadResponse, ConnectFailed
     from voltgw.proxy.plane import Dialling, Plane
@@ -40,23 +39,20 @@ _LIMITS: Final = Limits(max_list_bytes=MAX_RESPONSE_HEAD_BYTES, max_fields=MAX_R
 _PING: Final = b"voltgw??"
 
 
-@implementer(IProtocol, IPushProducer)
 class Trunk(Link):
     """A connection to `endpoint`. It stands in its pool's `trunks` from its beginning until it takes no more requests."""
 
-    __slots__ = ("_counted", "_dial", "_heard", "_pinged", "_served", "_waiting", "_watched", "age", "cluster", "deferred",
-                 "endpoint", "leaving", "open", "pool", "scheme", "settled", "tie", "why")
+    __slots__ = ("_counted", "_dial", "_heard", "_pinged", "_served", "_waiting", "_watched", "age", "client", "cluster",
+                 "deferred", "endpoint", "leaving", "open", "pool", "scheme", "settled", "tie", "why")
 
-    codec: Client
-
-    def __init__(self, endpoint: Endpoint, cluster: Cluster, plane: Plane, tie: Tie = FREE) -> None:
+    def __init__(self, endpoint: Endpoint, cluster: Any, plane: Plane, tie: Tie = FREE) -> None:
         super().__init__(plane)
         self.tie = tie
         self.endpoint = endpoint
         self.cluster = cluster
         self.pool: Pool = endpoint.pool     # type: ignore[assignment]  # the cluster sees a PoolLike; we made it
         self.pool.trunks.append(self)
-        self.codec = Client(self, _LIMITS, plane.counters.http2_upstream)
+        self.codec = self.client = Client(self, _LIMITS, plane.counters.http2_upstream)
         self.open = False
         self.leaving = False                # no more requests
         self.settled = False                # the endpoint's settings are here
@@ -350,3 +346,6 @@ class Trunk(Link):
         self._retire()
         if not self.codec.streams:
             self._close_soon()
+
+
+classImplements(Trunk, IProtocol, IPushProducer)

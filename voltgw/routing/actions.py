@@ -60,7 +60,7 @@ def redirect(spec: RouteRedirect, clause: Clause, *, normalised: bool = True) ->
         with at("host_redirect"):
             host = _authority(spec.host_redirect)
         if port is not None and re.search(rb":[0-9]+\Z", host):
-            host = host[:host.rindex(b":")]     # port_redirect says it more exactly
+            host = host.rpartition(b":")[0]     # port_redirect says it more exactly
     target = _redirect_target(spec, clause, normalised)
 
     def answer(head: RequestHead, asked: Asked) -> Reply:

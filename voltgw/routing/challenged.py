@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from voltgw.routing.hosts import HostTable
 from voltgw.routing.route import Route, VirtualHost
+from voltgw.values.compiling import resemble
 from voltgw.values.reply import Reply
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def _answering(host: VirtualHost | None, name: bytes, tokens: Mapping[bytes, byt
     """A host that is `host` (None = one without routes) in all but the answers to these tokens."""
     made = VirtualHost(name.decode("ascii", "replace"))
     if host is not None:
-        for slot in VirtualHost.__slots__:
-            setattr(made, slot, getattr(host, slot))
+        resemble(made, host)
     route = Route(made, DETAIL)
 
     def answer(head: RequestHead, asked: Asked) -> Reply:

@@ -26,7 +26,7 @@ def cookie_reader(name: str) -> Reader:
                 # bytes.find, because it is quick on the long lines that browsers send, and linear on any
                 start = line.find(wanted)
                 while start >= 0:
-                    if not start or line[start - 2:start] == b"; " or _begins(line, start):
+                    if not start or (start > 1 and line[start - 2:start] == b"; ") or _begins(line, start):
                         end = line.find(b";", start)
                         return (line[start + length:] if end < 0 else line[start + length:end]).strip(b" \t")
                     start = line.find(wanted, start + 1)

@@ -229,7 +229,7 @@ def _literal(text: str, normalised: bool, *, whole: bool) -> bytes:
     if not text.startswith("/"):
         raise BadTarget("can never be matched: every path begins with /")
     literal = literal_path(text, normalised=normalised)
-    if normalised and has_dot_segments(literal if whole else literal[:literal.rfind(b"/") + 1]):
+    if normalised and has_dot_segments(literal if whole else literal.rpartition(b"/")[0] + b"/"):
         raise BadTarget("can never be matched: dot segments are resolved before paths are matched")
     return literal
 

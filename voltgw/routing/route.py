@@ -6,12 +6,14 @@ A request only reads them. What a route does not use is None, empty or zero, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from voltgw.errors import NOWHERE, Place
 from voltgw.routing.index import Chooser, Index
 from voltgw.routing.split import Destination, Split, make_split
 from voltgw.values import defaults
+from voltgw.values.compiling import resemble
 from voltgw.values.counters import RouteCounters
 from voltgw.wire.path import normalise
 
@@ -118,7 +120,7 @@ class VirtualHost:
         self.domains = tuple(domains)
         self.proxy = proxy
         self.app_type = app_type
-        self.find_place: Placer = lambda *path: place
+        self.find_place: Placer = partial(_at, place)
         self.raw_path = False
         self.rules: tuple[Rule, ...] = ()
         self.only: Route | None = None
@@ -176,6 +178,11 @@ class VirtualHost:
     def error_body(self, status: int) -> bytes | None:
         """The operator's body for an error of ours; a status wins over its class."""
         return self.custom_errors.get(status) or self.custom_errors.get(status // 100)
+
+    def __copy__(self) -> VirtualHost:
+        other = VirtualHost(self.name)
+        resemble(other, self)
+        return other
 
     def __repr__(self) -> str:
         return f"<VirtualHost {self.namespace}/{self.name}>"
@@ -278,9 +285,11 @@ class Route:
     def variant(self) -> Route:
         """Another route of the same rule: everything is shared; the caller sets `rewrite` and `answer` anew."""
         other = Route(self.host, self.name, self.index, self.find_place, self.counters)
-        for slot in Route.__slots__:
-            setattr(other, slot, getattr(self, slot))
+        resemble(other, self)
         return other
+
+    def __copy__(self) -> Route:
+        return self.variant()
 
     def __repr__(self) -> str:
         return f"<Route {self.name} of {self.host.namespace}/{self.host.name}>"
@@ -300,6 +309,10 @@ class Rule:
         self.find_place: Placer = find_place or route.find_place
 
 
+def _at(place: Place, *path: str | int) -> Place:
+    return place
+
+
 def _nowhere(*path: str | int) -> Place:
     return NOWHERE
 
@@ -310,19 +323,20 @@ def _nothing(head: RequestHead, port: int) -> Route | None:
 
 def _as_written(choose: Chooser) -> Chooser:
     """`choose` for a host that takes paths as clients write them: the codec has brought this one into its normal form."""
-    def choose_as_written(head: RequestHead, port: int) -> Route | None:
-        target = head.target
-        if not target.startswith(b"/") and target != b"*":
-            scheme_end = target.find(b"://") + 3            # the absolute form (RFC 9112 3.2.2); the codec has checked it
-            slash = target.find(b"/", scheme_end)
-            mark = target.find(b"?", scheme_end)
-            if slash < 0 or 0 <= mark < slash:
-                target = b"/" + target[mark:] if mark >= 0 else b"/"
-            else:
-                target = target[slash:]
-        if target != b"*":
-            head.path, head.query = normalise(target, False)
-            head.forward = head.path if head.query is None else b"%b?%b" % (head.path, head.query)
-        return choose(head, port)
+    return partial(_choose_as_written, choose)
 
-    return choose_as_written
+
+def _choose_as_written(choose: Chooser, head: RequestHead, port: int) -> Route | None:
+    target = head.target
+    if not target.startswith(b"/") and target != b"*":
+        scheme_end = target.find(b"://") + 3            # the absolute form (RFC 9112 3.2.2); the codec has checked it
+        slash = target.find(b"/", scheme_end)
+        mark = target.find(b"?", scheme_end)
+        if slash < 0 or 0 <= mark < slash:
+            target = b"/" + target[mark:] if mark >= 0 else b"/"
+        else:
+            target = target[slash:]
+    if target != b"*":
+        head.path, head.query = normalise(target, False)
+        head.forward = head.path if head.query is None else b"%b?%b" % (head.path, head.query)
+    return choose(head, port)

@@ -124,7 +124,7 @@ class Gateway:
         self._factories: dict[Any, tuple[ListenerPlan, HttpFactory | TcpFactory]] = {}
         self._memberships: dict[str, Membership] = {}
         self._ports = 0
-        self._plane = _Plane(self._world, self._records, self._wall, self._random.random)  # type: ignore[arg-type]  # as a loop
+        self._plane = _Plane(self._world, self._records, self._wall, self._random.random)
         self._plane.dial_to = self._dial
         self._prober = Prober(self._world, Random(f"{seed} prober"), self._probe)
         self._sources = Sources(self._world, Random(f"{seed} feeds"), KnownNames(dict(names or {})))

@@ -133,6 +133,7 @@ class Exchange:
         "t_downstream_first", "t_downstream_last", "t_start", "t_upstream_first_rx", "t_upstream_first_tx",
         "t_upstream_last_rx", "t_upstream_last_tx", "trace", "transform", "tries",
     )
+    __deletable__ = ("held",)
 
     believed_scheme: bytes
     held: Any

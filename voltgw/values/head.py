@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from voltgw.values.compiling import resemble
+
 Field = tuple[bytes, bytes]
 
 CHUNKED: Final = -1         #: `length` of a body whose end its chunks tell (or HTTP/2's END_STREAM)
@@ -59,6 +61,12 @@ class RequestHead:
         self.upgrade: bytes | None = None   # the Upgrade field's value (lower-case), only if Connection names it
         self.underscored = 0                # fields with "_" in their name, which were dropped
         self.connection: list[Field] = []   # the hop-by-hop fields that were set aside, for explain and the log
+
+    def __copy__(self) -> RequestHead:
+        other = RequestHead(self.method, self.target, self.path, self.query, self.minor, self.authority, self.host, self.port,
+                            self.fields, self.length, self.keep_alive)
+        resemble(other, self)
+        return other
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of the field, or None."""

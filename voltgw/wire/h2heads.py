@@ -174,8 +174,8 @@ class RequestReader:
                 if block[begin - 1] >= 0x80:
                     try:
                         target = decode(target)
-                    except BadHuffman as error:
-                        raise BadBlock(str(error)) from None
+                    except BadHuffman as wrong:
+                        raise BadBlock(str(wrong)) from None
                 normal = normal_target(target)
                 if normal is not None and b"/." not in target:
                     like = known.head
@@ -193,8 +193,8 @@ class RequestReader:
         self.priority = self.protocol = None
         try:
             fields, special = decoder.decode(block)
-        except ListTooLarge as error:
-            raise BadRequest(f"{error} is more than allowed", 431) from None
+        except ListTooLarge as large:
+            raise BadRequest(f"{large} is more than allowed", 431) from None
         pseudo: dict[int, bytes] = {}
         others: list[Line] | None = None
         for line in special:

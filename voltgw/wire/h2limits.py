@@ -79,7 +79,7 @@ class Account:
 
     def __init__(self, budget: Budget, now: float) -> None:
         self.left = float(budget.burst)
-        self._burst = budget.burst
+        self._burst = float(budget.burst)
         self._per_s = budget.per_s
         self._at = now
 

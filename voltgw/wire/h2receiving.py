@@ -29,9 +29,10 @@ from voltgw.wire.hpack import BadBlock
 
 if TYPE_CHECKING:
     from voltgw.errors import BadRequest
+    from voltgw.wire.h2handler import Handler
     from voltgw.wire.h2heads import RequestReader, ResponseReader
     from voltgw.wire.h2limits import Http2Counters, Limits
-    from voltgw.wire.h2streams import Handler, Stream
+    from voltgw.wire.h2streams import Stream
     from voltgw.wire.hpack import Decoder
 
 
@@ -232,8 +233,8 @@ class Receiving(Sending):
                 raise Malformed("a body shorter than its Content-Length (RFC 9113 8.1.1)")
         except BadBlock as error:
             raise ConnectionFault(frames.COMPRESSION_ERROR, str(error)) from None
-        except (Malformed, MalformedAnswer) as error:
-            self._malformed(stream.id, error)
+        except (Malformed, MalformedAnswer) as malformed:
+            self._malformed(stream.id, malformed)
             return
         stream.remote_ended = True
         if stream.local_ended:

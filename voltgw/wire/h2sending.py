@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
     from voltgw.values.head import Field
     from voltgw.wire.h2frames import ConnectionFault
+    from voltgw.wire.h2handler import Handler
     from voltgw.wire.h2limits import Limits
-    from voltgw.wire.h2streams import Handler, Stream
+    from voltgw.wire.h2streams import Stream
 
 #: How much DATA waits in one `take` before more of it stays with its stream.
 BURST_BYTES: Final = 64 * 1024
@@ -179,7 +180,7 @@ class Sending:
         stream.end_held = ended
         if len(self._waiting) == 1:         # nobody else's turn
             self._advance(stream, BURST_BYTES - self._out_data)
-        return stream.held is None
+        return not stream.holds
 
     def send_trailers(self, stream: Stream, fields: list[Field], never: Sequence[bytes] = ()) -> bool:
         """The end of a body, with `fields` behind it. False: it is held, `on_drained` will be called."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from voltgw.values.head import Field
+    from voltgw.wire.h2handler import Handler
     from voltgw.wire.h2limits import Http2Counters, Limits
-    from voltgw.wire.h2streams import Handler
 
 #: Ranges of stream numbers that a client has left out, which make an older number an error of another kind.
 _REMEMBERED_GAPS: Final = 32
@@ -93,11 +93,11 @@ class Server(Receiving):
             head = reader.read(block, ended)
         except BadBlock as problem:
             raise ConnectionFault(frames.COMPRESSION_ERROR, str(problem)) from None
-        except Malformed as problem:
-            self._malformed(stream_id, problem)
+        except Malformed as malformed:
+            self._malformed(stream_id, malformed)
             return
-        except BadRequest as problem:
-            error = problem
+        except BadRequest as refusal:
+            error = refusal
         stream = self.streams[stream_id] = Stream(stream_id, self.initial_window, limits.stream_window_bytes)
         stream.remote_ended = ended
         stream.head_bytes = frames.HEADER_BYTES + len(block)
@@ -170,8 +170,8 @@ class Client(Receiving):
             head = reader.read(block, ended, stream.bodiless)
         except BadBlock as problem:
             raise ConnectionFault(frames.COMPRESSION_ERROR, str(problem)) from None
-        except MalformedAnswer as problem:
-            self._malformed(stream_id, problem)
+        except MalformedAnswer as malformed:
+            self._malformed(stream_id, malformed)
             return
         if reader.decoder.never_indexed:
             stream.never = reader.decoder.never_indexed

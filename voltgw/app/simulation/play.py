@@ -97,7 +97,7 @@ class Simulation:
         self._changes = [(change, self._meant(change)) for change in scenario.events]
         self._base = [(one, self._meant(one)) for one in scenario.endpoints]
         self._behave(self.origins.values())
-        self.plane = _Plane(self.world, self.tally, self._wall, self._random.random)      # type: ignore[arg-type]  # as tests do
+        self.plane = _Plane(self.world, self.tally, self._wall, self._random.random)
         self.plane.origin_of = self._origin
         self._prober = Prober(self.world, self._chance("prober"), prober_dial(self._origin))
         sources = Sources(self.world, self._chance("feeds"), KnownNames(names))

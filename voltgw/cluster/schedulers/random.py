@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from voltgw.cluster.schedulers.round_robin import Nobody
 from voltgw.interfaces import IFactory
+from voltgw.values.compiling import mypyc_attr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 DRAWS: Final = 4
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Uniform:
     """All weights are equal."""
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 from voltgw.control.probes.keeping import KeepingRun, KeptConnection
 from voltgw.control.probes.response import MAX_BODY_BYTES
 from voltgw.wire.h2frames import NO_ERROR, REFUSED_STREAM, error_name
+from voltgw.wire.h2handler import Bystander
 from voltgw.wire.h2heads import CONNECTION_FIELDS
 from voltgw.wire.h2limits import Limits
-from voltgw.wire.h2streams import Handler
 from voltgw.wire.http2 import Client
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _LIMITS: Final = Limits(max_streams=1, window_bytes=64 * 1024)
 
 
-class KeptConnection2(KeptConnection, Handler):
+class KeptConnection2(KeptConnection, Bystander):
     """One of HTTP/2: it answers pings and settings, and goes when the endpoint wants it to."""
 
     __slots__ = ("_monotonic", "codec")
@@ -78,7 +78,7 @@ class KeptConnection2(KeptConnection, Handler):
         """It is over: `dataReceived` lets it go."""
 
 
-class Http2Run(KeepingRun, Handler):
+class Http2Run(KeepingRun, Bystander):
     """One HTTP probe in HTTP/2; `host` is what ``:authority`` says unless the configuration's headers have a Host."""
 
     __slots__ = ("_body", "_codec", "_host", "_options", "_status", "_stream")

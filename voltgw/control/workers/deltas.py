@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, Final
 
+from voltgw.values.compiling import slots_of
+
 #: How deep objects stand in each other: a route's counters hold a histogram, which holds a list.
 _DEPTH: Final = 4
 #: Most names that a difference may bring into a mapping: flags, reasons and protocol versions are a few dozen.
@@ -109,9 +111,7 @@ def _attributes(thing: Any) -> tuple[str, ...]:
     kind = type(thing)
     found = _names.get(kind)
     if found is None:
-        slots = [getattr(each, "__slots__", ()) for each in kind.__mro__]
-        found = _names[kind] = tuple(
-            name for each in slots for name in ((each,) if isinstance(each, str) else each) if not name.startswith("_"))
+        found = _names[kind] = tuple(name for name in slots_of(kind) if not name.startswith("_"))
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twisted.logger import Logger
 
@@ -44,7 +44,7 @@ _OSSL_OCTETS: Final = 5
 class OpenSsl:
     """The engine; see `Engine`. One per process is enough (`voltgw.net.tls.context`)."""
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
     def __init__(self, library: Library) -> None:
         self.library = library

@@ -31,6 +31,7 @@ class TlsStream(Stream):
 
     __slots__ = ("_again", "_carried", "_connection", "_noted", "_noting", "handshake",
                  "handshake_s")
+    __deletable__ = ("_connection",)
 
     def __init__(
         self, loop: Loop, connection: TlsConnection, handshake: Handshake, peer: tuple[str, int],

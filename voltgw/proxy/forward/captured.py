@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
-from zope.interface import implementer
+from zope.interface import classImplements, implementer
 
 from voltgw.net.here import HERE
 from voltgw.net.sniff import alert as alert_record
@@ -20,6 +20,7 @@ from voltgw.proxy.forward.origins import Asked
 from voltgw.proxy.forward.passage import Over
 from voltgw.proxy.tcp import RelayTerms, TcpRelay
 from voltgw.security.egress import FLAG, Flow, Speaks
+from voltgw.values.compiling import mypyc_attr
 from voltgw.values.record import ConnectionRecord
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from voltgw.values.tls import Handshake
 
 
-@implementer(IProtocol)
 class _Arriving:
     """The protocol of a captured connection for the moment in which it is asked where it wanted to go."""
 
@@ -55,7 +55,11 @@ class _Arriving:
         """Likewise."""
 
 
+classImplements(_Arriving, IProtocol)
+
+
 @implementer(IProtocolFactory)
+@mypyc_attr(native_class=False)
 class CaptureFactory(ForwardFactory):
     """Takes the connections of one capturing listener."""
 

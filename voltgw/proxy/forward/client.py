@@ -31,29 +31,28 @@ EXPLICIT: Final = Way()
 class ForwardClient(Downstream):
     """A client that speaks HTTP/1.1."""
 
-    __slots__ = ("gate",)
-
-    _factory: ForwardFactory
+    __slots__ = ("_forwarder", "gate")
 
     def __init__(self, factory: ForwardFactory, peer_address: str, peer_port: int, way: Way = EXPLICIT) -> None:
         super().__init__(factory, peer_address, peer_port)
+        self._forwarder = factory
         self.gate = Gate(factory.outside, factory, way)
         self._parse = RequestParser(tunnels=True).parse
 
     def makeConnection(self, transport: Any) -> None:
         """The client is connected."""
         super().makeConnection(transport)
-        self._forwarded = b"via: " + self._factory.outside.via(1)
+        self._forwarded = b"via: " + self._forwarder.outside.via(1)
 
     def become_version_2(self, transport: Any) -> None:
         """Give the transport to a connection of HTTP/2; nothing was read from it yet."""
-        following = ForwardClient2(self._factory, self.peer_address, self.peer_port, self.gate.way)
+        following = ForwardClient2(self._forwarder, self.peer_address, self.peer_port, self.gate.way)
         transport.protocol = following
         following.makeConnection(transport)
 
     def _about_client(self, exchange: Exchange, identity: Identity | None) -> bytes:
         """What the client says of itself goes on as it is: that is between it and the origin. We add Via (RFC 9110 7.6.3)."""
-        return about(exchange, self._factory.outside.via(exchange.request.minor))
+        return about(exchange, self._forwarder.outside.via(exchange.request.minor))
 
     # -- CONNECT ---------------------------------------------------------------------------------------------------------------
 
@@ -104,7 +103,7 @@ class ForwardClient(Downstream):
         self._cluster.counters.status[2] += 1
         self.phase = CLOSED                 # as far as requests go
         self.deadline = 0.0
-        factory = self._factory
+        factory = self._forwarder
         factory.connections.discard(self)
         self.transport.unregisterProducer()
         self.transport.write(_ESTABLISHED)

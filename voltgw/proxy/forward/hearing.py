@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.net.deadlines import NO_SLOT
 from voltgw.proxy.forward.interception import Action
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from voltgw.proxy.forward.factory import ForwardFactory
-    from voltgw.values.identity import Proof
+    from voltgw.values.compiling import mypyc_attr
+from voltgw.values.identity import Proof
 
 #: How long a client may take to say what it speaks.
 HEARING_S: Final = 30.0
@@ -44,7 +45,7 @@ ACCESS_DENIED: Final = 49
 UNRECOGNIZED_NAME: Final = 112
 
 
-@implementer(IProtocol, IHalfCloseableProtocol)
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Hearing:
     """The protocol of a client's transport until it is known what it speaks. It is its own `Deadline`.
 
@@ -288,3 +289,6 @@ class Hearing:
     def _takes_requests(self) -> bool:
         """Whether requests in plain text are judged one by one."""
         return self._factory.egress.hears_requests
+
+
+classImplements(Hearing, IProtocol, IHalfCloseableProtocol)

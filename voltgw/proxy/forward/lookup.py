@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.security.destinations import plain
 from voltgw.security.shares import Shares, source_of
@@ -58,7 +58,7 @@ class Lookup:
     `resolver_of` gives the `IHostnameResolver` of a network.
     """
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
     def __init__(self, loop: Loop, resolver_of: Callable[[Network], Any]) -> None:
         self._loop = loop
@@ -153,7 +153,6 @@ class Lookup:
             question.timed_out()
 
 
-@implementer(IResolutionReceiver)
 class _Question:
     """One question to a resolver, and everybody who waits for its answer."""
 
@@ -200,3 +199,6 @@ class _Question:
             timer.cancel()
         if lookup is not None:
             lookup.answered(self, addresses)
+
+
+classImplements(_Question, IResolutionReceiver)

@@ -7,11 +7,11 @@ URL, and go to the origin through TLS of our own. An origin whose certificate is
 from __future__ import annotations
 
 from select import EPOLLOUT
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.errors import TlsFailed
 from voltgw.net.connector import dial
@@ -40,11 +40,10 @@ if TYPE_CHECKING:
 HANDSHAKE_FAILURE: Final = 40
 
 
-@implementer(IProtocol)
 class Opening:
     """From the hello to the first request. As a protocol it is that of the connection by which the origin is looked at."""
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
     def __init__(self, factory: ForwardFactory, hearing: Hearing, action: Action) -> None:
         hello, flow = hearing.hello, hearing.flow
@@ -248,3 +247,6 @@ class Opening:
         if shaking is not None and not shaking.over:
             shaking.cancel()
             self._failed(OSError("the gateway stops"))
+
+
+classImplements(Opening, IProtocol)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from voltgw.proxy.forward.logins import Logins
 from voltgw.proxy.forward.lookup import Lookup
 from voltgw.proxy.forward.origins import Origins
+from voltgw.values.compiling import slots_of
 from voltgw.values.tls import ClientTls, SniSource
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Outside:
     def numbers(self) -> dict[str, float]:
         """For the metrics."""
         counters = self.counters
-        found: dict[str, float] = {f"forward_{name}": getattr(counters, name) for name in counters.__slots__}
+        found: dict[str, float] = {f"forward_{name}": getattr(counters, name) for name in slots_of(type(counters))}
         found.update(
             forward_lookups=self.lookup.questions, forward_lookup_failures=self.lookup.failures,
             forward_lookups_crowded=self.lookup.crowded, forward_origins=len(self.origins),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.net.sniff import alert as alert_record
 from voltgw.proxy.forward.gate import Way
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from voltgw.values.exchange import Exchange
 
 
-@implementer(IProtocol, IHalfCloseableProtocol)
 class _Far:
     """The destination's side while the client is listened to."""
 
@@ -60,6 +59,9 @@ class _Far:
     def crashed(self) -> None:
         """A bug of ours; the guard has logged it."""
         self._passage.crashed()
+
+
+classImplements(_Far, IProtocol, IHalfCloseableProtocol)
 
 
 class Passage(Hearing):
@@ -204,7 +206,6 @@ class Passage(Hearing):
         self._connection.tunnelled(exchange, self._factory.plane.monotonic())
 
 
-@implementer(IProtocol)
 class Over:
     """The protocol of a transport on which there is nothing left to do."""
 
@@ -219,3 +220,6 @@ class Over:
 
     def connectionLost(self, reason: Failure) -> None:
         """That was all."""
+
+
+classImplements(Over, IProtocol)

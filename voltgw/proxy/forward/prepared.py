@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IProtocol
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from voltgw.net.deadlines import NO_SLOT
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 WAITS_S: Final = 15.0
 
 
-@implementer(IProtocol)
 class Prepared:
     """Its protocol while nobody has it. It is its own `Deadline`, and stands for the dial of whoever takes it."""
 
@@ -94,3 +93,6 @@ class Prepared:
         self._plane.deadlines.forget(self)
         if self._plane.prepared.get(self._endpoint) is self:
             del self._plane.prepared[self._endpoint]
+
+
+classImplements(Prepared, IProtocol)

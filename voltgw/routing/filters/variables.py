@@ -178,7 +178,8 @@ def _compile(value: bytes, response: bool) -> bytes | Render:
     getters: list[Render] = []
     end = 0
     for match in _VARIABLE.finditer(value):
-        pieces.append(value[end:match.start()].replace(b"%", b"%%"))
+        begin = match.start()
+        pieces.append(value[end:begin].replace(b"%", b"%%"))
         end = match.end()
         if match[1] is None:
             pieces.append(b"%%")

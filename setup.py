@@ -1,0 +1,62 @@
+"""What setup.cfg cannot say: with ``VOLTGW_COMPILE=1`` the hot modules become C by mypyc. See docs/howto/compiled.rst.
+
+Without it nothing is compiled, and no compiler is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from setuptools import setup
+
+HERE = Path(__file__).resolve().parent
+
+#: The way of a request from the socket to its line in the log, and those of connections, datagrams and names beside it. Each of
+#: them runs as it stands, too. `*` is every module of a room but those in `LEFT`.
+HOT = {
+    "values": "counters exchange head reply",
+    "wire": "*",
+    "net": "announced closing connected connector correspondence datagrams deadlines listener loop outgoing pacing sniff "
+           "sources splice stream tls/handshakes tls/stream",
+    "routing": "route zone",
+    "cluster": "attempts chooser cluster endpoint ewma schedulers/random schedulers/round_robin slowstart spread",
+    "proxy": "*",
+    "dns": "cookies rates responder",
+    "observe": "json_lines lines sampling timings",
+    "app": "journal",
+}
+#: Why not: a class that something refers to weakly; types that a compiled module evaluates before they are there; functions in
+#: functions, which would each be a cycle of references; what is not hot.
+LEFT = {
+    "proxy/announced_udp", "proxy/certified", "proxy/factory", "proxy/hashed", "proxy/forward/dynamic",
+    "proxy/forward/factory", "proxy/forward/gate", "proxy/forward/host", "proxy/forward/interception", "proxy/forward/logins",
+    "proxy/forward/lookup", "proxy/forward/origins", "proxy/forward/outside", "proxy/forward/settings",
+    "wire/h2handler", "wire/otlp", "wire/protobuf", "wire/rtnetlink", "wire/tracecontext",
+}
+
+
+def modules() -> list[str]:
+    """The paths of the hot modules, from here."""
+    found = []
+    for room, names in HOT.items():
+        folder = HERE / "voltgw" / room
+        chosen = sorted(folder.rglob("*.py")) if names == "*" else [folder / f"{name}.py" for name in names.split()]
+        found += [path for path in chosen if path.name != "__init__.py"
+                  and path.relative_to(folder.parent).with_suffix("").as_posix() not in LEFT]
+    return [path.relative_to(HERE).as_posix() for path in found]
+
+
+def extensions() -> list[Any]:
+    """One extension for each, so that they can be made side by side; ``VOLTGW_COMPILE_LEVEL`` is the C compiler's -O."""
+    from mypyc.build import mypycify
+
+    level = os.environ.get("VOLTGW_COMPILE_LEVEL", "3")
+    return mypycify(modules(), opt_level=level, debug_level="0" if level == "0" else "1", separate=True)
+
+
+# pip asks first what a build needs (egg_info), and has not installed it then.
+wanted = os.environ.get("VOLTGW_COMPILE") == "1" and "egg_info" not in sys.argv
+setup(ext_modules=extensions() if wanted else [], options={"build_ext": {"parallel": os.cpu_count()}})

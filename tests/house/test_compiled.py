@@ -1,0 +1,90 @@
+"""What is compiled, and what the compiler (mypyc) gets wrong and no hot module may do. See docs/adr/0023."""
+
+from __future__ import annotations
+
+import ast
+import runpy
+from collections.abc import Iterator
+from configparser import ConfigParser
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+#: Names whose value is their own, however often it is asked for.
+_HARMLESS = frozenset(("len", "min", "max"))
+
+
+@cache
+def setup() -> dict[str, Any]:
+    """The names of setup.py."""
+    with mock.patch("setuptools.setup"):
+        return runpy.run_path(str(ROOT / "setup.py"))
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """The hot modules by their paths."""
+    return {path: ast.parse((ROOT / path).read_text(encoding="utf-8")) for path in setup()["modules"]()}
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
+    """All of them, methods too."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+class ListTests(SynchronousTestCase):
+    def test_they_are_there(self) -> None:
+        """Every module that is named exists, those that are left out as well."""
+        self.assertGreater(len(trees()), 100)
+        for name in setup()["LEFT"]:
+            self.assertTrue((ROOT / "voltgw" / f"{name}.py").is_file(), name)
+            self.assertNotIn(f"voltgw/{name}.py", trees())
+
+    def test_the_same_compiler(self) -> None:
+        """Tests and wheels are made by the same mypyc."""
+        parser = ConfigParser()
+        parser.read(ROOT / "setup.cfg", encoding="utf-8")
+        tested = parser["options.extras_require"]["test"].split("\n")
+        for needed in runpy.run_path(str(ROOT / "tools" / "build_backend.py"))["_COMPILERS"]:
+            self.assertIn(needed, tested)
+
+
+class HazardTests(SynchronousTestCase):
+    """Each of these was met, and changed what the compiled program did."""
+
+    def test_bounds_of_slices(self) -> None:
+        """No call stands in a slice: it would be made twice (`data[:sock.recv_into(data)]`)."""
+        found = [f"{path}:{node.lineno}" for path, tree in trees().items() for node in ast.walk(tree)
+                 if isinstance(node, ast.Slice) for bound in (node.lower, node.upper) if bound is not None
+                 for call in ast.walk(bound) if isinstance(call, ast.Call) and ast.unparse(call.func) not in _HARMLESS]
+        self.assertEqual(found, [])
+
+    def test_functions_in_functions(self) -> None:
+        """There are none: each would be a cycle of references, which only the collector frees."""
+        found = [f"{path}:{inner.lineno}" for path, tree in trees().items() for outer in functions(tree)
+                 for inner in functions(outer) if inner is not outer]
+        self.assertEqual(found, [])
+
+    def test_names_of_exceptions(self) -> None:
+        """A name is bound to exceptions of one type in a function: another one would be refused with a TypeError."""
+        found = []
+        for path, tree in trees().items():
+            for function in functions(tree):
+                types: dict[str, set[str]] = {}
+                for node in ast.walk(function):
+                    if isinstance(node, ast.ExceptHandler) and node.name is not None and node.type is not None:
+                        types.setdefault(node.name, set()).add(ast.unparse(node.type))
+                found += [f"{path}:{function.lineno} {name}" for name, several in types.items() if len(several) > 1]
+        self.assertEqual(found, [])
+
+    def test_slots(self) -> None:
+        """Nobody asks a class for its `__slots__`: a compiled one has none (`voltgw.values.compiling.slots_of`)."""
+        found = [f"{path}:{node.lineno}" for path in (ROOT / "voltgw").rglob("*.py") if path.name != "compiling.py"
+                 for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                 if isinstance(node, ast.Attribute) and node.attr == "__slots__"]
+        self.assertEqual([each for each in found if "nginx_values" not in each and "acme/store" not in each], [])
