@@ -172,11 +172,13 @@ class Chooser:
 
     def _go_on(self) -> None:
         """A turn has come."""
-        if self._steps is None or (self._step() and self._next is None):
-            return
         if self._steps is None:
+            return
+        if self._step():
             ready = self._next
-            assert ready is not None and isinstance(self.factory, StepwiseFactory)      # nobody else sets it
+            if ready is None:
+                return
+            assert isinstance(self.factory, StepwiseFactory)        # nobody else sets it
             self._begin(self.factory, ready)
         if self.soon is not None:
             self.soon(self._go_on)

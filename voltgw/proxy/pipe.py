@@ -136,13 +136,18 @@ class Pipe:
             return
         if data:
             self.protocol.dataReceived(data)
-            if self._reading:
+            if self._reads:
                 self._link.codec.consumed(self.stream, size)
                 self._link.flush_soon()
             else:
                 self._unread += size
-        if self._ended and self._reading:
+        if self._ended and self._reads:
             self._tell_end()
+
+    @property
+    def _reads(self) -> bool:
+        """`_reading`, asked behind a call that may have changed it: a compiled module would not look again."""
+        return self._reading
 
     def trailers(self, fields: list[Field]) -> None:
         """The end of the peer's body."""
@@ -186,11 +191,11 @@ class Pipe:
                 self._link.codec.consumed(self.stream, unread)
                 self._link.flush_soon()
             for number, data in enumerate(held):
-                if not self._reading:       # it was paused by the one before
+                if not self._reads:         # it was paused by the one before
                     self._held = held[number:]
                     return
                 self.protocol.dataReceived(data)
-            if self._ended and self._reading and not self._held:
+            if self._ended and self._reads and not self._held:
                 self._tell_end()
         except BaseException:               # we are in nobody's turn
             self._link.plane.loop.failed(self.protocol)

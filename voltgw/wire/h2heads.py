@@ -214,7 +214,7 @@ class RequestReader:
             error.method = pseudo.get(_METHOD, b"")     # the answer to a HEAD has no body, whatever it says
             raise
         if (decoder.literals == 1 and decoder.literal_kind in _PATH_LITERALS and generation == decoder.generation
-                and ended and self.protocol is None and not head.expect_continue):
+                and ended and _PROTOCOL not in pseudo and not head.expect_continue):
             self._remember(block, head, special)
         return head
 
