@@ -107,8 +107,23 @@ class AccessLogTests(SynchronousTestCase):
         self.assertEqual(turns[:3], [0, 0, 0])
         self.assertEqual((log.queued, log.outputs[0].sink.lines), (0, BATCH * 3 + 10))
 
+    def test_what_is_kept_of_lines(self) -> None:
+        """Pieces of former lines are kept for the next batch, and let go of after `INTERVAL_S`, though nothing more comes."""
+        log = self.log()
+        lines = log.outputs[0]._lines
+        clients: Any = lines._clients       # type: ignore[attr-defined]
+        log.http(an_exchange())
+        log.relieve()                       # the first batch forgets
+        for _ in range(3):
+            log.http(an_exchange())
+            log.relieve()
+        self.assertEqual(len(clients), 3)
+        self.clock.advance(INTERVAL_S)
+        self.clock.advance(INTERVAL_S)
+        self.assertEqual(len(clients), 0)
+
     def test_steady_traffic(self) -> None:
-        """At 20,000 requests a second batches come as often as 512 records gather, and hold about so many."""
+        """At 20,000 requests a second batches come as often as `BATCH` records gather, and hold about so many."""
         disk = Disk()
         log = self.log(write=disk)
         exchange = an_exchange()

@@ -5,7 +5,7 @@ the endpoint, the outcome) stands ready as a piece of text, and the rest is fill
 through the C escaper of the standard library's JSON, which takes less time than a look whether it is needed; so a line
 is always ASCII and always valid. Some 2.5 to 4 us a line; a dictionary for a JSON writer costs more to fill than that.
 
-Pieces are kept only while a batch is written (`forget`), so that no ended connection or replaced route is kept alive.
+Pieces are kept only for a moment (`forget`), so that no ended connection or replaced route is kept alive for long.
 """
 
 from __future__ import annotations

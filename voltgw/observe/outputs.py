@@ -112,9 +112,14 @@ class Output:
             if keeps:
                 self._records.append(record)
 
-    def deliver(self) -> None:
-        """Hand over what was formatted."""
+    def forget(self) -> None:
+        """Let go of what lines so far were made of."""
         self._lines.forget()
+
+    def deliver(self, forgets: bool = True) -> None:
+        """Hand over what was formatted; what it was made of may be wanted again, unless it `forgets`."""
+        if forgets:
+            self._lines.forget()
         if self._texts:
             texts, self._texts = self._texts, []
             records, self._records = self._records, []
