@@ -17,6 +17,7 @@ from zope.interface import classImplements
 from voltgw.net.deadlines import NO_SLOT
 from voltgw.proxy.forward.interception import Action
 from voltgw.security.egress import ALLOW, DENY, Flow, Speaks, Verdict
+from voltgw.values.compiling import mypyc_attr
 from voltgw.wire.clienthello import ClientHello, HelloRefused, NotHello, read_hello
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from voltgw.proxy.forward.factory import ForwardFactory
-    from voltgw.values.compiling import mypyc_attr
 from voltgw.values.identity import Proof
 
 #: How long a client may take to say what it speaks.
