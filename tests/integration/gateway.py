@@ -14,13 +14,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
 #: Ports of tests come from below the range in which the kernel picks source ports itself, so that nothing takes them.
-_PORTS: Final = (20_000, 32_000)
+_PORTS: Final = range(20_000, 32_000)
+#: Runs of the tests that stand side by side (`tools/test` has so many) take turns among them, so that none takes a port that
+#: another has found free and not bound yet. In one run no port comes again before all others.
+_LANES: Final = 4
+_lane = int(os.environ.get("VOLTGW_TEST_LANE") or random.randrange(_LANES))
+_ours = count(random.randrange(len(_PORTS)))        # not seeded, since others may run in our lane, too
 #: Nothing that a test waits for takes longer than this (seconds), unless something is wrong.
 PATIENCE_S: Final = 20.0
 #: All of these tests can be run with gateways of so many workers.
@@ -32,7 +38,7 @@ _TWISTD: Final = "from twisted.scripts.twistd import run; run()"
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on."""
     while True:
-        port = random.randrange(*_PORTS)    # not seeded: runs of the tests side by side must not agree
+        port = _PORTS[(next(_ours) * _LANES + _lane) % len(_PORTS)]
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
