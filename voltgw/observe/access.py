@@ -198,16 +198,11 @@ class AccessLog:
             self.dropped_queue += over
         if pending:
             self._format(pending[:BATCH], limit_s)
-            forgets = self._forgets()
-            for output in self.outputs:
-                output.deliver(forgets)
-        else:
-            forgets = self._lines_left < _REMEMBERED and self._forgets()
-            for output in self.outputs:
-                if forgets:
-                    output.forget()
-                if output.sink.blocked:
-                    output.sink.flush()
+        forgets = self._forgets()
+        for output in self.outputs:
+            if forgets:
+                output.forget()
+            output.deliver()
         self._tell()
 
     def _forgets(self) -> bool:

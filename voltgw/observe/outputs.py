@@ -116,10 +116,8 @@ class Output:
         """Let go of what lines so far were made of."""
         self._lines.forget()
 
-    def deliver(self, forgets: bool = True) -> None:
-        """Hand over what was formatted; what it was made of may be wanted again, unless it `forgets`."""
-        if forgets:
-            self._lines.forget()
+    def deliver(self) -> None:
+        """Hand over what was formatted, or what waits in the sink; what lines were made of may be wanted again (`forget`)."""
         if self._texts:
             texts, self._texts = self._texts, []
             records, self._records = self._records, []

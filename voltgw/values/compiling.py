@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ def build() -> str:
     return "compiled" if spec is not None and (spec.origin or "").endswith(".so") else "interpreted"
 
 
+@cache
 def slots_of(kind: type) -> tuple[str, ...]:
     """The names in a class's ``__slots__`` and its bases'; a compiled class has none, but knows its attributes."""
     found: dict[str, None] = {}
