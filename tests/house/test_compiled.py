@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import runpy
+import tomllib
 from collections.abc import Iterator
 from configparser import ConfigParser
 from functools import cache
@@ -52,6 +53,14 @@ class ListTests(SynchronousTestCase):
         tested = parser["options.extras_require"]["test"].split("\n")
         for needed in runpy.run_path(str(ROOT / "tools" / "build_backend.py"))["_COMPILERS"]:
             self.assertIn(needed, tested)
+
+
+    def test_sources_can_be_built(self) -> None:
+        """A source distribution has the backend that pyproject.toml names: setuptools does not put it there by itself."""
+        system = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]
+        listed = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
+        for folder in system["backend-path"]:
+            self.assertIn(f"include {folder}/{system['build-backend']}.py", listed)
 
 
 class HazardTests(SynchronousTestCase):

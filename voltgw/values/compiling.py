@@ -9,9 +9,11 @@
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+#: What `slots_of` has found: a class is looked at once.
+_slots: dict[type, tuple[str, ...]] = {}
 
 if TYPE_CHECKING:
     from mypy_extensions import mypyc_attr as mypyc_attr
@@ -27,14 +29,16 @@ def build() -> str:
     return "compiled" if spec is not None and (spec.origin or "").endswith(".so") else "interpreted"
 
 
-@cache
 def slots_of(kind: type) -> tuple[str, ...]:
     """The names in a class's ``__slots__`` and its bases'; a compiled class has none, but knows its attributes."""
-    found: dict[str, None] = {}
-    for each in kind.__mro__:
-        slots = vars(each).get("__slots__", vars(each).get("__mypyc_attrs__", ()))
-        found.update(dict.fromkeys((slots,) if isinstance(slots, str) else slots))
-    return tuple(name for name in found if not name.startswith("__"))
+    known = _slots.get(kind)
+    if known is None:
+        found: dict[str, None] = {}
+        for each in kind.__mro__:
+            slots = vars(each).get("__slots__", vars(each).get("__mypyc_attrs__", ()))
+            found.update(dict.fromkeys((slots,) if isinstance(slots, str) else slots))
+        known = _slots[kind] = tuple(name for name in found if not name.startswith("__"))
+    return known
 
 
 def resemble(other: object, one: object) -> None:
