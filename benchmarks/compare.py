@@ -158,9 +158,7 @@ def servers(comparison: Comparison, options: argparse.Namespace, kinds: Mapping[
             proxy.start()
             proxy.prove()
         yield Bench(comparison, options, folder, None, proxies)
-        for proxy in proxies:
-            if proxy.process is not None:
-                proxy.process.check()
+        _still_run(proxies)
 
 
 @contextmanager
@@ -191,9 +189,14 @@ def bench(comparison: Comparison, options: argparse.Namespace, *, endpoints: tup
             proxy.prove()
             proxy.take_log_lines()
         yield Bench(comparison, options, directory, origin, proxies)
-        for proxy in proxies:
-            if proxy.process is not None:
-                proxy.process.check()
+        _still_run(proxies)
+
+
+def _still_run(proxies: Sequence[Proxy]) -> None:
+    """Fails where one of them has ended under way."""
+    for proxy in proxies:
+        if proxy.process is not None:
+            proxy.process.check()
 
 
 #: What `openssl req` makes a key with: both are as strong as certificates of the web are.

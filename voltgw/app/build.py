@@ -229,7 +229,7 @@ class HostSource(NamedTuple):
     @property
     def fetching(self) -> bool:
         """Whether a certificate of it is fetched."""
-        return any(terms is not None and terms.names for terms in self.terms)
+        return next(self.fetches(), None) is not None
 
     def fetches(self) -> Iterator[Terms]:
         """Those of which the certificate is fetched."""
