@@ -200,6 +200,31 @@ class BoundsTests(JournalCase):
         assert record is not None
         self.assertEqual(record["flag"], "UF")
 
+    def test_one_that_was_noted_in_another_process(self) -> None:
+        """A record that has come as JSON is found as if it had been noted here; what is none is refused."""
+        there = self.make()
+        sent: list[list[object]] = []
+
+        class Box:
+            """What a worker has in the place of a ring."""
+
+            def add(self, record: list[object]) -> None:
+                """Send it."""
+                sent.append(json.loads(json.dumps(record)))
+
+        there.send_to({"error": Box(), "sample": Box()})
+        exchange = numbered(1, "UF", 502)
+        exchange.tries = [("10.0.0.1:80", "refused")]
+        there.note(exchange)
+        here = self.make()
+        here.note(exchange)
+        self.journal.take("error", sent[0])
+        found = self.journal.find(exchange.request_id.decode())
+        assert found is not None
+        self.assertEqual(found, here.find(exchange.request_id.decode()))
+        for none in ([], sent[0][:-1], [*sent[0][:9], 12, *sent[0][10:]]):
+            self.assertRaises(ValueError, self.journal.take, "error", none)
+
     def test_nothing_is_kept_alive(self) -> None:
         """Neither the client's connection nor the endpoint is held by a record."""
         exchange = numbered(1, "UH", 503)

@@ -11,12 +11,14 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cluster.making import CLUSTER, FakePool, numbers, state
+from voltgw.cluster.attempts import Attempts
 from voltgw.cluster.cluster import Cluster
 from voltgw.cluster.schedulers import ring_hash, round_robin
 from voltgw.cluster.snapshot import EndpointSet
 from voltgw.cluster.subset import Subset, SubsetRules, Wanted
 from voltgw.config.objects.cluster import SubsetFallbackPolicy
 from voltgw.config.values import FrozenMap
+from voltgw.errors import ConnectFailed
 
 NO_FALLBACK, ANY_ENDPOINT, DEFAULT_SUBSET = SubsetFallbackPolicy
 
@@ -154,6 +156,10 @@ class SubsetTests(SynchronousTestCase):
         other = india.pick_other([first], None)
         self.assertEqual(set(numbers([first, other])), {1, 4})
         self.assertIsNone(us.pick_other([us.endpoints[0]], None))
+        attempts = Attempts(india, b"GET", None)
+        self.assertEqual(attempts.after(ConnectFailed("refused"), first, False, True), 0.0)
+        self.assertIs(attempts.next(), other)
+        self.assertEqual(self.cluster.retries, 0)       # a connection that could not be made takes nothing from the budget
 
     def test_one_for_all_who_ask_for_the_same(self) -> None:
         """Two routes share a subset, so that its turn is one; the order of labels is nothing."""

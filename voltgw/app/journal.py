@@ -287,9 +287,10 @@ class Journal:
         """Keep a record that was noted in another process and has come as JSON. Raises ValueError for what is none."""
         ring = self._rings.get(kind)
         try:
-            record = _Record(*fields)
-            record = record._replace(
-                tries=tuple((str(who), str(what)) for who, what in record.tries), times=tuple(record.times))
+            values = dict(zip(_Record._fields, fields, strict=True))
+            values["tries"] = tuple([(str(who), str(what)) for who, what in values["tries"]])
+            values["times"] = tuple(values["times"])        # JSON has no tuples
+            record = _Record(**values)
             VERSIONS[record.minor]
         except (TypeError, ValueError, LookupError) as error:
             raise ValueError(f"no record: {error}") from error

@@ -21,14 +21,13 @@ And a request for which an endpoint's GOAWAY says that nothing was done goes out
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.errors import BadResponse, ConnectFailed, Retry, Source, StreamRefused, UpstreamClosed, UpstreamTimeout
 from voltgw.values.defaults import CONNECT_RETRIES, MAX_RETRY_AFTER_S
 from voltgw.values.retry import SAFE_CONDITIONS
 
 if TYPE_CHECKING:
-    from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.errors import ProxyError
     from voltgw.values.retry import RetryPlan
@@ -90,10 +89,10 @@ class Attempts:
                  "afresh", "tried", "why")
 
     def __init__(
-        self, cluster: Cluster, method: bytes, hash_key: int | None, plan: RetryPlan | None = None,
+        self, cluster: Any, method: bytes, hash_key: int | None, plan: RetryPlan | None = None,
         random: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._cluster = cluster
+        self._cluster = cluster             # a `Cluster`, or a `Subset` of one, which is no subclass of it
         self._hash_key = hash_key
         self._plan = plan
         self._random = random
