@@ -1,7 +1,7 @@
 """What a unit of work costs, as counts: calls into the kernel at the sockets' seam, and calls of our own Python functions.
 
 Streams, listeners and datagram ports keep bound methods of their sockets, and the loop those of its epoll set, so both are
-counted where they are looked up: in the class of all sockets, and in the class of epoll sets. Only what the loop does in its
+counted where they are looked up: in the classes of all sockets, and in the class of epoll sets. Only what the loop does in its
 turns counts; far sides are sockets of the same class. No time is measured.
 """
 
@@ -26,7 +26,7 @@ _OF_SOCKETS: Final = (
 )
 #: What happens by time, a few times a second, and not for a unit of work.
 _CLOCKWORK: Final = ("voltgw.net.clock.", "voltgw.net.deadlines.Deadlines.sweep", "voltgw.net.loop.Loop._tick",
-                     "voltgw.net.loop.Loop._timed", "voltgw.net.loop.Loop.doRead", "voltgw.net.loop.Loop._woken")
+                     "voltgw.net.loop.Loop._timed", "voltgw.net.loop.Loop.doRead", "voltgw.net.loop.Loop.turn", "voltgw.net.loop.Loop._woken")
 #: A unit is done so often, and of these the one with the fewest calls counts: what is remembered is, and no sweep fell into it.
 _TRIES: Final = 5
 
@@ -105,13 +105,16 @@ class SeamCase(SteppedLoopCase):
                     self.called[name] += 1
 
     def _install(self) -> None:
-        for name in _OF_SOCKETS:
-            method = self.count(f"socket.{name}", getattr(socket.socket, name))
+        methods = {name: self.count(f"socket.{name}", getattr(socket.socket, name)) for name in _OF_SOCKETS}
+        for name, method in methods.items():
             if name in vars(socket.socket):             # else Python's class has it from C's
                 self.patch(socket.socket, name, method)
             else:
                 setattr(socket.socket, name, method)
                 self.addCleanup(delattr, socket.socket, name)
+        # connections are sockets of C's class, which cannot be changed
+        bare = {name: self.count(f"socket.{name}", getattr(socket.SocketType, name)) for name in _OF_SOCKETS}
+        self.patch(socket, "SocketType", type("Counted", (socket.SocketType,), {"__slots__": (), **bare}))
         for name in ("eventfd_write", "eventfd_read"):
             self.patch(os, name, self.count(name, getattr(os, name)))
         case, real = self, select.epoll

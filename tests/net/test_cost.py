@@ -113,7 +113,7 @@ class CostTests(SteppedLoopCase):
     def test_accepting_wraps_a_socket_once(self) -> None:
         """The raw accept is used: a socket that was examined again would cost three system calls more."""
         made: list[Any] = []
-        real = socket.socket
+        real = socket.SocketType
 
         class Counting(real):                           # type: ignore[misc, valid-type]
             def __init__(self, *args: Any, **kw: Any) -> None:
@@ -123,7 +123,7 @@ class CostTests(SteppedLoopCase):
         factory = Recorders()
         listener: Listener = self.listen(factory)
         self.socket(listener)
-        self.patch(socket, "socket", Counting)
+        self.patch(socket, "SocketType", Counting)
         self.spin(lambda: factory.built)
         self.assertEqual(len(made), 1)
         self.assertNotEqual(made[0][0][0], -1)          # family and kind are given, not asked of the kernel

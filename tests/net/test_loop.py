@@ -233,8 +233,18 @@ class LoopTests(SteppedLoopCase):
         os.close(protocol.transport._fd)
         protocol.transport.loseConnection()
         self.spin(lambda: protocol.reason)
-        self.assertEqual((self.loop.open, self.loop.failures), (0, 1))
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 2)       # leaving the set, and closing
+        self.assertEqual(self.loop.open, 0)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)       # closing
+
+    def test_a_watched_descriptor_that_somebody_else_has_closed(self) -> None:
+        """Whoever leaves the set with it is told nothing; it is logged and counted."""
+        ours, theirs = os.pipe()
+        self.addCleanup(os.close, theirs)
+        self.loop.watch(ours, select.EPOLLIN, lambda events: None)
+        os.close(ours)
+        self.loop.forget(ours)
+        self.assertEqual(self.loop.failures, 1)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
     # -- work that waits in software -------------------------------------------------------------------------------
 

@@ -72,10 +72,10 @@ class NewConnectionTests(TlsCase):
 
     def least(self, life: Callable[[], None]) -> tuple[Counter[str], Counter[str]]:
         """Of several lives the one with the fewest calls: what is remembered is remembered, and no sweep fell into it."""
-        return min((self.counted(life) for _ in range(4)), key=lambda counts: counts[0].total())
+        return min((self.counted(life) for _ in range(4)), key=lambda counts: counts[0].total() + counts[1].total())
 
     def test_plain(self) -> None:
-        """A plain connection with one round trip: it enters the epoll set once and leaves it once, and nothing is asked."""
+        """A plain connection with one round trip: it enters the epoll set once, leaves it by closing, and nothing is asked."""
         factory = Recorders(Echo)
         listener = self.listen(factory)
 
@@ -91,8 +91,8 @@ class NewConnectionTests(TlsCase):
 
         python, kernel = self.least(life)
         self.assertEqual(kernel, {
-            "socket._accept": 2, "socket.setblocking": 1, "epoll.register": 1, "socket.recv": 2, "socket.send": 1,
-            "epoll.unregister": 1, "socket.close": 1})
+            "socket._accept": 1, "socket.setblocking": 1, "epoll.register": 1, "socket.recv": 2, "socket.send": 1,
+            "socket.close": 1})
         self.assertLessEqual(python.total(), 28, python)
         self.assertGreater(python.total(), 15)              # else it counted nothing
 
@@ -119,7 +119,7 @@ class NewConnectionTests(TlsCase):
 
         python, kernel = self.least(life)
         self.assertEqual(kernel, {
-            "socket._accept": 2, "socket.setblocking": 1, "epoll.register": 1, "socket.recv": 1, "epoll.unregister": 1,
+            "socket._accept": 1, "socket.setblocking": 1, "epoll.register": 1, "socket.recv": 1,
             "socket.close": 1})             # the rest is OpenSSL's own
         self.assertLessEqual(python.total(), 89, python)
         self.assertGreater(python.total(), 45)

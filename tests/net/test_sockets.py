@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import TypeVar
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.trial.unittest import SynchronousTestCase
@@ -23,9 +24,11 @@ from voltgw.net.sockets import (
     where,
 )
 
+_Sock = TypeVar("_Sock", bound=socket.SocketType)
+
 
 class SocketCase(SynchronousTestCase):
-    def kept(self, sock: socket.socket) -> socket.socket:
+    def kept(self, sock: _Sock) -> _Sock:
         """Close it when the test ends."""
         self.addCleanup(sock.close)
         return sock
@@ -56,7 +59,7 @@ class ListeningTests(SocketCase):
     def test_options(self) -> None:
         """Non-blocking, not inherited by other programs, with TCP_NODELAY and keep-alive, which streams inherit."""
         sock = self.kept(listening_socket("127.0.0.1", 0))
-        self.assertEqual((sock.getblocking(), sock.get_inheritable()), (False, False))
+        self.assertEqual((sock.getblocking(), os.get_inheritable(sock.fileno())), (False, False))
         self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
         client = self.kept(socket.create_connection(sock.getsockname()))
         accepted = self.kept(sock.accept()[0])
@@ -212,7 +215,7 @@ class ConnectingTests(SocketCase):
             sock, status = connecting_socket("127.0.0.1", server.getsockname()[1])
             self.kept(sock)
             self.assertIn(status, (0, errno.EINPROGRESS))
-            self.assertEqual((sock.getblocking(), sock.get_inheritable()), (False, False))
+            self.assertEqual((sock.getblocking(), os.get_inheritable(sock.fileno())), (False, False))
             self.assertTrue(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
 

@@ -93,7 +93,7 @@ class SocketCase(SteppedLoopCase):
         self.assertTrue(self.wait(5.0))
         sys.setprofile(note)
         try:
-            self.loop.doRead()
+            self.loop.turn(0.0)
         finally:
             sys.setprofile(None)
         return calls

@@ -39,7 +39,7 @@ class Announced:
 
     __slots__ = ("_fd", "_loop", "_seen", "_sock", "_told", "deadline", "deadline_slot")
 
-    def __init__(self, loop: Loop, sock: socket.socket, told: Callable[[Announced, ProxyHeader | None], None]) -> None:
+    def __init__(self, loop: Loop, sock: socket.SocketType, told: Callable[[Announced, ProxyHeader | None], None]) -> None:
         self._loop = loop
         self._sock = sock
         self._fd = sock.fileno()

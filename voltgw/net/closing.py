@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import termios
+from array import array
 from collections.abc import Callable
 from fcntl import ioctl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from voltgw.net.deadlines import NO_SLOT
 from voltgw.values.defaults import CLOSE_TIMEOUT_S, LINGER_BYTES, LINGER_TIMEOUT_S
@@ -13,6 +14,10 @@ from voltgw.values.defaults import CLOSE_TIMEOUT_S, LINGER_BYTES, LINGER_TIMEOUT
 if TYPE_CHECKING:
     from voltgw.net.loop import Loop
     from voltgw.net.stream import Stream
+
+
+#: Where the kernel puts its answer: one place for all, which it is told of without a new object.
+_unread: Final = array("i", (0,))
 
 
 class LastWait:
@@ -94,6 +99,7 @@ class Linger:
 def unread_bytes(fd: int) -> int:
     """How much has arrived on a socket that nobody has read (FIONREAD); 0 if it has ended."""
     try:
-        return int.from_bytes(ioctl(fd, termios.FIONREAD, b"\0\0\0\0"), "little")
+        ioctl(fd, termios.FIONREAD, _unread)
     except OSError:
         return 0
+    return _unread[0]

@@ -19,7 +19,7 @@ class ConnectedSocket:
 
     __slots__ = ("_local", "_sock", "announced", "peer")
 
-    def __init__(self, sock: socket.socket, peer: tuple[str, int], local: tuple[str, int] | None) -> None:
+    def __init__(self, sock: socket.SocketType, peer: tuple[str, int], local: tuple[str, int] | None) -> None:
         self.peer = peer
         self.announced: ProxyHeader | None = None       # the PROXY header with which it began
         self._sock = sock

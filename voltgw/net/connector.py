@@ -6,8 +6,8 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Iterable
-from select import EPOLLIN, EPOLLOUT
-from typing import TYPE_CHECKING, Any
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectError, ConnectingCancelledError, NoProtocol, TimeoutError
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from voltgw.values.tls import Handshake
 
 Failed = Callable[[ConnectFailed], None]
+#: What comes with EPOLLOUT when a connection could not be made.
+_BAD: Final = EPOLLERR | EPOLLHUP
 
 
 def dial(
@@ -75,7 +77,7 @@ class Dial:
         self._protocol = protocol
         self._timeout_s = timeout_s
         self._failed: Failed | None = failed
-        self._sock: socket.socket | None = None
+        self._sock: socket.SocketType | None = None
         self._tls = tls
         self._local: tuple[str, int] | None = None
         self._shaking: Shaking | None = None
@@ -144,7 +146,7 @@ class Dial:
         sock = self._sock
         if sock is None:
             return
-        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & _BAD else 0
         if error:
             self._fail(_refused(self._address, self._port, error))
             return
@@ -177,7 +179,7 @@ class Dial:
 
     # -- TLS -------------------------------------------------------------------------------------------------------
 
-    def _shake(self, sock: socket.socket, local: tuple[str, int], tls: tuple[ClientContext, str]) -> None:
+    def _shake(self, sock: socket.SocketType, local: tuple[str, int], tls: tuple[ClientContext, str]) -> None:
         self._local = local
         context, server_name = tls
         try:

@@ -62,7 +62,7 @@ class Listener:
     _log: ClassVar[Logger] = Logger()
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, factory: IProtocolFactory, *,
+        self, loop: Loop, sock: socket.SocketType, factory: IProtocolFactory, *,
         counters: ListenerCounters | None = None, limit: int = 1 << 30, sniffer: Sniffer | None = None,
         on_turned: Callable[[Turned], None] | None = None,
     ) -> None:
@@ -81,13 +81,15 @@ class Listener:
         self._fd = sock.fileno()
         self._accept: Callable[[], tuple[int, Any]] = sock._accept   # type: ignore[attr-defined]
         # socket.accept() would wrap and re-examine every socket (three system calls); the raw call is accept4(2)
-        self._family = sock.family
+        self._family = int(sock.family)
         self._address = plain_address(sock.getsockname())
         self._local = (LOCAL_CLIENT if self._family == socket.AF_UNIX
                        else None if self._address[0] in _EVERYWHERE else self._address)    # what each stream's own address is
         self._watched = False
         self._stopped = False
         self._starved = False               # no descriptor was left, and none was accepted since
+        self._most = ACCEPTS_PER_TURN       # so many are accepted at once: about as many as came last time…
+        self._full = -1                     # …and the turn in which that was too little, perhaps
         self._retry: Any = None             # the timer of a pause, for want of descriptors or for its pace
 
     def __repr__(self) -> str:
@@ -161,7 +163,10 @@ class Listener:
     def _ready(self, events: int) -> None:
         counters = self.counters
         loop = self._loop
-        for _ in range(ACCEPTS_PER_TURN):
+        most = self._most
+        if self._full == loop.turns - 1 and most < ACCEPTS_PER_TURN:
+            most <<= 1
+        for number in range(most):
             if self.sniffer is not None and len(loop.handshakes) > MAX_HANDSHAKES_IN_LINE:
                 self._wait_in_line()
                 return
@@ -183,14 +188,15 @@ class Listener:
                     return
             try:
                 fd, sockaddr = self._accept()
-            except BlockingIOError:
+            except BlockingIOError:         # this exception and its call are a good part of what accepting one costs
+                self._most = number or 1
                 return
             except OSError as error:
                 if error.errno in _ITS_OWN_FAULT:
                     continue
                 self._pause(error)
                 return
-            sock = socket.socket(self._family, socket.SOCK_STREAM, 0, fileno=fd)
+            sock = socket.SocketType(self._family, socket.SOCK_STREAM, 0, fd)
             sock.setblocking(False)
             self._starved = False
             if pace is not None:
@@ -198,8 +204,10 @@ class Listener:
             self._open(sock, sockaddr)
             if self._stopped:
                 return
+        self._most = most
+        self._full = loop.turns
 
-    def _open(self, sock: socket.socket, sockaddr: Any) -> None:
+    def _open(self, sock: socket.SocketType, sockaddr: Any) -> None:
         counters = self.counters
         counters.accepted += 1
         loop = self._loop
@@ -219,7 +227,7 @@ class Listener:
             sources.leave(peer[0])
             sock.close()
 
-    def _hear(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+    def _hear(self, sock: socket.SocketType, peer: tuple[str, int]) -> None:
         """Wait for what the proxy at `peer` says of the connection; it counts as open meanwhile."""
         counters, loop = self.counters, self._loop
         counters.open += 1
@@ -236,7 +244,7 @@ class Listener:
             raise
 
     def _told(
-        self, sock: socket.socket, peer: tuple[str, int], announced: Announced, header: ProxyHeader | None,
+        self, sock: socket.SocketType, peer: tuple[str, int], announced: Announced, header: ProxyHeader | None,
     ) -> None:
         """The proxy at `peer` has said what there is to say; None: it has not."""
         counters, loop = self.counters, self._loop
@@ -256,7 +264,7 @@ class Listener:
         if loop.waiting_listeners:
             loop.room_again()
 
-    def _begin(self, sock: socket.socket, peer: tuple[str, int], announced: ProxyHeader | None = None) -> None:
+    def _begin(self, sock: socket.SocketType, peer: tuple[str, int], announced: ProxyHeader | None = None) -> None:
         """Serve a connection of `peer`, who is counted."""
         if self.sniffer is not None:
             self._greet(sock, peer, announced)
@@ -287,7 +295,7 @@ class Listener:
             sources.leave(peer[0])
             raise
 
-    def _greet(self, sock: socket.socket, peer: tuple[str, int], announced: ProxyHeader | None) -> None:
+    def _greet(self, sock: socket.SocketType, peer: tuple[str, int], announced: ProxyHeader | None) -> None:
         """Hear what a client says before anybody is chosen for it."""
         loop = self._loop
         self.counters.open += 1

@@ -1,11 +1,12 @@
-"""An epoll set of our own, which the stock Twisted reactor sees as one readable descriptor.
+"""An epoll set of our own beside the stock Twisted reactor's, which keeps everything that is not traffic.
 
-An epoll descriptor is itself pollable (epoll(7)): the reactor wakes us when any of our sockets is ready, and we dispatch
-a batch with nothing in between. Twisted keeps everything that is not traffic. See docs/adr/0001.
+Under Twisted's epoll reactor the loop waits for both (`voltgw.net.instead`): the reactor calls it, and it dispatches batch
+after batch until the reactor has something to do. Under any other it is one readable descriptor, for an epoll descriptor is
+itself pollable (epoll(7)), and dispatches one batch whenever it is called. See docs/adr/0001.
 
 What must hold, and where it is made to hold:
 
-- `doRead` never raises: Twisted would drop the loop, and with it every connection. The guard is per handler.
+- `turn` never raises: Twisted would drop the loop, and with it every connection. The guard is per handler.
 - Sockets closed in a batch are closed *after* it, so that their number cannot come back as another connection while
   events of the old one still stand in the batch. With that, a descriptor's number *is* its generation within a batch:
   it leaves the dict of handlers with its socket and cannot enter it again before the batch is over; and epoll_wait
@@ -29,6 +30,7 @@ from zope.interface import classImplements
 
 from voltgw.net.clock import MonotonicClock, TimerFd
 from voltgw.net.deadlines import TICK_S, Deadlines
+from voltgw.net.instead import stead_of
 from voltgw.net.sources import Sources
 from voltgw.net.splice import Pipes
 from voltgw.net.tls.handshakes import Share
@@ -37,6 +39,7 @@ from voltgw.values.counters import LATENCY_BOUNDS_US, Histogram
 if TYPE_CHECKING:
     import socket
 
+    from voltgw.net.instead import Stead
     from voltgw.net.listener import Listener
 
 #: Events handled in one turn of the reactor; more wait in the kernel, so that timers and Twisted's sockets have theirs.
@@ -97,11 +100,13 @@ class Loop:
         self.waiting_listeners: set[Listener] = set()
         self.parked: set[Parked] = set()            # what is open though it may stand outside the epoll set
         self._reactor = reactor
+        self._stead: Stead | None = None            # we wait for the reactor, by this…
+        self._its_turn = False                      # a descriptor of the reactor's is ready
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._handlers: dict[int, Handler] = {}
         self._soon: list[Callable[[], None]] = []
-        self._graves: list[socket.socket] = []
+        self._graves: list[socket.SocketType] = []
         self._in_turn = False
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._timer = TimerFd()
@@ -121,7 +126,12 @@ class Loop:
         self._tick()
         if self._soon:
             os.eventfd_write(self._wake_fd, 1)
-        self._reactor.addReader(self)
+        self._stead = stead = stead_of(self._reactor)
+        if stead is None:
+            self._reactor.addReader(self)
+        else:
+            self.watch(stead.fd, select.EPOLLIN, self._reactor_ready)
+            self._reactor.callFromThread(self._wait_instead)
 
     def stop(self) -> None:
         """Leave the reactor and close every socket that is still open; protocols are told. Nothing runs afterwards."""
@@ -130,7 +140,8 @@ class Loop:
         self.stopped = True
         if self.running:
             self.running = False
-            self._reactor.removeReader(self)
+            if self._stead is None:
+                self._reactor.removeReader(self)
         for _ in range(STOP_ROUNDS):
             owners = self._owners()
             if not owners and not self._soon:
@@ -167,12 +178,41 @@ class Loop:
 
     def doRead(self) -> None:
         """Dispatch one batch of events. Never raises."""
-        if self._in_turn or self.stopped:
-            return                                  # a protocol runs the reactor from inside an event: our batch stands
+        if not self._in_turn and not self.stopped:
+            self.turn(0.0)                          # else a protocol runs the reactor from inside an event: our batch stands
+            if self._soon and self.running:
+                os.eventfd_write(self._wake_fd, 1)
+
+    # -- in the stead of the reactor -------------------------------------------------------------------------------
+
+    def _wait_instead(self) -> None:
+        """Turn until the reactor has something to do; it calls us again when that is done.
+
+        As if from a thread: a timed call would come an hour late when the wall clock is set back by one.
+        """
+        self._called = None
+        stead = self._stead
+        assert stead is not None
+        self._its_turn = False
+        patience_s = stead.patience_s()
+        while self.running:
+            self.turn(0.0 if self._soon else patience_s)
+            patience_s = stead.patience_s()
+            if self._its_turn or patience_s == 0.0:
+                break
+        if self.running:
+            self._reactor.callFromThread(self._wait_instead)
+
+    def _reactor_ready(self, events: int) -> None:
+        self._its_turn = True
+
+    def turn(self, patience_s: float) -> None:
+        """Dispatch the next batch of events, after waiting for it at most so long (below 0: without end). Never raises."""
+        ready = self._poll(patience_s, BATCH)
         began = self.monotonic()
         self._in_turn = True
         handlers = self._handlers
-        for fd, events in self._poll(0, BATCH):
+        for fd, events in ready:
             handler = handlers.get(fd)
             if handler is None:
                 continue                            # it left the set earlier in this batch
@@ -187,8 +227,6 @@ class Loop:
         self._in_turn = False
         if self._graves:
             self._bury()
-        if self._soon and self.running:
-            os.eventfd_write(self._wake_fd, 1)
         self.turns += 1
         took = self.monotonic() - began
         times = self.turn_times                     # `Histogram.observe`, in line
@@ -224,7 +262,11 @@ class Loop:
                 self.failures += 1
                 self._log.failure("descriptor {fd} was closed by somebody else", fd=fd)
 
-    def bury(self, sock: socket.socket) -> None:
+    def leave(self, fd: int) -> None:
+        """`forget` for a descriptor that is closed in this turn: the kernel then takes it out of the set, unasked."""
+        self._handlers.pop(fd, None)
+
+    def bury(self, sock: socket.SocketType) -> None:
         """Close a socket that was already forgotten, when no event of this batch can mean it any more."""
         self._graves.append(sock)
         if not self._in_turn:

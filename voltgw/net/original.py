@@ -26,7 +26,7 @@ _SOCKADDR_IN6: Final = struct.Struct("!2xH4x16s4x")
 _UNKNOWN: Final = frozenset((errno.ENOENT, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ENOTCONN, errno.EINVAL))
 
 
-def original_destination(sock: socket.socket) -> tuple[str, int] | None:
+def original_destination(sock: socket.SocketType) -> tuple[str, int] | None:
     """(IP address, port) that the client of an accepted TCP connection has connected to; None when it meant us.
 
     For a listener of TPROXY every connection has one: whoever connects to an address of ours gets that very address, which

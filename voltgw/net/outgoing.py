@@ -33,7 +33,7 @@ class Outgoing(ConnectedSocket):
         "_producer_paused", "_send", "_streaming", "_write_closed", "bytes_out", "pipe",
     )
 
-    def __init__(self, loop: Loop, sock: socket.socket, peer: tuple[str, int], local: tuple[str, int] | None) -> None:
+    def __init__(self, loop: Loop, sock: socket.SocketType, peer: tuple[str, int], local: tuple[str, int] | None) -> None:
         super().__init__(sock, peer, local)
         self.bytes_out = 0
         self._loop = loop

@@ -107,7 +107,8 @@ class Greeting:
                  "_terminate", "_unwanted", "deadline", "deadline_slot", "hello")
 
     def __init__(
-        self, loop: Loop, listener: Listener, sock: socket.socket, peer: tuple[str, int], announced: ProxyHeader | None = None,
+        self, loop: Loop, listener: Listener, sock: socket.SocketType, peer: tuple[str, int],
+        announced: ProxyHeader | None = None,
     ) -> None:
         self._announced = announced
         self._loop = loop

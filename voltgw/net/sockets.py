@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -25,6 +26,7 @@ UNIX_MODE: Final = 0o660
 #: Whom a client of a Unix socket counts as: a process of this host, which has no address of its own.
 LOCAL_CLIENT: Final = ("127.0.0.1", 0)
 
+_NEW_STREAM: Final = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 _NO_IPV6: Final = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL))
 # ip(7) and ipv6(7); Python has no names for them
 _IP_FREEBIND: Final = 15
@@ -139,7 +141,7 @@ def adopt(fd: int) -> socket.socket:
 def connecting_socket(
     address: str, port: int, source: tuple[str, int] | None = None, options: Iterable[tuple[int, int, int | bytes]] = (),
     network: Network = HOST,
-) -> tuple[socket.socket, int]:
+) -> tuple[socket.SocketType, int]:
     """A non-blocking TCP socket on its way to `address` (an IP literal); the errno of `connect` comes beside it.
 
     0 or EINPROGRESS mean that it is under way. Raises OSError when no socket could be made or `source` not be bound,
@@ -149,14 +151,18 @@ def connecting_socket(
     The socket is made in `network`, and bound to its source address where `source` is not given.
     """
     if address.startswith("/"):
-        local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        local = socket.SocketType(socket.AF_UNIX, _NEW_STREAM)
         try:
             return local, local.connect_ex(address)
         except BaseException:               # a path that is too long
             local.close()
             raise
-    family, sockaddr = sockaddr_of(address, port, network)
-    sock = make_socket(family, socket.SOCK_STREAM, network)
+    if network is HOST:
+        family, sockaddr = _host_sockaddr(address, port)
+        sock = socket.SocketType(family, _NEW_STREAM)
+    else:
+        family, sockaddr = sockaddr_of(address, port, network)
+        sock = make_socket(family, socket.SOCK_STREAM, network)
     if source is None and network.sources and (own := network.source(address)):
         source = (own, 0)
     try:
@@ -258,6 +264,14 @@ def sockaddr_of(address: str, port: int, network: Network = HOST) -> tuple[socke
         return socket.AF_INET6, (address, port)
     with inside("" if zone.isdigit() else network.netns):
         return socket.AF_INET6, (host, port, 0, int(zone) if zone.isdigit() else socket.if_nametoindex(zone))
+
+
+#: The same for those whom we connect to again and again; the zone of an address may get another number, so it is none of them.
+_known_sockaddr = lru_cache(maxsize=4096)(sockaddr_of)
+
+
+def _host_sockaddr(address: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    return sockaddr_of(address, port) if "%" in address else _known_sockaddr(address, port)
 
 
 def _literal(family: socket.AddressFamily, address: str) -> bool:

@@ -78,7 +78,7 @@ class Stream(Outgoing):
     handshake: Handshake | None = None
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, peer: tuple[str, int], local: tuple[str, int] | None = None,
+        self, loop: Loop, sock: socket.SocketType, peer: tuple[str, int], local: tuple[str, int] | None = None,
     ) -> None:
         super().__init__(loop, sock, peer, local)
         self.bytes_in = 0
@@ -129,7 +129,7 @@ class Stream(Outgoing):
         self._mask = EPOLLIN
         return self
 
-    def release(self) -> socket.socket:
+    def release(self) -> socket.SocketType:
         """Give the socket up as it is, for another stream on it; the protocol hears nothing of that. `on_lost` stays here.
 
         Nothing may wait to be sent, and nothing that was read be needed.
@@ -152,7 +152,7 @@ class Stream(Outgoing):
         self._gone = self._blocked = True
         if self._mask:
             self._mask = 0
-            self._loop.forget(self._fd)
+            self._loop.leave(self._fd)
         self._loop.bury(self._sock)
 
     @property
@@ -500,7 +500,7 @@ class Stream(Outgoing):
         self._drop_unsent()
         if self._mask:
             self._mask = 0
-            self._loop.forget(self._fd)
+            self._loop.leave(self._fd)
         else:
             self._loop.parked.discard(self)
         self._loop.bury(self._sock)

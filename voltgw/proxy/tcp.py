@@ -416,7 +416,11 @@ class TcpFactory(RelayTerms):
 
     def buildProtocol(self, addr: IAddress | None) -> Side:
         """The client side of a new relay for the client at `addr`."""
-        return TcpRelay(self, getattr(addr, "host", "0.0.0.0"), getattr(addr, "port", 0)).protocol
+        return self.serve((getattr(addr, "host", "0.0.0.0"), getattr(addr, "port", 0)))
+
+    def serve(self, peer: tuple[str, int]) -> Side:
+        """The same for those that have the plain address: our own listeners."""
+        return TcpRelay(self, peer[0], peer[1]).protocol
 
     def set_idle_timeout(self, idle_timeout_s: float) -> None:
         """Longest silence of a relay in seconds; 0.0 = the default."""

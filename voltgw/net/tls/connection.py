@@ -48,7 +48,7 @@ class OpenSslConnection:
                  "endpoint", "hello", "refusal", "server_name", "sock")
 
     def __init__(
-        self, engine: OpenSsl, context: Context, sock: socket.socket, hello: ClientHello | None = None,
+        self, engine: OpenSsl, context: Context, sock: socket.SocketType, hello: ClientHello | None = None,
         server_name: str = "", endpoint: tuple[str, int] = ("", 0),
     ) -> None:
         library = engine.library

@@ -53,7 +53,7 @@ class TlsConnection(Protocol):
     only in part, must be repeated with the same bytes first, more may stand behind them.
     """
 
-    sock: socket.socket             # the one to close; some libraries replace that which they were given
+    sock: socket.SocketType             # the one to close; some libraries replace that which they were given
 
     def handshake(self) -> Want:
         """Go on with the handshake. Raises TlsBroken when there will be none."""
@@ -85,7 +85,7 @@ class ServerContext(Protocol):
 
     config: ServerTls
 
-    def accept(self, sock: socket.socket, hello: ClientHello | None = None, first: bytes = b"") -> TlsConnection:
+    def accept(self, sock: socket.SocketType, hello: ClientHello | None = None, first: bytes = b"") -> TlsConnection:
         """TLS on an accepted socket; `hello` is what its client is about to say, for `described`.
 
         `first` is what was read from the socket already, which some libraries cannot take (`TlsBroken`).
@@ -97,7 +97,7 @@ class ClientContext(Protocol):
 
     config: ClientTls
 
-    def connect(self, sock: socket.socket, server_name: str, endpoint: tuple[str, int]) -> TlsConnection:
+    def connect(self, sock: socket.SocketType, server_name: str, endpoint: tuple[str, int]) -> TlsConnection:
         """TLS on a connected socket.
 
         `server_name` is asked for and verified, "" = none is asked for, and only `PeerRules.names` can match. Sessions are

@@ -293,7 +293,7 @@ class OpenSslServer(Context):
             setup.trust(config.peer, announce=True)
             setup.verify(mode, engine.verify)
 
-    def accept(self, sock: socket.socket, hello: ClientHello | None = None, first: bytes = b"") -> OpenSslConnection:
+    def accept(self, sock: socket.SocketType, hello: ClientHello | None = None, first: bytes = b"") -> OpenSslConnection:
         """TLS on an accepted socket, from which `first` was read already."""
         connection = OpenSslConnection(self.engine, self, sock, hello)
         connection.begin(True, "", None)
@@ -332,7 +332,7 @@ class OpenSslClient(Context):
         else:
             lib.SSL_CTX_ctrl(self.pointer, libssl.CTRL_SESS_CACHE_MODE, libssl.SESS_CACHE_OFF, engine.library.ffi.NULL)
 
-    def connect(self, sock: socket.socket, server_name: str, endpoint: tuple[str, int]) -> OpenSslConnection:
+    def connect(self, sock: socket.SocketType, server_name: str, endpoint: tuple[str, int]) -> OpenSslConnection:
         """TLS on a connected socket."""
         connection = OpenSslConnection(self.engine, self, sock, None, server_name, endpoint)
         sessions = self._sessions.get((server_name, endpoint))

@@ -72,12 +72,12 @@ class StdlibServer:
             required = config.client_auth is ClientAuth.REQUIRED
             context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
 
-    def accept(self, sock: socket.socket, hello: ClientHello | None = None, first: bytes = b"") -> StdlibConnection:
+    def accept(self, sock: socket.SocketType, hello: ClientHello | None = None, first: bytes = b"") -> StdlibConnection:
         """TLS on an accepted socket; what was read from it already cannot be put back."""
         if first:
             raise TlsBroken("this TLS library cannot take a connection over that somebody has read from")
-        bound = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False,
-                                         suppress_ragged_eofs=False)
+        bound = self.context.wrap_socket(           # it asks nothing of it that C's class has not
+            sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False)      # type: ignore[arg-type]
         return StdlibConnection(bound, self.config.peer, hello, None, bool(self.config.client_auth is not ClientAuth.NONE))
 
 
@@ -98,12 +98,13 @@ class StdlibClient:
         else:
             context.verify_mode = ssl.CERT_NONE
 
-    def connect(self, sock: socket.socket, server_name: str, endpoint: tuple[str, int]) -> StdlibConnection:
+    def connect(self, sock: socket.SocketType, server_name: str, endpoint: tuple[str, int]) -> StdlibConnection:
         """TLS on a connected socket."""
         name = "" if self.config.sni is SniSource.NONE else server_name.rstrip(".")
         plain = not name or ":" in name or name.replace(".", "").isdigit()
-        bound = self.context.wrap_socket(sock, do_handshake_on_connect=False, suppress_ragged_eofs=False,
-                                         server_hostname=None if plain else name)
+        bound = self.context.wrap_socket(
+            sock, do_handshake_on_connect=False, suppress_ragged_eofs=False,    # type: ignore[arg-type]  # as above
+            server_hostname=None if plain else name)
         return StdlibConnection(bound, self.config.peer, None, server_name, True, self.config.verify)
 
 

@@ -1,0 +1,39 @@
+"""Waiting in the stead of Twisted's reactor, which is woken only for what is its own.
+
+The loop's epoll set can stand in the reactor's as one more descriptor; but then each turn passes through two sets and all of
+the reactor's housekeeping. The other way round the reactor calls the loop, and the loop waits in its own set, in which the
+reactor's epoll descriptor is one of many; it returns when that one is ready or a timed call is due.
+
+This takes two attributes of `EPollReactor` that it does not promise to keep (which release has them: the tests know). A reactor
+without them is no worse off: there the loop is a reader among others.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any, Final
+
+#: No timed call waits: only a descriptor can end the wait.
+FOREVER: Final = -1.0
+
+
+class Stead:
+    """What must be known of a running epoll reactor to wait for it; `fd` is readable when a descriptor of its own is ready."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.fd: int = reactor._poller.fileno()
+        self._reactor = reactor
+
+    def patience_s(self) -> float:
+        """How long it can do without its turn (seconds): 0.0 = it needs it now, `FOREVER` = it waits for descriptors alone."""
+        reactor = self._reactor
+        if not reactor.running or reactor._justStopped:
+            return 0.0                      # it is about to end, by no word to any descriptor
+        left: float | None = reactor.timeout()
+        return FOREVER if left is None else left
+
+
+def stead_of(reactor: Any) -> Stead | None:
+    """How to wait for `reactor`, None where that cannot be done."""
+    epoll = isinstance(getattr(reactor, "_poller", None), select.epoll)
+    return Stead(reactor) if epoll and hasattr(reactor, "_justStopped") else None
