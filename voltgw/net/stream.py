@@ -71,8 +71,8 @@ class Stream(Outgoing):
     """
 
     __slots__ = (
-        "_by_kernel", "_deliver", "_protocol", "_read_bytes", "_read_closed", "_reading", "_reason", "_recv", "_splice",
-        "bytes_in", "hello", "max_read_bytes", "on_lost",
+        "_by_kernel", "_deliver", "_protocol", "_read_bytes", "_read_closed", "_reading", "_reason", "_recv", "_sink",
+        "_splice", "bytes_in", "hello", "max_read_bytes", "on_lost",
     )
     #: What TLS has agreed on; None on a stream without.
     handshake: Handshake | None = None
@@ -90,7 +90,8 @@ class Stream(Outgoing):
         self._deliver: Callable[[bytes], object] | None = None
         self._read_bytes = READ_BYTES
         self._reading = True
-        self._splice: Splice | None = None  # how the kernel carries what comes in, where a relay has asked for it…
+        self._sink: Stream | None = None    # where the kernel may carry what comes in, once it is much, for a relay…
+        self._splice: Splice | None = None  # …how it does…
         self._by_kernel = False             # …and whether it does so now
         self._read_closed = False
         self._reason: Failure | None = None # why it ended, or why writing failed while reading goes on
@@ -144,7 +145,7 @@ class Stream(Outgoing):
         else:
             self._loop.parked.discard(self)
         self._loop.closed()
-        self._protocol = self._deliver = self._splice = None
+        self._protocol = self._deliver = self._sink = self._splice = None
         return self._sock
 
     def discard(self) -> None:
@@ -180,7 +181,8 @@ class Stream(Outgoing):
         It does where both are plain sockets. Nobody else may write to `sink`.
         """
         if type(self) is type(sink) is Stream and not self._closing:
-            self._splice = Splice(self, sink, self._loop.pipes)
+            self._sink = sink
+            self._splice = None
 
     def carry(self, sink: object, size: int, told: Callable[[int], None]) -> None:
         """Have the kernel carry the next `size` bytes to `sink`, from the next event on, where both are plain sockets.
@@ -197,7 +199,7 @@ class Stream(Outgoing):
     def carry_no_more(self) -> None:
         """Deliver whatever comes from now on."""
         if self._by_kernel:
-            self._splice = None
+            self._sink = self._splice = None
             self.by_pieces()
 
     def read_at_most(self, size: int) -> None:
@@ -320,14 +322,22 @@ class Stream(Outgoing):
                                 self._read_bytes = min(size << 1, self.max_read_bytes)
                         elif size << 3 < self._read_bytes > READ_BYTES:
                             self._read_bytes = max(self._read_bytes >> 1, READ_BYTES)
-                        if size >= READ_BYTES and self._splice is not None and self.bytes_in >= SPLICE_AFTER_BYTES:
-                            self._by_kernel = True      # from the next event on
-                            self._loop.take_over(self._fd, self._splice.ready)
+                        if size >= READ_BYTES and self._sink is not None and self.bytes_in >= SPLICE_AFTER_BYTES:
+                            self._let_kernel_carry()
                         self._deliver(data)         # type: ignore[misc]  # set by open, before any event
             elif events & _GONE and not events & EPOLLOUT:
                 self._hung_up()
         if events & EPOLLOUT and self._out_bytes:
             self._flush()
+
+    def _let_kernel_carry(self) -> None:
+        """From the next event on."""
+        splice = self._splice
+        if splice is None:
+            assert self._sink is not None
+            self._splice = splice = Splice(self, self._sink, self._loop.pipes)
+        self._by_kernel = True
+        self._loop.take_over(self._fd, splice.ready)
 
     # -- for `Splice`, which stands in for `_ready` while the kernel carries what comes in ------------------------------------
 
@@ -517,7 +527,7 @@ class Stream(Outgoing):
                 self._protocol.connectionLost(self._reason)
             finally:
                 # No ring of references is left for the garbage collector.
-                self._protocol = self._deliver = self._splice = None
+                self._protocol = self._deliver = self._sink = self._splice = None
                 on_lost, self.on_lost = self.on_lost, None
                 if on_lost is not None:
                     on_lost(self)
