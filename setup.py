@@ -20,7 +20,7 @@ HOT = {
     "values": "counters exchange head reply",
     "wire": "*",
     "net": "announced closing connected connector correspondence datagrams deadlines instead listener loop outgoing pacing "
-           "sniff sources splice stream tls/handshakes tls/stream",
+           "sniff sockets sources splice stream tls/handshakes tls/stream",
     "routing": "route zone",
     "cluster": "attempts chooser cluster endpoint ewma schedulers/random schedulers/round_robin slowstart spread",
     "proxy": "*",

@@ -13,6 +13,7 @@ from typing import TypeVar
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support import interpreted_only
 from voltgw.net import sockets
 from voltgw.net.sockets import (
     CannotListen,
@@ -82,6 +83,7 @@ class ListeningTests(SocketCase):
             self.kept(socket.create_connection((address, port)))
             self.kept(sock.accept()[0])
 
+    @interpreted_only
     def test_everything_without_ipv6(self) -> None:
         """Where the host has no IPv6, None listens on IPv4 alone."""
         real = sockets._listen
@@ -163,6 +165,7 @@ class RefusalTests(SocketCase):
         ).stdout
         self.assertIn("cannot listen on 127.0.0.1:80: permission denied; ports below 1024 need CAP_NET_BIND_SERVICE", said)
 
+    @interpreted_only
     def test_not_allowed_for_another_reason(self) -> None:
         """Above the low ports a refusal is a security module's, and the right would not help."""
         self.assertEqual(sockets._hint(errno.EACCES, "127.0.0.1", 8080), "")

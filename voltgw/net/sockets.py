@@ -16,6 +16,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from voltgw.net.namespaces import NO_ROOM as NO_ROOM
 from voltgw.net.namespaces import inside, make_socket
 from voltgw.values.address import where as where
+from voltgw.values.compiling import mypyc_attr
 from voltgw.values.network import HOST, Network
 
 #: Connections that may wait in the kernel for `accept`; the kernel caps it at net.core.somaxconn.
@@ -35,6 +36,7 @@ _IP_BIND_ADDRESS_NO_PORT: Final = 24
 _UNPRIVILEGED: Final = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 
 
+@mypyc_attr(native_class=False)        # nothing native can be an OSError
 class CannotListen(OSError):
     """A listening socket could not be had. The text says where, why and what to do about it; `errno` is the kernel's."""
 
