@@ -101,8 +101,8 @@ def listening_socket(
                     socket.AF_INET, ("0.0.0.0", port), backlog, False, freebind, reuse_port, device, network, transparent)
         family, sockaddr = sockaddr_of(address, port, network)
         return _listen(family, sockaddr, backlog, False, freebind, reuse_port, device, network, transparent)
-    except ValueError as error:
-        raise CannotListen(errno.EINVAL, _place(address, port, network), str(error)) from error
+    except ValueError as wrong:
+        raise CannotListen(errno.EINVAL, _place(address, port, network), str(wrong)) from wrong
     except OSError as error:
         number = error.errno or errno.EIO
         hint = _hint(number, address, port, network)
