@@ -213,7 +213,7 @@ class WebSocketMessageTests(SeamCase, SocketCase):
 class UdpRoundTripTests(SeamCase, UdpCase):
     """A UDP relay: a datagram and its answer in a session that stands."""
 
-    kernel: ClassVar = {"socket.recvfrom_into": 2, "socket.send": 1, "socket.recv_into": 1, "socket.sendto": 1}
+    kernel: ClassVar = {"socket.recvfrom_into": 1, "socket.send": 1, "socket.recv_into": 1, "socket.sendto": 1}
     least, most = 2, 8
 
     def setUp(self) -> None:
@@ -236,7 +236,7 @@ class UdpRoundTripTests(SeamCase, UdpCase):
         self.assertEqual(self.sender.recv(100), b"!")
 
     def test_kernel(self) -> None:
-        """A receive and a send each way, and a look whether more has come."""
+        """A receive and a send each way, and no look whether more has come."""
         self.check_kernel()
 
     def test_calls(self) -> None:

@@ -120,6 +120,8 @@ class DatagramPort:
         self._watched = False
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
+        self._most = DATAGRAMS_PER_TURN     # so many are read at once: about as many as came last time…
+        self._full = -1                     # …and the turn in which that was too little, perhaps
         self.stopped = False
 
     def __repr__(self) -> str:
@@ -189,7 +191,10 @@ class DatagramPort:
         if self._batch is not None:
             self._batch()
         received, buffer, sock, wildcard = self._received, self._view, self._sock, self._wildcard
-        for _ in range(DATAGRAMS_PER_TURN):
+        most = self._most
+        if self._full == self._loop.turns - 1 and most < DATAGRAMS_PER_TURN:
+            most <<= 1
+        for number in range(most):
             local = b""
             try:
                 if wildcard:
@@ -197,13 +202,16 @@ class DatagramPort:
                     local = _sent_to(extra)
                 else:
                     size, client = sock.recvfrom_into(buffer)
-            except BlockingIOError:
+            except BlockingIOError:         # a call and an exception: a good part of what a datagram costs
+                self._most = number or 1
                 return
             except OSError:                 # of something sent earlier; reading it has cleared it
                 continue
             received(buffer[:size], client, local)
             if self.stopped:
                 return
+        self._most = most
+        self._full = self._loop.turns
 
 
 def _sent_to(extra: list[tuple[int, int, bytes]]) -> Local:
