@@ -14,7 +14,6 @@ from zope.interface.verify import verifyObject
 
 from tests.support import Recorder, Recorders, SteppedLoopCase, interpreted_only
 from voltgw.errors import ConnectFailed, ConnectTimeout, Exhausted
-from voltgw.net import connector
 from voltgw.net.connector import StreamClientEndpoint, dial
 from voltgw.net.deadlines import TICK_S
 
@@ -159,7 +158,7 @@ class DialTests(ConnectorCase):
             raise OSError(errno.EMFILE, "Too many open files")
 
         self.errors.clear()
-        self.patch(connector, "connecting_socket", none_left)
+        self.patch(socket, "SocketType", none_left)
         self.dial(80, Recorder(), self.errors.append)
         self.turn()
         self.assertIn("Too many open files", str(self.errors[0]))
