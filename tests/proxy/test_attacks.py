@@ -14,6 +14,7 @@ from tests.proxy.sockets import SocketCase
 from tests.wire.test_chunks import BAD, GOOD
 from tests.wire.test_http1_request import FRAMING, HEADS, HOSTS
 from tests.wire.test_path import FORMS, REFUSED
+from voltgw.net.listener import Listener
 from voltgw.values.defaults import MAX_PIPELINED_BYTES, REQUEST_HEAD_TIMEOUT_S
 
 #: What must never be taken for a request.
@@ -235,10 +236,10 @@ class MemoryTests(SocketCase):
         return [start + b"X: " + b"y" * 100_000 + b"\r\n\r\n", start + b"".join(b"X-%d: y\r\n" % n for n in range(5000)) + b"\r\n",
                 b"GET /" + b"y" * 200_000 + b" HTTP/1.1\r\n", start + b"X: " + b"y" * 50_000]
 
-    def throw(self, factory: object) -> None:
+    def throw(self, factory: object, listener: Listener) -> None:
         """Each of them by ten clients at a time, who then leave."""
         for bomb in self.bombs():
-            clients = [self.connect(factory) for _ in range(10)]
+            clients = [self.socket(listener) for _ in range(10)]
             for client in clients:
                 client.setblocking(False)
                 try:
@@ -261,12 +262,13 @@ class MemoryTests(SocketCase):
     def test_header_bombs(self) -> None:
         """When they are gone, so is every byte that was kept of them; while they are there it is at most the bound of one head each."""
         factory = self.http()
-        self.throw(factory)
+        listener = self.listen(factory)
+        self.throw(factory, listener)
         gc.collect()
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
         base, _ = tracemalloc.get_traced_memory()
-        self.throw(factory)
+        self.throw(factory, listener)
         gc.collect()
         after, peak = tracemalloc.get_traced_memory()
         self.assertLess(after - base, self.SLACK_BYTES)
