@@ -6,6 +6,7 @@ import os
 import select
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet import reactor
@@ -131,13 +132,31 @@ class TwistedTests(LoopCase):
         self.assertGreater(stead.patience_s(), 2.0)
         own._justStopped = True                         # what `stop` says before anybody else hears of it
         self.assertEqual(stead.patience_s(), 0.0)
+        stead.leave()
         for reader in own.removeAll():
             reader.connectionLost(None)
         own._poller.close()
 
+    async def test_a_second_loop(self) -> None:
+        """It is a reader of the reactor for which the first one waits, and as quick; when the first has stopped, too."""
+        second = Loop(reactor, time.monotonic)
+        second.start()
+        self.addCleanup(second.stop)
+        self.assertIsNone(second._stead)
+        for _ in range(2):
+            done: list[float] = []
+            began = time.monotonic()
+            second.clock.callLater(0.01, self._note, done)
+            await self.until(partial(len, done))
+            self.assertLess(done[0] - began, 0.2)
+            self.loop.stop()
+
+    def _note(self, done: list[float]) -> None:
+        done.append(time.monotonic())
+
     async def test_traffic_takes_no_turn_of_the_reactor(self) -> None:
         """A ping-pong between two streams of ours goes on within one call of the reactor's."""
-        if stead_of(reactor) is None:
+        if self.loop._stead is None:
             self.skipTest("these tests run under another reactor")
         turns: list[int] = []
         real = reactor.runUntilCurrent                  # type: ignore[attr-defined]

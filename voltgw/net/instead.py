@@ -12,9 +12,14 @@ from __future__ import annotations
 
 import select
 from typing import Any, Final
+from weakref import WeakSet
 
 #: No timed call waits: only a descriptor can end the wait.
 FOREVER: Final = -1.0
+
+
+#: Reactors for which somebody waits.
+_waited_for: Final[WeakSet[Any]] = WeakSet()
 
 
 class Stead:
@@ -23,6 +28,11 @@ class Stead:
     def __init__(self, reactor: Any) -> None:
         self.fd: int = reactor._poller.fileno()
         self._reactor = reactor
+        _waited_for.add(reactor)
+
+    def leave(self) -> None:
+        """Wait for it no longer."""
+        _waited_for.discard(self._reactor)
 
     def patience_s(self) -> float:
         """How long it can do without its turn (seconds): 0.0 = it needs it now, `FOREVER` = it waits for descriptors alone."""
@@ -34,6 +44,8 @@ class Stead:
 
 
 def stead_of(reactor: Any) -> Stead | None:
-    """How to wait for `reactor`, None where that cannot be done."""
+    """How to wait for `reactor`, None where that cannot be done, or another one does: a second loop is a reader of it."""
     epoll = isinstance(getattr(reactor, "_poller", None), select.epoll)
-    return Stead(reactor) if epoll and hasattr(reactor, "_justStopped") else None
+    if not epoll or not hasattr(reactor, "_justStopped") or reactor in _waited_for:
+        return None
+    return Stead(reactor)

@@ -142,6 +142,8 @@ class Loop:
             self.running = False
             if self._stead is None:
                 self._reactor.removeReader(self)
+            else:
+                self._stead.leave()
         for _ in range(STOP_ROUNDS):
             owners = self._owners()
             if not owners and not self._soon:
