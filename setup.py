@@ -24,7 +24,7 @@ HOT = {
     "routing": "route zone",
     "cluster": "attempts chooser cluster endpoint ewma schedulers/random schedulers/round_robin slowstart spread",
     "proxy": "*",
-    "dns": "cookies rates responder",
+    "dns": "cookies desk rates responder",
     "observe": "json_lines lines sampling timings",
     "app": "journal",
 }

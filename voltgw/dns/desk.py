@@ -9,7 +9,7 @@ to the responder, which is the one place where it is decided what is said; a tes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from twisted.logger import Logger
 
@@ -64,7 +64,7 @@ class _Plan:
 class Desk:
     """Answers what is in `slots`, a batch at a time, as `responder` would; `post` sends so many answers from a slot on."""
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
     def __init__(self, responder: Responder, slots: Slots, post: Callable[[int, int], None]) -> None:
         self._responder = responder
