@@ -1,4 +1,5 @@
-"""What setup.cfg cannot say: with ``VOLTGW_COMPILE=1`` the hot modules become C by mypyc. See docs/howto/compiled.rst.
+"""What setup.cfg cannot say: with ``VOLTGW_COMPILE=1`` the hot modules become C by mypyc, and the calls of OpenSSL by cffi.
+See docs/howto/compiled.rst.
 
 Without it nothing is compiled, and no compiler is needed.
 """
@@ -6,6 +7,8 @@ Without it nothing is compiled, and no compiler is needed.
 from __future__ import annotations
 
 import os
+import re
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,8 @@ HERE = Path(__file__).resolve().parent
 HOT = {
     "values": "counters exchange head reply",
     "wire": "*",
-    "net": "announced closing connected connector correspondence datagrams deadlines instead listener loop outgoing pacing "
-           "sniff sockets sources splice stream tls/handshakes tls/stream",
+    "net": "announced closing connected connector correspondence datagrams deadlines instead listener loop outgoing "
+           "pacing sniff sockets sources splice stream tls/connection tls/handshakes tls/stream",
     "routing": "route zone",
     "cluster": "attempts chooser cluster endpoint ewma schedulers/random schedulers/round_robin slowstart spread",
     "proxy": "*",
@@ -54,7 +57,31 @@ def extensions() -> list[Any]:
     from mypyc.build import mypycify
 
     level = os.environ.get("VOLTGW_COMPILE_LEVEL", "3")
-    return mypycify(modules(), opt_level=level, debug_level="0" if level == "0" else "1", separate=True)
+    return [*mypycify(modules(), opt_level=level, debug_level="0" if level == "0" else "1", separate=True), binding()]
+
+
+def binding(folder: str = "build") -> Any:
+    """The functions of OpenSSL that voltgw declares, as C calls them; the C file is made in `folder`.
+
+    To build it needs neither headers nor the library, and nothing is linked. `voltgw_open` looks for libssl by the name by
+    which it is looked for without a compiler, and for every function in that and in what it needs: an interpreter that
+    brings an OpenSSL of its own does not come between.
+    """
+    from cffi import FFI
+
+    said = runpy.run_path(str(HERE / "voltgw/net/tls/libssl.py"))
+    names = re.findall(r"^(?!typedef)\w[^(\n]*?(\w+)\(", said["DECLARATIONS"], re.MULTILINE)
+    lines = ["#include <dlfcn.h>", "#include <stddef.h>", "#include <stdint.h>", said["DECLARATIONS"]]
+    lines += [f"static __typeof__({name}) *voltgw_{name};" for name in names]
+    lines += ["static int voltgw_open(void) {",
+              f'    void *found = dlopen("{said["LIBSSL"]}", RTLD_NOW);', "    if (!found) return -1;"]
+    lines += [f'    if (!(*(void **) &voltgw_{name} = dlsym(found, "{name}"))) return -1;' for name in names]
+    lines += ["    return 0;", "}"]
+    lines += [f"#define {name} (*voltgw_{name})" for name in names]
+    ffi = FFI()
+    ffi.cdef(said["DECLARATIONS"] + "int voltgw_open(void);")
+    ffi.set_source(said["COMPILED"], "\n".join(lines), extra_compile_args=["-O2"])
+    return ffi.distutils_extension(folder, verbose=False)
 
 
 # pip asks first what a build needs (egg_info), and has not installed it then.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import runpy
 import tomllib
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from typing import Any
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from voltgw.net.tls import libssl
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -38,6 +41,15 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
+def owns(node: ast.AST, given: set[str]) -> bool:
+    """Whether this makes C data that somebody must hold; `given` are names for which somebody else does."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or "ffi" not in ast.unparse(node.func.value):
+        return False
+    if node.func.attr == "from_buffer":
+        return not (isinstance(node.args[0], ast.Name) and node.args[0].id in given)
+    return node.func.attr in {"new", "new_handle", "gc", "callback"}
+
+
 class ListTests(SynchronousTestCase):
     def test_they_are_there(self) -> None:
         """Every module that is named exists, those that are left out as well."""
@@ -54,6 +66,15 @@ class ListTests(SynchronousTestCase):
         for needed in runpy.run_path(str(ROOT / "tools" / "build_backend.py"))["_COMPILERS"]:
             self.assertIn(needed, tested)
 
+    def test_all_that_is_declared_is_looked_for(self) -> None:
+        """The calls of OpenSSL: setup.py finds every function in the declarations that cffi finds in them."""
+        made = setup()["binding"](self.mktemp())
+        self.assertEqual(made.name, libssl.COMPILED)
+        text = Path(made.sources[0]).read_text(encoding="utf-8")
+        called = set(re.findall(r"^_cffi_f_(\w+)\(", text, re.MULTILINE)) - {"voltgw_open"}
+        self.assertGreater(len(called), 90)
+        self.assertEqual(set(re.findall(r'= dlsym\(found, "(\w+)"\)', text)), called)
+        self.assertEqual(set(re.findall(r"^#define (\w+) \(\*voltgw_\1\)$", text, re.MULTILINE)), called)
 
     def test_sources_can_be_built(self) -> None:
         """A source distribution has the backend that pyproject.toml names: setuptools does not put it there by itself."""
@@ -89,6 +110,24 @@ class HazardTests(SynchronousTestCase):
                     if isinstance(node, ast.ExceptHandler) and node.name is not None and node.type is not None:
                         types.setdefault(node.name, set()).add(ast.unparse(node.type))
                 found += [f"{path}:{function.lineno} {name}" for name, several in types.items() if len(several) > 1]
+        self.assertEqual(found, [])
+
+    def test_c_data(self) -> None:
+        """No name is the only holder of C data: behind its last use it is gone, and a pointer into the data leads nowhere.
+
+        What `from_buffer` makes of an argument may have one: the caller has the bytes.
+        """
+        found = []
+        for path, tree in trees().items():
+            for function in functions(tree):
+                given = {argument.arg for argument in function.args.args}
+                for node in ast.walk(function):
+                    if not isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) or node.value is None:
+                        continue
+                    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                    if all(isinstance(target, ast.Attribute) for target in targets):
+                        continue
+                    found += [f"{path}:{node.lineno}" for call in ast.walk(node.value) if owns(call, given)]
         self.assertEqual(found, [])
 
     def test_slots(self) -> None:

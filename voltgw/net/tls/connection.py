@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.net.tls.engine import TlsBroken, Want
@@ -35,17 +36,26 @@ READ_BYTES: Final = 256 * 1024
 #: Messages in a row that carry no data (key updates, tickets) before a peer is cut off: each costs more than it brings.
 MAX_SILENT_MESSAGES: Final = 64
 _TLS_1_3: Final = 0x0304
+#: Clients are many, but what handshakes with them say is mostly the same: what so many said is remembered.
+_MAX_REMEMBERED: Final = 1024
 #: In an OpenSSL error code: the rest of it is an errno (ERR_SYSTEM_ERROR).
 _SYSTEM_ERROR: Final = 1 << 31
 #: ERR_LIB_SSL, the part of OpenSSL that knows what an error means for a connection.
 _SSL_ERRORS: Final = 20
 
 
-class OpenSslConnection:
-    """A `TlsConnection`. Its SSL object dies with `free`, or with it."""
+_handshake: Final = lru_cache(_MAX_REMEMBERED)(Handshake)
 
-    __slots__ = ("_crypto", "_ended", "_engine", "_failed", "_ffi", "_first", "_lib", "_silent", "_ssl", "_starved", "context",
-                 "endpoint", "hello", "refusal", "server_name", "sock")
+
+class OpenSslConnection:
+    """A `TlsConnection`: a server's, unless `connect` makes it a client's. It lives, with its SSL object, until `free`.
+
+    Of C data that something must hold (`new`, `gc`, `from_buffer`) no local name is the only holder: a compiled function lets
+    go of a name behind its last use, and that of a pointer into the data may come later (docs/adr/0023).
+    """
+
+    __slots__ = ("_crypto", "_drained", "_ended", "_engine", "_failed", "_ffi", "_first", "_lib", "_shake", "_silent", "_ssl",
+                 "context", "endpoint", "hello", "refusal", "server_name", "sock")
 
     def __init__(
         self, engine: OpenSsl, context: Context, sock: socket.SocketType, hello: ClientHello | None = None,
@@ -66,24 +76,22 @@ class OpenSslConnection:
         self._ended = False                 # the peer's close_notify was seen behind bytes that were read
         self._first: Any = None             # what was read before us, until OpenSSL has taken it
         self._silent = 0
-        self._starved = False               # what OpenSSL holds is the beginning of a record: more must come
+        self._drained = False               # OpenSSL holds nothing, or the beginning of a record: more must come
         self._failed: OSError | None = None     # found while there were bytes to give: for the next read
         ssl = lib.SSL_new(context.pointer)
         if ssl == ffi.NULL:
             raise TlsBroken("OpenSSL has no memory for a connection", errno.ENOMEM)
-        self._ssl = ssl = ffi.gc(ssl, lib.SSL_free)
+        self._ssl: Any = ssl
+        self._shake: Any = lib.SSL_accept
         lib.SSL_set_fd(ssl, sock.fileno())
         engine.live[ssl] = self             # pointers are equal when their addresses are
 
     # -- handshake ---------------------------------------------------------------------------------------------------------
 
-    def begin(self, server: bool, sni: str, session: Any) -> None:
-        """Say which side we are; `sni` and `session` are a client's."""
+    def connect(self, sni: str, session: Any) -> None:
+        """Before the handshake: we are the client, and ask for `sni`, if for a name at all; `session` may be resumed."""
         lib, ssl = self._lib, self._ssl
-        if server:
-            lib.SSL_set_accept_state(ssl)
-            return
-        lib.SSL_set_connect_state(ssl)
+        self._shake = lib.SSL_connect
         if sni:
             lib.SSL_ctrl(ssl, CTRL_SET_TLSEXT_HOSTNAME, 0, self._ffi.new("char[]", sni.encode("ascii")))
         if session is not None:
@@ -110,7 +118,7 @@ class OpenSslConnection:
         """Go on with the handshake."""
         self._crypto.ERR_clear_error()
         ssl = self._ssl
-        done = self._lib.SSL_do_handshake(ssl)
+        done = self._shake(ssl)
         if done == 1:
             if self._first is not None:
                 self._fed()                 # it never had to wait for more
@@ -131,21 +139,27 @@ class OpenSslConnection:
         peer = self._peer(resumed) if self.context.asks_certificate else ()
         hello = self.hello
         engine = self._engine
-        if hello is not None and lib.SSL_version(ssl) == _TLS_1_3:
-            # The context was chosen by the hello that we read. After a HelloRetryRequest there was a second one, and it must
-            # name the same host (RFC 8446 4.1.2).
-            named = engine.library.text(lib.SSL_get_servername(ssl, 0)).lower().removesuffix(".")
-            if named != hello.sni and not hello.literal:
-                raise TlsBroken("the client named another host in its second hello")
+        version = lib.SSL_version(ssl)
+        sni = self.server_name
+        kinds = ("", "")
+        if hello is not None:
+            sni = hello.sni
+            if version == _TLS_1_3:
+                # The context was chosen by the hello that we read. After a HelloRetryRequest there was a second one, and it
+                # must name the same host (RFC 8446 4.1.2).
+                named = engine.library.text(lib.SSL_get_servername(ssl, 0)).lower().removesuffix(".")
+                if named != sni and not hello.literal:
+                    raise TlsBroken("the client named another host in its second hello")
+            kinds = fingerprints(hello)
         data, size = engine.protocol, engine.protocol_size
         lib.SSL_get0_alpn_selected(ssl, data, size)
-        constants, version, suite = engine.constants, lib.SSL_get_version(ssl), lib.SSL_get_current_cipher(ssl)
-        return Handshake(
-            constants.get(version) or engine.constant(version), constants.get(suite) or engine.suite(suite),
-            ffi.buffer(data[0], size[0])[:] if size[0] else b"",
-            self.server_name if hello is None else hello.sni, peer, resumed,
-            *(("", "") if hello is None else fingerprints(hello)),
-        )
+        suite = lib.SSL_get_current_cipher(ssl)
+        name = engine.versions.get(version) or engine.version(version, ssl)
+        cipher = engine.suites.get(suite) or engine.suite(suite)
+        alpn = ffi.buffer(data[0], size[0])[:] if size[0] else b""
+        if peer:
+            return Handshake(name, cipher, alpn, sni, peer, resumed, kinds[0], kinds[1])
+        return _handshake(name, cipher, alpn, sni, (), resumed, kinds[0], kinds[1])
 
     def _peer(self, resumed: bool) -> tuple[bytes, ...]:
         lib, crypto, ffi = self._lib, self._crypto, self._ffi
@@ -174,7 +188,7 @@ class OpenSslConnection:
             raise self._failed
         lib, ssl = self._lib, self._ssl
         buffer = self._engine.buffer
-        self._starved = False
+        self._drained = False
         self._crypto.ERR_clear_error()
         count: int = lib.SSL_read(ssl, buffer, size if size < READ_BYTES else READ_BYTES)
         if count <= 0:
@@ -182,8 +196,11 @@ class OpenSslConnection:
             if count <= 0:
                 return b""
         self._silent = 0
-        if count < size and lib.SSL_has_pending(ssl):
-            count = self._read_more(count, size)
+        if count < size:
+            if lib.SSL_has_pending(ssl):
+                count = self._read_more(count, size)
+            else:
+                self._drained = True
         data: bytes = self._ffi.unpack(buffer, count)
         return data
 
@@ -218,7 +235,7 @@ class OpenSslConnection:
                     raise TlsBroken("closed without close_notify", errno.ECONNRESET)
                 return 0
             if error == WANT_WRITE:
-                self._starved = True
+                self._drained = True
                 raise BlockingIOError(errno.EAGAIN, "TLS wants to write first")
             # 0 with no error at all: a message (a ticket) that came after our own close_notify was dropped
             if error != WANT_READ and not (error == ERROR_SYSCALL and count == 0 and number == 0):
@@ -232,7 +249,7 @@ class OpenSslConnection:
                 return count
             number = ffi.errno
             if number == errno.EAGAIN and lib.SSL_get_error(ssl, count) == WANT_READ:
-                self._starved = True
+                self._drained = True
                 raise BlockingIOError(errno.EAGAIN, "no TLS data yet")
             self._silent += 1
             if self._silent > MAX_SILENT_MESSAGES:
@@ -269,7 +286,7 @@ class OpenSslConnection:
         """Whether bytes wait inside OpenSSL that a read could make something of."""
         if self._failed is not None or self._ended:
             return True
-        return not self._starved and bool(self._lib.SSL_has_pending(self._ssl))
+        return not self._drained and bool(self._lib.SSL_has_pending(self._ssl))
 
     # -- end ---------------------------------------------------------------------------------------------------------------
 
@@ -295,7 +312,8 @@ class OpenSslConnection:
         if self._engine.live.pop(self._ssl, None) is not None:
             # "shut down" both ways, or OpenSSL holds the end against the session and never resumes it
             self._lib.SSL_set_shutdown(self._ssl, SHUTDOWN_BOTH)
-            self._ffi.release(self._ssl)
+            self._lib.SSL_free(self._ssl)
+            self._ssl = None                # what comes too late is a TypeError, and no crash
 
     # -- words -------------------------------------------------------------------------------------------------------------
 

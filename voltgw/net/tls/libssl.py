@@ -1,13 +1,17 @@
-"""OpenSSL 3 of the system, called through cffi without a compiler: what we declare of it, and whether it is there.
+"""OpenSSL 3 of the system, called through cffi: what we declare of it, and whether it is there.
 
 The declarations are those of the manual pages (https://docs.openssl.org/3.0/man3/); macros of the headers are written out as
 the `ctrl` calls that they stand for. Nothing here is chosen or decided.
+
+cffi calls without a compiler (its ABI mode), unless there is a compiled build: in that, setup.py makes C of the same
+declarations (the API mode), and a call costs half. Both look for the same libraries by the same names.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from typing import Any, Final
 
 import cffi  # type: ignore[import-untyped]
@@ -69,7 +73,13 @@ R_CERTIFICATE_VERIFY_FAILED: Final = 134
 R_UNEXPECTED_EOF: Final = 294
 R_ALERT_BASE: Final = 1000
 
-_DECLARATIONS: Final = """
+#: What `dlopen` is asked for.
+LIBSSL: Final = "libssl.so.3"
+_LIBCRYPTO: Final = "libcrypto.so.3"
+#: What setup.py makes of the declarations, in a compiled build.
+COMPILED: Final = "voltgw.net.tls._openssl"
+#: A function begins its line, and nothing else does but types: setup.py reads them, too.
+DECLARATIONS: Final = """
 typedef struct ssl_st SSL;
 typedef struct ssl_ctx_st SSL_CTX;
 typedef struct ssl_method_st SSL_METHOD;
@@ -129,9 +139,8 @@ int SSL_get_ex_data_X509_STORE_CTX_idx(void);
 SSL *SSL_new(SSL_CTX *);
 void SSL_free(SSL *);
 int SSL_set_fd(SSL *, int);
-void SSL_set_accept_state(SSL *);
-void SSL_set_connect_state(SSL *);
-int SSL_do_handshake(SSL *);
+int SSL_accept(SSL *);
+int SSL_connect(SSL *);
 int SSL_read(SSL *, char *, int);
 int SSL_write(SSL *, const char *, int);
 int SSL_has_pending(const SSL *);
@@ -225,11 +234,8 @@ def load() -> Library | None:
 
     The answer is remembered for the life of the process, as the libraries themselves are.
     """
-    ffi = cffi.FFI()
-    ffi.cdef(_DECLARATIONS)
     try:
-        crypto = ffi.dlopen("libcrypto.so.3")
-        ssl = ffi.dlopen("libssl.so.3")
+        ffi, crypto, ssl = _compiled() or _declared()
         if crypto.OpenSSL_version_num() >> 28 != 3:
             return None
         ffi.callback("int(int)", abs)           # MemoryError where memory may not be both written and executed
@@ -237,3 +243,21 @@ def load() -> Library | None:
         return None
     said = ffi.string(crypto.OpenSSL_version(0)).decode("ascii")        # "OpenSSL 3.0.19 27 Jan 2026"
     return Library(ffi, ssl, crypto, said.removeprefix("OpenSSL ").split(" ")[0])
+
+
+def _compiled() -> tuple[Any, Any, Any] | None:
+    """Types, libcrypto and libssl by what was compiled; None if that was not, or does not find all that it needs."""
+    try:
+        binding = import_module(COMPILED)
+    except ImportError:
+        return None
+    if binding.lib.voltgw_open():
+        return None
+    return binding.ffi, binding.lib, binding.lib
+
+
+def _declared() -> tuple[Any, Any, Any]:
+    """The same without a compiler. Raises OSError."""
+    ffi = cffi.FFI()
+    ffi.cdef(DECLARATIONS)
+    return ffi, ffi.dlopen(_LIBCRYPTO), ffi.dlopen(LIBSSL)

@@ -51,7 +51,8 @@ class OpenSsl:
         self.name = f"OpenSSL {library.version} of the system"
         self.capabilities = frozenset(Capability)
         self.live: dict[Any, OpenSslConnection] = {}    # by the address of their SSL object
-        self.constants: dict[Any, str] = {}             # texts of OpenSSL's own, by their address: they never move
+        self.versions: dict[int, str] = {}              # the names of those that were met
+        self.suites: dict[Any, str] = {}                # the same, by the address of OpenSSL's constant
         ffi = library.ffi
         self.protocol, self.protocol_size = ffi.new("unsigned char **"), ffi.new("unsigned int *")  # scratch: what ALPN chose
         self.buffer = ffi.new("char[]", READ_BYTES)     # what every read reads into; its bytes are copied out at once
@@ -81,14 +82,14 @@ class OpenSsl:
         der: bytes = ffi.buffer(room, size)[:]
         return der
 
-    def constant(self, string: Any) -> str:
-        """A text that OpenSSL has as a constant, such as the name of a version, for `constants`; there are a few dozen."""
-        text = self.constants[string] = self.library.text(string)
+    def version(self, number: int, ssl: Any) -> str:
+        """What OpenSSL calls the version of a connection, for `versions`."""
+        text = self.versions[number] = self.library.text(self.library.ssl.SSL_get_version(ssl))
         return text
 
     def suite(self, cipher: Any) -> str:
-        """IANA's name of a suite, which is a constant of OpenSSL's, for `constants`."""
-        text = self.constants[cipher] = self.library.text(self.library.ssl.SSL_CIPHER_standard_name(cipher))
+        """IANA's name of a suite, for `suites`."""
+        text = self.suites[cipher] = self.library.text(self.library.ssl.SSL_CIPHER_standard_name(cipher))
         return text
 
     # -- callbacks ---------------------------------------------------------------------------------------------------------
@@ -296,7 +297,6 @@ class OpenSslServer(Context):
     def accept(self, sock: socket.SocketType, hello: ClientHello | None = None, first: bytes = b"") -> OpenSslConnection:
         """TLS on an accepted socket, from which `first` was read already."""
         connection = OpenSslConnection(self.engine, self, sock, hello)
-        connection.begin(True, "", None)
         if first:
             connection.feed(first)
         return connection
@@ -342,7 +342,7 @@ class OpenSslClient(Context):
             if self.engine.library.ssl.SSL_SESSION_get_protocol_version(session) == Version.TLS_1_3.value:
                 sessions.pop()              # its ticket is used once (RFC 8446 C.4); the server gives another
         # with `SniSource.NONE` the name is only verified
-        connection.begin(False, "" if self.config.sni is SniSource.NONE else sni_of(server_name), session)
+        connection.connect("" if self.config.sni is SniSource.NONE else sni_of(server_name), session)
         return connection
 
     def name_of(self, connection: OpenSslConnection) -> str | None:
