@@ -65,19 +65,20 @@ def binding(folder: str = "build") -> Any:
 
     To build it needs neither headers nor the library, and nothing is linked. `voltgw_open` looks for libssl by the name by
     which it is looked for without a compiler, and for every function in that and in what it needs: an interpreter that
-    brings an OpenSSL of its own does not come between.
+    brings an OpenSSL of its own does not come between. Those of `libssl.CLEARING` empty the queue of errors first.
     """
     from cffi import FFI
 
     said = runpy.run_path(str(HERE / "voltgw/net/tls/libssl.py"))
     names = re.findall(r"^(?!typedef)\w[^(\n]*?(\w+)\(", said["DECLARATIONS"], re.MULTILINE)
+    before = "voltgw_ERR_clear_error(), "
     lines = ["#include <dlfcn.h>", "#include <stddef.h>", "#include <stdint.h>", said["DECLARATIONS"]]
     lines += [f"static __typeof__({name}) *voltgw_{name};" for name in names]
     lines += ["static int voltgw_open(void) {",
               f'    void *found = dlopen("{said["LIBSSL"]}", RTLD_NOW);', "    if (!found) return -1;"]
     lines += [f'    if (!(*(void **) &voltgw_{name} = dlsym(found, "{name}"))) return -1;' for name in names]
     lines += ["    return 0;", "}"]
-    lines += [f"#define {name} (*voltgw_{name})" for name in names]
+    lines += [f"#define {name}(...) ({before if name in said['CLEARING'] else ''}voltgw_{name}(__VA_ARGS__))" for name in names]
     ffi = FFI()
     ffi.cdef(said["DECLARATIONS"] + "int voltgw_open(void);")
     ffi.set_source(said["COMPILED"], "\n".join(lines), extra_compile_args=["-O2"])

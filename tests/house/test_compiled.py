@@ -74,7 +74,9 @@ class ListTests(SynchronousTestCase):
         called = set(re.findall(r"^_cffi_f_(\w+)\(", text, re.MULTILINE)) - {"voltgw_open"}
         self.assertGreater(len(called), 90)
         self.assertEqual(set(re.findall(r'= dlsym\(found, "(\w+)"\)', text)), called)
-        self.assertEqual(set(re.findall(r"^#define (\w+) \(\*voltgw_\1\)$", text, re.MULTILINE)), called)
+        made_of = re.findall(r"^#define (\w+)\(\.\.\.\) \((voltgw_ERR_clear_error\(\), )?voltgw_\1\(__VA_ARGS__\)\)$", text, re.MULTILINE)
+        self.assertEqual({name for name, _ in made_of}, called)
+        self.assertEqual({name for name, clearing in made_of if clearing}, set(libssl.CLEARING))
 
     def test_sources_can_be_built(self) -> None:
         """A source distribution has the backend that pyproject.toml names: setuptools does not put it there by itself."""

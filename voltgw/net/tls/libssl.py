@@ -78,6 +78,8 @@ LIBSSL: Final = "libssl.so.3"
 _LIBCRYPTO: Final = "libcrypto.so.3"
 #: What setup.py makes of the declarations, in a compiled build.
 COMPILED: Final = "voltgw.net.tls._openssl"
+#: Calls after whose failure `SSL_get_error` is asked, which looks at the queue of errors: it must be empty before.
+CLEARING: Final = ("SSL_accept", "SSL_connect", "SSL_read", "SSL_write", "SSL_shutdown")
 #: A function begins its line, and nothing else does but types: setup.py reads them, too.
 DECLARATIONS: Final = """
 typedef struct ssl_st SSL;
@@ -216,12 +218,16 @@ int EVP_MAC_CTX_set_params(EVP_MAC_CTX *, const OSSL_PARAM *);
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """The two shared libraries, and cffi's way to their types. `Any`: cffi makes them at run time."""
+    """The two shared libraries, and cffi's way to their types. `Any`: cffi makes them at run time.
+
+    `clear` empties the queue of errors, before each of `CLEARING`; None: what was compiled does so itself.
+    """
 
     ffi: Any
     ssl: Any
     crypto: Any
     version: str
+    clear: Any
 
     def text(self, string: Any) -> str:
         """A C string; "" for NULL."""
@@ -242,7 +248,8 @@ def load() -> Library | None:
     except (OSError, MemoryError):
         return None
     said = ffi.string(crypto.OpenSSL_version(0)).decode("ascii")        # "OpenSSL 3.0.19 27 Jan 2026"
-    return Library(ffi, ssl, crypto, said.removeprefix("OpenSSL ").split(" ")[0])
+    return Library(ffi, ssl, crypto, said.removeprefix("OpenSSL ").split(" ")[0],
+                   None if ssl is crypto else crypto.ERR_clear_error)
 
 
 def _compiled() -> tuple[Any, Any, Any] | None:

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from voltgw.errors import TlsRefused
 from voltgw.net.tls import libssl
-from voltgw.net.tls.connection import READ_BYTES, OpenSslConnection
+from voltgw.net.tls.connection import Calls, OpenSslConnection
 from voltgw.net.tls.engine import Capability
 from voltgw.net.tls.libssl import Library, load
 from voltgw.net.tls.peers import refusal
@@ -50,12 +50,8 @@ class OpenSsl:
         self.library = library
         self.name = f"OpenSSL {library.version} of the system"
         self.capabilities = frozenset(Capability)
-        self.live: dict[Any, OpenSslConnection] = {}    # by the address of their SSL object
-        self.versions: dict[int, str] = {}              # the names of those that were met
-        self.suites: dict[Any, str] = {}                # the same, by the address of OpenSSL's constant
-        ffi = library.ffi
-        self.protocol, self.protocol_size = ffi.new("unsigned char **"), ffi.new("unsigned int *")  # scratch: what ALPN chose
-        self.buffer = ffi.new("char[]", READ_BYTES)     # what every read reads into; its bytes are copied out at once
+        self.calls = Calls(library)
+        self.live = self.calls.live
         self.select_protocol = self._callback(
             "int(SSL *, const unsigned char **, unsigned char *, const unsigned char *, unsigned int, void *)",
             self._select_protocol, libssl.EXT_ALERT_FATAL)
@@ -83,13 +79,13 @@ class OpenSsl:
         return der
 
     def version(self, number: int, ssl: Any) -> str:
-        """What OpenSSL calls the version of a connection, for `versions`."""
-        text = self.versions[number] = self.library.text(self.library.ssl.SSL_get_version(ssl))
+        """What OpenSSL calls the version of a connection, for `Calls.versions`."""
+        text = self.calls.versions[number] = self.library.text(self.library.ssl.SSL_get_version(ssl))
         return text
 
     def suite(self, cipher: Any) -> str:
-        """IANA's name of a suite, for `suites`."""
-        text = self.suites[cipher] = self.library.text(self.library.ssl.SSL_CIPHER_standard_name(cipher))
+        """IANA's name of a suite, for `Calls.suites`."""
+        text = self.calls.suites[cipher] = self.library.text(self.library.ssl.SSL_CIPHER_standard_name(cipher))
         return text
 
     # -- callbacks ---------------------------------------------------------------------------------------------------------
@@ -296,7 +292,7 @@ class OpenSslServer(Context):
 
     def accept(self, sock: socket.SocketType, hello: ClientHello | None = None, first: bytes = b"") -> OpenSslConnection:
         """TLS on an accepted socket, from which `first` was read already."""
-        connection = OpenSslConnection(self.engine, self, sock, hello)
+        connection = OpenSslConnection(self.engine.calls, self, sock, hello)
         if first:
             connection.feed(first)
         return connection
@@ -334,7 +330,7 @@ class OpenSslClient(Context):
 
     def connect(self, sock: socket.SocketType, server_name: str, endpoint: tuple[str, int]) -> OpenSslConnection:
         """TLS on a connected socket."""
-        connection = OpenSslConnection(self.engine, self, sock, None, server_name, endpoint)
+        connection = OpenSslConnection(self.engine.calls, self, sock, None, server_name, endpoint)
         sessions = self._sessions.get((server_name, endpoint))
         session = None
         if sessions:
