@@ -6,6 +6,7 @@ A route's own policy wins over its virtual host's as a whole: parts of two polic
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from voltgw.config.objects.policies import RetryPolicyType
@@ -48,7 +49,7 @@ def retry_plan(
     if policy.back_off is not None:
         base_s = policy.back_off.base_interval_s or RETRY_BASE_S
         max_s = policy.back_off.max_interval_s or 0.0
-    return RetryPlan(
+    return _shared(RetryPlan(
         conditions=(conditions or SAFE_CONDITIONS) | grpc,
         retries=RETRIES if policy.num_retries is None else policy.num_retries,
         per_try_timeout_s=policy.per_try_timeout_s or 0.0,
@@ -58,7 +59,13 @@ def retry_plan(
         non_idempotent=any(extension.retry_non_idempotent for extension in said),
         hedge=any(extension.hedge_on_per_try_timeout for extension in said),
         grpc=bool(grpc),
-    )
+    ))
+
+
+@lru_cache(maxsize=64)
+def _shared(plan: RetryPlan) -> RetryPlan:
+    """The same plan for all routes that have an equal one: a thousand copies would leave the processor's caches in between."""
+    return plan
 
 
 def mirror_plan(policy: MirrorPolicyType | None, cluster: UpstreamCluster | None) -> MirrorPlan | None:
@@ -95,7 +102,7 @@ def upgrade_plan(config: WebsocketConfigType | None, usual: RetryPlan | None) ->
     if config is None or not config.max_connect_attempts:
         return None
     plan = usual if usual is not None else RetryPlan()
-    return replace(plan, retries=config.max_connect_attempts - 1, conditions=plan.conditions | SAFE_CONDITIONS)
+    return _shared(replace(plan, retries=config.max_connect_attempts - 1, conditions=plan.conditions | SAFE_CONDITIONS))
 
 
 def upgrades(spec: RouteDestinationList) -> frozenset[bytes]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from voltgw.interfaces import RequestFilter, ResponseFilter
     from voltgw.registry import Registry
     from voltgw.routing.filters.cookies import RequestLevel, ResponseLevel
+    from voltgw.routing.filters.headers import Edit
 
 _NO_HEADERS: Final[Level] = ((), (), "", "")
 _NO_FIELDS: Final[frozenset[bytes]] = frozenset()
@@ -71,6 +72,8 @@ class HostFilters:
         self.named: tuple[Named, ...] = ()
         self.strict_sni: RequestFilter | None = None
         self.domains = spec.domains
+        self._of_requests: dict[frozenset[bytes], tuple[Edit, ...]] = {}    # by the names in `keep`
+        self._of_responses: tuple[Edit, ...] | None = None
         extension = spec.voltgw
         # Each part is built once for the sake of its mistakes, which are then shown once and not for every route.
         if spec.request_headers_to_add or spec.request_headers_to_remove:
@@ -117,6 +120,30 @@ class HostFilters:
                 self.fault = extension.fault
             with found.at(place):
                 self.named = named_filters(extension.filters, registry, place, "voltgw", "filters")
+
+    def request_edits(self, rule: RouteType, keep: frozenset[bytes]) -> tuple[Edit, ...]:
+        """What is done to the requests of a rule. Raises ValueError, with the way to it from the rule.
+
+        Rules that say nothing of their own share what they have of the host: a thousand copies of it would leave the
+        processor's caches between two requests.
+        """
+        if rule.request_headers_to_add or rule.request_headers_to_remove \
+                or rule.request_cookies_to_add or rule.request_cookies_to_remove:
+            return _request_edits(rule, self, keep)
+        shared = self._of_requests.get(keep)
+        if shared is None:
+            shared = self._of_requests[keep] = _request_edits(rule, self, keep)
+        return shared
+
+    def response_edits(self, rule: RouteType) -> tuple[Edit, ...]:
+        """The same for responses."""
+        if rule.response_headers_to_add or rule.response_headers_to_remove \
+                or rule.response_cookies_to_add or rule.response_cookies_to_remove:
+            return _response_edits(rule, self)
+        shared = self._of_responses
+        if shared is None:
+            shared = self._of_responses = _response_edits(rule, self)
+        return shared
 
 
 class ObjectFilters:
@@ -196,15 +223,12 @@ def rule_filters(rule: RouteType, number: int, of_object: ObjectFilters, host: H
         label("compression", "compresses answers", partial(host.place, "compression_params"))
 
     keep = (_ORIGIN if of_cors is not None else _NO_FIELDS) | (_ACCEPT_ENCODING if packed is not None else _NO_FIELDS)
-    cookie_levels = (rule.request_cookies_to_add, rule.request_cookies_to_remove), host.request_cookies
-    edits = (*request_edits(*header_levels, keep=keep), *request_cookies(*cookie_levels))
+    edits = host.request_edits(rule, keep)
     request += edits
     if edits:
         label("request edits", *_edited(rule, host, "request", at_rule))
 
-    edits = (*response_edits(_response_headers(rule), host.response_headers),
-             *response_cookies((rule.response_cookies_to_add, rule.response_cookies_to_remove), host.response_cookies,
-                               modify=host.cookies_to_modify))
+    edits = host.response_edits(rule)
     response += edits
     if edits:
         label("response edits", *_edited(rule, host, "response", at_rule))
@@ -223,7 +247,7 @@ def told(rule: RouteType, host: VirtualHostSpec) -> frozenset[bytes]:
     """
     names = {edit.name for spec in (rule, host) for edit in spec.request_headers_to_add if not edit.append}
     names.update(name for spec in (rule, host) for name in spec.request_headers_to_remove)
-    return FORWARDING.intersection(name.lower().encode("ascii") for name in names)
+    return FORWARDING.intersection(name.lower().encode("ascii") for name in names) or _NO_FIELDS
 
 
 def _request_headers(spec: VirtualHostSpec | RouteType) -> Level:
@@ -234,6 +258,17 @@ def _request_headers(spec: VirtualHostSpec | RouteType) -> Level:
 def _response_headers(spec: VirtualHostSpec | RouteType) -> Level:
     return (spec.response_headers_to_add, spec.response_headers_to_remove,
             "response_headers_to_add", "response_headers_to_remove")
+
+
+def _request_edits(rule: RouteType, host: HostFilters, keep: frozenset[bytes]) -> tuple[Edit, ...]:
+    cookie_levels = (rule.request_cookies_to_add, rule.request_cookies_to_remove), host.request_cookies
+    return (*request_edits(_request_headers(rule), host.request_headers, keep=keep), *request_cookies(*cookie_levels))
+
+
+def _response_edits(rule: RouteType, host: HostFilters) -> tuple[Edit, ...]:
+    return (*response_edits(_response_headers(rule), host.response_headers),
+            *response_cookies((rule.response_cookies_to_add, rule.response_cookies_to_remove), host.response_cookies,
+                              modify=host.cookies_to_modify))
 
 
 def _edited(rule: RouteType, host: HostFilters, side: str, at_rule: Placer) -> tuple[str, Callable[[], Place]]:
