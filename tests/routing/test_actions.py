@@ -320,7 +320,7 @@ class TargetRewriteTests(SynchronousTestCase):
         """A rewritten target is in normal form and below the new prefix, or the request is refused."""
         clause = compile_match(prefix(matched), segments=segments)
         head = request(b"/" + rest.encode())
-        if not clause.holds(head, 80):
+        if not clause.whole.holds(head, 80):
             return
         try:
             target = rewritten(forward(prefix_rewrite=new), head.target, clause)

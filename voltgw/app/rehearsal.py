@@ -26,6 +26,7 @@ from voltgw.proxy.factory import HttpFactory
 from voltgw.proxy.plane import Plane
 from voltgw.routing.hashing import fraction
 from voltgw.routing.hosts import HostTable
+from voltgw.routing.index import Chooser
 from voltgw.values.counters import ListenerCounters, RouteCounters
 from voltgw.values.head import CHUNKED
 from voltgw.values.reply import Delay, Reply
@@ -279,17 +280,25 @@ def _stand_in(
     """A copy of `host` that knows no route but a copy of `route`, which leads to no cluster but that of `destination`."""
     other = copy.copy(host)
     chosen = None if route is None else _route_for(other, route, destination, clusters, performance)
-    raw = host.choose if host.raw_path else None
-
-    def choose(head: RequestHead, port: int) -> Route | None:
-        if raw is not None:
-            raw(head, port)                 # it puts the path as the client wrote it into the head
-        return chosen
-
     other.only = None
-    other.choose = choose
+    other.chooser = _Chosen(host if host.raw_path else None, chosen)
     other.version_1 = True
     return other
+
+
+class _Chosen(Chooser):
+    """The same route for every request; `raw` is a host that takes paths as clients write them."""
+
+    __slots__ = ("_raw", "_route")
+
+    def __init__(self, raw: VirtualHost | None, route: Route | None) -> None:
+        self._raw = raw
+        self._route = route
+
+    def choose(self, head: RequestHead, port: int) -> Route | None:
+        if self._raw is not None:
+            self._raw.choose(head, port)    # it puts the path as the client wrote it into the head
+        return self._route
 
 
 def _route_for(

@@ -117,7 +117,7 @@ class Downstream(Uploading):
         if not host.version_1:
             self._fail(BadRequest("this virtual host speaks only HTTP/2", 505), now)
             return
-        route = host.only or host.choose(head, self.local_port)
+        route = host.only or host.chooser.choose(head, self.local_port)
         if route is None:
             host.hide(head)
             self._fail(NoRoute("no route of this virtual host takes it"), now)

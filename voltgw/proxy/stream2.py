@@ -71,7 +71,7 @@ class Stream2(EndingStream):
         if not connection.serves(host):
             self._fail(BadRequest("this virtual host does not speak HTTP/2 here", 421), now)
             return
-        route = host.only or host.choose(head, port)
+        route = host.only or host.chooser.choose(head, port)
         if route is None:
             host.hide(head)
             self._fail(NoRoute("no route of this virtual host takes it"), now)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from voltgw.routing.hosts import HostTable
+from voltgw.routing.index import Chooser
 from voltgw.routing.route import Route, VirtualHost
 from voltgw.values.compiling import resemble
 from voltgw.values.reply import Reply
@@ -66,12 +67,24 @@ def _answering(host: VirtualHost | None, name: bytes, tokens: Mapping[bytes, byt
         told = tokens.get(head.path[len(PREFIX):], b"")
         return Reply(200, [(b"content-type", b"application/octet-stream")], told, detail=DETAIL)
 
-    def choose(head: RequestHead, port: int) -> Route | None:
-        if head.path.startswith(PREFIX) and head.method in _METHODS and head.path[len(PREFIX):] in tokens:
-            return route
-        return None if host is None else host.only or host.choose(head, port)
-
     route.answer = answer
     made.only = None
-    made.choose = choose
+    made.chooser = _Answering(host, route, tokens)
     return made
+
+
+class _Answering(Chooser):
+    """`route` for those who ask for the tokens; for all others the routes of `host`."""
+
+    __slots__ = ("_host", "_route", "_tokens")
+
+    def __init__(self, host: VirtualHost | None, route: Route, tokens: Mapping[bytes, bytes]) -> None:
+        self._host = host
+        self._route = route
+        self._tokens = tokens
+
+    def choose(self, head: RequestHead, port: int) -> Route | None:
+        if head.path.startswith(PREFIX) and head.method in _METHODS and head.path[len(PREFIX):] in self._tokens:
+            return self._route
+        host = self._host
+        return None if host is None else host.only or host.choose(head, port)

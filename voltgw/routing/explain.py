@@ -73,7 +73,7 @@ def _rule(rule: Rule, head: RequestHead, port: int) -> tuple[Reason, Route | Non
 
 def _first_failure(clause: Clause, head: RequestHead, port: int) -> str | None:
     for part in clause.parts:
-        if not part.test(head, port):
+        if not part.test.holds(head, port):
             return part.text
     return None
 

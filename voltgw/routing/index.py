@@ -11,17 +11,17 @@ begin with.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from heapq import merge
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final
 
-from voltgw.routing.match import Clause, PathKind, Test
+from voltgw.routing.match import Clause, PathKind
+from voltgw.values.compiling import mypyc_attr
 
 if TYPE_CHECKING:
-    from voltgw.routing.table import Route
+    from voltgw.routing.conditions import Test
+    from voltgw.routing.route import Route
     from voltgw.values.head import RequestHead
-
-Chooser: TypeAlias = "Callable[[RequestHead, int], Route | None]"
 
 #: Most candidates that all nodes of one host may hold together (8 bytes each); with more, rules are tried one by one.
 MAX_CANDIDATES: Final = 1_000_000
@@ -29,52 +29,75 @@ MAX_CANDIDATES: Final = 1_000_000
 FEW: Final = 8
 
 
-class Candidate(NamedTuple):
+class Candidate:
     """A clause that may hold, the place of its rule in the order, and what it leads to."""
 
-    order: int
-    test: Test | None
-    route: Route
+    __slots__ = ("order", "route", "test")
+
+    def __init__(self, order: int, test: Test | None, route: Route) -> None:
+        self.order = order
+        self.test = test
+        self.route = route
 
 
 class Node:
     """What is possible for the paths that share a literal.
 
     `route` is set when the first candidate asks for nothing more; else `tried` are asked in order, and `otherwise` is taken
-    when none of them holds.
+    when none of them holds. `below` is set where longer prefixes go on from here: it finds the longest of them for a path, or
+    comes back to a node like this one.
     """
 
-    __slots__ = ("candidates", "otherwise", "parent", "prefix", "route", "tried")
+    __slots__ = ("below", "candidates", "otherwise", "parent", "prefix", "route", "tried")
 
-    #: See `_Door`.
-    below: Final = None
-
-    def __init__(self, prefix: bytes, parent: Node | None, own: Iterable[Candidate]) -> None:
-        self.prefix = prefix
-        self.parent = parent
-        inherited: tuple[Candidate, ...] = () if parent is None else parent.candidates
-        candidates: list[Candidate] = []
-        for candidate in merge(inherited, own, key=_order):
-            candidates.append(candidate)
-            if candidate.test is None:
-                break                       # nothing behind it is ever reached
-        self.candidates: Final[tuple[Candidate, ...]] = tuple(candidates)
+    def __init__(
+        self, prefix: bytes, parent: Node | None, candidates: Sequence[Candidate], below: Search | None = None,
+    ) -> None:
+        """`candidates` up to the first that asks for nothing more: see `reached`."""
+        self.below = below
         last = candidates[-1] if candidates else None
-        self.otherwise: Final = last.route if last is not None and last.test is None else None
-        self.route: Final = self.otherwise if len(candidates) == 1 else None
-        self.tried: Final = tuple((c.test, c.route) for c in candidates if c.test is not None)
+        otherwise = last.route if last is not None and last.test is None else None
+        self.route = otherwise if len(candidates) == 1 else None
+        self.otherwise = otherwise
+        self.tried = tuple([(each.test, each.route) for each in candidates if each.test is not None])
+        self.candidates = candidates
+        self.parent = parent
+        self.prefix = prefix
+
+
+def reached(parent: Node | None, own: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates of a node, in the order of the rules; nothing behind one that asks for nothing more is ever reached."""
+    candidates: list[Candidate] = []
+    for candidate in merge(() if parent is None else parent.candidates, own, key=_order):
+        candidates.append(candidate)
+        if candidate.test is None:
+            break
+    return candidates
 
 
 def _order(candidate: Candidate) -> int:
     return candidate.order
 
 
-class Index:
-    """The nodes of one list of clauses; `choose` is the function to call, `only` its answer if it has but one."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Chooser:
+    """Chooses among the routes of a virtual host."""
 
-    __slots__ = ("choose", "only")
+    __slots__ = ()
 
-    def __init__(self, clauses: Sequence[tuple[Clause, Route]]) -> None:
+    def choose(self, head: RequestHead, port: int) -> Route | None:
+        """The first route that takes a request which came in on `port`; this one has none."""
+        return None
+
+
+class Index(Chooser):
+    """The nodes of one list of clauses; `only` is what it chooses for every request, if that is always the same."""
+
+    __slots__ = ("_doors", "_exact", "_start", "_stray", "only")
+
+    def __init__(
+        self, clauses: Sequence[tuple[Clause, Route]], most_candidates: int = MAX_CANDIDATES, few: int = FEW,
+    ) -> None:
         exact: dict[bytes, list[Candidate]] = {}
         prefixes: dict[bytes, list[Candidate]] = {b"": []}
         for order, (clause, route) in enumerate(clauses):
@@ -89,28 +112,51 @@ class Index:
         nodes: list[Node] = []
         size = 0
         for prefix in sorted(prefixes):
-            nodes.append(Node(prefix, _deepest(nodes[-1], prefix) if nodes else None, prefixes[prefix]))
+            parent = _deepest(nodes[-1], prefix) if nodes else None
+            nodes.append(Node(prefix, parent, reached(parent, prefixes[prefix])))
             size += len(nodes[-1].candidates)
-            if size > MAX_CANDIDATES:
+            if size > most_candidates:
                 break
-        self.only: Route | None = None
-        self.choose: Chooser
-        sorted_prefixes = [node.prefix for node in nodes]
         exact_nodes: dict[bytes, Node] = {}
-        if size <= MAX_CANDIDATES:
+        if size <= most_candidates:
+            sorted_prefixes = [node.prefix for node in nodes]
             for path, own in exact.items():
                 parent = _deepest(nodes[bisect_right(sorted_prefixes, path) - 1], path)
-                exact_nodes[path] = Node(path, parent, own)
+                exact_nodes[path] = Node(path, parent, reached(parent, own))
                 size += len(exact_nodes[path].candidates)
-                if size > MAX_CANDIDATES:
+                if size > most_candidates:
                     break
-        if size > MAX_CANDIDATES:
-            self.choose = _one_by_one(clauses)
-        elif len(nodes) == 1 and not exact_nodes and nodes[0].route is not None:
-            self.only = only = nodes[0].route
-            self.choose = lambda head, port: only
-        else:
-            self.choose = _chooser(exact_nodes, _Level(nodes))
+        self.only: Route | None = None
+        if size > most_candidates:
+            exact_nodes = {}
+            nodes = [Node(b"", None, [Candidate(order, clause.whole, route) for order, (clause, route) in enumerate(clauses)])]
+        elif len(nodes) == 1 and not exact_nodes:
+            self.only = nodes[0].route
+        level = _Level(nodes, few)
+        self._exact = exact_nodes
+        self._doors = level.doors
+        self._start = level.start
+        self._stray = level.stray
+
+    def choose(self, head: RequestHead, port: int) -> Route | None:
+        """The route of the first clause that holds."""
+        path = head.path
+        node = self._exact.get(path)
+        if node is None:
+            # `_Level.find`, without the call
+            end = path.find(b"/", self._start) + 1
+            node = self._doors.get(path[:end] if end else path)
+            if node is None:
+                node = self._stray.find(path)
+            elif node.below is not None:
+                node = node.below.find(path)
+        route = node.route
+        if route is not None:
+            return route
+        for test, route in node.tried:
+            if test.holds(head, port):
+                return route
+        return node.otherwise
 
 
 def _deepest(node: Node, path: bytes) -> Node:
@@ -121,17 +167,52 @@ def _deepest(node: Node, path: bytes) -> Node:
     return node
 
 
-class _Door:
-    """A node from which longer prefixes go on: `below` finds the longest of them for a path, or comes back to `node`."""
+class Search:
+    """Finds the node of the longest prefix of a path among those that go on from `first`, whose prefix the path has."""
 
-    __slots__ = ("below", "node")
+    __slots__ = ("first",)
 
-    def __init__(self, node: Node, below: Callable[[bytes], Node]) -> None:
-        self.node = node
-        self.below = below
+    def __init__(self, first: Node) -> None:
+        self.first = first
+
+    def find(self, path: bytes) -> Node:
+        """It; here there is but one."""
+        return self.first
 
 
-class _Level:
+class _Either(Search):
+    """One goes on from the first."""
+
+    __slots__ = ("_last", "_prefix")
+
+    def __init__(self, first: Node, last: Node) -> None:
+        super().__init__(first)
+        self._last = last
+        self._prefix = last.prefix
+
+    def find(self, path: bytes) -> Node:
+        return self._last if path.startswith(self._prefix) else self.first
+
+
+class _Bisection(Search):
+    """Some go on from the first; `nodes` are in the order of their prefixes."""
+
+    __slots__ = ("_nodes", "_prefixes")
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        super().__init__(nodes[0])
+        self._nodes = list(nodes)
+        self._prefixes = [node.prefix for node in nodes]
+
+    def find(self, path: bytes) -> Node:
+        # What sorts last before the path shares the longest beginning with it: the longest prefix is it or above it.
+        node = self._nodes[bisect_right(self._prefixes, path) - 1]
+        while not path.startswith(node.prefix):
+            node = node.parent or self.first
+        return node
+
+
+class _Level(Search):
     """Finds the longest prefix of a path by the segment that stands at `start`: ``doors.get(path[:end of it])``.
 
     A key ends with the slash behind that segment, or is a whole path without one. `stray` is for paths that have no key: these
@@ -140,8 +221,9 @@ class _Level:
 
     __slots__ = ("doors", "start", "stray")
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: Sequence[Node], few: int) -> None:
         """`nodes` are in the order of their prefixes; all but the first go on from it."""
+        super().__init__(nodes[0])
         self.start = start = _stem(nodes[1:])
         within: list[Node] = []                                 # those that end in this segment, or before it
         beyond: dict[bytes, list[Node]] = {}                    # those that reach the slash behind it, by key
@@ -151,25 +233,26 @@ class _Level:
                 beyond.setdefault(node.prefix[:slash], []).append(node)
             else:
                 within.append(node)
-        self.stray = stray = _bisection(within)
+        self.stray = stray = _search(within)
         keys = [key for node in within for key in (node.prefix, node.prefix + b"/")]
-        self.doors: dict[bytes, Node | _Door] = {key: stray(key) for key in keys}
+        self.doors = {key: stray.find(key) for key in keys}
         for key, found in beyond.items():
             if found[0].prefix == key:
                 self.doors[key] = found[0]
                 longer = found
             else:
-                longer = [stray(key), *found]
+                longer = [stray.find(key), *found]
             if len(longer) > 1:
-                search = _bisection(longer) if len(longer) <= FEW or len(longer) == len(nodes) else _Level(longer).find
-                self.doors[key] = _Door(longer[0], search)
+                below = _search(longer) if len(longer) <= few or len(longer) == len(nodes) else _Level(longer, few)
+                first = longer[0]
+                self.doors[key] = Node(first.prefix, first.parent, first.candidates, below)
 
     def find(self, path: bytes) -> Node:
-        """The node of the longest prefix of `path`, which begins with the first one."""
-        door = self.doors.get(path[:path.find(b"/", self.start) + 1 or None])
+        end = path.find(b"/", self.start) + 1
+        door = self.doors.get(path[:end] if end else path)
         if door is None:
-            return self.stray(path)
-        return door if door.below is None else door.below(path)
+            return self.stray.find(path)
+        return door if door.below is None else door.below.find(path)
 
 
 def _stem(nodes: Sequence[Node]) -> int:
@@ -185,53 +268,8 @@ def _stem(nodes: Sequence[Node]) -> int:
     return max(first.rfind(b"/", 0, end) + 1, 1)
 
 
-def _bisection(nodes: Sequence[Node]) -> Callable[[bytes], Node]:
-    """The deepest of `nodes`, which are in the order of their prefixes, for paths that begin with the first one's."""
-    first = nodes[0]
+def _search(nodes: Sequence[Node]) -> Search:
+    """How the deepest of `nodes`, which are in the order of their prefixes, is found for paths that begin with the first's."""
     if len(nodes) == 1:
-        return lambda path: first
-    if len(nodes) == 2:
-        last, prefix = nodes[1], nodes[1].prefix
-        return lambda path: last if path.startswith(prefix) else first
-    prefixes = [node.prefix for node in nodes]
-
-    def find(path: bytes) -> Node:
-        # What sorts last before the path shares the longest beginning with it: the longest prefix is it or above it.
-        node = nodes[bisect_right(prefixes, path) - 1]
-        while not path.startswith(node.prefix):
-            node = node.parent or first
-        return node
-
-    return find
-
-
-def _chooser(exact: dict[bytes, Node], level: _Level) -> Chooser:
-    find, find_door = exact.get, level.doors.get
-    start, stray = level.start, level.stray
-
-    def choose(head: RequestHead, port: int) -> Route | None:
-        path = head.path
-        node = find(path)
-        if node is None:
-            # `_Level.find`, without the call
-            door = find_door(path[:path.find(b"/", start) + 1 or None])
-            node = stray(path) if door is None else door if door.below is None else door.below(path)
-        route = node.route
-        if route is not None:
-            return route
-        for test, route in node.tried:
-            if test(head, port):
-                return route
-        return node.otherwise
-
-    return choose
-
-
-def _one_by_one(clauses: Sequence[tuple[Clause, Route]]) -> Chooser:
-    def choose(head: RequestHead, port: int) -> Route | None:
-        for clause, route in clauses:
-            if clause.holds(head, port):
-                return route
-        return None
-
-    return choose
+        return Search(nodes[0])
+    return _Either(nodes[0], nodes[1]) if len(nodes) == 2 else _Bisection(nodes)

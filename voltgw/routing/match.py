@@ -1,8 +1,8 @@
 """Conditions of routes, compiled: one `Clause` per entry of a rule's `match`.
 
-A clause is made of parts that must all hold; each is a small function of the request head and the port on which the request
-came in, and a sentence for explain. Conditions on a literal path, or on the literal that a regex begins with, are set apart:
-`voltgw.routing.index` decides them by table and leaves `Clause.test`, what remains to be asked.
+A clause is made of parts that must all hold; each is a test of the request head and the port on which the request came in
+(`voltgw.routing.conditions`), and a sentence for explain. Conditions on a literal path, or on the literal that a regex begins
+with, are set apart: `voltgw.routing.index` decides them by table and leaves `Clause.test`, what remains to be asked.
 
 Semantics beyond objects.md 5.2:
 
@@ -20,9 +20,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
-from urllib.parse import unquote_to_bytes
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from voltgw.routing.conditions import (
+    Begins,
+    Below,
+    Every,
+    FieldFits,
+    Fits,
+    HasField,
+    HasPair,
+    HasParameter,
+    HasValue,
+    IsMethod,
+    IsPath,
+    IsPort,
+    Not,
+    PathFits,
+    Test,
+)
 from voltgw.routing.cookies import cookie_values
 from voltgw.routing.problems import at
 from voltgw.routing.regex.pattern import ANY, FIELD, PATH, Pattern, Shape
@@ -38,8 +54,6 @@ if TYPE_CHECKING:
         RouteMatch,
     )
     from voltgw.values.head import RequestHead
-
-Test: TypeAlias = "Callable[[RequestHead, int], bool]"
 
 #: Fields that belong to one connection (RFC 9110 7.6.1): the codec sets them aside, routes may still ask for them.
 _HOP_BY_HOP: Final = frozenset((
@@ -79,7 +93,7 @@ class Ask(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One condition: in words, as a function, and as what it asks for."""
+    """One condition: in words, as a test, and as what it asks for."""
 
     text: str
     test: Test
@@ -107,9 +121,10 @@ class Clause:
         self.test = test
         self.replaced = replaced
 
-    def holds(self, head: RequestHead, port: int) -> bool:
-        """Whether every part holds; what the tables find, found the slow way."""
-        return all(part.test(head, port) for part in self.parts)
+    @property
+    def whole(self) -> Test:
+        """Every part; what the tables find, found the slow way."""
+        return Every([part.test for part in self.parts])
 
 
 #: The clause of a rule without `match`. A prefix rewrite replaces the first slash, as for the prefix ``/``.
@@ -147,40 +162,28 @@ def compile_match(spec: RouteMatch, *, segments: bool = False, normalised: bool 
     for number, cookie in enumerate(spec.voltgw.cookies if spec.voltgw is not None else ()):
         with at("voltgw", "cookies", number):
             rest.append(_cookie(cookie))
-    tests = tuple(part.test for part in rest)
+    tests = [part.test for part in rest]
     parts += [part for part in rest if part not in parts]
     replaced = None if whole_path else len(literal) or 1
-    return Clause(kind, literal, parts, _all_of(tests), replaced, segments)
-
-
-def _all_of(tests: tuple[Test, ...]) -> Test | None:
-    if len(tests) < 2:
-        return tests[0] if tests else None
-
-    def every(head: RequestHead, port: int) -> bool:
-        for test in tests:              # noqa: SIM110  # a generator would cost a frame per request
-            if not test(head, port):
-                return False
-        return True
-
-    return every
+    test = Every(tests) if len(tests) > 1 else tests[0] if tests else None
+    return Clause(kind, literal, parts, test, replaced, segments)
 
 
 def _method(method: bytes) -> Part:
     text = method.decode("ascii")
-    return Part(f"the method is {text}", lambda head, port: head.method == method, Ask("method", "", "exact", text))
+    return Part(f"the method is {text}", IsMethod(method), Ask("method", "", "exact", text))
 
 
 def _port(spec: PortMatcherType) -> Part | None:
     ranges = spec.port_ranges
     if spec.port is not None:
         wanted = spec.port
-        return Part(f"the port is {wanted}", lambda head, port: port == wanted, Ask(
+        return Part(f"the port is {wanted}", IsPort([(wanted,)]), Ask(
             "port", "", "exact", str(wanted), fits=lambda value: value == b"%d" % wanted))
     if not ranges:
         return None
     text = ", ".join(map(str, ranges))
-    return Part(f"the port is in {text}", lambda head, port: any(port in span for span in ranges), Ask(
+    return Part(f"the port is in {text}", IsPort([range(each.first, each.last + 1) for each in ranges]), Ask(
         "port", "", "one of", text, fits=lambda value: any(int(value) in span for span in ranges)))
 
 
@@ -193,10 +196,9 @@ def _path(
     if spec.regex is not None:
         with at("regex"):
             pattern = Pattern(spec.regex, PATH)
-        matches = pattern.matches
-        part = Part(f"the path matches the regex {spec.regex}", lambda head, port: bool(matches(head.path)), Ask(
+        part = Part(f"the path matches the regex {spec.regex}", PathFits(pattern.matches), Ask(
             "path", "", _SHAPES[pattern.shape],
-            spec.regex if pattern.shape is Shape.GENERAL else pattern.prefix.decode("latin-1"), fits=matches))
+            spec.regex if pattern.shape is Shape.GENERAL else pattern.prefix.decode("latin-1"), fits=pattern.matches))
         if pattern.shape is Shape.LITERAL:
             return PathKind.EXACT, pattern.prefix, True, part, None
         kind = PathKind.PREFIX if pattern.prefix else PathKind.ANY
@@ -206,7 +208,7 @@ def _path(
             literal = _literal(spec.path, normalised, whole=True)
         shown = literal.decode("ascii")
         return PathKind.EXACT, literal, True, Part(
-            f"the path is {shown}", lambda head, port: head.path == literal, Ask("path", "", "exact", shown)), None
+            f"the path is {shown}", IsPath(literal), Ask("path", "", "exact", shown)), None
     if spec.prefix is None:
         return PathKind.ANY, b"", False, None, None
     with at("prefix"):
@@ -214,12 +216,9 @@ def _path(
     shown = literal.decode("ascii")
     if not segments or literal.endswith(b"/"):
         return (PathKind.PREFIX, literal, False, Part(
-            f"the path begins with {shown}", lambda head, port: head.path.startswith(literal),
-            Ask("path", "", "prefix", shown)), None)
-    below = literal + b"/"
+            f"the path begins with {shown}", Begins(literal), Ask("path", "", "prefix", shown)), None)
     return (PathKind.SEGMENTS, literal, False, Part(
-        f"the path is {shown} or stands below it",
-        lambda head, port: head.path == literal or head.path.startswith(below), Ask("path", "", "segments", shown)), None)
+        f"the path is {shown} or stands below it", Below(literal), Ask("path", "", "segments", shown)), None)
 
 
 def _literal(text: str, normalised: bool, *, whole: bool) -> bytes:
@@ -245,42 +244,24 @@ def header_condition(spec: HeaderMatcherType) -> Part:
     test: Test
     if spec.exact is not None:
         exact = (spec.exact.lower() if without_case else spec.exact).encode("utf-8")
-        pair = (key, exact)
-        test = ((lambda head, port: pair in head.fields) if values is None
-                else (lambda head, port: exact in values(head)))
+        test = HasPair((key, exact)) if values is None else HasValue(values, exact.__eq__)
         text = f"header {name} is {'the wanted one' if name in _SECRET else repr(spec.exact)}"
         ask = Ask("header", name, "exact", spec.exact.lower() if without_case else spec.exact)
     elif spec.regex is not None:
         with at("regex"):
             pattern = Pattern(f"(?i){spec.regex}" if without_case else spec.regex, FIELD)
-        test = _header_matches(key, pattern) if values is None else _matches_any(values, pattern)
+        test = FieldFits(key, pattern.matches) if values is None else HasValue(values, pattern.matches)
         text = f"header {name} matches {'the regex' if name in _SECRET else spec.regex}"
         ask = Ask("header", name, "regex", spec.regex, fits=pattern.matches)
     else:
-        test = (lambda head, port: head.get(key) is not None) if values is None else (lambda head, port: any(values(head)))
+        test = HasField(key) if values is None else HasValue(values, bool)
         text = f"header {name} is there"
         ask = Ask("header", name, "there", "")
     return _inverted(text, test, ask) if spec.invert_match else Part(text, test, ask)
 
 
 def _inverted(text: str, test: Test, ask: Ask) -> Part:
-    return Part(f"not: {text}", lambda head, port: not test(head, port), ask._replace(inverted=True))
-
-
-def _header_matches(key: bytes, pattern: Pattern) -> Test:
-    matches = pattern.matches
-
-    def test(head: RequestHead, port: int) -> bool:
-        for name, value in head.fields: # noqa: SIM110  # a generator would cost a frame per request
-            if name == key and matches(value):
-                return True
-        return False
-
-    return test
-
-
-def _matches_any(values: Callable[[RequestHead], list[bytes]], pattern: Pattern) -> Test:
-    return lambda head, port: any(map(pattern.matches, values(head)))
+    return Part(f"not: {text}", Not(test), ask._replace(inverted=True))
 
 
 def set_aside(name: str) -> Callable[[RequestHead], list[bytes]] | None:
@@ -315,15 +296,15 @@ def _cookie(spec: CookieMatcherType) -> Part:
     test: Test
     if spec.exact is not None:
         exact = spec.exact.encode("utf-8")
-        test, text = (lambda head, port: exact in values(head)), f"cookie {spec.name} is the wanted one"
+        test, text = HasValue(values, exact.__eq__), f"cookie {spec.name} is the wanted one"
         ask = Ask("cookie", spec.name, "exact", spec.exact)
     elif spec.regex is not None:
         with at("regex"):
             pattern = Pattern(spec.regex, FIELD)
-        test, text = _matches_any(values, pattern), f"cookie {spec.name} matches the regex"
+        test, text = HasValue(values, pattern.matches), f"cookie {spec.name} matches the regex"
         ask = Ask("cookie", spec.name, "regex", spec.regex, fits=pattern.matches)
     else:
-        test, text = (lambda head, port: bool(values(head))), f"cookie {spec.name} is there"
+        test, text = HasValue(values), f"cookie {spec.name} is there"
         ask = Ask("cookie", spec.name, "there", "")
     return _inverted(text, test, ask) if spec.invert_match else Part(text, test, ask)
 
@@ -332,7 +313,7 @@ def _cookie(spec: CookieMatcherType) -> Part:
 
 def _parameter(spec: QueryParameterMatcherType) -> Part:
     key = spec.key.encode("utf-8")
-    fits: Callable[[bytes], object]
+    fits: Fits | None = None
     if spec.exact is not None:
         exact = spec.exact.encode("utf-8")
         fits, text = exact.__eq__, f"is {spec.exact!r}"
@@ -342,27 +323,9 @@ def _parameter(spec: QueryParameterMatcherType) -> Part:
             fits, text = Pattern(spec.regex, ANY).matches, f"matches {spec.regex}"
         ask = Ask("query", spec.key, "regex", spec.regex, fits=fits)
     else:
-        fits, text = _anything, "is there"
+        text = "is there"
         ask = Ask("query", spec.key, "there", "")
 
     # Only parameters whose name could be the key, if it were decoded, are looked at: the rest is passed over in one go.
     find = re.compile(rb"(?:\A|&)([^=&]{%d,%d})(?:=([^&]*))?(?=&|\Z)" % (len(key), 3 * len(key))).findall
-
-    def test(head: RequestHead, port: int) -> bool:
-        query = head.query
-        if not query or (key not in query and b"%" not in query and b"+" not in query):
-            return False
-        for name, value in find(query): # noqa: SIM110  # a generator would cost a frame per request
-            if (name == key or _decoded(name) == key) and fits(_decoded(value)):
-                return True
-        return False
-
-    return Part(f"query parameter {spec.key} {text}", test, ask)
-
-
-def _anything(value: bytes) -> bool:
-    return True
-
-
-def _decoded(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" ")) if b"%" in text or b"+" in text else text
+    return Part(f"query parameter {spec.key} {text}", HasParameter(key, find, fits), ask)

@@ -90,9 +90,8 @@ class Guard(Protocol):
 class VirtualHost:
     """A virtual host: what it decides (`choose`), and what the data plane must know of it. Satisfies `HostLabels`.
 
-    `choose(head, incoming_port)` is the first route that matches, or None; `only` is set when it is the same route for
-    every request. A host with `raw_path` (``disable_path_normalize``) has no `only`: its `choose` puts the path as the
-    client wrote it into the head.
+    `chooser` chooses the route of a request; `only` is set when it is the same one for every request. A host with `raw_path`
+    (``disable_path_normalize``) has no `only`: its `chooser` puts the path as the client wrote it into the head.
 
     `server_line` is the Server line that answers get, None = none of ours. With `keep_server` the origin's own is kept
     where it sent one. Times are in seconds; 0.0 = absent, the data plane's default holds. `custom_errors` has bodies by
@@ -104,7 +103,7 @@ class VirtualHost:
     """
 
     __slots__ = (
-        "app_type", "choose", "custom_errors", "default_error_pages", "domains", "egress", "find_place", "gates", "guard",
+        "app_type", "chooser", "custom_errors", "default_error_pages", "domains", "egress", "find_place", "gates", "guard",
         "header_case", "hides", "identity", "idle_timeout_s", "keep_alive_timeout_s", "keep_server", "max_request_head_bytes",
         "max_requests_per_connection", "name", "namespace", "only", "per_packet", "prior_knowledge", "proxy", "proxy_status",
         "quic", "raw_path", "request_head_timeout_s", "request_timeout_s", "rules", "server_line",
@@ -124,7 +123,7 @@ class VirtualHost:
         self.raw_path = False
         self.rules: tuple[Rule, ...] = ()
         self.only: Route | None = None
-        self.choose: Chooser = _nothing
+        self.chooser = Chooser()
         self.server_line: bytes | None = _SERVER
         self.keep_server = False
         self.max_request_head_bytes = defaults.MAX_REQUEST_HEAD_BYTES
@@ -150,6 +149,10 @@ class VirtualHost:
         self.identity: Identity | None = None       # whom it believes about the client; None = nobody
         self.hides: tuple[Callable[[RequestHead], None], ...] = ()      # take out secrets that its routes look for in queries
 
+    def choose(self, head: RequestHead, port: int) -> Route | None:
+        """The first route that takes a request which came in on `port`. The hot path asks `only` and `chooser`."""
+        return self.chooser.choose(head, port)
+
     def hide(self, head: RequestHead) -> None:
         """Take out what must not be logged of a request that no route takes."""
         for hide in self.hides:
@@ -169,11 +172,10 @@ class VirtualHost:
         """Serve by these rules from now on."""
         self.rules = tuple(rules)
         index = Index([clause for rule in rules for clause in rule.clauses])
-        self.only = index.only
-        self.choose = index.choose
         if self.raw_path:
-            self.only = None
-            self.choose = _as_written(index.choose)
+            self.only, self.chooser = None, _AsWritten(index)
+        else:
+            self.only, self.chooser = index.only, index
 
     def error_body(self, status: int) -> bytes | None:
         """The operator's body for an error of ours; a status wins over its class."""
@@ -317,26 +319,25 @@ def _nowhere(*path: str | int) -> Place:
     return NOWHERE
 
 
-def _nothing(head: RequestHead, port: int) -> Route | None:
-    return None
+class _AsWritten(Chooser):
+    """For a host that takes paths as clients write them: the codec has brought this one into its normal form."""
 
+    __slots__ = ("_chooser",)
 
-def _as_written(choose: Chooser) -> Chooser:
-    """`choose` for a host that takes paths as clients write them: the codec has brought this one into its normal form."""
-    return partial(_choose_as_written, choose)
+    def __init__(self, chooser: Chooser) -> None:
+        self._chooser = chooser
 
-
-def _choose_as_written(choose: Chooser, head: RequestHead, port: int) -> Route | None:
-    target = head.target
-    if not target.startswith(b"/") and target != b"*":
-        scheme_end = target.find(b"://") + 3            # the absolute form (RFC 9112 3.2.2); the codec has checked it
-        slash = target.find(b"/", scheme_end)
-        mark = target.find(b"?", scheme_end)
-        if slash < 0 or 0 <= mark < slash:
-            target = b"/" + target[mark:] if mark >= 0 else b"/"
-        else:
-            target = target[slash:]
-    if target != b"*":
-        head.path, head.query = normalise(target, False)
-        head.forward = head.path if head.query is None else b"%b?%b" % (head.path, head.query)
-    return choose(head, port)
+    def choose(self, head: RequestHead, port: int) -> Route | None:
+        target = head.target
+        if not target.startswith(b"/") and target != b"*":
+            scheme_end = target.find(b"://") + 3            # the absolute form (RFC 9112 3.2.2); the codec has checked it
+            slash = target.find(b"/", scheme_end)
+            mark = target.find(b"?", scheme_end)
+            if slash < 0 or 0 <= mark < slash:
+                target = b"/" + target[mark:] if mark >= 0 else b"/"
+            else:
+                target = target[slash:]
+        if target != b"*":
+            head.path, head.query = normalise(target, False)
+            head.forward = head.path if head.query is None else b"%b?%b" % (head.path, head.query)
+        return self._chooser.choose(head, port)

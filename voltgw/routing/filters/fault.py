@@ -16,7 +16,7 @@ from voltgw.values.reply import Delay, Reply
 if TYPE_CHECKING:
     from voltgw.config.objects.extensions import FaultType
     from voltgw.interfaces import RequestFilter
-    from voltgw.routing.match import Test
+    from voltgw.routing.conditions import Test
     from voltgw.values.exchange import Exchange
 
 #: The flags in the access log (Envoy's).
@@ -52,7 +52,7 @@ def _delay(seconds: float, share: float, condition: Test | None) -> RequestFilte
     delay = Delay(seconds)
 
     def hold(exchange: Exchange) -> Delay | None:
-        if condition is not None and not condition(exchange.request, exchange.client.local_port):
+        if condition is not None and not condition.holds(exchange.request, exchange.client.local_port):
             return None
         if fraction(b"delay " + exchange.request_id) >= share:
             return None
@@ -64,7 +64,7 @@ def _delay(seconds: float, share: float, condition: Test | None) -> RequestFilte
 
 def _abort(status: int, share: float, condition: Test | None) -> RequestFilter:
     def refuse(exchange: Exchange) -> Reply | None:
-        if condition is not None and not condition(exchange.request, exchange.client.local_port):
+        if condition is not None and not condition.holds(exchange.request, exchange.client.local_port):
             return None
         if fraction(b"abort " + exchange.request_id) >= share:
             return None
