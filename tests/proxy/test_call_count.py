@@ -42,7 +42,7 @@ FEATURES: Final[dict[str, tuple[str, str, str, list[str]]]] = {
     "nothing": ("", "", "", []),
     "header edits both ways": (
         "request_headers_to_add: [{name: X-A, value: a}, {name: X-B, value: b}], response_headers_to_remove: [x-c]", "", "",
-        ["headers.request_edits.edit", "headers.response_edits.edit"]),
+        ["headers._RequestEdits.replace", "headers._ResponseEdits.replace"]),
     "cookie edits both ways": (
         "request_cookies_to_add: [{name: a, value: b}], response_cookies_to_add: [{name: c, value: d}]", "", "",
         ["cookies.request_cookies.edit", "cookies.response_cookies.edit"]),
@@ -53,7 +53,7 @@ FEATURES: Final[dict[str, tuple[str, str, str, list[str]]]] = {
     "CORS, without Origin": ("cors_policy: {allow_origin: ['https://a.example']}", "", "", ["cors.cors.of_request", "cors.cors.of_response", "fields.kept_field.<lambda>", "voltgw.values.head.RequestHead.get"]),
     "compression, of another type": ("compression_params: {content_type: [a/b]}", "", "", ["compression.compression.compress"]),
     "a fault that hits nobody": ("", "voltgw: {fault: {abort: {status: 503, percent: 0}}}", "", ["fault._abort.refuse", "voltgw.routing.hashing.fraction"]),
-    "a hash of the address": ("", "", "hash_policy: [{source_ip: true}]", ["voltgw.routing.hashing._input.<lambda>", "voltgw.routing.hashing.hash_key.one_key"]),
+    "a hash of the address": ("", "", "hash_policy: [{source_ip: true}]", ["voltgw.routing.hashing._Key.of_one", "voltgw.routing.hashing._client_address"]),
     "a mirror of none": ("", "", "mirror_policy: {cluster: [{name: shop}], percent: {numerator: 0}}", []),
     "a buffer policy": ("buffer_policy: {max_request_bytes: 1000}", "", "", []),
     "high priority": ("", "", "priority: HIGH", []),

@@ -373,7 +373,8 @@ def _owner(filter: object) -> object:
 
 
 def _module(filter: object) -> str:
-    return str(getattr(filter, "__module__", None) or type(filter).__module__)
+    owner = _owner(filter)                  # a method that is compiled does not know its module itself
+    return str(getattr(filter, "__module__", None) or type(filter if owner is None else owner).__module__)
 
 
 def _watched_request(filter: Callable[[Exchange], Any], log: list[Ran]) -> Callable[[Exchange], Any]:

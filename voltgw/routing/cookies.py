@@ -17,30 +17,45 @@ _SPACES: Final = frozenset(b" \t")
 
 def cookie_reader(name: str) -> Reader:
     """The first value of the cookie in a request. Quotes are part of a value, white space around it is not."""
-    wanted = name.encode("utf-8") + b"="
-    length = len(wanted)
+    return _Cookie(name).first
 
-    def read(head: RequestHead) -> bytes | None:
+
+def cookie_values(name: str) -> Callable[[RequestHead], list[bytes]]:
+    """All values of the cookie in a request, in its order."""
+    return _Cookie(name).all
+
+
+def header_reader(name: str) -> Reader:
+    """The first value of the header in a request."""
+    return _Header(name).first
+
+
+class _Cookie:
+    """One cookie, by its name."""
+
+    __slots__ = ("_wanted",)
+
+    def __init__(self, name: str) -> None:
+        self._wanted = name.encode("utf-8") + b"="
+
+    def first(self, head: RequestHead) -> bytes | None:
+        """See `cookie_reader`."""
+        wanted = self._wanted
         for key, line in head.fields:
             if key == b"cookie":
                 # bytes.find, because it is quick on the long lines that browsers send, and linear on any
                 start = line.find(wanted)
                 while start >= 0:
                     if not start or (start > 1 and line[start - 2:start] == b"; ") or _begins(line, start):
+                        begin = start + len(wanted)
                         end = line.find(b";", start)
-                        return (line[start + length:] if end < 0 else line[start + length:end]).strip(b" \t")
+                        return (line[begin:] if end < 0 else line[begin:end]).strip(b" \t")
                     start = line.find(wanted, start + 1)
         return None
 
-    return read
-
-
-def cookie_values(name: str) -> Callable[[RequestHead], list[bytes]]:
-    """All values of the cookie in a request, in its order."""
-    wanted = name.encode("utf-8") + b"="
-    length = len(wanted)
-
-    def values(head: RequestHead) -> list[bytes]:
+    def all(self, head: RequestHead) -> list[bytes]:
+        """See `cookie_values`."""
+        wanted = self._wanted
         found: list[bytes] = []
         for key, line in head.fields:
             if key == b"cookie":
@@ -48,19 +63,25 @@ def cookie_values(name: str) -> Callable[[RequestHead], list[bytes]]:
                 while start >= 0:
                     end = start
                     if _begins(line, start):
+                        begin = start + len(wanted)
                         end = line.find(b";", start)
                         end = len(line) if end < 0 else end
-                        found.append(line[start + length:end].strip(b" \t"))
+                        found.append(line[begin:end].strip(b" \t"))
                     start = line.find(wanted, end + 1)
         return found
 
-    return values
 
+class _Header:
+    """One header, by its name."""
 
-def header_reader(name: str) -> Reader:
-    """The first value of the header in a request."""
-    key = name.lower().encode("ascii")
-    return lambda head: head.get(key)
+    __slots__ = ("_key",)
+
+    def __init__(self, name: str) -> None:
+        self._key = name.lower().encode("ascii")
+
+    def first(self, head: RequestHead) -> bytes | None:
+        """See `header_reader`."""
+        return head.get(self._key)
 
 
 def _begins(line: bytes, start: int) -> bool:

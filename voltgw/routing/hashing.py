@@ -15,6 +15,7 @@ from voltgw.routing.problems import at
 
 if TYPE_CHECKING:
     from voltgw.config.objects.route import CookieForHashing, HashPolicyType
+    from voltgw.routing.cookies import Reader
     from voltgw.routing.route import HashKey
     from voltgw.values.exchange import Exchange
 
@@ -45,15 +46,27 @@ def hash_key(policies: Sequence[HashPolicyType]) -> HashKey | None:
             inputs.append((_input(policy), policy.terminal))
     if not inputs:
         return None
-    only = inputs[0][0]
+    return _Key(inputs).of_one if len(inputs) == 1 else _Key(inputs).of_all
 
-    def one_key(exchange: Exchange) -> int | None:
-        value = only(exchange)
+
+class _Key:
+    """The key of a route."""
+
+    __slots__ = ("_inputs", "_only")
+
+    def __init__(self, inputs: list[tuple[_Input, bool]]) -> None:
+        self._only = inputs[0][0]
+        self._inputs = inputs
+
+    def of_one(self, exchange: Exchange) -> int | None:
+        """By the only input."""
+        value = self._only(exchange)
         return None if value is None else _number(blake2b(value, digest_size=8).digest(), "big")
 
-    def key(exchange: Exchange) -> int | None:
+    def of_all(self, exchange: Exchange) -> int | None:
+        """By all that there are up to a terminal one."""
         values: list[bytes] = []
-        for get, terminal in inputs:
+        for get, terminal in self._inputs:
             value = get(exchange)
             if value is not None:
                 values.append(value)
@@ -62,50 +75,82 @@ def hash_key(policies: Sequence[HashPolicyType]) -> HashKey | None:
         # No value holds a NUL, so different lists stay different.
         return stable_hash(b"\0".join(values)) if values else None
 
-    return one_key if len(inputs) == 1 else key
-
 
 def _input(policy: HashPolicyType) -> _Input:
     if policy.header_name is not None:
-        name = policy.header_name.lower().encode("ascii")
-
-        def of_header(exchange: Exchange) -> bytes | None:
-            for key, value in exchange.request.fields:
-                if key == name:
-                    return value
-            return None
-
-        return of_header
+        return _Header(policy.header_name.lower().encode("ascii")).value
     if policy.cookie is not None:
         with at("cookie"):
             return _cookie(policy.cookie)
     if policy.source_ip:
-        return lambda exchange: exchange.client_address.encode("ascii")
+        return _client_address
     raise ValueError("this entry needs header_name, cookie or source_ip: true")
+
+
+def _client_address(exchange: Exchange) -> bytes:
+    return exchange.client_address.encode("ascii")
+
+
+class _Header:
+    """A header of the request."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+
+    def value(self, exchange: Exchange) -> bytes | None:
+        """Its first value, None where it is not there."""
+        wanted = self._name
+        for name, value in exchange.request.fields:
+            if name == wanted:
+                return value
+        return None
+
+
+class _Cookie:
+    """A cookie of the request."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self, read: Reader) -> None:
+        self._read = read
+
+    def value(self, exchange: Exchange) -> bytes | None:
+        """It, None where it is not there."""
+        return self._read(exchange.request)
 
 
 def _cookie(spec: CookieForHashing) -> _Input:
     """The cookie's value; where it is missing and has a time to live, one is made and the client told to keep it."""
     read = cookie_reader(spec.name)
-    if spec.ttl_s is None:
-        return lambda exchange: read(exchange.request)
-    before, behind = _set_cookie(spec)
+    return _Cookie(read).value if spec.ttl_s is None else _Kept(read, *_set_cookie(spec)).value
 
-    def kept_cookie(exchange: Exchange) -> bytes:
-        value = read(exchange.request)
+
+class _Kept:
+    """A cookie that is made where it is missing; `before` and `behind` stand around its value in Set-Cookie."""
+
+    __slots__ = ("_before", "_behind", "_read")
+
+    def __init__(self, read: Reader, before: bytes, behind: bytes) -> None:
+        self._read = read
+        self._before = before
+        self._behind = behind
+
+    def value(self, exchange: Exchange) -> bytes:
+        """It."""
+        value = self._read(exchange.request)
         if value is None:
             client = exchange.client
             # The connection's addresses (objects.md 22.9): requests sent before the cookie arrives agree with those after.
             value = b"%016x" % stable_hash(
                 f"{client.peer_address} {client.peer_port} {client.local_address} {client.local_port}".encode("ascii"))
-            line = before + value + behind
+            line = self._before + value + self._behind
             if exchange.cookies_to_set is None:
                 exchange.cookies_to_set = [line]
             else:
                 exchange.cookies_to_set.append(line)
         return value
-
-    return kept_cookie
 
 
 def _set_cookie(spec: CookieForHashing) -> tuple[bytes, bytes]:

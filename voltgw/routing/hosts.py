@@ -22,6 +22,8 @@ from ipaddress import AddressValueError, IPv6Address
 from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from voltgw.values.compiling import mypyc_attr
+
 if TYPE_CHECKING:
     from voltgw.routing.table import VirtualHost
 
@@ -52,19 +54,22 @@ class Domain:
     port: int | None
 
 
-@dataclass(frozen=True, slots=True)
 class Entry:
     """A domain of a table and the host that it leads to; `text` is how the operator wrote it."""
 
-    domain: Domain
-    host: VirtualHost
-    text: str
+    __slots__ = ("domain", "host", "text")
+
+    def __init__(self, domain: Domain, host: VirtualHost, text: str) -> None:
+        self.domain = domain
+        self.host = host
+        self.text = text
 
 
 #: The entries that differ only by port: the one without is under None.
 _ByPort: TypeAlias = "dict[int | None, Entry]"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class HostTable:
     """The virtual hosts behind one listener.
 
@@ -181,7 +186,7 @@ class HostTable:
             port = listener_port
         host = host.lower()
         if host.endswith(b"."):
-            host = host[:-1]
+            host = host[:len(host) - 1]
         if len(host) > MAX_NAME_BYTES:
             return _for_port(self._any.get(b""), port)
         if host.startswith(b"["):
@@ -203,7 +208,7 @@ class HostTable:
                 if entry is not None:
                     return entry
                 dot = host.find(b".", dot + 1)
-            entry = _for_port(self._part.get(host[-length:]), port)
+            entry = _for_port(self._part.get(host[len(host) - length:]), port)
             if entry is not None:
                 return entry
         while dot >= 0:
@@ -230,7 +235,7 @@ def read_domain(text: str) -> Domain:
     if key == b"*":
         return Domain(Rank.ANY, b"", port)
     if key.endswith(b"."):
-        key = key[:-1]
+        key = key[:len(key) - 1]
     if key.startswith(b"["):
         literal = _same_address(key)
         if literal == key and not _is_address(key):
@@ -255,18 +260,20 @@ def _for_port(by_port: _ByPort | None, port: int) -> Entry | None:
 
 def _is_address(literal: bytes) -> bool:
     """Whether ``[...]`` holds an IPv6 address."""
+    if not literal.endswith(b"]"):
+        return False
     try:
-        IPv6Address(literal[1:-1].decode("ascii"))
+        IPv6Address(literal[1:len(literal) - 1].decode("ascii"))
     except (AddressValueError, UnicodeDecodeError):
         return False
-    return literal.endswith(b"]")
+    return True
 
 
 def _same_address(literal: bytes) -> bytes:
     """The one spelling of an IPv6 literal that the table has it under; what is no address stays as it is."""
     if not _is_address(literal):
         return literal
-    return b"[%b]" % str(IPv6Address(literal[1:-1].decode("ascii"))).encode("ascii")
+    return b"[%b]" % str(IPv6Address(literal[1:len(literal) - 1].decode("ascii"))).encode("ascii")
 
 
 def _label(host: VirtualHost) -> str:

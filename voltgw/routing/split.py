@@ -99,7 +99,11 @@ def groups(destinations: Sequence[Destination]) -> list[list[Destination]]:
             by_priority.setdefault(destination.priority, []).append(destination)
     if not by_priority:
         raise ValueError("every destination has weight 0, so none would ever be used")
-    return [by_priority[priority] for priority in sorted(by_priority, key=lambda priority: priority or 1 << 32)]
+    return [by_priority[priority] for priority in sorted(by_priority, key=_rank)]
+
+
+def _rank(priority: int) -> int:
+    return priority or 1 << 32
 
 
 def make_split(destinations: Sequence[Destination], retract: bool) -> Split:
@@ -109,21 +113,41 @@ def make_split(destinations: Sequence[Destination], retract: bool) -> Split:
     requests fail. Either way a priority is passed over only when none of its clusters is ready.
     """
     if len(destinations) == 1:
-        only = destinations[0]
-        return lambda number: only
+        return _Only(destinations[0]).pick
     ranked = [_Group(group) for group in groups(destinations)]
-    first = ranked[0]
-    pick = _Group.pick_ready if retract else _Group.pick
     if len(ranked) == 1:
-        return first.pick_ready if retract else first.pick
+        return ranked[0].pick_ready if retract else ranked[0].pick
+    return _Ranked(ranked, retract).pick
 
-    def choose(number: float) -> Destination:
-        for group in ranked:
+
+class _Only:
+    """One destination, whatever its weight and whether it is ready."""
+
+    __slots__ = ("_destination",)
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+
+    def pick(self, number: float) -> Destination:
+        """That one."""
+        return self._destination
+
+
+class _Ranked:
+    """Destinations of several priorities."""
+
+    __slots__ = ("_groups", "_retract")
+
+    def __init__(self, ranked: Sequence[_Group], retract: bool) -> None:
+        self._groups = list(ranked)
+        self._retract = retract
+
+    def pick(self, number: float) -> Destination:
+        """Of the first priority that has one that is ready; of the first of all when none has."""
+        for group in self._groups:
             if group.any_ready:
-                return pick(group, number)
-        return first.pick(number)
-
-    return choose
+                return group.pick_ready(number) if self._retract else group.pick(number)
+        return self._groups[0].pick(number)
 
 
 def shares(destinations: Sequence[Destination], retract: bool) -> list[tuple[Destination, float]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 from voltgw.routing.filters.variables import compile_value
 from voltgw.routing.problems import at
@@ -70,32 +70,12 @@ def request_edits(*levels: Level, keep: frozenset[bytes] = frozenset()) -> tuple
     filters of responses ask for it.
     """
     plan = Plan(levels, response=False)
-    drop = plan.drop
-    keep &= drop
-    if not drop and not plan.add:
-        return ()
-    fixed = _fixed(plan.add)
-    if fixed is None or keep:
-        added = _adder(plan.add)
-
-        def edit(exchange: Exchange) -> None:
-            head = exchange.request
-            fields = head.fields
-            new = added(exchange)           # first: variables may speak of what is dropped
-            if keep:
-                head.connection += [field for field in fields if field[0] in keep]
-            if drop:
-                fields[:] = [field for field in fields if field[0] not in drop]
-            fields += new
-    elif drop:
-        def edit(exchange: Exchange) -> None:
-            fields = exchange.request.fields
-            fields[:] = [field for field in fields if field[0] not in drop]
-            fields += fixed
-    else:
-        def edit(exchange: Exchange) -> None:
-            exchange.request.fields += fixed
-    return (edit,)
+    edits = _RequestEdits(plan, keep & plan.drop)
+    if edits.varies or edits.keep:
+        return (edits.render,)
+    if plan.drop:
+        return (edits.replace,)
+    return (edits.add,) if plan.add else ()
 
 
 def response_edits(*levels: Level) -> tuple[Edit, ...]:
@@ -105,75 +85,40 @@ def response_edits(*levels: Level) -> tuple[Edit, ...]:
     sees as the origin's, and a Date that was removed is written anew, as a gateway must (RFC 9110 6.6.1).
     """
     plan = Plan(levels, response=True)
-    drop = plan.drop
-    add = tuple(field for field in plan.add if field[0] != b"server")
-    servers = [field for field in plan.add if field[0] == b"server"]
-    server = _adder(servers[-1:])
-    edits_server = b"server" in drop or bool(servers)
-    edits_date = b"date" in drop or any(name == b"date" for name, _ in add)
-
-    def set_aside(exchange: Exchange) -> None:
-        response = exchange.response
-        assert response is not None             # response filters run on responses
-        if edits_server and (not servers or b"server" in drop or response.server is None):
-            response.server = next((value for _, value in server(exchange)), None)
-        if edits_date:
-            response.dated = any(name == b"date" for name, _ in response.fields)
-
-    fixed = _fixed(add)
-    if fixed is None:
-        added = _adder(add)
-
-        def edit(exchange: Exchange) -> None:
-            response = exchange.response
-            assert response is not None         # response filters run on responses
-            fields = response.fields
-            fields[:] = [field for field in fields if field[0] not in drop]
-            fields += added(exchange)
-    elif drop - {b"server"}:
-        def edit(exchange: Exchange) -> None:
-            response = exchange.response
-            assert response is not None         # response filters run on responses
-            fields = response.fields
-            fields[:] = [field for field in fields if field[0] not in drop]
-            fields += fixed
-    elif fixed:
-        def edit(exchange: Exchange) -> None:
-            response = exchange.response
-            assert response is not None         # response filters run on responses
-            response.fields += fixed
-    elif edits_server:
-        return (set_aside,)
-    else:
-        return ()
-    if not (edits_server or edits_date):
-        return (edit,)
-
-    def both(exchange: Exchange) -> None:
-        edit(exchange)
-        set_aside(exchange)
-
-    return (both,)
+    edits = _ResponseEdits(plan)
+    if edits.sets_aside:
+        return (edits.all,)
+    if edits.varies:
+        return (edits.render,)
+    if plan.drop:
+        return (edits.replace,)
+    return (edits.add,) if plan.add else ()
 
 
-def _fixed(add: Sequence[tuple[bytes, bytes | Render]]) -> tuple[Field, ...] | None:
-    """The fields as they are; None when the exchange has a say in one."""
-    fixed = tuple((name, value) for name, value in add if isinstance(value, bytes))
-    return fixed if len(fixed) == len(add) else None
+class _Added:
+    """The fields that come. `fixed` are those that do not change; `varies` when the exchange has a say in one."""
 
+    __slots__ = ("_name", "_parts", "_render", "fixed", "varies")
 
-def _adder(add: Sequence[tuple[bytes, bytes | Render]]) -> Callable[[Exchange], list[Field]]:
-    """The fields that come, for one exchange."""
-    if len(add) == 1:
-        only, content = add[0]
-        if not isinstance(content, bytes):
-            render_only = content
-            return lambda exchange: [(only, value)] if (value := render_only(exchange)) else []
-    plain = [(name, value, None) if isinstance(value, bytes) else (name, b"", value) for name, value in add]
+    def __init__(self, add: Sequence[tuple[bytes, bytes | Render]]) -> None:
+        self.fixed = tuple([(name, value) for name, value in add if isinstance(value, bytes)])
+        self.varies = len(self.fixed) < len(add)
+        self._name = b""                    # the one that comes, if it is only one and varies
+        self._render: Render | None = None
+        if len(add) == 1 and self.varies:
+            name, render = add[0]
+            assert not isinstance(render, bytes)
+            self._name, self._render = name, render
+        self._parts = [(name, value, None) if isinstance(value, bytes) else (name, b"", value) for name, value in add]
 
-    def added(exchange: Exchange) -> list[Field]:
-        fields = []
-        for name, value, render in plain:
+    def of(self, exchange: Exchange) -> list[Field]:
+        """They, for one exchange."""
+        only = self._render
+        if only is not None:
+            value = only(exchange)
+            return [(self._name, value)] if value else []
+        fields: list[Field] = []
+        for name, value, render in self._parts:
             if render is not None:
                 value = render(exchange)
                 if not value:
@@ -181,7 +126,105 @@ def _adder(add: Sequence[tuple[bytes, bytes | Render]]) -> Callable[[Exchange], 
             fields.append((name, value))
         return fields
 
-    return added
+
+class _RequestEdits:
+    """What becomes of the fields of requests: one of `add`, `replace` and `render` is the filter, the first that is enough."""
+
+    __slots__ = ("_added", "_drop", "_fixed", "keep", "varies")
+
+    name: ClassVar[str] = "request edits"
+
+    def __init__(self, plan: Plan, keep: frozenset[bytes]) -> None:
+        added = _Added(plan.add)
+        self._fixed = added.fixed
+        self._drop = plan.drop
+        self._added = added
+        self.varies = added.varies
+        self.keep = keep
+
+    def add(self, exchange: Exchange) -> None:
+        """Nothing goes, and what comes is known."""
+        exchange.request.fields += self._fixed
+
+    def replace(self, exchange: Exchange) -> None:
+        """What comes is known."""
+        fields = exchange.request.fields
+        drop = self._drop
+        fields[:] = [field for field in fields if field[0] not in drop]
+        fields += self._fixed
+
+    def render(self, exchange: Exchange) -> None:
+        """The exchange has a say in what comes, or something is set aside."""
+        head = exchange.request
+        fields = head.fields
+        drop, keep = self._drop, self.keep
+        new = self._added.of(exchange)      # first: variables may speak of what is dropped
+        if keep:
+            head.connection += [field for field in fields if field[0] in keep]
+        if drop:
+            fields[:] = [field for field in fields if field[0] not in drop]
+        fields += new
+
+
+class _ResponseEdits:
+    """The same for responses, with `all` where there is something to do beside the fields."""
+
+    __slots__ = (
+        "_added", "_date", "_drop", "_edits", "_fixed", "_replaces_server", "_server", "_servers", "sets_aside", "varies",
+    )
+
+    name: ClassVar[str] = "response edits"
+
+    def __init__(self, plan: Plan) -> None:
+        add = [field for field in plan.add if field[0] != b"server"]
+        servers = [field for field in plan.add if field[0] == b"server"]
+        added = _Added(add)
+        self._fixed = added.fixed
+        self._drop = plan.drop
+        self._added = added
+        self.varies = added.varies
+        self._edits = bool(add) or bool(plan.drop - {b"server"})
+        self._server = b"server" in plan.drop or bool(servers)
+        self._replaces_server = not servers or b"server" in plan.drop
+        self._servers = _Added(servers[len(servers) - 1:] if servers else [])
+        self._date = b"date" in plan.drop or any(name == b"date" for name, _ in add)
+        self.sets_aside = self._server or self._date
+
+    def add(self, exchange: Exchange) -> None:
+        """Nothing goes, and what comes is known."""
+        response = exchange.response
+        assert response is not None             # response filters run on responses
+        response.fields += self._fixed
+
+    def replace(self, exchange: Exchange) -> None:
+        """What comes is known."""
+        response = exchange.response
+        assert response is not None             # response filters run on responses
+        fields = response.fields
+        drop = self._drop
+        fields[:] = [field for field in fields if field[0] not in drop]
+        fields += self._fixed
+
+    def render(self, exchange: Exchange) -> None:
+        """The exchange has a say in what comes."""
+        response = exchange.response
+        assert response is not None             # response filters run on responses
+        fields = response.fields
+        drop = self._drop
+        fields[:] = [field for field in fields if field[0] not in drop]
+        fields += self._added.of(exchange)
+
+    def all(self, exchange: Exchange) -> None:
+        """Server or Date are among what is edited."""
+        if self._edits:
+            self.render(exchange)
+        response = exchange.response
+        assert response is not None             # response filters run on responses
+        if self._server and (self._replaces_server or response.server is None):
+            servers = self._servers.of(exchange)
+            response.server = servers[0][1] if servers else None
+        if self._date:
+            response.dated = any(name == b"date" for name, _ in response.fields)
 
 
 def _field(option: HeaderManipulationOptionType, response: bool) -> tuple[bytes, bytes | Render]:
