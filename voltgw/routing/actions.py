@@ -16,14 +16,10 @@ from voltgw.wire.path import BadTarget, literal_path, literal_query, normal_path
 if TYPE_CHECKING:
     from voltgw.config.objects.route import RouteDestinationList, RouteDirectResponse, RouteRedirect
     from voltgw.routing.match import Clause
-    from voltgw.values.head import RequestHead
+    from voltgw.values.head import Field, RequestHead
 
 Answer: TypeAlias = "Callable[[RequestHead, Asked], Reply]"
 TargetRewrite: TypeAlias = "Callable[[RequestHead], bytes]"
-#: path -> path; raises `BadTarget` where the result may not be sent.
-_PathRewrite: TypeAlias = "Callable[[bytes], bytes]"
-#: query -> query.
-_QueryRewrite: TypeAlias = "Callable[[bytes | None], bytes | None]"
 
 _DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
 _AUTHORITY: Final = re.compile(r"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -48,29 +44,42 @@ def redirect(spec: RouteRedirect, clause: Clause, *, normalised: bool = True) ->
     A host that is kept keeps the port that the client named, unless the scheme changes: no port speaks both. The Location is
     an absolute URL of printable ASCII whatever the request held, so it can neither add a header nor lead to another host.
     """
-    status = spec.response_code or 301
-    if not 300 <= status <= 399 or status == 304:
-        with at("response_code"):
-            raise ValueError(f"{status} does not redirect; 301, 302, 303, 307 and 308 do")
-    wanted = (spec.proto_redirect or "incoming-proto").encode("ascii")
-    keep_scheme = wanted == b"incoming-proto"
-    port = spec.port_redirect or None
-    host: bytes | None = None
-    if spec.host_redirect:
-        with at("host_redirect"):
-            host = _authority(spec.host_redirect)
-        if port is not None and re.search(rb":[0-9]+\Z", host):
-            host = host.rpartition(b":")[0]     # port_redirect says it more exactly
-    target = _redirect_target(spec, clause, normalised)
+    return _Redirect(spec, clause, normalised).answer
 
-    def answer(head: RequestHead, asked: Asked) -> Reply:
+
+class _Redirect:
+    """A redirect. `_wanted` is the scheme that it leads to, b"" = the one by which the client asked."""
+
+    __slots__ = ("_host", "_port", "_status", "_target", "_wanted")
+
+    def __init__(self, spec: RouteRedirect, clause: Clause, normalised: bool) -> None:
+        status = spec.response_code or 301
+        if not 300 <= status <= 399 or status == 304:
+            with at("response_code"):
+                raise ValueError(f"{status} does not redirect; 301, 302, 303, 307 and 308 do")
+        wanted = (spec.proto_redirect or "incoming-proto").encode("ascii")
+        port = spec.port_redirect or None
+        host: bytes | None = None
+        if spec.host_redirect:
+            with at("host_redirect"):
+                host = _authority(spec.host_redirect)
+            if port is not None and re.search(rb":[0-9]+\Z", host):
+                host = host.rpartition(b":")[0]     # port_redirect says it more exactly
+        self._status = status
+        self._wanted = b"" if wanted == b"incoming-proto" else wanted
+        self._port = port
+        self._host = host
+        self._target = _redirect_target(spec, clause, normalised)
+
+    def answer(self, head: RequestHead, asked: Asked) -> Reply:
+        """The redirect of one request."""
         try:
-            path = target(head)
+            path = self._target(head)
         except BadTarget:
             return Reply(400, flag="DPE", detail="path_rewrite_escape", negotiate=True)
-        scheme = asked.scheme if keep_scheme else wanted
-        authority = host
-        shown_port = port
+        scheme = self._wanted or asked.scheme
+        authority = self._host
+        shown_port = self._port
         if authority is None:
             authority = head.host
             if shown_port is None and scheme == asked.scheme:
@@ -81,9 +90,7 @@ def redirect(spec: RouteRedirect, clause: Clause, *, normalised: bool = True) ->
             location = b"%b://%b%b" % (scheme, authority, path)
         else:
             location = b"%b://%b:%d%b" % (scheme, authority, shown_port, path)
-        return Reply(status, [(b"location", _not_in_url(_escape, location))])
-
-    return answer
+        return Reply(self._status, [(b"location", _not_in_url(_escape, location))])
 
 
 def _redirect_target(spec: RouteRedirect, clause: Clause, normalised: bool) -> TargetRewrite:
@@ -97,27 +104,14 @@ def _redirect_target(spec: RouteRedirect, clause: Clause, normalised: bool) -> T
             path = normal_path(literal_path(text))
             own_query = literal_query(query_text) if mark else None
             end = (hash_mark + fragment).encode("utf-8")
-        if own_query is not None:
-            fixed = b"%b?%b%b" % (path, own_query, end)
-            return lambda head: fixed           # it brings a query of its own
-
-        def replaced(head: RequestHead) -> bytes:
-            query = head.query if change_query is None else change_query(head.query)
-            return path + end if query is None else b"%b?%b%b" % (path, query, end)
-
-        return replaced
-
+        if own_query is not None:               # it brings a query of its own
+            return _Target(_Fixed(path), _QueryRewrite(own_query), end).of
+        return _Target(_Fixed(path), change_query, end).of
     change_path: _PathRewrite | None = None
     if spec.prefix_rewrite:
         with at("prefix_rewrite"):
-            change_path = _prefix_rewrite(spec.prefix_rewrite, clause, normalised)
-
-    def kept(head: RequestHead) -> bytes:
-        path = head.path if change_path is None else change_path(head.path)
-        query = head.query if change_query is None else change_query(head.query)
-        return path if query is None else b"%b?%b" % (path, query)
-
-    return kept
+            change_path = _Prefix(spec.prefix_rewrite, clause, normalised)
+    return _Target(change_path, change_query).of
 
 
 # -- direct responses --------------------------------------------------------------------------------------------------
@@ -135,12 +129,22 @@ def direct_response(spec: RouteDirectResponse, most_bytes: int | None = None) ->
     if most_bytes is not None and len(body) > most_bytes:
         with at(name):
             raise ValueError(f"the body has {len(body)} bytes; max_direct_response_body_size allows {most_bytes}")
-    fields = [(b"content-type", _content_type(body))] if body else []
+    return _Direct(status, [(b"content-type", _content_type(body))] if body else [], body).answer
 
-    def answer(head: RequestHead, asked: Asked) -> Reply:
-        return Reply(status, fields.copy(), body)
 
-    return answer
+class _Direct:
+    """An answer that is always the same."""
+
+    __slots__ = ("_body", "_fields", "_status")
+
+    def __init__(self, status: int, fields: list[Field], body: bytes) -> None:
+        self._status = status
+        self._fields = fields
+        self._body = body
+
+    def answer(self, head: RequestHead, asked: Asked) -> Reply:
+        """The answer to one request."""
+        return Reply(self._status, self._fields.copy(), self._body)
 
 
 def _literal_body(text: str) -> bytes:
@@ -178,11 +182,11 @@ def target_rewrite(spec: RouteDestinationList, clause: Clause, *, normalised: bo
     change_path: _PathRewrite | None = None
     if spec.prefix_rewrite:
         with at("prefix_rewrite"):
-            change_path = _prefix_rewrite(spec.prefix_rewrite, clause, normalised)
+            change_path = _Prefix(spec.prefix_rewrite, clause, normalised)
     elif spec.regex_rewrite is not None:
         with at("regex_rewrite"):
             rewrite = Rewrite(spec.regex_rewrite.pattern, spec.regex_rewrite.substitution or "")
-        change_path = _regex_rewrite(rewrite, normalised)
+        change_path = _ByRegex(rewrite, normalised)
     change_query: _QueryRewrite | None = None
     if spec.query_params is not None:
         with at("query_params"):
@@ -191,13 +195,43 @@ def target_rewrite(spec: RouteDestinationList, clause: Clause, *, normalised: bo
                 name="replace_params")
     if change_path is None and change_query is None:
         return None
+    return _Target(change_path, change_query).of
 
-    def rewritten(head: RequestHead) -> bytes:
-        path = head.path if change_path is None else change_path(head.path)
-        query = head.query if change_query is None else change_query(head.query)
-        return path if query is None else b"%b?%b" % (path, query)
 
-    return rewritten
+class _PathRewrite:
+    """What becomes of a path."""
+
+    __slots__ = ()
+
+    def of(self, path: bytes) -> bytes:
+        """The new one. Raises `BadTarget` where it may not be sent."""
+        raise NotImplementedError
+
+
+class _QueryRewrite:
+    """What becomes of a query: always the same, None = it goes."""
+
+    __slots__ = ("query",)
+
+    def __init__(self, query: bytes | None) -> None:
+        self.query = query
+
+
+class _Target:
+    """Path and query as two rewrites leave them (None = as they are), and what always stands behind them."""
+
+    __slots__ = ("_end", "_path", "_query")
+
+    def __init__(self, path: _PathRewrite | None, query: _QueryRewrite | None, end: bytes = b"") -> None:
+        self._path = path
+        self._query = query
+        self._end = end
+
+    def of(self, head: RequestHead) -> bytes:
+        """The target of one request. Raises `BadTarget` where it may not be sent."""
+        path = head.path if self._path is None else self._path.of(head.path)
+        query = head.query if self._query is None else self._query.query
+        return path + self._end if query is None else b"%b?%b%b" % (path, query, self._end)
 
 
 def host_rewrite(spec: RouteDestinationList) -> bytes | None:
@@ -210,20 +244,40 @@ def host_rewrite(spec: RouteDestinationList) -> bytes | None:
         return _authority(spec.host_rewrite)
 
 
-def _prefix_rewrite(text: str, clause: Clause, normalised: bool) -> _PathRewrite:
-    """Puts `text` in the place of what `clause` matched."""
-    if not text.startswith("/"):
-        raise BadTarget("must begin with a slash")
-    new = normal_path(literal_path(text))
-    replaced = clause.replaced
-    if replaced is None:
-        return lambda path: new
-    segments = clause.segments
-    floor = sum(map(bool, new.split(b"/")))     # segments that stay, though more may be added to the last one
+class _Fixed(_PathRewrite):
+    """Always the same path."""
 
-    def change(path: bytes) -> bytes:
+    __slots__ = ("_new",)
+
+    def __init__(self, new: bytes) -> None:
+        self._new = new
+
+    def of(self, path: bytes) -> bytes:
+        return self._new
+
+
+class _Prefix(_PathRewrite):
+    """Puts `text` in the place of what `clause` matched."""
+
+    __slots__ = ("_floor", "_new", "_normalised", "_replaced", "_segments")
+
+    def __init__(self, text: str, clause: Clause, normalised: bool) -> None:
+        if not text.startswith("/"):
+            raise BadTarget("must begin with a slash")
+        new = normal_path(literal_path(text))
+        self._new = new
+        self._replaced = clause.replaced
+        self._segments = clause.segments
+        self._normalised = normalised
+        self._floor = sum(map(bool, new.split(b"/")))   # segments that stay, though more may be added to the last one
+
+    def of(self, path: bytes) -> bytes:
+        new = self._new
+        replaced = self._replaced
+        if replaced is None:
+            return new
         rest = path[replaced:]
-        if segments and rest:
+        if self._segments and rest:
             # Whole segments were matched, so whole segments are put together: neither "//" nor a word of two halves.
             if new.endswith(b"/"):
                 rest = rest.removeprefix(b"/")
@@ -231,10 +285,8 @@ def _prefix_rewrite(text: str, clause: Clause, normalised: bool) -> _PathRewrite
                 rest = b"/" + rest
         path = new + rest
         normal = normal_path(path, above_root=False)
-        _stay_below(path, floor)
-        return normal if normalised else path
-
-    return change
+        _stay_below(path, self._floor)
+        return normal if self._normalised else path
 
 
 def _stay_below(path: bytes, floor: int) -> None:
@@ -255,24 +307,27 @@ def _stay_below(path: bytes, floor: int) -> None:
             depth += 1
 
 
-def _regex_rewrite(rewrite: Rewrite, normalised: bool) -> _PathRewrite:
-    def change(path: bytes) -> bytes:
-        path = rewrite(path)
+class _ByRegex(_PathRewrite):
+    """What a regex makes of it."""
+
+    __slots__ = ("_normalised", "_rewrite")
+
+    def __init__(self, rewrite: Rewrite, normalised: bool) -> None:
+        self._rewrite = rewrite
+        self._normalised = normalised
+
+    def of(self, path: bytes) -> bytes:
+        path = self._rewrite(path)
         normal = normal_path(path, above_root=False)
         _stay_below(path, 0)
-        return normal if normalised else written_path(path)
-
-    return change
+        return normal if self._normalised else written_path(path)
 
 
 def _query_rewrite(*, replace: str | None, remove: bool, name: str) -> _QueryRewrite | None:
     if replace:
         with at(name):
-            new = literal_query(replace.removeprefix("?"))
-        return lambda query: new
-    if remove:
-        return lambda query: None
-    return None
+            return _QueryRewrite(literal_query(replace.removeprefix("?")))
+    return _QueryRewrite(None) if remove else None
 
 
 def _authority(text: str) -> bytes:

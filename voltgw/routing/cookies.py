@@ -49,7 +49,7 @@ class _Cookie:
                     if not start or (start > 1 and line[start - 2:start] == b"; ") or _begins(line, start):
                         begin = start + len(wanted)
                         end = line.find(b";", start)
-                        return (line[begin:] if end < 0 else line[begin:end]).strip(b" \t")
+                        return (line[begin:] if end < 0 else line[begin:max(begin, end)]).strip(b" \t")
                     start = line.find(wanted, start + 1)
         return None
 
@@ -66,7 +66,7 @@ class _Cookie:
                         begin = start + len(wanted)
                         end = line.find(b";", start)
                         end = len(line) if end < 0 else end
-                        found.append(line[begin:end].strip(b" \t"))
+                        found.append(line[begin:max(begin, end)].strip(b" \t"))
                     start = line.find(wanted, end + 1)
         return found
 

@@ -190,12 +190,41 @@ def _compile(value: bytes, response: bool) -> bytes | Render:
     form = b"".join(pieces)
     if not getters:
         return form.replace(b"%%", b"%")
-    first = getters[0]
     if form == b"%b":
-        return first
-    if len(getters) == 1:
-        return lambda exchange: form % first(exchange)
-    return lambda exchange: form % tuple([get(exchange) for get in getters])
+        return getters[0]
+    return _Form(form, getters).of_one if len(getters) == 1 else _Form(form, getters).of_all
+
+
+class _Form:
+    """A value with variables in it."""
+
+    __slots__ = ("_first", "_form", "_getters")
+
+    def __init__(self, form: bytes, getters: list[Render]) -> None:
+        self._form = form
+        self._first = getters[0]
+        self._getters = getters
+
+    def of_one(self, exchange: Exchange) -> bytes:
+        """It, where there is one variable."""
+        return self._form % self._first(exchange)
+
+    def of_all(self, exchange: Exchange) -> bytes:
+        """It, where there are several."""
+        return self._form % tuple([get(exchange) for get in self._getters])
+
+
+class _Sent:
+    """A header of the request."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+
+    def value(self, exchange: Exchange) -> bytes:
+        """Its first value."""
+        return exchange.request.get(self._name) or b""
 
 
 def _getter(name: str, argument: bytes | None, response: bool) -> Render:
@@ -203,7 +232,7 @@ def _getter(name: str, argument: bytes | None, response: bool) -> Render:
         key = argument.lower()
         if not re.fullmatch(rb"[!#$&'*+.^_`|~0-9a-z-]+", key):
             raise ValueError(f"%REQ({argument.decode()})% names no header of the request")
-        return lambda exchange: exchange.request.get(key) or b""
+        return _Sent(key).value
     variable = _BY_NAME.get(name) if argument is None else None
     if variable is None:
         near = get_close_matches(name, _BY_NAME, 1)
