@@ -6,15 +6,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.routing.support import request
 from voltgw.routing.challenged import PREFIX, ChallengedTable
 from voltgw.routing.hosts import HostTable
 from voltgw.routing.match import EVERYTHING
 from voltgw.routing.route import Route, Rule, VirtualHost
-
-
-class _Head:
-    def __init__(self, path: bytes, method: bytes = b"GET") -> None:
-        self.path, self.method = path, method
 
 
 def made(name: str, *domains: str) -> VirtualHost:
@@ -34,15 +30,14 @@ class ChallengedTests(SynchronousTestCase):
     def routed(self, host: bytes, path: bytes, method: bytes = b"GET") -> Route | None:
         """What takes a request."""
         found = self.table.exact.get(host) or self.table.choose(host, None, 80)
-        head: Any = _Head(path, method)
-        return None if found is None else found.only or found.choose(head, 80)
+        return None if found is None else found.only or found.choose(request(path, method=method), 80)
 
     def answer(self, host: bytes, path: bytes) -> bytes:
         """The body that it gets."""
         route = self.routed(host, path)
         assert route is not None and route.answer is not None
-        head: Any = _Head(path)
-        reply = route.answer(head, head)
+        asked: Any = None                   # nothing of it is looked at
+        reply = route.answer(request(path), asked)
         self.assertEqual((reply.status, reply.detail), (200, "acme_challenge"))
         return reply.body
 
