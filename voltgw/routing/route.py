@@ -225,39 +225,42 @@ class Route:
         self, host: VirtualHost, name: str, index: int = 0, find_place: Placer | None = None,
         counters: RouteCounters | None = None,
     ) -> None:
-        self.host = host
-        self.name = name
-        self.index = index
-        self.find_place: Placer = find_place or _nowhere
-        self.counters = RouteCounters() if counters is None else counters
-        self.guarded = False                        # its host's guard is among its gates
-        self.gates: tuple[Guard, ...] = ()          # as many of its request filters, the first ones, are their `judge`
-        self.owned: frozenset[bytes] = frozenset()  # fields that only its gates may write, behind a body, too
+        # What every request looks at stands first, in its order: a compiled object keeps its attributes in the order of their
+        # first assignment, and so a thousand routes have less to bring into the processor's caches.
         self.request_filters: tuple[RequestFilter, ...] = ()
-        self.response_filters: tuple[ResponseFilter, ...] = ()
-        self.error_filters: tuple[ResponseFilter, ...] = ()
-        self.told: frozenset[bytes] = frozenset()   # fields about the client that edits write or take out: no others are sent
-        self.destinations: tuple[Destination, ...] = ()
-        self.cluster: UpstreamCluster | None = None
-        self.split: Split | None = None
-        self.retract = False
         self.answer: Answer | None = None
+        self.hash_key: HashKey | None = None
+        self.cluster: UpstreamCluster | None = None
         self.rewrite: TargetRewrite | None = None
         self.host_rewrite: bytes | None = None
         self.auto_host_rewrite = False
-        self.timeout_s = 0.0
-        self.idle_timeout_s = host.idle_timeout_s
-        self.retry: RetryPlan | None = None
+        self.told: frozenset[bytes] = frozenset()   # fields about the client that edits write or take out: no others are sent
         self.mirror: MirrorPlan | None = None
+        self.timeout_s = 0.0
+        self.retry: RetryPlan | None = None
+        self.response_filters: tuple[ResponseFilter, ...] = ()
+        self.counters = RouteCounters() if counters is None else counters
+        self.tally: Tallying | None = None
+        self.name = name
+        self.host = host
+        # what some look at
+        self.index = index
+        self.find_place: Placer = find_place or _nowhere
+        self.guarded = False                        # its host's guard is among its gates
+        self.gates: tuple[Guard, ...] = ()          # as many of its request filters, the first ones, are their `judge`
+        self.owned: frozenset[bytes] = frozenset()  # fields that only its gates may write, behind a body, too
+        self.error_filters: tuple[ResponseFilter, ...] = ()
+        self.destinations: tuple[Destination, ...] = ()
+        self.split: Split | None = None
+        self.retract = False
+        self.idle_timeout_s = host.idle_timeout_s
         self.upgrades: frozenset[bytes] = frozenset()
         self.upgrade_retry: RetryPlan | None = None
         self.buffer_bytes = 0
         self.buffer_time_s = 0.0
         self.max_body_bytes = 0
-        self.hash_key: HashKey | None = None
         self.share: Share | None = None
         self.sticky: Sticky | None = None
-        self.tally: Tallying | None = None
         self.priority_high = False
         self.filters: tuple[FilterLabel, ...] = ()
 
