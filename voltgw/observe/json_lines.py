@@ -32,7 +32,7 @@ from voltgw.values.address import where
 from voltgw.values.proxyheader import tlv_texts
 
 if TYPE_CHECKING:
-    from voltgw.values.exchange import ClientSide, EndpointLabels, Exchange, RouteLabels
+    from voltgw.values.exchange import ClientSide, EndpointLabels, Exchange, HostLabels, RouteLabels
     from voltgw.values.identity import Proof
     from voltgw.values.record import ConnectionRecord
     from voltgw.values.trace import Trace
@@ -72,8 +72,8 @@ class JsonLines:
     As in the object model's records, scalars are strings, but for times in seconds and counts of our own.
     """
 
-    __slots__ = ("_clients", "_connected", "_endpoints", "_find", "_here", "_memo", "_network", "_outcomes", "_routes",
-                 "_shown", "_site", "_stamps")
+    __slots__ = ("_clients", "_connected", "_endpoints", "_find", "_here", "_hosts", "_memo", "_network", "_outcomes",
+                 "_routes", "_shown", "_site", "_stamps")
 
     def __init__(self, site: str, hostname: str, network: str, find: Find | None = None, anonymous: bool = False) -> None:
         """With `anonymous`, only the networks of client addresses are written."""
@@ -85,6 +85,7 @@ class JsonLines:
         self._stamps = Stamps()
         self._connected = Stamps()
         self._clients: dict[ClientSide, tuple[str, str, str]] = {}
+        self._hosts: dict[HostLabels, str] = {}
         self._routes: dict[RouteLabels | None, str] = {}
         self._endpoints: dict[EndpointLabels | None, str] = {None: _NO_ENDPOINT}
         self._outcomes: dict[tuple[int, str, str], str] = {}
@@ -216,6 +217,7 @@ class JsonLines:
     def forget(self) -> None:
         """Let go of the connections, routes and endpoints of the lines so far."""
         self._clients.clear()
+        self._hosts.clear()
         self._routes.clear()
         self._endpoints.clear()
         self._endpoints[None] = _NO_ENDPOINT
@@ -266,13 +268,16 @@ class JsonLines:
                 f'"route":""'
             )
         else:
+            # A host may have more routes than lines are remembered for: what they share is not made again for each.
             host = route.host
-            piece = (
-                f'{self._here},"namespace":{quoted(host.namespace)},"vh_name":{quoted(host.name)},'
-                f'"vh_type":"{host_type(host.proxy)}","app_type":{quoted(host.app_type)},"proxy_type":{quoted(proxy_type(host.proxy))},'
-                f'"route":{quoted(route.name)}'
-            )
-            self._routes[route] = piece
+            shared = self._hosts.get(host)
+            if shared is None:
+                shared = self._hosts[host] = (
+                    f'{self._here},"namespace":{quoted(host.namespace)},"vh_name":{quoted(host.name)},'
+                    f'"vh_type":"{host_type(host.proxy)}","app_type":{quoted(host.app_type)},'
+                    f'"proxy_type":{quoted(proxy_type(host.proxy))},"route":'
+                )
+            piece = self._routes[route] = shared + quoted(route.name)
         return piece
 
     def _endpoint(self, endpoint: EndpointLabels | None) -> str:
