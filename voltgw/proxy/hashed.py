@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from voltgw.values.exchange import Exchange
 from voltgw.values.head import RequestHead
 
 if TYPE_CHECKING:
@@ -13,24 +14,19 @@ if TYPE_CHECKING:
 _NOTHING: Final = RequestHead(b"", b"", b"", None, 1, b"", b"", None, [], 0, True)
 
 
-class _Connection:
-    """What `Route.hash_key` looks at, of an exchange and of its client at once."""
+class _Client:
+    """What a policy looks at of an exchange's client."""
 
-    __slots__ = ("client", "client_address", "cookies_to_set", "local_address", "local_port", "peer_address", "peer_port",
-                 "request")
+    __slots__ = ("local_address", "local_port", "peer_address", "peer_port")
 
     def __init__(self, peer: tuple[str, int], local: tuple[str, int]) -> None:
-        self.client = self
-        self.client_address = self.peer_address = peer[0]
-        self.peer_port = peer[1]
+        self.peer_address, self.peer_port = peer
         self.local_address, self.local_port = local
-        self.cookies_to_set: list[bytes] | None = None
-        self.request = _NOTHING
 
 
 def connection_key(route: Route, peer: tuple[str, int], local: tuple[str, int]) -> int | None:
     """The key for a client at `peer` that came to `local`; None when the route has no policy that says one."""
     if route.hash_key is None:
         return None
-    stand_in: Any = _Connection(peer, local)        # an Exchange and a ClientSide, as far as a policy looks
-    return route.hash_key(stand_in)
+    client: Any = _Client(peer, local)              # a ClientSide, as far as a policy looks
+    return route.hash_key(Exchange(client, _NOTHING, b"", 0.0, 0))
