@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.routing.support import PORT, Client, Clusters, RouteObject, build, chosen, exchange, prefix, request
 from voltgw.config.objects.headers import HeaderManipulationOptionType
+from voltgw.config.objects.policies import RetryPolicyType
 from voltgw.config.objects.route import (
     HeaderMatcherType,
     HttpMethod,
@@ -240,6 +241,21 @@ class RouteTests(SynchronousTestCase):
         self.assertEqual((exchanged.request.fields, exchanged.response.fields), ([(b"x", b"1"), (b"a", b"host")], []))
         plain = build(rule()).routes[0]
         self.assertEqual((plain.request_filters, plain.response_filters), ((), ()))
+
+    def test_what_rules_share(self) -> None:
+        """Rules that say nothing of their own have the host's edits in common, and equal retry plans."""
+        spec = VirtualHostSpec(domains=("*",), request_headers_to_add=(add("a", "h"),), response_headers_to_add=(add("b", "h"),))
+        again = RetryPolicyType(retry_condition=("5xx",), num_retries=3)
+        one, other, own = build(
+            rule(prefix("/a"), to_=to("c", retry_policy=again)), rule(prefix("/b"), to_=to("d", retry_policy=replace(again))),
+            rule(prefix("/c"), to_=to("c", retry_policy=replace(again, num_retries=4)),
+                 request_headers_to_add=(add("c", "r"),), response_headers_to_remove=("b",)), spec=spec).routes
+        for name in ("request_filters", "response_filters"):
+            (first,), (second,), (third,) = (getattr(route, name) for route in (one, other, own))
+            self.assertIs(first.__self__, second.__self__)
+            self.assertIsNot(first.__self__, third.__self__)
+        self.assertIs(one.retry, other.retry)
+        self.assertEqual([route.retry and route.retry.retries for route in (one, own)], [3, 4])
 
     def test_counters_are_carried_over(self) -> None:
         """At a reload the counters of a route of the same name count on."""
