@@ -141,7 +141,7 @@ class Index(Chooser):
     def choose(self, head: RequestHead, port: int) -> Route | None:
         """The route of the first clause that holds."""
         path = head.path
-        node = self._exact.get(path)
+        node = self._exact.get(path) if self._exact else None      # without the hash of the path, where there are none
         if node is None:
             # `_Level.find`, without the call
             end = path.find(b"/", self._start) + 1
