@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from voltgw.config.objects.virtual_host import CompressionType, VirtualHostSpec
     from voltgw.interfaces import RequestFilter, ResponseFilter
     from voltgw.registry import Registry
+    from voltgw.routing.filters.compression import Compression
     from voltgw.routing.filters.cookies import RequestLevel, ResponseLevel
+    from voltgw.routing.filters.cors import Cors
     from voltgw.routing.filters.headers import Edit
 
 _NO_HEADERS: Final[Level] = ((), (), "", "")
@@ -72,8 +74,13 @@ class HostFilters:
         self.named: tuple[Named, ...] = ()
         self.strict_sni: RequestFilter | None = None
         self.domains = spec.domains
-        self._of_requests: dict[frozenset[bytes], tuple[Edit, ...]] = {}    # by the names in `keep`
+        # What rules that say nothing of their own have in common, by the names of the fields that edits drop, or that are kept
+        # from them: a thousand copies of it would leave the processor's caches between two requests.
+        self._of_requests: dict[frozenset[bytes], tuple[Edit, ...]] = {}
         self._of_responses: tuple[Edit, ...] | None = None
+        self._cors: dict[frozenset[bytes], Cors | None] = {}
+        self._csrf: list[RequestFilter | None] = []
+        self._compression: dict[frozenset[bytes], Compression | None] = {}
         extension = spec.voltgw
         # Each part is built once for the sake of its mistakes, which are then shown once and not for every route.
         if spec.request_headers_to_add or spec.request_headers_to_remove:
@@ -122,11 +129,7 @@ class HostFilters:
                 self.named = named_filters(extension.filters, registry, place, "voltgw", "filters")
 
     def request_edits(self, rule: RouteType, keep: frozenset[bytes]) -> tuple[Edit, ...]:
-        """What is done to the requests of a rule. Raises ValueError, with the way to it from the rule.
-
-        Rules that say nothing of their own share what they have of the host: a thousand copies of it would leave the
-        processor's caches between two requests.
-        """
+        """What is done to the requests of a rule. Raises ValueError, with the way to it from the rule."""
         if rule.request_headers_to_add or rule.request_headers_to_remove \
                 or rule.request_cookies_to_add or rule.request_cookies_to_remove:
             return _request_edits(rule, self, keep)
@@ -144,6 +147,28 @@ class HostFilters:
         if shared is None:
             shared = self._of_responses = _response_edits(rule, self)
         return shared
+
+    def cors_of(self, own: CorsPolicy | None, dropped: frozenset[bytes]) -> Cors | None:
+        """The filters of a rule, with a policy of its `own` or without. Raises ValueError, with the way from the policy."""
+        if own is not None:
+            return cors(own, self.cors, dropped)
+        if dropped not in self._cors:
+            self._cors[dropped] = cors(None, self.cors, dropped)
+        return self._cors[dropped]
+
+    def csrf_of(self, own: CsrfPolicy | None) -> RequestFilter | None:
+        """The same for that policy."""
+        if own is not None:
+            return csrf(own, self.csrf, self.domains)
+        if not self._csrf:
+            self._csrf.append(csrf(None, self.csrf, self.domains))
+        return self._csrf[0]
+
+    def compression_of(self, dropped: frozenset[bytes]) -> Compression | None:
+        """What compresses the answers of a rule."""
+        if dropped not in self._compression:
+            self._compression[dropped] = compression(self.compression, dropped)
+        return self._compression[dropped]
 
 
 class ObjectFilters:
@@ -185,7 +210,7 @@ def rule_filters(rule: RouteType, number: int, of_object: ObjectFilters, host: H
     if own_cors is not None or host.cors is not None or host.compression is not None:
         dropped = Plan(header_levels, response=False).drop
     with at("route_destination", "cors_policy"):
-        of_cors = cors(own_cors, host.cors, dropped)
+        of_cors = host.cors_of(own_cors, dropped)
     if of_cors is not None:
         request.append(of_cors.request)
         label("cors", "answers preflights, says who may read answers",
@@ -193,7 +218,7 @@ def rule_filters(rule: RouteType, number: int, of_object: ObjectFilters, host: H
 
     own_csrf = forward.csrf_policy if forward is not None else None
     with at("route_destination", "csrf_policy"):
-        of_csrf = csrf(own_csrf, host.csrf, host.domains)
+        of_csrf = host.csrf_of(own_csrf)
     if of_csrf is not None:
         request.append(of_csrf)
         label("csrf", "refuses requests that change state from other origins' pages",
@@ -216,7 +241,7 @@ def rule_filters(rule: RouteType, number: int, of_object: ObjectFilters, host: H
             request.append(one.request)
         label(one.name, "a filter of an installed package", partial(placer, *one.path))
 
-    packed = compression(host.compression, dropped)
+    packed = host.compression_of(dropped)
     if packed is not None:
         if packed.request is not None:
             request.append(packed.request)
