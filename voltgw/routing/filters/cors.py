@@ -9,8 +9,8 @@ vary by Origin, and say so, except where everybody is allowed without credential
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from voltgw.routing.filters.fields import add_vary, field_value, kept_field
 from voltgw.routing.problems import at
@@ -19,7 +19,6 @@ from voltgw.values.reply import Reply
 
 if TYPE_CHECKING:
     from voltgw.config.objects.policies import CorsPolicy
-    from voltgw.interfaces import RequestFilter, ResponseFilter
     from voltgw.values.exchange import Exchange
     from voltgw.values.head import Field, RequestHead
 
@@ -30,13 +29,6 @@ _OURS: Final = frozenset((
 _VARY: Final = (b"vary", b"origin")
 
 
-class Cors(NamedTuple):
-    """The two halves of the policy."""
-
-    request: RequestFilter
-    response: ResponseFilter
-
-
 def cors(own: CorsPolicy | None, of_host: CorsPolicy | None, dropped: frozenset[bytes] = frozenset()) -> Cors | None:
     """The filters of a route; its own policy wins over its host's, and a disabled one is none. Raises ValueError.
 
@@ -45,46 +37,58 @@ def cors(own: CorsPolicy | None, of_host: CorsPolicy | None, dropped: frozenset[
     policy = own if own is not None else of_host
     if policy is None or policy.disabled:
         return None
-    allowed = _allowed(policy)
-    everybody = "*" in policy.allow_origin and not policy.allow_credentials
-    actual = _written(
-        ("allow_credentials", "true" if policy.allow_credentials else None), ("expose_headers", policy.expose_headers))
-    preflight = _written(
-        ("allow_credentials", "true" if policy.allow_credentials else None), ("allow_methods", policy.allow_methods),
-        ("allow_headers", policy.allow_headers), _max_age(policy))
-    client_origin = kept_field(b"origin", dropped)
+    return Cors(policy, dropped)
 
-    def of_request(exchange: Exchange) -> Reply | None:
-        request = exchange.request
-        if request.method != b"OPTIONS" or not is_preflight(request):
+
+class Cors:
+    """One policy; its methods are the filters."""
+
+    __slots__ = ("_actual", "_allowed", "_client_origin", "_everybody", "_preflight")
+
+    name: ClassVar[str] = "cors"
+
+    def __init__(self, policy: CorsPolicy, dropped: frozenset[bytes]) -> None:
+        credentials = "true" if policy.allow_credentials else None
+        self._allowed = _allowed(policy)
+        self._everybody = "*" in policy.allow_origin and not policy.allow_credentials
+        self._actual = _written(("allow_credentials", credentials), ("expose_headers", policy.expose_headers))
+        self._preflight = _written(
+            ("allow_credentials", credentials), ("allow_methods", policy.allow_methods),
+            ("allow_headers", policy.allow_headers), _max_age(policy))
+        self._client_origin = kept_field(b"origin", dropped)
+
+    def request(self, exchange: Exchange) -> Reply | None:
+        """Answers preflights."""
+        head = exchange.request
+        if head.method != b"OPTIONS" or not is_preflight(head):
             return None
-        origin = request.get(b"origin")
+        origin = head.get(b"origin")
         assert origin is not None               # it is a preflight
-        if not allowed(origin):
+        if not self._allowed(origin):
             return Reply(403, [(b"vary", b"origin")], flag=FLAG, detail="cors_origin_not_allowed", negotiate=True)
-        fields = [(b"access-control-allow-origin", b"*" if everybody else origin), *preflight]
-        if not everybody:
+        fields = [(b"access-control-allow-origin", b"*" if self._everybody else origin), *self._preflight]
+        if not self._everybody:
             fields.append(_VARY)
         return Reply(204, fields, detail="cors_preflight")
 
-    def of_response(exchange: Exchange) -> None:
+    def response(self, exchange: Exchange) -> None:
+        """Says who may read it."""
         response = exchange.response
         assert response is not None             # response filters run on responses
         fields = response.fields
         names = dict(fields)
         if not _OURS.isdisjoint(names):
             fields[:] = [field for field in fields if field[0] not in _OURS]
-        origin = client_origin(exchange.request)
-        if origin is not None and allowed(origin):
+        everybody = self._everybody
+        origin = self._client_origin(exchange.request)
+        if origin is not None and self._allowed(origin):
             fields.append((b"access-control-allow-origin", b"*" if everybody else origin))
-            fields += actual
+            fields += self._actual
         if not everybody:
             if b"vary" in names:
                 add_vary(fields, b"origin")
             else:
                 fields.append(_VARY)
-
-    return Cors(of_request, of_response)
 
 
 def is_preflight(request: RequestHead) -> bool:
@@ -96,7 +100,7 @@ def is_preflight(request: RequestHead) -> bool:
 def _allowed(policy: CorsPolicy) -> Callable[[bytes], object]:
     """Whether an origin may; browsers write it in lower case and without a slash behind it (RFC 6454 6.2)."""
     if "*" in policy.allow_origin:
-        return lambda origin: True
+        return _everybody
     exact = frozenset(text.lower().removesuffix("/").encode("utf-8") for text in policy.allow_origin)
     patterns: list[Callable[[bytes], object]] = []
     for number, text in enumerate(policy.allow_origin_regex):
@@ -104,7 +108,25 @@ def _allowed(policy: CorsPolicy) -> Callable[[bytes], object]:
             patterns.append(Pattern(text, FIELD).matches)
     if not patterns:
         return exact.__contains__
-    return lambda origin: origin in exact or any(matches(origin) for matches in patterns)
+    return _Some(exact, patterns).has
+
+
+def _everybody(origin: bytes) -> bool:
+    return True
+
+
+class _Some:
+    """Origins by name and by pattern."""
+
+    __slots__ = ("_exact", "_patterns")
+
+    def __init__(self, exact: frozenset[bytes], patterns: Sequence[Callable[[bytes], object]]) -> None:
+        self._exact = exact
+        self._patterns = tuple(patterns)
+
+    def has(self, origin: bytes) -> bool:
+        """Whether one is among them."""
+        return origin in self._exact or any(matches(origin) for matches in self._patterns)
 
 
 def _max_age(policy: CorsPolicy) -> tuple[str, str | None]:

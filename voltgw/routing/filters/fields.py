@@ -23,16 +23,32 @@ def field_value(text: str) -> bytes:
 
 def kept_field(name: bytes, dropped: frozenset[bytes]) -> Callable[[RequestHead], bytes | None]:
     """How to get a field as the client sent it when its answer is there; edits set those in `dropped` aside."""
-    if name not in dropped:
-        return lambda head: head.get(name)
+    return _Field(name).kept if name in dropped else _Field(name).sent
 
-    def get(head: RequestHead) -> bytes | None:
-        for key, value in head.connection:
-            if key == name:
+
+class _Field:
+    """A field of requests."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+
+    def sent(self, head: RequestHead) -> bytes | None:
+        """It, where it stands."""
+        wanted = self._name
+        for name, value in head.fields:
+            if name == wanted:
                 return value
         return None
 
-    return get
+    def kept(self, head: RequestHead) -> bytes | None:
+        """It, where it was set aside."""
+        wanted = self._name
+        for name, value in head.connection:
+            if name == wanted:
+                return value
+        return None
 
 
 def add_vary(fields: list[Field], name: bytes) -> None:
