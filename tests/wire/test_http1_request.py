@@ -470,6 +470,39 @@ class RepeatedHeadTests(SynchronousTestCase):
         self.assertEqual(self.parse(with_lines()).host, b"a")
         self.assertFalse(self.parse(with_lines(start=b"GET / HTTP/1.0")).keep_alive)
 
+    def test_fields_with_another_line_in_front_are_found(self) -> None:
+        """`repeated` takes those targets that are paths or have a query, and nothing that `anew` would take otherwise."""
+        lines, targets = (b"X: y", b"Cookie: z"), (b"/", b"/a/b.c", b"/a?b=/./c", b"/a;b=%41", b"/%C3", b"/a?b", b"/.a", b"/a/..")
+        self.parse(with_lines(*lines))
+        for method in (b"GET", b"HEAD", b"DELETE"):
+            for target in targets:
+                data = with_lines(*lines, start=b"%b %b HTTP/1.1" % (method, target))
+                found, anew = self.parser.repeated(data, data.index(ENDS)), RequestParser().anew(data, data.index(ENDS))
+                if b"/." in target or target == b"/a;b=%41":
+                    self.assertIs(found, None, target)
+                    continue
+                assert found is not None, target
+                self.assertEqual((found.method, found.target, found.forward, found.path, found.query, found.host),
+                                 (anew.method, anew.target, anew.forward, anew.path, anew.query, anew.host))
+        for start in (b"GET / HTTP/1.0", b"GET / HTTP/1.1\r\nX: x", b"\r\nGET / HTTP/1.1", b"GET / a HTTP/1.1", b"GET /\0 HTTP/1.1",
+                      b"GET /\x80 HTTP/1.1", b"GET /# HTTP/1.1", b"GET / HTTP/1.1 ", b"GET  HTTP/1.1", b"GET /HTTP/1.1", b"GET /"):
+            data = with_lines(*lines, start=start)
+            self.assertIs(self.parser.repeated(data, len(data) - len(ENDS)), None, start)
+
+    def test_what_fields_look_like_is_written_once(self) -> None:
+        """From the second head on, and anew when the fields are others."""
+        heads = [self.parse(with_lines(b"X:  y ", b"Z: 1", start=b"GET /%d HTTP/1.1" % number)) for number in range(3)]
+        self.assertIs(heads[0].shared, None)
+        assert heads[1].shared is not None
+        self.assertEqual((heads[1].shared.text, heads[1].shared.fields), (b"x: y\r\nz: 1", heads[1].fields))
+        self.assertIs(heads[2].shared, heads[1].shared)
+        self.parse(with_lines(b"X: z", start=b"GET / HTTP/1.1"))
+        again = self.parse(with_lines(b"X: z", start=b"GET / HTTP/1.1"))
+        assert again.shared is not None
+        self.assertEqual(again.shared.text, b"x: z")
+        self.parse(with_lines(start=b"GET / HTTP/1.1"))
+        self.assertIs(self.parse(with_lines(start=b"GET / HTTP/1.1")).shared, None)     # no field, no line
+
     def test_a_large_head_is_not_kept(self) -> None:
         """What an idle connection remembers is bounded."""
         self.parse(with_lines(b"X: " + b"y" * http1.MEMO_BLOCK_BYTES))

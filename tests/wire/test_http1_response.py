@@ -175,7 +175,7 @@ class MemoTests(SynchronousTestCase):
 
 
 class RepeatedHeadTests(SynchronousTestCase):
-    """A connection's parser compares field lines with those of its last answer instead of reading them again."""
+    """A connection's parser compares a head with its last one instead of reading it again."""
 
     def setUp(self) -> None:
         self.parser = ResponseParser()
@@ -217,10 +217,21 @@ class RepeatedHeadTests(SynchronousTestCase):
             self.assertEqual(head.fields, [(b"date", b"x"), (b"x", b"y")])
             head.fields.clear()
 
+    def test_a_head_that_is_there_in_part_is_none(self) -> None:
+        """Only a whole one is found without a look for its end."""
+        data = answer(b"Date: x", b"X: y")
+        self.assertIs(self.parser.repeated(data, GET), None)
+        self.parse(data)
+        for end in range(len(data)):
+            self.assertIs(self.parser.repeated(data[:end], GET), None)
+        found = self.parser.repeated(data + b"body", GET)
+        assert found is not None
+        self.assertEqual((found.fields, self.parser.end), ([(b"date", b"x"), (b"x", b"y")], data.index(ENDS)))
+
     def test_a_large_head_is_not_kept(self) -> None:
         """What an idle connection remembers is bounded."""
         self.parse(answer(b"Date: x", b"X: " + b"y" * http1.MEMO_BLOCK_BYTES))
-        self.assertEqual(self.parser._block, b"\0")
+        self.assertEqual(self.parser._text, b"")
 
 
 class SecondOpinionTests(SynchronousTestCase):

@@ -5,6 +5,7 @@
 - ``@mypyc_attr(allow_interpreted_subclasses=True)`` stands on every class of a hot module from which extensions, tests or
   modules that are never compiled derive: without it a compiled class refuses them.
 - ``@mypyc_attr(native_class=False)`` leaves a class as Python has it: one that is referred to weakly, say.
+- ``@mypyc_attr(acyclic=True)`` keeps the cycle collector away from a class whose objects are never part of a cycle.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from voltgw.values.compiling import resemble
+from voltgw.values.compiling import mypyc_attr, resemble
 
 Field = tuple[bytes, bytes]
 
@@ -25,6 +25,22 @@ FORWARDING: Final = frozenset((
 ))
 
 
+@mypyc_attr(acyclic=True)
+class Shared:
+    """Fields that head after head has, `count` of them, and the same as `text`: their lines, without the last line end.
+
+    A head whose `shared` it is began with these `fields`, in a list of its own that edits may have changed since.
+    """
+
+    __slots__ = ("count", "fields", "text")
+
+    def __init__(self, fields: list[Field]) -> None:
+        self.fields = fields
+        self.count = len(fields)
+        self.text = b"\r\n".join([name + b": " + value for name, value in fields])
+
+
+@mypyc_attr(acyclic=True)
 class RequestHead:
     """One request's head.
 
@@ -37,7 +53,7 @@ class RequestHead:
 
     __slots__ = (
         "authority", "connection", "expect_continue", "fields", "forward", "forwarding", "host", "keep_alive", "length",
-        "method", "minor", "path", "port", "query", "target", "underscored", "upgrade",
+        "method", "minor", "path", "port", "query", "shared", "target", "underscored", "upgrade",
     )
 
     def __init__(
@@ -61,6 +77,7 @@ class RequestHead:
         self.upgrade: bytes | None = None   # the Upgrade field's value (lower-case), only if Connection names it
         self.underscored = 0                # fields with "_" in their name, which were dropped
         self.connection: list[Field] = []   # the hop-by-hop fields that were set aside, for explain and the log
+        self.shared: Shared | None = None   # what `fields` was in the connection's last request as well
 
     def __copy__(self) -> RequestHead:
         other = RequestHead(self.method, self.target, self.path, self.query, self.minor, self.authority, self.host, self.port,
@@ -76,6 +93,7 @@ class RequestHead:
         return None
 
 
+@mypyc_attr(acyclic=True)
 class ResponseHead:
     """One response's head; `length` is the body's length, `CHUNKED` or `UNTIL_CLOSE`, after the rules of RFC 9112 6.3.
 
@@ -85,7 +103,7 @@ class ResponseHead:
     """
 
     __slots__ = ("connection", "dated", "declared", "fields", "keep_alive", "length", "minor", "reason", "server",
-                 "status", "upgrade")
+                 "shared", "status", "upgrade")
 
     def __init__(
         self, status: int, reason: bytes, minor: int, fields: list[Field], length: int, keep_alive: bool
@@ -101,6 +119,7 @@ class ResponseHead:
         self.declared = -1
         self.server: bytes | None = None
         self.dated = False
+        self.shared: Shared | None = None   # what `fields` was in the connection's last answer as well
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of the field, or None."""

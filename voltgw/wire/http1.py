@@ -11,25 +11,28 @@ from __future__ import annotations
 
 import re
 from email.utils import formatdate
-from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from voltgw.errors import BadRequest, BadResponse, ProxyError
+from voltgw.values.compiling import mypyc_attr
 from voltgw.values.defaults import (
     MAX_CHUNK_EXTENSION_BYTES,
     MAX_REQUEST_FIELDS,
     MAX_RESPONSE_FIELDS,
     MAX_TRAILER_BYTES,
 )
-from voltgw.values.head import CHUNKED, FORWARDING, UNTIL_CLOSE, Field, RequestHead, ResponseHead
+from voltgw.values.head import CHUNKED, FORWARDING, UNTIL_CLOSE, Field, RequestHead, ResponseHead, Shared
 from voltgw.wire.authority import known_authorities, read_authority
-from voltgw.wire.path import BadTarget, normal_target, normalise
+from voltgw.wire.path import NORMAL_TARGET, PATH_BYTES, BadTarget, normal_target, normalise
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 #: How many field lines each table remembers before it starts again, and how long a remembered line may be.
 MEMO_LINES: Final = 4096
 MEMO_LINE_BYTES: Final = 512
+#: The same for names of fields.
+MEMO_NAMES: Final = 1024
+MEMO_NAME_BYTES: Final = 64
 #: How many bytes of field lines one connection remembers: 10,000 idle ones must not hold a large head each.
 MEMO_BLOCK_BYTES: Final = 4096
 #: Longest method that is let pass; registered ones have at most 17 letters.
@@ -39,6 +42,13 @@ _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BAD_IN_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"COPY"))
+_VERSION: Final = b" HTTP/1.1"
+_SHORTEST_LINE: Final = len(b"GET / HTTP/1.1")
+#: What a target that is a path and its own normal form is made of, if ``/.`` does not stand in it.
+_PLAIN: Final = bytes(sorted(PATH_BYTES - frozenset(b"%")))
+#: Method, target, path and query of a request line as nearly all are; see `NORMAL_TARGET` for what remains to be looked at.
+_usual_line: Final = re.compile(
+    rb"(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|COPY) (" + NORMAL_TARGET + rb") HTTP/1\.1").fullmatch
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
@@ -74,14 +84,19 @@ _RESPONSE_CODES: Final[dict[bytes, int]] = {
 _NOT_REMEMBERED: Final = frozenset((b"etag", b"if-none-match", b"if-modified-since", b"x-request-id", b"traceparent"))
 _SECRET: Final = re.compile(rb"auth|cookie|token|secret|passw|key|session|sign|credential|cert|jwt|dpop")
 
-_Line = tuple[Field, int]
-_request_lines: dict[bytes, _Line] = {}
-_response_lines: dict[bytes, _Line] = {}
-_status_lines: dict[bytes, tuple[int, int, bytes]] = {}
+#: The `Field` of a line, and what it means. (Any: a compiled module would take a pair of pairs apart, and make it anew.)
+_Line = tuple[Any, int]
+_request_lines: Final[dict[bytes, _Line]] = {}
+_response_lines: Final[dict[bytes, _Line]] = {}
+#: Names of fields as they are written: in lower case, what they mean, and whether lines with them are remembered.
+_request_names: Final[dict[bytes, tuple[bytes, int, bool]]] = {}
+_response_names: Final[dict[bytes, tuple[bytes, int, bool]]] = {}
+_status_lines: Final[dict[bytes, tuple[int, int, bytes]]] = {}
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
 
+@mypyc_attr(acyclic=True)
 class RequestParser:
     """The request heads of one client connection.
 
@@ -89,19 +104,57 @@ class RequestParser:
     that this hop must act on, comparing them is all that is left to do: `_block` is that text, the rest what it meant.
     """
 
-    __slots__ = ("_authority", "_block", "_fields", "_host", "_port", "normalised", "tunnels")
+    __slots__ = ("_authority", "_block", "_fields", "_host", "_port", "_shared", "_size", "normalised", "tunnels")
 
     def __init__(self, normalised: bool = True, tunnels: bool = False) -> None:
         self.normalised = normalised        # False: the path is checked and passed on as written (disable_path_normalize)
         self.tunnels = tunnels              # CONNECT is a method like another (a forward proxy's clients)
         self._block = b"\0"                 # equal to no real one
-        self._fields: tuple[Field, ...] = ()
+        self._size = 0                      # its length, 0 = there is none yet
+        self._fields: list[Field] = []
+        self._shared: Shared | None = None  # made when a block comes for the second time
         self._authority = b""
         self._host = b""
         self._port: int | None = None
 
     def parse(self, data: bytes, end: int) -> RequestHead:
         """The head in ``data[:end]`` (the empty line that ends it stands at `end`). Raises `BadRequest`."""
+        head = self.repeated(data, end)
+        return head if head is not None else self.anew(data, end)
+
+    def repeated(self, data: bytes, end: int) -> RequestHead | None:
+        """The same, if its fields are those of the head before; None: `anew` has to look at it.
+
+        What stands in front of these fields cannot hold an empty line where this finds a head, so that whoever sees that `data`
+        ends with one need not look for the first.
+        """
+        size = self._size
+        line_end = end - size
+        if not size or line_end < _SHORTEST_LINE or data[line_end:end] != self._block:
+            return None
+        method: bytes
+        query: bytes | None = None
+        version = line_end - len(_VERSION)
+        target = path = data[4:version]
+        if data.startswith(b"GET /") and data[version:line_end] == _VERSION and not target.translate(None, _PLAIN):
+            method = b"GET"
+        else:
+            match = _usual_line(data, 0, line_end)
+            if match is None:
+                return None
+            usual: tuple[bytes, bytes, bytes, bytes | None] = match.groups()    # type: ignore[assignment]  # it has so many
+            method, target, path, query = usual
+        if target.find(b"/.") >= 0:
+            return None
+        head = RequestHead(method, target, path, query, 1, self._authority, self._host, self._port, self._fields[:], 0, True)
+        shared = self._shared
+        if shared is None and self._fields:
+            self._shared = shared = Shared(self._fields)
+        head.shared = shared
+        return head
+
+    def anew(self, data: bytes, end: int) -> RequestHead:
+        """The same of any head. Raises `BadRequest`."""
         line_end = data.find(b"\r\n")
         parts = data[:line_end].split(b" ")
         if len(parts) != 3:
@@ -111,34 +164,28 @@ class RequestParser:
             _check_method(method, target, self.tunnels)
         if version == b"HTTP/1.1":
             minor = 1
-            block = data[line_end:end]
-            if block == self._block:
-                normal = normal_target(target)
-                if normal is not None and b"/." not in target:
-                    return RequestHead(method, target, normal[1], normal[2], 1, self._authority, self._host, self._port,
-                                       list(self._fields), 0, True)
         elif version == b"HTTP/1.0":
             minor = 0
-            block = data[line_end:end]
         else:
             raise _bad_version(version)
-        return self._parse(method, target, minor, block)
+        return self._parse(method, target, minor, data[line_end:end])
 
     def _parse(self, method: bytes, target: bytes, minor: int, block: bytes) -> RequestHead:
-        lines = block.split(b"\r\n")       # the first one is empty
-        if len(lines) > MAX_REQUEST_FIELDS + 1:
+        lines = block.split(b"\r\n")
+        lines.pop(0)                        # it is empty
+        if len(lines) > MAX_REQUEST_FIELDS:
             raise BadRequest(f"more than {MAX_REQUEST_FIELDS} fields", 431)
         fields: list[Field] = []
         special: list[_Line] | None = None
         authority: bytes | None = None
         keep_alive = minor == 1
-        remembered = _request_lines.get
-        add = fields.append
-        for line in islice(lines, 1, None):
-            known = remembered(line) or _learn_request(line)
+        for line in lines:
+            known = _request_lines.get(line)
+            if known is None:
+                known = _learn_request(line)
             field, code = known
             if not code:
-                add(field)
+                fields.append(field)
             elif code == _HOST and authority is None:
                 authority = field[1]
             elif code == _KEEP_ALIVE and special is None:
@@ -157,7 +204,7 @@ class RequestParser:
         query: bytes | None
         forward = target
         normal = normal_target(target)
-        if normal is not None and b"/." not in target:
+        if normal is not None and target.find(b"/.") < 0:
             path, query = normal[1], normal[2]
         else:
             path, query, named = _unusual_target(method, target, self.normalised)
@@ -166,17 +213,26 @@ class RequestParser:
                 if authority or minor:              # an invalid Host is refused, even where it does not count
                     read_authority(authority)
                 authority = named                   # RFC 9112 3.2.2: the target's authority wins over Host
+        host: bytes = b""
+        port: int | None = None
         if authority or minor:
-            host, port = known_authorities.get(authority) or read_authority(authority)
-        else:
-            host, port = b"", None
+            read = known_authorities.get(authority)
+            if read is None:
+                read = read_authority(authority)
+            host, port = read
         head = RequestHead(method, target, path, query, minor, authority, host, port, fields, 0, keep_alive)
         head.forward = forward
         if special is not None:
-            _apply_request(head, special)
+            if len(special) == 1 and special[0][1] == _CLOSE:
+                head.keep_alive = False     # what a client that comes for one request alone says
+                head.connection.append(special[0][0])
+            else:
+                _apply_request(head, special)
         elif minor and named is None and len(block) <= MEMO_BLOCK_BYTES:
             self._block = block
-            self._fields = tuple(fields)
+            self._size = len(block)
+            self._fields = fields[:]
+            self._shared = None
             self._authority, self._host, self._port = authority, host, port
         return head
 
@@ -228,34 +284,56 @@ def _bad_version(version: bytes) -> BadRequest:
 
 
 def _learn_request(line: bytes) -> _Line:
-    name, value = _split_line(line, BadRequest)
-    code = _REQUEST_CODES.get(name, 0)
-    if code == _CONNECTION:
-        code = _USUAL_CONNECTIONS.get(value.lower(), _CONNECTION)
-    elif not code and b"_" in name:
-        code = _UNDERSCORE
-    return _remember(_request_lines, line, ((name, value), code))
-
-
-def _split_line(line: bytes, error: type[BadRequest] | type[BadResponse]) -> Field:
-    """Name (lower case) and value of one field line; RFC 9112 5: a token, a colon, a value without controls."""
     raw, colon, value = line.partition(b":")
+    known = _request_names.get(raw) if colon else None
+    if known is None:
+        name = _name_of(line, BadRequest)
+        code = _REQUEST_CODES.get(name, 0)
+        if not code and b"_" in name:
+            code = _UNDERSCORE
+        known = _remember_name(_request_names, raw, name, code)
+    name, code, repeats = known
+    field = name, _value_of(value, BadRequest)
+    if code == _CONNECTION:
+        code = _USUAL_CONNECTIONS.get(field[1].lower(), _CONNECTION)
+    if repeats and len(line) <= MEMO_LINE_BYTES:
+        _remember(_request_lines, line, (field, code))
+    return field, code
+
+
+def _name_of(line: bytes, error: type[BadRequest] | type[BadResponse]) -> bytes:
+    """The name (lower case) of a field line; RFC 9112 5: a token, behind which a colon stands."""
+    raw, colon, _ = line.partition(b":")
     if not colon or _TOKEN.fullmatch(raw) is None:
         if line[:1] in (b" ", b"\t"):
             raise error("a folded or indented field line (RFC 9112 5.2)")
         raise error("a field line without a proper name and colon (RFC 9112 5.1)")
+    return raw.lower()
+
+
+def _value_of(value: bytes, error: type[BadRequest] | type[BadResponse]) -> bytes:
+    """What stands behind the colon of a field line, without the blanks around it; it has no controls."""
     if _BAD_IN_VALUE.search(value) is not None:
         raise error("a control character in a field value (RFC 9110 5.5)")
-    return raw.lower(), value.strip(b" \t")
+    return value.strip(b" \t")
 
 
-def _remember(memo: dict[bytes, _Line], line: bytes, known: _Line) -> _Line:
-    name = known[0][0]
-    if len(line) <= MEMO_LINE_BYTES and name not in _NOT_REMEMBERED and _SECRET.search(name) is None:
-        if len(memo) >= MEMO_LINES:
+def _remember_name(
+    memo: dict[bytes, tuple[bytes, int, bool]], raw: bytes, name: bytes, code: int,
+) -> tuple[bytes, int, bool]:
+    """What there is to know of a name; `name` is `raw` in lower case."""
+    known = name, code, name not in _NOT_REMEMBERED and _SECRET.search(name) is None
+    if len(raw) <= MEMO_NAME_BYTES:
+        if len(memo) >= MEMO_NAMES:
             memo.clear()
-        memo[line] = known
+        memo[raw] = known
     return known
+
+
+def _remember(memo: dict[bytes, _Line], line: bytes, known: _Line) -> None:
+    if len(memo) >= MEMO_LINES:
+        memo.clear()
+    memo[line] = known
 
 
 def _unusual_target(method: bytes, target: bytes, normalised: bool) -> tuple[bytes, bytes | None, bytes | None]:
@@ -366,14 +444,19 @@ def _set_aside(head: RequestHead | ResponseHead, options: set[bytes]) -> None:
 
 # -- responses ---------------------------------------------------------------------------------------------------------
 
+@mypyc_attr(acyclic=True)
 class ResponseParser:
-    """The response heads of one connection to an endpoint; equal field lines are compared, as in `RequestParser`."""
+    """The response heads of one connection to an endpoint; one that is equal to the one before is only compared."""
 
-    __slots__ = ("_block", "_declared", "_fields", "_keep_alive", "_length", "_server")
+    __slots__ = ("_declared", "_fields", "_keep_alive", "_length", "_reason", "_server", "_shared", "_status", "_text", "end")
 
     def __init__(self) -> None:
-        self._block = b"\0"                 # equal to no real one
-        self._fields: tuple[Field, ...] = ()
+        self.end = 0                        # where the empty line stands in the head that `repeated` has found
+        self._text = b""                    # the latest head, with the empty line; b"" = there is none yet
+        self._status = 0
+        self._reason = b""
+        self._fields: list[Field] = []
+        self._shared: Shared | None = None  # made when a head comes for the second time
         self._keep_alive = True
         self._declared = -1
         self._length = UNTIL_CLOSE
@@ -381,39 +464,67 @@ class ResponseParser:
 
     def parse(self, data: bytes, end: int, method: bytes) -> ResponseHead:
         """The head in ``data[:end]`` of an answer to a request of `method`. Raises `BadResponse`."""
+        head = self.repeated(data, method)
+        return head if head is not None else self.anew(data, end, method)
+
+    def repeated(self, data: bytes, method: bytes) -> ResponseHead | None:
+        """The head with which `data` begins, if it is the one before; it ends at `end`. None: `anew` has to look at it."""
+        size = self.end + 4
+        if size == 4 or data[:size] != self._text:
+            return None
+        head = ResponseHead(self._status, self._reason, 1, self._fields[:], self._length, self._keep_alive)
+        head.declared = self._declared
+        head.server = self._server
+        head.dated = True
+        shared = self._shared
+        if shared is None:
+            self._shared = shared = Shared(self._fields)        # there are some: it is dated
+        head.shared = shared
+        if method == b"HEAD" or self._status < 200 or self._status == 204 or self._status == 304:
+            _without_body(head)
+        return head
+
+    def anew(self, data: bytes, end: int, method: bytes) -> ResponseHead:
+        """The head in ``data[:end]``, whatever came before. Raises `BadResponse`."""
         line_end = data.find(b"\r\n")
         line = data[:line_end]
-        minor, status, reason = _status_lines.get(line) or _learn_status(line)
-        block = data[line_end:end]
-        if block == self._block and minor:
-            head = ResponseHead(status, reason, 1, list(self._fields), self._length, self._keep_alive)
-            head.declared = self._declared
-            head.server = self._server
-            head.dated = True
-        else:
-            head = self._parse(status, reason, minor, block)
+        known = _status_lines.get(line)
+        if known is None:
+            known = _learn_status(line)
+        minor, status, reason = known
+        head = self._parse(status, reason, minor, data[line_end:end])
+        if minor and head.dated and not head.connection and end <= MEMO_BLOCK_BYTES:
+            self._text = data[:end + 4]
+            self.end = end
+            self._status, self._reason = status, reason
+            self._fields = head.fields[:]
+            self._shared = None
+            self._keep_alive = head.keep_alive
+            self._declared = head.declared
+            self._length = head.length
+            self._server = head.server
         if status < 200 or status == 204 or status == 304 or method == b"HEAD":
-            if status == 204 and (head.length > 0 or head.length == CHUNKED):
-                head.keep_alive = False             # RFC 9110 8.6: it may not announce a body; who knows what follows
-            head.length = 0                         # RFC 9112 6.3 item 1, whatever the fields say
+            _without_body(head)
         return head
 
     def _parse(self, status: int, reason: bytes, minor: int, block: bytes) -> ResponseHead:
-        lines = block.split(b"\r\n")               # the first one is empty
-        if len(lines) > MAX_RESPONSE_FIELDS + 1:
+        lines = block.split(b"\r\n")
+        lines.pop(0)                        # it is empty
+        if len(lines) > MAX_RESPONSE_FIELDS:
             raise BadResponse(f"more than {MAX_RESPONSE_FIELDS} fields")
         fields: list[Field] = []
         head = ResponseHead(status, reason, minor, fields, UNTIL_CLOSE, minor == 1)
-        remembered = _response_lines.get
-        add = fields.append
         chunked = False
-        for line in islice(lines, 1, None):
-            field, code = remembered(line) or _learn_response(line)
+        for line in lines:
+            known = _response_lines.get(line)
+            if known is None:
+                known = _learn_response(line)
+            field, code = known
             if not code:
-                add(field)
+                fields.append(field)
             elif code == _DATE:
                 head.dated = True
-                add(field)
+                fields.append(field)
             elif code == _SERVER:
                 head.server = field[1]
             elif code == _LENGTH:
@@ -439,14 +550,14 @@ class ResponseParser:
             head.length = head.declared
         if head.connection:
             _apply_connection(head)
-        elif minor and head.dated and len(block) <= MEMO_BLOCK_BYTES:
-            self._block = block
-            self._fields = tuple(fields)
-            self._keep_alive = head.keep_alive
-            self._declared = head.declared
-            self._length = head.length
-            self._server = head.server
         return head
+
+
+def _without_body(head: ResponseHead) -> None:
+    """The answer has none, whatever its fields say (RFC 9112 6.3 item 1)."""
+    if head.status == 204 and (head.length > 0 or head.length == CHUNKED):
+        head.keep_alive = False             # RFC 9110 8.6: it may not announce one; who knows what follows
+    head.length = 0
 
 
 def parse_response(data: bytes, end: int, method: bytes) -> ResponseHead:
@@ -467,11 +578,18 @@ def _learn_status(line: bytes) -> tuple[int, int, bytes]:
 
 
 def _learn_response(line: bytes) -> _Line:
-    name, value = _split_line(line, BadResponse)
-    code = _RESPONSE_CODES.get(name, 0)
+    raw, colon, value = line.partition(b":")
+    known = _response_names.get(raw) if colon else None
+    if known is None:
+        name = _name_of(line, BadResponse)
+        known = _remember_name(_response_names, raw, name, _RESPONSE_CODES.get(name, 0))
+    name, code, repeats = known
+    field = name, _value_of(value, BadResponse)
     if code == _CONNECTION:
-        code = _KEEP_ALIVE if value.lower() == b"keep-alive" else _CONNECTION
-    return _remember(_response_lines, line, ((name, value), code))
+        code = _KEEP_ALIVE if field[1].lower() == b"keep-alive" else _CONNECTION
+    if repeats and len(line) <= MEMO_LINE_BYTES:
+        _remember(_response_lines, line, (field, code))
+    return field, code
 
 
 def _apply_connection(head: ResponseHead) -> None:

@@ -21,12 +21,11 @@ _IN_QUERY: Final = _CHARS + rb"\[\]/?"
 #: Two digits of an escape that is its own normal form: upper case, neither NUL nor an unreserved octet.
 _KEPT: Final = rb"0[1-9A-F]|1[0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF]|[89A-F][0-9A-F]"
 
-#: Path and query of a target in which nothing has to be changed but, perhaps, dot segments. (`*+` gives nothing back, so that
-#: a long target that does not match is done with at once.)
-#: Path and query of a target that may be its own normal form: it is if, besides, ``/.`` does not stand in it.
-normal_target: Final = re.compile(
-    rb"(/[" + _IN_PATH + rb"]*+(?:%(?:" + _KEPT + rb")[" + _IN_PATH + rb"]*+)*)(?:\?([" + _IN_QUERY + rb"%]*+))?"
-).fullmatch
+#: Path and query of a target that may be its own normal form: it is if, besides, ``/.`` does not stand in it. (`*+` gives
+#: nothing back, so that a long target that does not match is done with at once.)
+NORMAL_TARGET: Final = (
+    rb"(/[" + _IN_PATH + rb"]*+(?:%(?:" + _KEPT + rb")[" + _IN_PATH + rb"]*+)*)(?:\?([" + _IN_QUERY + rb"%]*+))?")
+normal_target: Final = re.compile(NORMAL_TARGET).fullmatch
 _not_in_path: Final = re.compile(rb"[^" + _IN_PATH + rb"%]").sub
 _not_in_query: Final = re.compile(rb"[^" + _IN_QUERY + rb"%]").sub
 _never: Final = re.compile(rb"[\x00-\x20\x7f#]").search
@@ -49,7 +48,7 @@ def normalise(target: bytes, normalised: bool = True) -> tuple[bytes, bytes | No
     refused.
     """
     match = normal_target(target)
-    if match is not None and b"/." not in target:
+    if match is not None and target.find(b"/.") < 0:     # `in` would raise within, and catch
         return match.group(1, 2)  # type: ignore[return-value]  # exactly two, and the first always takes part
     path, mark, query = target.partition(b"?")
     path = normal_path(path) if normalised else written_path(path)
