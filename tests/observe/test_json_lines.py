@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.observe.making import START, WALL, Client, Endpoint, a_connection, an_exchange
 from voltgw.observe.fields import ACCESS_FIELDS
 from voltgw.observe.json_lines import JsonLines, host_type, proxy_type
-from voltgw.observe.lines import MAX_LINE
+from voltgw.observe.lines import MAX_LINE, seconds
 from voltgw.values.exchange import Exchange
 from voltgw.values.head import RequestHead
 from voltgw.values.proxyheader import ProxyHeader
@@ -269,3 +270,12 @@ class JsonLinesTests(SynchronousTestCase):
             exchange = an_exchange()
             exchange.t_start = START + later + 1e-5
             self.assertEqual(self.read(exchange)["time"][-7:-1], text)
+
+    def test_durations_are_rounded_as_the_formatter_does(self) -> None:
+        """To microseconds, and exactly: also between two of them, at the ends of the fast way, and beyond."""
+        chance = Random(7)
+        found = [chance.random() * 10 ** -chance.randrange(7) for _ in range(5_000)]
+        found += [(chance.randrange(1_000_000) + 0.5) / 1e6 for _ in range(5_000)]
+        found += [0.0, 1e-9, 5e-7, 0.9999984, 0.999999, 0.9999994, 0.9999996, 1.0, 61.5, -1e-9, -0.25, float("inf")]
+        for duration in found:
+            self.assertEqual(seconds(duration), f"{duration:.6f}")

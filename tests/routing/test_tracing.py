@@ -104,7 +104,7 @@ class GateTests(SynchronousTestCase):
         for _ in range(3):
             one_gate.rehearse(one)
         self.assertEqual(one.request.fields, fields)
-        self.assertFalse(hasattr(one, "trace"))
+        self.assertIs(one.trace, None)
         first, second = exchange(), exchange()
         one_gate.judge(first)
         other_gate.judge(second)

@@ -91,7 +91,7 @@ class _Record(NamedTuple):
             tuple(round(moment - start, 6) if moment else None for moment in (
                 exchange.t_upstream_first_tx, exchange.t_upstream_first_rx, exchange.t_downstream_first, ended(exchange))),
             exchange.bytes_in, exchange.bytes_out, decisions,
-            exchange.trace.trace_id.decode("ascii") if hasattr(exchange, "trace") else "")
+            exchange.trace.trace_id.decode("ascii") if exchange.trace is not None else "")
 
     def short(self) -> dict[str, Any]:
         """What it was, and what came of it."""
@@ -259,7 +259,7 @@ class Journal:
         if exchange.flag or exchange.response_code >= 500 or not exchange.response_code:
             kind = ERROR
         elif sampled(exchange.request_id, self.share) or (
-                hasattr(exchange, "trace") and exchange.trace.sampled and self._traced()):
+                exchange.trace is not None and exchange.trace.sampled and self._traced()):
             kind = SAMPLE
         else:
             return

@@ -46,7 +46,7 @@ class Past:
             said = [Reason("virtual host", name, "", host.place), _of_route(host, route, head, port)]
             if exchange.proof is not None:
                 said.append(_of_authentication(route, exchange.proof, exchange))
-            if hasattr(exchange, "limit"):
+            if exchange.limit:
                 said.append(_of_limits(route, exchange))
             if exchange.policy:
                 said.append(_of_policies(route, exchange) if host.egress is None else _of_egress(host.egress, exchange))

@@ -149,9 +149,10 @@ class Tracer:
 
     def _both(self, exchange: Exchange) -> None:
         self._then(exchange)
-        if not hasattr(exchange, "trace"):
+        trace = exchange.trace
+        if trace is None:
             return
-        if exchange.trace.sampled:
+        if trace.sampled:
             why = "sampled"
         elif self._errors and (exchange.flag or exchange.response_code >= 500 or not exchange.response_code
                                or grpc_code(exchange) in SERVER_ERRORS):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from json.encoder import encode_basestring_ascii as quoted
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from voltgw.observe.anonymous import last_word, network_of, networks_of
@@ -25,6 +25,7 @@ from voltgw.observe.lines import (
     ended,
     forwarded_for,
     original_path,
+    seconds,
     text_of,
 )
 from voltgw.observe.redact import redact_path, redact_query
@@ -47,6 +48,8 @@ MAX_IDENTITY: Final = 1024
 #: TLVs of a PROXY header that are logged, and characters of each value.
 MAX_TLVS: Final = 16
 MAX_TLV: Final = 128
+#: The C escaper. (A compiled module finds what is Final without a look into its names.)
+quoted: Final = encode_basestring_ascii
 _NOBODY: Final = '"auth":"","auth_user":""'
 _NO_ENDPOINT: Final = '"upstream_cluster":"","dst":"","dst_ip":"NOT-APPLICABLE","dst_port":"0","dst_site":""'
 
@@ -132,7 +135,7 @@ class JsonLines:
             first_authority = self._remember(exchange.original_authority)
         path = request.path
         req_path = first_path = quoted(
-            path.decode("utf-8", "backslashreplace") if b";" not in path else redact_path(text_of(path)))
+            path.decode("utf-8", "backslashreplace") if path.find(b";") < 0 else redact_path(text_of(path)))
         target, query = request.target, request.query
         if target != path and not (target.startswith(path) and target[len(path):len(path) + 1] == b"?"):
             first_path = quoted(redact_path(text_of(original_path(target))))
@@ -147,11 +150,11 @@ class JsonLines:
         auth = _NOBODY if proof is None else _proven(proof)
         policy = quoted(exchange.policy) if exchange.policy else '""'
         limit = '""'
-        if hasattr(exchange, "limit"):
+        if exchange.limit:
             limit = quoted(exchange.limit if self._shown is None else last_word(exchange.limit))
         grpc = f',"grpc_status":{quoted(text_of(exchange.grpc_status))}' if exchange.grpc_status else ""
         rollout = f',"rollout":{quoted(exchange.rollout)}' if exchange.rollout else ""
-        traced = _traced(exchange.trace) if hasattr(exchange, "trace") else ""
+        traced = _traced(exchange.trace) if exchange.trace is not None else ""
 
         # Times: in a small answer several are one and the same moment, and writing a number costs more than comparing.
         start = exchange.t_start
@@ -161,16 +164,16 @@ class JsonLines:
         first_tx, last_tx = exchange.t_upstream_first_tx, exchange.t_upstream_last_tx
         first_rx, last_rx = exchange.t_upstream_first_rx, exchange.t_upstream_last_rx
         first_down, last_down = exchange.t_downstream_first, exchange.t_downstream_last
-        to_first_tx = f"{first_tx - start:.6f}" if first_tx else "0"
-        to_last_tx = to_first_tx if last_tx == first_tx else f"{last_tx - start:.6f}" if last_tx else "0"
-        to_first_rx = f"{first_rx - start:.6f}" if first_rx else "0"
-        to_last_rx = to_first_rx if last_rx == first_rx else f"{last_rx - start:.6f}" if last_rx else "0"
-        to_first_down = to_first_rx if first_down == first_rx else f"{first_down - start:.6f}" if first_down else "0"
-        to_last_down = to_last_rx if last_down == last_rx else f"{last_down - start:.6f}" if last_down else "0"
-        without_delay = f"{first_down - first_tx:.6f}" if first_down and first_tx else "0"
+        to_first_tx = seconds(first_tx - start) if first_tx else "0"
+        to_last_tx = to_first_tx if last_tx == first_tx else seconds(last_tx - start) if last_tx else "0"
+        to_first_rx = seconds(first_rx - start) if first_rx else "0"
+        to_last_rx = to_first_rx if last_rx == first_rx else seconds(last_rx - start) if last_rx else "0"
+        to_first_down = to_first_rx if first_down == first_rx else seconds(first_down - start) if first_down else "0"
+        to_last_down = to_last_rx if last_down == last_rx else seconds(last_down - start) if last_down else "0"
+        without_delay = seconds(first_down - first_tx) if first_down and first_tx else "0"
         with_delay = (without_delay if last_down == first_down
-                      else f"{last_down - first_tx:.6f}" if last_down and first_tx else "0")
-        duration = to_last_down if last_down else f"{ended(exchange) - start:.6f}"
+                      else seconds(last_down - first_tx) if last_down and first_tx else "0")
+        duration = to_last_down if last_down else seconds(ended(exchange) - start)
 
         line = (
             f'{{"time":"{time}",{connection},{source},{route},"authority":{authority},'

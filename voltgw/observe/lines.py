@@ -19,13 +19,15 @@ CLIPPED_BYTES: Final = 1024
 VERSIONS: Final = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
 USER_AGENT: Final = b"user-agent"
 _MILLISECONDS: Final = tuple(f".{n:03d}Z" for n in range(1000))
+#: Three digits.
+_THOUSAND: Final = [f"{n:03d}" for n in range(1000)]
 _FORWARDED_FOR: Final = b"x-forwarded-for"
 #: What `clip` takes over as it is.
 _COPIED: Final = (
-    "attempts", "bytes_out", "client_address", "detail", "endpoint", "flag", "grpc_status", "policy", "proof",
+    "attempts", "bytes_out", "client_address", "detail", "endpoint", "flag", "grpc_status", "limit", "policy", "proof",
     "response", "response_code", "rollout", "route",
     "t_downstream_first", "t_downstream_last", "t_upstream_first_rx", "t_upstream_first_tx", "t_upstream_last_rx",
-    "t_upstream_last_tx",
+    "t_upstream_last_tx", "trace",
 )
 
 
@@ -62,10 +64,6 @@ def clip(exchange: Exchange) -> Exchange:
     clipped.original_authority = _clip(exchange.original_authority)
     for name in _COPIED:
         setattr(clipped, name, getattr(exchange, name))
-    if hasattr(exchange, "limit"):
-        clipped.limit = exchange.limit
-    if hasattr(exchange, "trace"):
-        clipped.trace = exchange.trace
     return clipped
 
 
@@ -97,6 +95,26 @@ def ended(exchange: Exchange) -> float:
     return exchange.t_downstream_last or max(
         exchange.t_start, exchange.t_upstream_first_tx, exchange.t_upstream_last_tx, exchange.t_upstream_first_rx,
         exchange.t_upstream_last_rx, exchange.t_downstream_first)
+
+
+def seconds(duration: float) -> str:
+    """``f"{duration:.6f}"``, for what takes less than a second in a fifth of the time.
+
+    What lies so near to the middle between two microseconds that the product below may stand on its other side is left to the
+    formatter, which rounds the number itself.
+    """
+    if not duration:
+        return "0.000000"
+    exact = duration * 1e6
+    if 0.0 < exact < 999_999.0:
+        whole = int(exact)
+        rest = exact - whole
+        if rest < 0.499_999:
+            return f"0.{_THOUSAND[whole // 1000]}{_THOUSAND[whole % 1000]}"
+        if rest > 0.500_001:
+            whole += 1
+            return f"0.{_THOUSAND[whole // 1000]}{_THOUSAND[whole % 1000]}"
+    return f"{duration:.6f}"
 
 
 class Stamps:

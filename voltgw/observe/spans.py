@@ -127,7 +127,7 @@ class _Spans:
             values["voltgw.policy"] = exchange.policy
         if hasattr(exchange, "rollout"):
             values["voltgw.rollout"] = exchange.rollout
-        if hasattr(exchange, "limit"):
+        if exchange.limit:
             values["voltgw.rate_limit"] = exchange.limit
         name = "HTTP" if self.method == _OTHER else self.method
         if route is not None:

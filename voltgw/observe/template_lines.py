@@ -213,7 +213,7 @@ def _auth_user(exchange: Exchange) -> str:
 
 def _limit(moment: Moment) -> str:
     exchange = moment.exchange
-    if exchange is None or not hasattr(exchange, "limit"):
+    if exchange is None or not exchange.limit:
         return ""
     name, space, who = exchange.limit.rpartition(" ")
     shown = moment.setting.shown(who) if "." in who or ":" in who else who
@@ -272,7 +272,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "request_line": lambda moment: "- - -" if moment.exchange is None else _request_line(moment.exchange),
     "req_size": lambda moment: str(moment.record.bytes_in),
     "req_id": _of_request(lambda exchange: text_of(exchange.request_id)),
-    "trace_id": _of_request(lambda exchange: text_of(exchange.trace.trace_id) if hasattr(exchange, "trace") else ""),
+    "trace_id": _of_request(lambda exchange: text_of(exchange.trace.trace_id) if exchange.trace is not None else ""),
     "http_version": _of_request(lambda exchange: VERSIONS[exchange.request.minor]),
     "x_forwarded_for": _forwarded,
     "user_agent": _of_request(lambda exchange: text_of(exchange.request.get(USER_AGENT) or b"")),

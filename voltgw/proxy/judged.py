@@ -53,4 +53,4 @@ def refusal(route: Route, exchange: Exchange) -> Reply | None:
 
 def verdict_of(exchange: Exchange, reply: Reply) -> str:
     """The rule or limit that has refused, for the log."""
-    return exchange.limit if hasattr(exchange, "limit") and not exchange.policy else exchange.policy or reply.detail
+    return exchange.limit if exchange.limit and not exchange.policy else exchange.policy or reply.detail

@@ -262,7 +262,7 @@ class Outbound(Sender):
         endpoint.requests += 1
         self._endpoint = exchange.endpoint = endpoint
         exchange.attempts += 1
-        if hasattr(exchange, "trace"):
+        if exchange.trace is not None:
             try_begun(exchange, endpoint, now)
         idle = endpoint.pool.idle           # type: ignore[attr-defined]  # the cluster sees a PoolLike; we made it
         if attempts.afresh or not idle or (cluster.tied and not bring(idle, self.tie(cluster, endpoint))):
@@ -300,7 +300,7 @@ class Outbound(Sender):
         if exchange.tries is None:
             exchange.tries = []
         exchange.tries.append((where(endpoint.address, endpoint.port), outcome))
-        if hasattr(exchange, "trace"):
+        if exchange.trace is not None:
             try_ended(exchange, endpoint, outcome, self.monotonic())
 
     @property
@@ -408,7 +408,7 @@ class Outbound(Sender):
         endpoint.active += 1
         endpoint.requests += 1
         self._endpoint = exchange.endpoint = endpoint
-        if hasattr(exchange, "trace"):
+        if exchange.trace is not None:
             try_moved(exchange, endpoint)
 
     def _wait_no_more(self) -> None:

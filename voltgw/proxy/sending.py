@@ -307,7 +307,7 @@ class Sender(Exchanging):
         """The endpoint accepted: send what waits."""
         upstream.endpoint.accepted()
         now, exchange = self.monotonic(), self.exchange
-        if exchange is not None and hasattr(exchange, "trace"):
+        if exchange is not None and exchange.trace is not None:
             stands(exchange, upstream, now)
         self._begin(upstream, now)
 
@@ -330,7 +330,7 @@ class Sender(Exchanging):
         route, exchange = self.route, self.exchange
         assert route is not None and exchange is not None
         wire = self._so_far()
-        if exchange.attempts > 1 and hasattr(exchange, "trace"):
+        if exchange.attempts > 1 and exchange.trace is not None:
             wire = retold(wire, exchange.trace, endpoint)
         if (route.auto_host_rewrite or not exchange.request.authority) and not route.host_rewrite:
             return with_host(wire, endpoint.authority)
@@ -359,7 +359,7 @@ class Sender(Exchanging):
             ask = Ask.of_wire(self._wire)
         elif (route.auto_host_rewrite or not exchange.request.authority) and not route.host_rewrite:
             ask.authority = endpoint.authority
-        if exchange.attempts > 1 and hasattr(exchange, "trace"):
+        if exchange.attempts > 1 and exchange.trace is not None:
             ask = asked_again(ask, exchange.trace, endpoint)
         return ask, self._kept
 

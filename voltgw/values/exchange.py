@@ -119,10 +119,10 @@ class Exchange:
     `tries` names those that failed, as (endpoint, what became of it), None when none did. `cookies_to_set` are values of
     Set-Cookie fields that the answer of an endpoint gets besides its own. `transform` is dropped when the exchange ends.
     `believed_scheme` is only there when a believed peer has said by what scheme its own client came.
-    `limit` (the rate limit that refused, or only reported, and the user in short) and `quota` (fields that tell the client
-    where it stands) are only there when there is something to say, and `trace` where the virtual host takes part in tracing;
-    `held` while it counts as under way (`voltgw.security.at_once`). `grpc_status` is what the answer to a call of gRPC says;
-    `rollout` is the name of the rollout that shares the requests out, and ``baseline`` or ``candidate``.
+    `limit` is the rate limit that refused, or only reported, and the user in short ("" = none); `trace` is None unless the
+    virtual host takes part in tracing. `quota` (fields that tell the client where it stands) is only there when there is
+    something to say, `held` while it counts as under way (`voltgw.security.at_once`). `grpc_status` is what the answer to a
+    call of gRPC says; `rollout` is the name of the rollout that shares the requests out, and ``baseline`` or ``candidate``.
     """
 
     __slots__ = (
@@ -137,9 +137,7 @@ class Exchange:
 
     believed_scheme: bytes
     held: Any
-    limit: str
     quota: list[Field]
-    trace: Trace
 
     def __init__(self, client: ClientSide, request: RequestHead, request_id: bytes, t_start: float, bytes_in: int) -> None:
         self.client = client
@@ -164,6 +162,8 @@ class Exchange:
         self.rollout = ""
         self.proof: Proof | None = None
         self.policy = ""                            # the rule of a service policy that decided, "" = none was asked
+        self.limit = ""
+        self.trace: Trace | Any = None              # Any: whoever has seen that there is one asks no more
         self.t_start = t_start
         self.t_upstream_first_tx = 0.0
         self.t_upstream_last_tx = 0.0

@@ -118,7 +118,7 @@ class Lookup:
     def ask_for(self, exchange: Exchange, network: Network, name: bytes, client: str) -> Deferred[tuple[str, ...]]:
         """The same for a request; where that takes part in tracing, its trace shows how long it took."""
         asked = self.ask(network, name, client)
-        if hasattr(exchange, "trace"):
+        if exchange.trace is not None:
             asked.addCallback(self._noted, exchange.trace, name.decode("ascii", "replace"), self._loop.monotonic())
         return asked
 
