@@ -194,6 +194,7 @@ class _Stage(Plane):
         super().__init__(loop, self, wall, lambda: _DRAWN)
         self.request_id_prefix = _ID_PREFIX
         self.requests = _usual_request() - 1
+        self.count_on()
         self.dialed: list[tuple[Endpoint, Any]] = []
         self.accepted: Any = None
         self.ended: Exchange | None = None

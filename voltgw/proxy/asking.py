@@ -197,8 +197,9 @@ class Asking(Unheard):
         exchange, self.exchange = self.exchange, None
         if exchange is not None and exchange.attempts:
             self._cluster.active -= 1
-            self._endpoint.active -= 1
-            self._endpoint = None
+            endpoint, self._endpoint = self._endpoint, None
+            if endpoint is not None:
+                endpoint.active -= 1
 
 
 class _Collecting:

@@ -49,7 +49,7 @@ class EndpointConnection:
         self.endpoint = endpoint
         self.pool: Pool = endpoint.pool     # type: ignore[assignment]  # the cluster sees a PoolLike; we made it
         self.downstream: Sender | None = downstream
-        self.idle_timeout_s = cluster.idle_timeout_s
+        self.idle_timeout_s: float = cluster.idle_timeout_s
         self.tie = FREE if cluster.tls is None and not cluster.tied else downstream.tie(cluster, endpoint)
         self.served = 0                     # answers that began on this connection
         self.reused = False                 # whether it has already served an exchange

@@ -15,6 +15,8 @@ from voltgw.values.defaults import BODY_IDLE_TIMEOUT_S
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from voltgw.cluster.cluster import Cluster
+    from voltgw.cluster.endpoint import Endpoint
     from voltgw.errors import ConnectFailed, ProxyError
     from voltgw.interfaces import StreamTransport
     from voltgw.proxy.ask import Ask
@@ -43,7 +45,7 @@ class Exchanging:
 
     __slots__ = (
         "_ask", "_cluster", "_endpoint", "_forwarded", "_kept", "_limit_at", "_plane", "_producing", "_replayable", "_try_at",
-        "_upstream", "_wire", "answering", "aside", "behind", "body_timeout_s", "choked", "deadline", "deadline_slot",
+        "_upstream", "_whole", "_wire", "answering", "aside", "behind", "body_timeout_s", "choked", "deadline", "deadline_slot",
         "exchange", "host", "monotonic", "must_close", "phase", "route", "shadow", "trailers", "transport", "tried", "upgrade",
         "wall",
     )
@@ -70,8 +72,9 @@ class Exchanging:
         self._plane = plane
         self._forwarded = b""               # what endpoints are told of a client that says nothing of itself
         self._upstream: EndpointConnection | None = None      # the present try
-        self._cluster: Any = None           # a `Cluster`; routes know it as an `UpstreamCluster`
-        self._endpoint: Any = None          # the endpoint of the present try, whose `active` we have raised
+        self._cluster: Any = None           # a `Cluster` or a `Subset`; routes know it as an `UpstreamCluster`
+        self._whole: Cluster | None = None  # the same, or the cluster of which it is a subset, whose counts and limits hold
+        self._endpoint: Endpoint | None = None      # the endpoint of the present try, whose `active` we have raised
         self._producing = False             # registered as the producer of the upstream's transport
         self.behind: list[Field] | None = None      # what came behind a request's body of unknown length
         self.trailers: list[Field] | None = None    # what came behind the answer's body

@@ -20,6 +20,7 @@ from voltgw.proxy.fields import line
 from voltgw.proxy.http2 import Client2
 from voltgw.proxy.identity import identify
 from voltgw.proxy.phases import BODY, CLOSED, IDLE, READY, SENT
+from voltgw.proxy.plane import COUNT_MASK, LOW_DIGITS, LOW_MASK
 from voltgw.proxy.replies import REASONS
 from voltgw.proxy.upload import Uploading
 from voltgw.values.counters import LATENCY_BOUNDS_US
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from voltgw.values.head import ResponseHead
 
 _TICKS: Final = 1 / TICK_S
-_COUNT_MASK: Final = (1 << 48) - 1
 #: `Histogram.observe`, in line.
 _FIRST_BOUND: Final = LATENCY_BOUNDS_US[0].bit_length() - 1
 _LAST_BUCKET: Final = len(LATENCY_BOUNDS_US)
@@ -47,11 +47,11 @@ _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
 class Downstream(Uploading):
     """A client's connection, its requests one after another."""
 
-    __slots__ = ("_begun", "_names", "_parse", "_seen", "_served")
+    __slots__ = ("_begun", "_names", "_parser", "_seen", "_served")
 
     def __init__(self, factory: HttpFactory, peer_address: str, peer_port: int) -> None:
         super().__init__(factory, peer_address, peer_port)
-        self._parse = RequestParser().parse
+        self._parser = RequestParser()
         self._begun = False                 # the first bytes of a head are here, and its deadline runs
         self._seen = 0                      # how many of them were looked at
         self._served = 0
@@ -65,26 +65,34 @@ class Downstream(Uploading):
         if self._held:
             data = self._held + data
             self._held = b""
-        end = data.find(b"\r\n\r\n")
         factory = self._factory
+        end = len(data) - 4
+        head = self._parser.repeated(data, end) if end > 0 and data[end:] == b"\r\n\r\n" else None
+        if head is None:
+            end = data.find(b"\r\n\r\n")
         if end <= 0 or end > factory.max_head_bytes:
             self._incomplete(data, end)
             return
         now = self.monotonic()
-        try:
-            head = self._parse(data, end)
-        except BadRequest as error:
-            if factory.prior_knowledge and not self._served and data.startswith(_PREFACE):
-                self._begin_version_2(data)
-            elif data.startswith(b"\r\n"):
-                self._incomplete(data, 0)
-            else:
-                self._refuse(error, now)
-            return
+        if head is None:
+            try:
+                head = self._parser.anew(data, end)
+            except BadRequest as error:
+                if factory.prior_knowledge and not self._served and data.startswith(_PREFACE):
+                    self._begin_version_2(data)
+                elif data.startswith(b"\r\n"):
+                    self._incomplete(data, 0)
+                else:
+                    self._refuse(error, now)
+                return
         start = end + 4
         plane = self._plane
-        plane.requests = count = plane.requests + 1 & _COUNT_MASK
-        self.exchange = exchange = Exchange(self, head, b"%b%012x" % (plane.request_id_prefix, count), now, start)
+        # Plane.request_id, in line
+        plane.requests = count = plane.requests + 1 & COUNT_MASK
+        low = count & LOW_MASK
+        if not low:
+            plane.count_on()
+        self.exchange = exchange = Exchange(self, head, plane.counted + LOW_DIGITS[low], now, start)
         table = factory.table
         self.host = host = table.exact.get(head.host) or table.choose(head.host, head.port, self.local_port)
         self._served += 1
@@ -126,14 +134,14 @@ class Downstream(Uploading):
         exchange.route = route
         if host.max_requests_per_connection and self._served >= host.max_requests_per_connection:
             self.must_close = True
-        filters = iter(route.request_filters)
-        for request_filter in filters:
+        filters = route.request_filters
+        for number, request_filter in enumerate(filters):
             reply = request_filter(exchange)
             if reply is not None:
                 if isinstance(reply, Reply):
                     self._answer(reply, now)
                 else:
-                    self._wait(reply, filters, body)
+                    self._wait(reply, iter(filters[number + 1:]), body)
                 return
         self._forward(route, head, exchange, body, now)
 
@@ -179,7 +187,10 @@ class Downstream(Uploading):
         self._upstream = None
         exchange.t_upstream_last_rx = exchange.t_downstream_last = now
         complete = self.phase == SENT
-        self._cluster.counters.status[exchange.response_code // 100] += 1
+        cluster = self._whole
+        assert cluster is not None          # what was sent has one
+        status_class = exchange.response_code // 100
+        cluster.counters.status[status_class] += 1
         if upstream.reusable and complete:
             # Upstream.rest, in line
             upstream.downstream = None
@@ -212,13 +223,14 @@ class Downstream(Uploading):
             self._kept = []
         if self._ask is not None:
             self._ask = self.trailers = None
-        self._endpoint.active -= 1
-        self._endpoint = None
-        self._cluster.active -= 1
+        endpoint, self._endpoint = self._endpoint, None
+        assert endpoint is not None         # it has answered
+        endpoint.active -= 1
+        cluster.active -= 1
         route = self.route
         assert route is not None
         counters = route.counters
-        counters.status[exchange.response_code // 100] += 1
+        counters.status[status_class] += 1
         flag = exchange.flag
         if flag:                            # it was held back on purpose
             counters.local_replies[flag] = counters.local_replies.get(flag, 0) + 1

@@ -109,5 +109,6 @@ class Shadow(Unheard):
         self._plane.counters.shadows_open -= 1
         if exchange.attempts:
             self._cluster.active -= 1
-            self._endpoint.active -= 1
-            self._endpoint = None
+            endpoint, self._endpoint = self._endpoint, None
+            if endpoint is not None:
+                endpoint.active -= 1

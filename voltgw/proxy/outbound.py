@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from voltgw.errors import ConnectFailed
     from voltgw.proxy.endpoint import EndpointConnection
     from voltgw.proxy.plane import Plane
+    from voltgw.proxy.pool import Pool
     from voltgw.values.exchange import Exchange
     from voltgw.values.head import ResponseHead
     from voltgw.values.retry import MirrorPlan
@@ -361,6 +362,7 @@ class Outbound(Sender):
         now, cluster, exchange = self.monotonic(), self._cluster, self.exchange
         assert exchange is not None
         endpoint = self._endpoint
+        assert endpoint is not None         # it was picked when the wait began
         if not endpoint.ready:
             endpoint = cluster.pick(exchange.hash_key)
             if endpoint is None:
@@ -376,7 +378,8 @@ class Outbound(Sender):
         endpoint, cluster = self._endpoint, self._cluster
         if endpoint is None:
             return False
-        trunk = endpoint.pool.with_room(self.tie(cluster, endpoint) if cluster.tied else None)
+        pool: Pool = endpoint.pool          # type: ignore[assignment]  # the cluster sees a PoolLike; we made it
+        trunk = pool.with_room(self.tie(cluster, endpoint) if cluster.tied else None)
         return trunk is not None and trunk.open
 
     def given(self, upstream: EndpointConnection) -> None:
@@ -403,8 +406,10 @@ class Outbound(Sender):
             self._overflow("no connection to an endpoint was free in time", now)
 
     def _change_to(self, endpoint: Endpoint, exchange: Exchange) -> None:
-        self._endpoint.active -= 1
-        self._endpoint.requests -= 1
+        before = self._endpoint
+        if before is not None:
+            before.active -= 1
+            before.requests -= 1
         endpoint.active += 1
         endpoint.requests += 1
         self._endpoint = exchange.endpoint = endpoint

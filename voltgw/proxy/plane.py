@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from voltgw.proxy.waiting import Queue
 
 #: The last group of a UUID: 12 hexadecimal digits, counted up from a random start.
-_COUNT_MASK: Final = (1 << 48) - 1
+COUNT_MASK: Final = (1 << 48) - 1
+#: The last two of them for each of the numbers that they can say; what stands before them is `Plane.counted`.
+LOW_DIGITS: Final = [b"%02x" % number for number in range(1 << 8)]
+LOW_MASK: Final = (1 << 8) - 1
 
 
 class Dialling(Protocol):
@@ -52,9 +55,9 @@ class Plane:
     answers end their connections. `press` has the factories of client connections do so.
     """
 
-    __slots__ = ("_late", "access", "closing", "counters", "deadlines", "factories", "loop", "monotonic", "nobody", "outside",
-                 "prepared", "queues", "random", "refusing", "request_id_prefix", "requests", "soon", "tied", "unrouted",
-                 "waiting", "wall")
+    __slots__ = ("_late", "access", "closing", "counted", "counters", "deadlines", "factories", "loop", "monotonic", "nobody",
+                 "outside", "prepared", "queues", "random", "refusing", "request_id_prefix", "requests", "soon", "tied",
+                 "unrouted", "waiting", "wall")
 
     def __init__(self, loop: Any, access: AccessSink, wall: Callable[[], float], random: Callable[[], float]) -> None:
         self.loop: Any = loop               # a `Loop`; tests and simulations bring what they need of one
@@ -68,6 +71,8 @@ class Plane:
         text = f"{chance:020x}"
         self.request_id_prefix = f"{text[:8]}-{text[8:12]}-4{text[12:15]}-8{text[15:18]}-".encode("ascii")
         self.requests = int(random() * (1 << 32))
+        self.counted = b""                  # `request_id_prefix`, and the digits of `requests` that seldom change
+        self.count_on()
         self.counters = PlaneCounters()
         self.unrouted = RouteCounters()     # requests that no route took
         self.nobody = Route(VirtualHost("nobody"), "nobody/0")
@@ -89,10 +94,17 @@ class Plane:
         for factory in list(self.factories):
             factory.press()
 
+    def count_on(self) -> None:
+        """`requests` or `request_id_prefix` have been set, or more digits than the last two are others now."""
+        self.counted = b"%b%010x" % (self.request_id_prefix, self.requests >> 8)
+
     def request_id(self) -> bytes:
         """A new request id. The hot path does the same in line."""
-        self.requests = count = self.requests + 1 & _COUNT_MASK
-        return b"%b%012x" % (self.request_id_prefix, count)
+        self.requests = count = self.requests + 1 & COUNT_MASK
+        low = count & LOW_MASK
+        if not low:
+            self.count_on()
+        return self.counted + LOW_DIGITS[low]
 
     def dial(
         self, endpoint: Endpoint, protocol: Any, timeout_s: float, failed: Callable[[ConnectFailed], None],

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from voltgw.cluster.cluster import Cluster
 from voltgw.errors import BadRequest, NoCluster, NoEndpoint, Overflow, ProxyError
 from voltgw.net.deadlines import TICK_S
 from voltgw.proxy.announcing import announcement
 from voltgw.proxy.ask import Ask, as_fields, takes_trailers
 from voltgw.proxy.casing import as_in, recased
 from voltgw.proxy.exchanging import Exchanging
-from voltgw.proxy.fields import SAY_EMPTY, VIA, asked_upgrade, line, with_host
+from voltgw.proxy.fields import SAY_EMPTY, VIA, asked_upgrade, with_host
 from voltgw.proxy.final import BOUNDED, final
 from voltgw.proxy.identity import about_less
 from voltgw.proxy.late import FINE_S
@@ -42,6 +43,12 @@ if TYPE_CHECKING:
     from voltgw.values.head import RequestHead
 
 _TICKS: Final = 1 / TICK_S
+
+
+def whole_of(cluster: Any) -> Cluster:
+    """The cluster whose counts and limits hold for `cluster`: itself, or the one of which it is a subset."""
+    whole: Cluster = cluster if isinstance(cluster, Cluster) else cluster.cluster
+    return whole
 
 
 class Sender(Exchanging):
@@ -73,8 +80,8 @@ class Sender(Exchanging):
         hash_key = route.hash_key
         if hash_key is not None:
             exchange.hash_key = hash_key(exchange)
-        cluster: Any = route.cluster
-        if cluster is None:
+        chosen = route.cluster
+        if chosen is None:
             split, share = route.split, route.share
             number = self._plane.random() if share is None else share(exchange)
             destination = split(number) if split is not None else None
@@ -83,14 +90,16 @@ class Sender(Exchanging):
                 self._fail(NoCluster("the route's cluster does not exist") if destination is not None
                            else NoEndpoint("no destination of the route may be used"), now)
                 return
-            cluster = destination.cluster
-        self._cluster = cluster
+            chosen = destination.cluster
+        cluster = chosen if isinstance(chosen, Cluster) else whole_of(chosen)
+        self._cluster = chosen
+        self._whole = cluster
         cluster.counters.requests += 1
         if cluster.active >= cluster.max_requests:
             cluster.counters.overflow += 1
             self._fail(Overflow("the cluster has its most requests under way"), now)
             return
-        endpoint = cluster.pick(exchange.hash_key)
+        endpoint: Endpoint | None = cluster.pick(exchange.hash_key) if chosen is cluster else chosen.pick(exchange.hash_key)
         if endpoint is None:
             cluster.counters.no_endpoint += 1
             self._fail(NoEndpoint("the cluster has no endpoint that may be used"), now)
@@ -116,12 +125,20 @@ class Sender(Exchanging):
             self._forward_either(route, head, exchange, target, authority, body, now)
             return
         pieces = [b"%b %b HTTP/1.1\r\nhost: %b" % (head.method, target, authority)]
-        pieces.extend(map(line, head.fields))
+        fields, shared = head.fields, head.shared
+        if shared is not None and fields[:shared.count] == shared.fields:   # edits have at most added some behind
+            pieces.append(shared.text)
+            for index in range(shared.count, len(fields)):
+                name, value = fields[index]
+                pieces.append(name + b": " + value)
+        else:
+            for name, value in fields:
+                pieces.append(name + b": " + value)
         host = self.host
         assert host is not None             # a route belongs to one
         identity = host.identity
         about = self._forwarded if head.forwarding is None and identity is None else self._about_client(exchange, identity)
-        if authority is not head.authority and head.authority and b"x-forwarded-host: " not in about:
+        if authority is not head.authority and head.authority and about.find(b"x-forwarded-host: ") < 0:
             about = b"%b\r\nx-forwarded-host: %b" % (about, head.authority)
         about = b"%b\r\nx-request-id: %b" % (about, exchange.request_id)
         if route.told:
@@ -157,7 +174,8 @@ class Sender(Exchanging):
         self._try_at = 0.0
         self.deadline = 0.0
 
-        idle = endpoint.pool.idle
+        pool: Pool = endpoint.pool          # type: ignore[assignment]  # the cluster sees a PoolLike; we made it
+        idle = pool.idle
         if idle and (not cluster.tied or bring(idle, self.tie(cluster, endpoint))):
             # Upstream.begin, in line
             self._upstream = upstream = idle.pop()
@@ -175,7 +193,7 @@ class Sender(Exchanging):
             if self.phase == BODY:
                 self._stream_body(now)
         else:
-            self._connect(cluster, endpoint, now)
+            self._connect(chosen, endpoint, now)
 
     def _forward_either(
         self, route: Route, head: RequestHead, exchange: Exchange, target: bytes, authority: bytes, body: bytes, now: float,
@@ -185,7 +203,7 @@ class Sender(Exchanging):
         assert host is not None
         identity = host.identity
         about = self._forwarded if head.forwarding is None and identity is None else self._about_client(exchange, identity)
-        if authority is not head.authority and head.authority and b"x-forwarded-host: " not in about:
+        if authority is not head.authority and head.authority and about.find(b"x-forwarded-host: ") < 0:
             about = b"%b\r\nx-forwarded-host: %b" % (about, head.authority)
         about = b"%b\r\nx-request-id: %b" % (about, exchange.request_id)
         if route.told:

@@ -18,6 +18,7 @@ from voltgw.proxy.answering import answer_fields, last_chunk
 from voltgw.proxy.fields import own_left
 from voltgw.proxy.identity import identify
 from voltgw.proxy.phases import BODY, BUFFERING, CLOSED, IDLE, SENT
+from voltgw.proxy.plane import COUNT_MASK, LOW_DIGITS, LOW_MASK
 from voltgw.proxy.replies import marked, version_2
 from voltgw.proxy.rpc import GRPC_STATUS
 from voltgw.proxy.stream2_end import EndingStream
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 _TICKS: Final = 1 / TICK_S
 #: Objects of requests that are over, kept for the next ones of their connection: making one costs as much as finding its route.
 _MAX_SPARE: Final = 16
-_COUNT_MASK: Final = (1 << 48) - 1
 _KEY: Final = b"sec-websocket-key"
 
 
@@ -52,9 +52,12 @@ class Stream2(EndingStream):
         """The request's head is here; `ended`: it has no body."""
         connection, plane = self._connection, self._plane
         now = self.monotonic()
-        plane.requests = count = plane.requests + 1 & _COUNT_MASK
-        self.exchange = exchange = Exchange(
-            connection, head, b"%b%012x" % (plane.request_id_prefix, count), now, self._stream.head_bytes)
+        # Plane.request_id, in line
+        plane.requests = count = plane.requests + 1 & COUNT_MASK
+        low = count & LOW_MASK
+        if not low:
+            plane.count_on()
+        self.exchange = exchange = Exchange(connection, head, plane.counted + LOW_DIGITS[low], now, self._stream.head_bytes)
         port = connection.local_port
         table = connection.factory.table
         self.host = host = table.exact.get(head.host) or table.choose(head.host, head.port, port)
@@ -280,8 +283,9 @@ class Stream2(EndingStream):
         self.phase = CLOSED
         self.deadline = 0.0
         stream.owner = None
-        self._endpoint.active -= 1
-        self._endpoint = None
+        endpoint, self._endpoint = self._endpoint, None
+        assert endpoint is not None         # it has answered
+        endpoint.active -= 1
         cluster.active -= 1
         route = self.route
         assert route is not None

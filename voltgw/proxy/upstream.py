@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from voltgw.proxy.sending import Sender
     from voltgw.values.head import ResponseHead
 
-_field: Final = b": ".join
 #: A body of so much is copied once on its way, behind its head, and not out of what was read before; a small one is, since a
 #: view of it costs more.
 MUCH_BYTES: Final = 16 * 1024
@@ -42,12 +41,12 @@ MUCH_BYTES: Final = 16 * 1024
 class Upstream(EndpointConnection):
     """A connection to `endpoint`: the answers to one exchange after another."""
 
-    __slots__ = ("_held", "_last", "_left", "_parse", "_scanner")
+    __slots__ = ("_held", "_last", "_left", "_parser", "_scanner")
 
     def __init__(self, endpoint: Endpoint, cluster: Any, downstream: Sender, plane: Plane) -> None:
         super().__init__(endpoint, cluster, downstream, plane)
-        self._last = cluster.max_requests_per_connection
-        self._parse = ResponseParser().parse
+        self._last: int = cluster.max_requests_per_connection
+        self._parser = ResponseParser()
         self._held = b""                    # the beginning of a head that is not complete
         self._left = 0                      # body bytes still to come (LENGTH)
         self._scanner: ChunkScanner | None = None
@@ -68,15 +67,20 @@ class Upstream(EndpointConnection):
         if not exchange.t_upstream_first_rx:
             exchange.t_upstream_first_rx = now
         while True:
-            end = data.find(b"\r\n\r\n")
-            if end < 0 or end > MAX_RESPONSE_HEAD_BYTES:
-                self._incomplete(data)
-                return
-            try:
-                response = self._parse(data, end, exchange.request.method)
-            except BadResponse as error:
-                self._broken(error)
-                return
+            parser = self._parser
+            response = parser.repeated(data, exchange.request.method)
+            if response is not None:
+                end = parser.end
+            else:
+                end = data.find(b"\r\n\r\n")
+                if end < 0 or end > MAX_RESPONSE_HEAD_BYTES:
+                    self._incomplete(data)
+                    return
+                try:
+                    response = parser.anew(data, end, exchange.request.method)
+                except BadResponse as error:
+                    self._broken(error)
+                    return
             start = end + 4
             status = response.status
             if status >= 200:
@@ -124,7 +128,15 @@ class Upstream(EndpointConnection):
             self._hand_on(downstream, response, length, data[start:], now)
             return
         pieces = [b"HTTP/1.1 %d %b" % (status, response.reason)]
-        pieces.extend(map(_field, response.fields))
+        fields, shared = response.fields, response.shared
+        if shared is not None and fields[:shared.count] == shared.fields:   # edits have at most added some behind
+            pieces.append(shared.text)
+            for index in range(shared.count, len(fields)):
+                name, value = fields[index]
+                pieces.append(name + b": " + value)
+        else:
+            for name, value in fields:
+                pieces.append(name + b": " + value)
         host = downstream.host
         assert host is not None
         server = host.server_line

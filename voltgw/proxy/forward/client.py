@@ -37,7 +37,7 @@ class ForwardClient(Downstream):
         super().__init__(factory, peer_address, peer_port)
         self._forwarder = factory
         self.gate = Gate(factory.outside, factory, way)
-        self._parse = RequestParser(tunnels=True).parse
+        self._parser = RequestParser(tunnels=True)
 
     def makeConnection(self, transport: Any) -> None:
         """The client is connected."""
