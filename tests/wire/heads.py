@@ -55,7 +55,8 @@ def refused(data: bytes, method: bytes = GET) -> bool:
 
 def forget_lines() -> None:
     """Empty the memo tables, so that a test begins with none of another's lines."""
-    for memo in (http1._request_lines, http1._response_lines, http1._status_lines, known_authorities):
+    for memo in (http1._request_lines, http1._response_lines, http1._request_names, http1._response_names, http1._status_lines,
+                 http1._beginnings, known_authorities):
         memo.clear()
 
 

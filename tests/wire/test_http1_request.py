@@ -422,6 +422,64 @@ class MemoTests(SynchronousTestCase):
         self.assertEqual([line for line in http1._request_lines if b"X" in line], [])
 
 
+class BeginningTests(SynchronousTestCase):
+    """What one connection has begun with, another one may begin with as well."""
+
+    def setUp(self) -> None:
+        forget_lines()
+
+    def first(self, *lines: bytes, start: bytes = b"GET /a?b HTTP/1.1", begun: bool = False) -> RequestHead:
+        """The first head of a new connection; with `begun` it is read as if another one had come before."""
+        data = with_lines(*lines, start=start, host=b"Host: H.:81")
+        parser = RequestParser()
+        parser._begun = begun
+        return parser.parse(data, data.index(ENDS))
+
+    def test_the_same_lines_mean_the_same(self) -> None:
+        """Whatever cookies stand between them, and wherever."""
+        for lines, known in (((b"X: y", b"Z: 1"), 1), ((b"X: y", b"Connection: keep-alive"), 1), ((b"Connection: close", b"X: y"), 1),
+                             ((b"X: y", b"Cookie: %b", b"Z: 1"), 1), ((b"X: y", b"Z: 1", b"Cookie: %b"), 1), ((b"Cookie: %b", b"X: y"), 1),
+                             ((b"Connection: Close", b"Cookie: %b"), 1), ((b"X: y", b"cookie: %b"), 0), ((b"X-Token: %b",), 0),
+                             ((b"Cookie: %b", b"Cookie: %b"), 0), ((b"Cookie: %b", b"X-Token: %b"), 0), ((b"Content-Length: 1",), 0),
+                             ((b"Connection: close", b"Connection: close"), 0), ((b"If-None-Match: %b",), 0)):
+            forget_lines()
+            for value in (b"hunter2", b"other ", b""):
+                wanted = [line.replace(b"%b", value) for line in lines]
+                heads = [self.first(*wanted)]
+                if known:
+                    self.assertEqual(len(http1._beginnings), 1, lines)
+                    heads += [self.first(*wanted), self.first(*wanted, start=b"GET http://h/ HTTP/1.1")]
+                    self.assertEqual(len(http1._beginnings), 1, lines)
+                plain = self.first(*wanted, begun=True)
+                for head in heads:
+                    self.assertEqual((head.fields, head.authority if head is not heads[-1] else plain.authority, head.keep_alive,
+                                      head.connection, head.length),
+                                     (plain.fields, plain.authority, plain.keep_alive, plain.connection, plain.length), lines)
+            self.assertEqual(len(http1._beginnings), known, lines)
+            self.assertNotIn(b"hunter2", repr([(key, each.fields) for key, each in http1._beginnings.items()]).encode())
+
+    def test_nothing_that_is_known_lets_anything_pass(self) -> None:
+        """What looks like a known beginning with its cookies taken out is none, and cookies are looked at every time."""
+        self.first(b"X: y", b"Cookie: a", b"Z: 1")
+        self.first(b"X: y", b"Z: 1")
+        for lines in ((b"X: y", b"", b"Z: 1"), (b"X: y\0", b"Z: 1"), (b"X: y", b"Cookie: a\0", b"Z: 1"), (b"X: y", b"Cookie: a\n", b"Z: 1"),
+                      (b"X: y", b"Cookie: a", b"Z: 1", b"Cookie : a")):
+            data = b"\r\n".join([b"GET / HTTP/1.1", b"Host: H.:81", *lines, b"", b""])
+            if b"" not in lines:
+                self.assertRaises(BadRequest, RequestParser().parse, data, data.index(ENDS))
+        self.assertEqual(self.first(b"X: y", b"Cookie: a", b"Z: 1", b"Cookie: b").fields,
+                         [(b"x", b"y"), (b"cookie", b"a"), (b"z", b"1"), (b"cookie", b"b")])
+
+    def test_the_table_is_bounded(self) -> None:
+        """However differently connections begin, and large beginnings are left out."""
+        for number in range(http1.MEMO_BLOCKS + 10):
+            self.first(b"X: %d" % number)
+            self.assertLessEqual(len(http1._beginnings), http1.MEMO_BLOCKS)
+        http1._beginnings.clear()
+        self.first(*(b"X: " + b"y" * 500 for _ in range(5)))
+        self.assertEqual(len(http1._beginnings), 0)
+
+
 class RepeatedHeadTests(SynchronousTestCase):
     """A connection's parser compares field lines with those of its last request instead of reading them again."""
 

@@ -4,7 +4,8 @@ Nothing here does I/O. Every function takes bytes and returns values or raises `
 offers a choice between repairing and refusing, this codec refuses, because a repair is what smuggling needs.
 
 Field lines repeat from request to request, so lines that were once found valid are remembered, whole, in two bounded tables
-(`_request_lines`, `_response_lines`): looking one up costs a tenth of parsing it. Lines that carry secrets are never kept.
+(`_request_lines`, `_response_lines`): looking one up costs a tenth of parsing it. What connections begin with is remembered for
+those that begin with the same (`_beginnings`). Lines that carry secrets are never kept, but those of a connection by itself.
 """
 
 from __future__ import annotations
@@ -33,15 +34,20 @@ MEMO_LINE_BYTES: Final = 512
 #: The same for names of fields.
 MEMO_NAMES: Final = 1024
 MEMO_NAME_BYTES: Final = 64
+#: The same for all field lines of a connection's first head together.
+MEMO_BLOCKS: Final = 256
+MEMO_SHARED_BYTES: Final = 2048
 #: How many bytes of field lines one connection remembers: 10,000 idle ones must not hold a large head each.
 MEMO_BLOCK_BYTES: Final = 4096
 #: Longest method that is let pass; registered ones have at most 17 letters.
 MAX_METHOD_BYTES: Final = 32
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BAD_IN_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_BAD_IN_VALUE: Final = bytes(octet for octet in (*range(32), 127) if octet != 9)
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"COPY"))
+_COOKIE: Final = b"\r\nCookie: "
+_COOKIE_BYTES: Final = 10
 _VERSION: Final = b" HTTP/1.1"
 _SHORTEST_LINE: Final = len(b"GET / HTTP/1.1")
 #: What a target that is a path and its own normal form is made of, if ``/.`` does not stand in it.
@@ -92,6 +98,25 @@ _response_lines: Final[dict[bytes, _Line]] = {}
 _request_names: Final[dict[bytes, tuple[bytes, int, bool]]] = {}
 _response_names: Final[dict[bytes, tuple[bytes, int, bool]]] = {}
 _status_lines: Final[dict[bytes, tuple[int, int, bytes]]] = {}
+#: What connections began with, for those that begin with the same; see `_Beginning`.
+_beginnings: Final[dict[bytes, _Beginning]] = {}
+
+
+@mypyc_attr(acyclic=True)
+class _Beginning:
+    """What the field lines of a head mean, where each of them may be remembered, but for one line with cookies.
+
+    That is not in it: it belongs in front of ``fields[cookie]`` (-1: there is none). `close` is the field that says that
+    nothing follows, if one did.
+    """
+
+    __slots__ = ("authority", "close", "cookie", "fields")
+
+    def __init__(self, fields: list[Field], authority: bytes, close: Any, cookie: int) -> None:
+        self.fields = fields
+        self.authority = authority
+        self.close = close                  # a `Field`, or None
+        self.cookie = cookie
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -104,11 +129,12 @@ class RequestParser:
     that this hop must act on, comparing them is all that is left to do: `_block` is that text, the rest what it meant.
     """
 
-    __slots__ = ("_authority", "_block", "_fields", "_host", "_port", "_shared", "_size", "normalised", "tunnels")
+    __slots__ = ("_authority", "_begun", "_block", "_fields", "_host", "_port", "_shared", "_size", "normalised", "tunnels")
 
     def __init__(self, normalised: bool = True, tunnels: bool = False) -> None:
         self.normalised = normalised        # False: the path is checked and passed on as written (disable_path_normalize)
         self.tunnels = tunnels              # CONNECT is a method like another (a forward proxy's clients)
+        self._begun = False                 # there was a head
         self._block = b"\0"                 # equal to no real one
         self._size = 0                      # its length, 0 = there is none yet
         self._fields: list[Field] = []
@@ -171,29 +197,45 @@ class RequestParser:
         return self._parse(method, target, minor, data[line_end:end])
 
     def _parse(self, method: bytes, target: bytes, minor: int, block: bytes) -> RequestHead:
-        lines = block.split(b"\r\n")
-        lines.pop(0)                        # it is empty
-        if len(lines) > MAX_REQUEST_FIELDS:
-            raise BadRequest(f"more than {MAX_REQUEST_FIELDS} fields", 431)
         fields: list[Field] = []
         special: list[_Line] | None = None
         authority: bytes | None = None
         keep_alive = minor == 1
-        for line in lines:
-            known = _request_lines.get(line)
-            if known is None:
-                known = _learn_request(line)
-            field, code = known
-            if not code:
-                fields.append(field)
-            elif code == _HOST and authority is None:
-                authority = field[1]
-            elif code == _KEEP_ALIVE and special is None:
-                keep_alive = True
-            elif special is None:
-                special = [known]
-            else:
-                special.append(known)
+        beginning: _Beginning | None = None
+        begins, self._begun = minor == 1 and not self._begun, True
+        key, cookie = b"", None
+        if begins:
+            key, cookie = _without_cookie(block)
+            beginning = _beginnings.get(key)
+        if beginning is not None and (beginning.cookie < 0) == (cookie is None):
+            fields = beginning.fields[:]
+            if cookie is not None:
+                fields.insert(beginning.cookie, (b"cookie", _value_of(cookie, BadRequest)))
+            authority = beginning.authority
+            if beginning.close is not None:
+                special = [(beginning.close, _CLOSE)]
+        else:
+            lines = block.split(b"\r\n")
+            lines.pop(0)                    # it is empty
+            if len(lines) > MAX_REQUEST_FIELDS:
+                raise BadRequest(f"more than {MAX_REQUEST_FIELDS} fields", 431)
+            for line in lines:
+                known = _request_lines.get(line)
+                if known is None:
+                    known = _learn_request(line)
+                field, code = known
+                if not code:
+                    fields.append(field)
+                elif code == _HOST and authority is None:
+                    authority = field[1]
+                elif code == _KEEP_ALIVE and special is None:
+                    keep_alive = True
+                elif special is None:
+                    special = [known]
+                else:
+                    special.append(known)
+            if begins and authority is not None and len(key) <= MEMO_SHARED_BYTES:
+                _remember_beginning(key, lines, fields, authority, special, cookie is not None)
 
         if authority is None:
             if minor:
@@ -203,8 +245,9 @@ class RequestParser:
         path: bytes
         query: bytes | None
         forward = target
-        normal = normal_target(target)
-        if normal is not None and target.find(b"/.") < 0:
+        if target.startswith(b"/") and not target.translate(None, _PLAIN) and target.find(b"/.") < 0:
+            path, query = target, None
+        elif (normal := normal_target(target)) is not None and target.find(b"/.") < 0:
             path, query = normal[1], normal[2]
         else:
             path, query, named = _unusual_target(method, target, self.normalised)
@@ -313,7 +356,7 @@ def _name_of(line: bytes, error: type[BadRequest] | type[BadResponse]) -> bytes:
 
 def _value_of(value: bytes, error: type[BadRequest] | type[BadResponse]) -> bytes:
     """What stands behind the colon of a field line, without the blanks around it; it has no controls."""
-    if _BAD_IN_VALUE.search(value) is not None:
+    if len(value.translate(None, _BAD_IN_VALUE)) != len(value):
         raise error("a control character in a field value (RFC 9110 5.5)")
     return value.strip(b" \t")
 
@@ -328,6 +371,47 @@ def _remember_name(
             memo.clear()
         memo[raw] = known
     return known
+
+
+def _without_cookie(block: bytes) -> tuple[bytes, bytes | None]:
+    """The field lines of a head without the first line with cookies, which is returned beside them if there is one.
+
+    Where it stood there is an empty line, of which a block has none.
+    """
+    start = block.find(_COOKIE)
+    if start < 0:
+        return block, None
+    end = block.find(b"\r\n", start + 2)
+    if end < 0:
+        end = len(block)
+    return block[:start] + b"\r\n" + block[end:], block[start + _COOKIE_BYTES:end]
+
+
+def _remember_beginning(
+    key: bytes, lines: list[bytes], fields: list[Field], authority: bytes, special: list[_Line] | None, cookie: bool,
+) -> None:
+    """The next connection may begin with these lines as well; unless they, but for a line with cookies, are not remembered."""
+    close: Any = None
+    if special is not None:
+        if len(special) > 1 or special[0][1] != _CLOSE:
+            return
+        close = special[0][0]
+    left = 0
+    for line in lines:
+        if line not in _request_lines:
+            left += 1
+    if left != (1 if cookie else 0):
+        return
+    kept: list[Field] = []
+    place = -1
+    for name, value in fields:
+        if name == b"cookie":
+            place = len(kept)
+        else:
+            kept.append((name, value))
+    if len(_beginnings) >= MEMO_BLOCKS:
+        _beginnings.clear()
+    _beginnings[key] = _Beginning(kept, authority, close, place)
 
 
 def _remember(memo: dict[bytes, _Line], line: bytes, known: _Line) -> None:
@@ -751,7 +835,7 @@ class ChunkScanner:
         if not line.endswith(b"\r\n"):
             raise self._error("a trailer line that ends with a bare LF")
         name, colon, value = line[:-2].partition(b":")
-        if not colon or _TOKEN.fullmatch(name) is None or _BAD_IN_VALUE.search(value) is not None:
+        if not colon or _TOKEN.fullmatch(name) is None or len(value.translate(None, _BAD_IN_VALUE)) != len(value):
             raise self._error("a trailer line that is no field")
         name = name.lower()
         if name not in NOT_IN_TRAILERS and (b"_" not in name or self._error is BadResponse):    # as in a head
