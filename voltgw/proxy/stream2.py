@@ -86,14 +86,14 @@ class Stream2(EndingStream):
             return
         if host.max_requests_per_connection:
             connection.count(host.max_requests_per_connection)
-        filters = iter(route.request_filters)
-        for request_filter in filters:
+        filters = route.request_filters
+        for number, request_filter in enumerate(filters):
             reply = request_filter(exchange)
             if reply is not None:
                 if isinstance(reply, Reply):
                     self._answer(reply, now)
                 else:
-                    self._wait(reply, filters, b"")
+                    self._wait(reply, iter(filters[number + 1:]), b"")
                 return
         self._forward(route, head, exchange, b"", now)
 
@@ -249,7 +249,8 @@ class Stream2(EndingStream):
         assert exchange is not None
         self._upstream = None
         exchange.t_upstream_last_rx = exchange.t_downstream_last = now
-        cluster, stream = self._cluster, self._stream
+        cluster, stream = self._whole, self._stream
+        assert cluster is not None          # what was sent has one
         cluster.counters.status[exchange.response_code // 100] += 1
         if self._producing:
             self._producing = False
@@ -298,7 +299,7 @@ class Stream2(EndingStream):
         counters.bytes_out += exchange.bytes_out
         counters.latency.observe(now - exchange.t_start)
         if route.tally is not None:
-            route.tally(exchange, cluster, now)
+            route.tally(exchange, self._cluster, now)
         plane = self._plane
         plane.access.http(exchange)
         if self.deadline_slot != NO_SLOT:
