@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 #: The way of a request from the socket to its line in the log, and those of connections, datagrams and names beside it. Each of
 #: them runs as it stands, too. `*` is every module of a room but those in `LEFT`.
 HOT = {
-    "values": "counters exchange head reply",
+    "values": "counters exchange head record reply",
     "wire": "*",
     "net": "announced closing connected connector correspondence datagrams deadlines instead listener loop outgoing "
            "pacing sniff sockets sources splice stream tls/connection tls/handshakes tls/stream",

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from zope.interface import implementer
 
 from voltgw.cluster.attempts import Attempts
+from voltgw.cluster.cluster import Cluster
 from voltgw.errors import ClientGone, ConnectFailed, NoCluster, NoEndpoint, Overflow, ProxyError, Source
 from voltgw.proxy.announcing import announcement
 from voltgw.proxy.arrival import came_to
@@ -15,6 +16,7 @@ from voltgw.proxy.hashed import connection_key
 from voltgw.proxy.judged import arrival, refusal, verdict_of
 from voltgw.proxy.named import server_name
 from voltgw.proxy.relay import Relay, Side
+from voltgw.proxy.sending import whole_of
 from voltgw.proxy.waiting import Queue, Waiter
 from voltgw.values.compiling import mypyc_attr
 from voltgw.values.defaults import MAX_PIPELINED_BYTES, TUNNEL_IDLE_TIMEOUT_S
@@ -54,8 +56,8 @@ class TcpRelay(Relay):
     """One client connection, the endpoint it was given, and their record. It is its own `ClientSide`."""
 
     __slots__ = (
-        "_attempts", "_cluster", "_dial", "_dialled", "_endpoint", "_factory", "_held", "_record", "_waiter", "certified",
-        "connected_wall",
+        "_attempts", "_chosen", "_cluster", "_dial", "_dialled", "_endpoint", "_factory", "_held", "_record", "_waiter",
+        "certified", "connected_wall",
         "handshake", "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni", "tls_cipher",
         "tls_version",
     )
@@ -77,7 +79,8 @@ class TcpRelay(Relay):
         self._factory = factory
         self._client = _Client(self)
         self._dial: Dialling | None = None
-        self._cluster: Any = None
+        self._chosen: Any = None            # a `Cluster` or a `Subset`…
+        self._cluster: Cluster | None = None    # …and the cluster whose counts and limits hold: that one, or the subset's
         self._endpoint: Endpoint | None = None
         self._attempts: Attempts | None = None
         self._dialled = 0.0                 # when, where the scheduler picks by what connecting takes
@@ -140,14 +143,15 @@ class TcpRelay(Relay):
         if cluster is None:
             self._fail(NoCluster("the route's cluster does not exist"))
             return
-        self._cluster = cluster
-        cluster.counters.requests += 1
-        endpoint = cluster.pick(self._hash_key())
+        self._chosen = cluster
+        self._cluster = whole = cluster if isinstance(cluster, Cluster) else whole_of(cluster)
+        whole.counters.requests += 1
+        endpoint: Endpoint | None = cluster.pick(self._hash_key())
         if endpoint is None:
-            cluster.counters.no_endpoint += 1
+            whole.counters.no_endpoint += 1
             self._fail(NoEndpoint("the cluster has no endpoint that may be used"))
             return
-        cluster.active += 1
+        whole.active += 1
         self._connect(endpoint)
 
     def _refused(self, route: Route) -> bool:
@@ -168,6 +172,7 @@ class TcpRelay(Relay):
 
     def _connect(self, endpoint: Endpoint) -> None:
         cluster, record = self._cluster, self._record
+        assert cluster is not None
         self._endpoint = record.endpoint = endpoint
         record.attempts += 1
         endpoint.active += 1
@@ -181,7 +186,7 @@ class TcpRelay(Relay):
 
     def _begin(self) -> None:
         cluster, endpoint = self._cluster, self._endpoint
-        assert endpoint is not None
+        assert cluster is not None and endpoint is not None
         cluster.pending += 1
         if endpoint.latency is not None:
             self._dialled = self._plane.monotonic()
@@ -206,14 +211,14 @@ class TcpRelay(Relay):
 
     def _announcement(self) -> bytes:
         """The PROXY header with which the connection begins, if the cluster has one."""
-        out = self._cluster.proxy_protocol
+        out = self._chosen.proxy_protocol
         return announcement(self, out) if out is not None else b""
 
     # -- waiting for a connection ------------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
         """The cluster has its most connections: wait for as long as an endpoint may take to accept, then give up."""
-        cluster, plane = self._cluster, self._plane
+        cluster, plane = self._chosen, self._plane
         queue = plane.queues.get(cluster.counters)
         if queue is None:
             queue = Queue(plane, cluster)
@@ -246,9 +251,9 @@ class TcpRelay(Relay):
         before = self._endpoint
         assert before is not None
         if not before.ready:
-            endpoint = self._cluster.pick(self._hash_key())
+            endpoint: Endpoint | None = self._chosen.pick(self._hash_key())
             if endpoint is None:
-                self._cluster.counters.no_endpoint += 1
+                self._chosen.counters.no_endpoint += 1
                 self._fail(NoEndpoint("no endpoint is left that may be used"))
                 return
             before.active -= 1
@@ -268,7 +273,7 @@ class TcpRelay(Relay):
         self.end("IE", "internal_error", reset=True)
 
     def _overflow(self, why: str) -> None:
-        self._cluster.counters.overflow += 1
+        self._chosen.counters.overflow += 1
         self._fail(Overflow(why))
 
     # -- the endpoint answers, or does not ---------------------------------------------------------------------------------
@@ -276,7 +281,7 @@ class TcpRelay(Relay):
     def _connect_failed(self, error: ConnectFailed) -> None:
         self._dial = None
         self._server = None
-        cluster = self._cluster
+        cluster = self._chosen
         endpoint = self._endpoint
         assert endpoint is not None
         cluster.pending -= 1
@@ -297,10 +302,10 @@ class TcpRelay(Relay):
     def connected(self, server: Side) -> None:
         """The endpoint accepted: join the two sides."""
         self._dial = None
-        client, endpoint = self._client, self._endpoint
-        assert endpoint is not None
-        self._cluster.pending -= 1
-        self._cluster.connections += 1
+        client, endpoint, cluster = self._client, self._endpoint, self._cluster
+        assert cluster is not None and endpoint is not None
+        cluster.pending -= 1
+        cluster.connections += 1
         endpoint.connections += 1
         endpoint.accepted(final=True)
         now = self._plane.monotonic()
@@ -308,7 +313,7 @@ class TcpRelay(Relay):
             endpoint.latency.observe(now - self._dialled, 0, now)
         self._record.t_upstream_connected = now
         self._join(server, now)
-        if self._cluster.proxy_protocol is not None and self._cluster.tls is None:  # else it went out before the handshake
+        if cluster.proxy_protocol is not None and cluster.tls is None:  # else it went out before the handshake
             server.transport.write(self._announcement())
         held, self._held = self._held, []
         if held:
@@ -329,12 +334,12 @@ class TcpRelay(Relay):
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def _server_lost(self) -> None:
-        endpoint = self._endpoint
-        if endpoint is not None:
+        endpoint, cluster = self._endpoint, self._cluster
+        if endpoint is not None and cluster is not None:
             endpoint.connections -= 1
-            self._cluster.connections -= 1
+            cluster.connections -= 1
             if self._plane.queues:
-                self._plane.room(self._cluster)
+                self._plane.room(cluster)
 
     def _left_alone(self) -> None:
         error = ClientGone("the client left before the endpoint accepted")
@@ -352,9 +357,9 @@ class TcpRelay(Relay):
         if dialing is not None:
             dialing.cancel()
             self._server = None
-            self._cluster.pending -= 1
+            self._chosen.pending -= 1
             if self._plane.queues:
-                self._plane.room(self._cluster)
+                self._plane.room(self._chosen)
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             waiter.queue.leave(waiter)
@@ -378,8 +383,8 @@ class TcpRelay(Relay):
         if flag:
             counters.local_replies[flag] = counters.local_replies.get(flag, 0) + 1
         tally = self._factory.route.tally
-        if tally is not None and self._cluster is not None:
-            tally(record, self._cluster, now)
+        if tally is not None and self._chosen is not None:
+            tally(record, self._chosen, now)
         self._plane.access.connection(record)
         del self._record                    # it names us: the two would be a cycle
 
