@@ -54,11 +54,13 @@ def modules() -> list[str]:
 
 
 def extensions() -> list[Any]:
-    """One extension for each, so that they can be made side by side; ``VOLTGW_COMPILE_LEVEL`` is the C compiler's -O."""
+    """All in one shared library, which the extension of each module opens; ``VOLTGW_COMPILE_LEVEL`` is the C compiler's -O."""
     from mypyc.build import mypycify
 
     level = os.environ.get("VOLTGW_COMPILE_LEVEL", "3")
-    return [*mypycify(modules(), opt_level=level, debug_level="0" if level == "0" else "1", separate=True), binding()]
+    paths = modules()
+    return [*mypycify(paths, opt_level=level, debug_level="0" if level == "0" else "1", multi_file=True,
+                      separate=[(paths, "voltgw_hot")]), binding()]
 
 
 def binding(folder: str = "build") -> Any:

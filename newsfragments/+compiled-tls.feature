@@ -1,1 +1,2 @@
-The compiled build calls OpenSSL without the detour through libffi: a request on a kept HTTPS connection costs a tenth less CPU there.
+The compiled build calls OpenSSL without the detour through libffi, and its modules are one shared library: a request on a kept HTTPS
+connection costs a tenth to a sixth less CPU there.

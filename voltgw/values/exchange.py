@@ -140,11 +140,11 @@ class Exchange:
     quota: list[Field]
 
     def __init__(self, client: ClientSide, request: RequestHead, request_id: bytes, t_start: float, bytes_in: int) -> None:
-        self.client = client
-        self.client_address = client.peer_address   # the trusted client address, after `trusted_hops`
-        self.request = request
-        self.request_id = request_id
-        self.original_authority = request.authority
+        self.client: ClientSide = client
+        self.client_address: str = client.peer_address      # the trusted client address, after `trusted_hops`
+        self.request: RequestHead = request
+        self.request_id: bytes = request_id
+        self.original_authority: bytes = request.authority
         self.route: RouteLabels | None = None
         self.endpoint: EndpointLabels | None = None
         self.response: ResponseHead | None = None
@@ -153,7 +153,7 @@ class Exchange:
         self.cookies_to_set: list[bytes] | None = None
         self.transform: BodyTransform | None = None
         self.tries: list[tuple[str, str]] | None = None
-        self.attempts = 0
+        self.attempts: int = 0
         self.bytes_in = bytes_in
         self.bytes_out = 0
         self.flag = ""

@@ -60,11 +60,11 @@ class RequestHead:
         self, method: bytes, target: bytes, path: bytes, query: bytes | None, minor: int, authority: bytes,
         host: bytes, port: int | None, fields: list[Field], length: int, keep_alive: bool,
     ) -> None:
-        self.method = method
+        self.method: bytes = method
         self.target = target
         self.forward = target               # the codec sets another where the normal form differs
-        self.path = path
-        self.query = query
+        self.path: bytes = path
+        self.query: bytes | None = query
         self.minor = minor                  # HTTP/1.minor; 2 stands for HTTP/2
         self.authority = authority
         self.host = host
