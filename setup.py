@@ -35,9 +35,10 @@ HOT = {
 #: Why not: a class that something refers to weakly; types that a compiled module evaluates before they are there; functions in
 #: functions, which would each be a cycle of references; what is not hot.
 LEFT = {
-    "proxy/announced_udp", "proxy/certified", "proxy/factory", "proxy/hashed", "proxy/forward/dynamic",
-    "proxy/forward/factory", "proxy/forward/gate", "proxy/forward/host", "proxy/forward/interception", "proxy/forward/logins",
-    "proxy/forward/lookup", "proxy/forward/origins", "proxy/forward/outside", "proxy/forward/settings",
+    "proxy/announced_udp", "proxy/certified", "proxy/factory", "proxy/hashed",
+    "proxy/forward/capturing", "proxy/forward/dynamic", "proxy/forward/factory", "proxy/forward/gate", "proxy/forward/host",
+    "proxy/forward/interception", "proxy/forward/logins", "proxy/forward/lookup", "proxy/forward/origins",
+    "proxy/forward/outside", "proxy/forward/settings",
     "wire/h2handler", "wire/otlp", "wire/protobuf", "wire/rtnetlink", "wire/tracecontext",
 }
 

@@ -44,7 +44,7 @@ def forward_factory(
     assert forward is not None and plan.table is not None and outside is not None
     # imported here since few gateways have a forward proxy, and starting shall not take longer for the others
     made = (import_module("voltgw.proxy.forward.factory").ForwardFactory if forward.listens is not None
-            else import_module("voltgw.proxy.forward.captured").CaptureFactory)
+            else import_module("voltgw.proxy.forward.capturing").CaptureFactory)
     factory: ForwardFactory = made(plane, name, address, plan.port, plan.table, counters, outside, forward.egress)
     if plan.forward_tls is None:
         return factory, None

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from voltgw.proxy.endpoint import EndpointConnection
-    from voltgw.proxy.factory import HttpFactory
+    from voltgw.proxy.terms import HttpTerms
     from voltgw.values.head import ResponseHead
 
 _TICKS: Final = 1 / TICK_S
@@ -49,7 +49,7 @@ class Downstream(Uploading):
 
     __slots__ = ("_begun", "_names", "_parser", "_seen", "_served")
 
-    def __init__(self, factory: HttpFactory, peer_address: str, peer_port: int) -> None:
+    def __init__(self, factory: HttpTerms, peer_address: str, peer_port: int) -> None:
         super().__init__(factory, peer_address, peer_port)
         self._parser = RequestParser()
         self._begun = False                 # the first bytes of a head are here, and its deadline runs

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from voltgw.errors import BadRequest, BadResponse
-    from voltgw.proxy.factory import HttpFactory
+    from voltgw.proxy.terms import HttpTerms
     from voltgw.routing.table import VirtualHost
     from voltgw.values.identity import Identity
     from voltgw.values.proxyheader import ProxyHeader
@@ -51,7 +51,7 @@ class Client2(Link):
         "spare", "tls_cipher", "tls_version",
     )
 
-    def __init__(self, factory: HttpFactory, peer_address: str, peer_port: int) -> None:
+    def __init__(self, factory: HttpTerms, peer_address: str, peer_port: int) -> None:
         super().__init__(factory.plane)
         self.peer_address = peer_address
         self.peer_port = peer_port

@@ -10,8 +10,8 @@ from voltgw.values.defaults import TUNNEL_IDLE_TIMEOUT_S
 if TYPE_CHECKING:
     from voltgw.proxy.client import ClientConnection
     from voltgw.proxy.endpoint import EndpointConnection
-    from voltgw.proxy.factory import HttpFactory
     from voltgw.proxy.stream2_end import EndingStream
+    from voltgw.proxy.terms import HttpTerms
     from voltgw.values.exchange import Exchange
     from voltgw.values.tls import Handshake
 
@@ -23,7 +23,7 @@ class Tunnel(Relay):
 
     def __init__(
         self, connection: ClientConnection | EndingStream, upstream: EndpointConnection, exchange: Exchange,
-        factory: HttpFactory, idle_timeout_s: float,
+        factory: HttpTerms, idle_timeout_s: float,
     ) -> None:
         super().__init__(factory.plane)
         self._connection = connection

@@ -17,7 +17,7 @@ from voltgw.values.head import CHUNKED, RequestHead
 from voltgw.wire.http1 import ChunkScanner
 
 if TYPE_CHECKING:
-    from voltgw.proxy.factory import HttpFactory
+    from voltgw.proxy.terms import HttpTerms
     from voltgw.values.exchange import Exchange
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -28,7 +28,7 @@ class Uploading(ClientConnection):
 
     __slots__ = ("_bulk",)
 
-    def __init__(self, factory: HttpFactory, peer_address: str, peer_port: int) -> None:
+    def __init__(self, factory: HttpTerms, peer_address: str, peer_port: int) -> None:
         super().__init__(factory, peer_address, peer_port)
         self._bulk = False                  # the body is read in larger pieces
 

@@ -7,70 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IProtocol, IProtocolFactory
-from zope.interface import classImplements, implementer
-
 from voltgw.net.here import HERE
 from voltgw.net.sniff import alert as alert_record
 from voltgw.proxy.forward.client import ForwardClient
-from voltgw.proxy.forward.factory import ForwardFactory
 from voltgw.proxy.forward.gate import Way
 from voltgw.proxy.forward.hearing import Hearing
 from voltgw.proxy.forward.origins import Asked
 from voltgw.proxy.forward.passage import Over
 from voltgw.proxy.tcp import RelayTerms, TcpRelay
 from voltgw.security.egress import FLAG, Flow, Speaks
-from voltgw.values.compiling import mypyc_attr
 from voltgw.values.record import ConnectionRecord
 
 if TYPE_CHECKING:
     import socket
 
-    from twisted.internet.interfaces import IAddress
-    from twisted.python.failure import Failure
-
+    from voltgw.proxy.forward.capturing import CaptureFactory
     from voltgw.proxy.forward.interception import Action
     from voltgw.routing.table import Route
     from voltgw.values.tls import Handshake
-
-
-class _Arriving:
-    """The protocol of a captured connection for the moment in which it is asked where it wanted to go."""
-
-    def __init__(self, factory: CaptureFactory, peer: tuple[str, int]) -> None:
-        self._factory = factory
-        self._peer = peer
-
-    def makeConnection(self, transport: Any) -> None:
-        """Accepted."""
-        Captured(self._factory, transport, self._peer).begin()
-
-    def connectionMade(self) -> None:
-        """Part of IProtocol; `makeConnection` does it all."""
-
-    def dataReceived(self, data: bytes) -> None:
-        """Another protocol has taken over."""
-
-    def connectionLost(self, reason: Failure) -> None:
-        """Likewise."""
-
-
-classImplements(_Arriving, IProtocol)
-
-
-@implementer(IProtocolFactory)
-@mypyc_attr(native_class=False)
-class CaptureFactory(ForwardFactory):
-    """Takes the connections of one capturing listener."""
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        """A protocol for the client at `addr`."""
-        return self.serve((getattr(addr, "host", "0.0.0.0"), getattr(addr, "port", 0)))
-
-    def serve(self, peer: tuple[str, int]) -> Any:
-        """The same for those that have the plain address."""
-        self.outside.counters.captured += 1
-        return _Arriving(self, peer)
 
 
 def _terms(factory: CaptureFactory, route: Route) -> RelayTerms:
