@@ -37,6 +37,9 @@ def _outcome(reader: RequestReader, block: bytes, ended: bool) -> object:
         head = reader.read(block, ended)
     except (BadBlock, BadRequest) as error:
         return type(error), str(error)
+    if head.shared is not None:             # only one that is known has it
+        assert (head.shared.fields, head.shared.text) == (head.fields, b"\r\n".join(map(b": ".join, head.fields)))
+        head.shared = None
     said = [getattr(head, name) for name in slots_of(RequestHead)]
     for each in (head.fields, head.connection, head.forwarding or []):
         each.append((b"changed", b"by a filter"))

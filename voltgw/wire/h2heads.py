@@ -11,11 +11,11 @@ import re
 from typing import Final
 
 from voltgw.errors import BadRequest, BadResponse
-from voltgw.values.head import CHUNKED, FORWARDING, Field, RequestHead, ResponseHead
+from voltgw.values.head import CHUNKED, FORWARDING, Field, RequestHead, ResponseHead, Shared
 from voltgw.wire.authority import known_authorities, read_authority
 from voltgw.wire.hpack import ENTRY_BYTES, MISPLACED, BadBlock, Decoder, Line, ListTooLarge, static_lines
 from voltgw.wire.huffman import BadHuffman, decode
-from voltgw.wire.path import BadTarget, normal_target, normalise
+from voltgw.wire.path import IN_PLAIN, BadTarget, normal_target, normalise
 
 _METHOD: Final = -1
 _SCHEME: Final = -2
@@ -176,11 +176,17 @@ class RequestReader:
                         target = decode(target)
                     except BadHuffman as wrong:
                         raise BadBlock(str(wrong)) from None
-                normal = normal_target(target)
-                if normal is not None and b"/." not in target:
+                path, query = target, None
+                good = target.startswith(b"/") and target.translate(IN_PLAIN).isalpha()
+                if not good and (normal := normal_target(target)) is not None:
+                    good, path, query = True, normal[1], normal[2]
+                if good and target.find(b"/.") < 0:
                     like = known.head
-                    head = RequestHead(like.method, target, normal[1], normal[2], 2, like.authority, like.host, like.port,
+                    head = RequestHead(like.method, target, path, query, 2, like.authority, like.host, like.port,
                                        like.fields.copy(), 0, True)
+                    if like.shared is None and like.fields:
+                        like.shared = Shared(like.fields)
+                    head.shared = like.shared
                     if like.connection:
                         head.connection = like.connection.copy()
                     if like.forwarding is not None:
@@ -252,7 +258,7 @@ class RequestReader:
         forward = target
         path: bytes
         query: bytes | None
-        if normal is not None and b"/." not in target:
+        if normal is not None and target.find(b"/.") < 0:
             path, query = normal[1], normal[2]
         elif target == b"*" and method == b"OPTIONS":
             path, query = target, None

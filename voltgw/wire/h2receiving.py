@@ -112,7 +112,8 @@ class Receiving(Sending):
         size = len(data)
         most = self.limits.max_frame_bytes
         while size - pos >= 9:
-            high, low, kind, flags, stream_id = read_header(data, pos)
+            header: tuple[int, int, int, int, int] = read_header(data, pos)
+            high, low, kind, flags, stream_id = header
             length = high << 8 | low
             begin = pos + 9
             end = begin + length

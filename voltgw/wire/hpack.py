@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from voltgw.values.head import Field
 from voltgw.wire import huffman
@@ -298,12 +298,12 @@ _STABLE: Final = frozenset((
 #: Changing ones that are the same for everybody, for a second or for ever: their bytes are kept for all connections.
 _SHARED: Final = frozenset((b"date", b"content-length", b"age", b"x-forwarded-proto"))
 _MAX_SHARED: Final = 4096
-_shared: dict[Field, bytes] = {}
+_shared: Final[dict[Any, bytes]] = {}
 _NEVER: Final = 0x10                    # 6.2.3
 _MAX_INDEXED_BYTES: Final = 512
 _MAX_SEEN: Final = 64
 
-_static_fields: dict[Field, bytes] = {field: bytes((0x80 | index,)) for index, field in reversed([*enumerate(STATIC, 1)])}
+_static_fields: Final[dict[Any, bytes]] = {field: bytes((0x80 | index,)) for index, field in reversed([*enumerate(STATIC, 1)])}
 _static_names: dict[bytes, int] = {name: index for index, (name, _) in reversed([*enumerate(STATIC, 1)])}
 #: By name, the octets before a value: without indexing, never indexed. Bounded.
 _plain_names: dict[bytes, bytes] = {}
@@ -360,7 +360,8 @@ class Encoder:
 
     def __init__(self, table_bytes: int = TABLE_BYTES) -> None:
         self.table_bytes = table_bytes
-        self._indexed: dict[Field, bytes] = {}          # what the table holds, as it is to be sent
+        # What the table holds, as it is to be sent, by its fields. (Any: a compiled module would make each pair anew.)
+        self._indexed: dict[Any, bytes] = {}
         self._entries: list[Field] = []                 # the same, oldest first
         self._seen: dict[Field, None] = {}              # sent once, so far
         self._size = 0
@@ -382,26 +383,29 @@ class Encoder:
 
     def encode(self, fields: Iterable[Field], never: Sequence[bytes] = ()) -> bytes:
         """The block of `fields`; those with names in `never` came never-indexed and stay so (RFC 7541 6.2.3)."""
-        known = self._indexed.get
-        static = _static_fields.get
-        shared = _shared.get
+        indexed = self._indexed
         pieces: list[bytes] = []
-        add = pieces.append
         if self._update:
             pieces += [packed(size, 5, 0x20) for size in self._update]
             self._update = ()
-        for field in fields:
-            piece = known(field) or static(field) or shared(field)
+        pairs: Iterable[Any] = fields
+        for each in pairs:
+            piece = indexed.get(each)
             if piece is None:
+                piece = _static_fields.get(each)
+                if piece is None:
+                    piece = _shared.get(each)
+            if piece is None:
+                field: Field = each
                 name, value = field
                 if never and name in never:
                     piece = _literal(name, 4, _NEVER) + text(value)
                 else:
                     piece = self._literal(field)
-                    known = self._indexed.get       # an entry more moves the others
-            elif never and field[0] in never:
-                piece = _literal(field[0], 4, _NEVER) + text(field[1])
-            add(piece)
+                    indexed = self._indexed         # an entry more moves the others
+            elif never and each[0] in never:
+                piece = _literal(each[0], 4, _NEVER) + text(each[1])
+            pieces.append(piece)
         return b"".join(pieces)
 
     def _literal(self, field: Field) -> bytes:

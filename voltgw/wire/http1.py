@@ -24,7 +24,7 @@ from voltgw.values.defaults import (
 )
 from voltgw.values.head import CHUNKED, FORWARDING, UNTIL_CLOSE, Field, RequestHead, ResponseHead, Shared
 from voltgw.wire.authority import known_authorities, read_authority
-from voltgw.wire.path import NORMAL_TARGET, PATH_BYTES, BadTarget, normal_target, normalise
+from voltgw.wire.path import IN_PLAIN, NORMAL_TARGET, BadTarget, normal_target, normalise
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -51,8 +51,6 @@ _COOKIE: Final = b"\r\nCookie: "
 _COOKIE_BYTES: Final = 10
 _VERSION: Final = b" HTTP/1.1"
 _SHORTEST_LINE: Final = len(b"GET / HTTP/1.1")
-#: Likewise for what a target that is a path and its own normal form is made of, if ``/.`` does not stand in it.
-_IN_PLAIN: Final = bytes(ord("a") if octet in PATH_BYTES and octet != ord("%") else ord(" ") for octet in range(256))
 #: Method, target, path and query of a request line as nearly all are; see `NORMAL_TARGET` for what remains to be looked at.
 _usual_line: Final = re.compile(
     rb"(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|COPY) (" + NORMAL_TARGET + rb") HTTP/1\.1").fullmatch
@@ -163,7 +161,7 @@ class RequestParser:
         query: bytes | None = None
         version = line_end - len(_VERSION)
         target = path = data[4:version]
-        if data.startswith(b"GET /") and data[version:line_end] == _VERSION and target.translate(_IN_PLAIN).isalpha():
+        if data.startswith(b"GET /") and data[version:line_end] == _VERSION and target.translate(IN_PLAIN).isalpha():
             method = b"GET"
         else:
             match = _usual_line(data, 0, line_end)
@@ -246,7 +244,7 @@ class RequestParser:
         path: bytes
         query: bytes | None
         forward = target
-        if target.startswith(b"/") and target.translate(_IN_PLAIN).isalpha() and target.find(b"/.") < 0:
+        if target.startswith(b"/") and target.translate(IN_PLAIN).isalpha() and target.find(b"/.") < 0:
             path, query = target, None
         elif (normal := normal_target(target)) is not None and target.find(b"/.") < 0:
             path, query = normal[1], normal[2]

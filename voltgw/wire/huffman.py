@@ -121,10 +121,9 @@ def decode(data: bytes) -> bytes:
     """The text that `data` stands for; at most 8/5 as long. Raises `BadHuffman`."""
     row = _ROOT
     parts: list[bytes] = []
-    add = parts.append
     for octet in data:
         symbols, row = row[octet]
-        add(symbols)
+        parts.append(symbols)
     if not row.may_end:
         raise BadHuffman("the padding is not the beginning of EOS, or too long")
     return b"".join(parts)

@@ -35,6 +35,9 @@ _escapes: Final = re.compile(rb"%[0-9A-Fa-f]{2}").sub
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 #: Every byte that a path can hold, in normal form or as written.
 PATH_BYTES: Final = _UNRESERVED | frozenset(b"!$&'()*+,;=:@/%")
+#: For `translate`: octets of a path without escapes become letters, all others blanks. Such a path is its own normal form if
+#: ``/.`` does not stand in it. Two such calls are cheaper than one pattern.
+IN_PLAIN: Final = bytes(ord("a") if octet in PATH_BYTES and octet != ord("%") else ord(" ") for octet in range(256))
 
 
 class BadTarget(ValueError):
