@@ -17,7 +17,8 @@ from voltgw.values.defaults import MAX_CHUNK_EXTENSION_BYTES, MAX_TRAILER_BYTES
 from voltgw.values.head import CHUNKED, RequestHead, ResponseHead
 from voltgw.wire import http1
 from voltgw.wire.authority import known_authorities
-from voltgw.wire.http1 import ChunkScanner, RequestParser, ResponseParser, bad_start, parse_request, parse_response
+from voltgw.wire.chunks import ChunkScanner
+from voltgw.wire.http1 import RequestParser, ResponseParser, bad_start, parse_request, parse_response
 from voltgw.wire.path import BadTarget, normal_target, normalise
 
 #: Pieces that heads and bodies are made of, the tricky ones among them; glued together they reach every branch.

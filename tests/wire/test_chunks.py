@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.wire.heads import h11_events
 from voltgw.errors import BadRequest, BadResponse
 from voltgw.values.defaults import MAX_CHUNK_EXTENSION_BYTES, MAX_TRAILER_BYTES
-from voltgw.wire.http1 import LAST_CHUNK, ChunkScanner, chunk
+from voltgw.wire.chunks import LAST_CHUNK, ChunkScanner, chunk
 
 #: A body as it comes -> as it goes on, and the data in it.
 GOOD = {

@@ -11,8 +11,9 @@ from voltgw.proxy.casing import recased
 from voltgw.proxy.fields import VIA, line
 from voltgw.proxy.replies import REASONS
 from voltgw.values.preserve_case import preserve_case
+from voltgw.wire.chunks import LAST_CHUNK, chunk
 from voltgw.wire.h2heads import STATUS_FIELDS
-from voltgw.wire.http1 import LAST_CHUNK, chunk, http_date
+from voltgw.wire.http1 import http_date
 
 if TYPE_CHECKING:
     from voltgw.proxy.exchanging import Exchanging

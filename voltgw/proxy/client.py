@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from voltgw.values.identity import Identity
     from voltgw.values.proxyheader import ProxyHeader
     from voltgw.values.tls import Handshake
-    from voltgw.wire.http1 import ChunkScanner
+    from voltgw.wire.chunks import ChunkScanner
 
 
 class ClientConnection(Served):

@@ -12,7 +12,7 @@ from voltgw.proxy.reading import read_in_bulk
 from voltgw.proxy.ties import FREE
 from voltgw.values.defaults import LINGER_TIMEOUT_S
 from voltgw.values.head import UNTIL_CLOSE
-from voltgw.wire.http1 import LAST_CHUNK, chunk
+from voltgw.wire.chunks import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from voltgw.cluster.endpoint import Endpoint

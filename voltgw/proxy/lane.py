@@ -17,9 +17,9 @@ from voltgw.proxy.pipe import Pipe
 from voltgw.proxy.rpc import GRPC_STATUS, retry_status
 from voltgw.values.defaults import MAX_INTERIM_RESPONSES
 from voltgw.values.head import CHUNKED, ResponseHead
+from voltgw.wire.chunks import ChunkScanner, chunk
 from voltgw.wire.h2frames import NO_ERROR, REFUSED_STREAM, error_name
 from voltgw.wire.h2heads import connect_fields
-from voltgw.wire.http1 import ChunkScanner, chunk
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure

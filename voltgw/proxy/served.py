@@ -20,7 +20,7 @@ from voltgw.proxy.outbound import Outbound
 from voltgw.proxy.phases import ASKING, BUFFERING, SENT
 from voltgw.values.defaults import BODY_IDLE_TIMEOUT_S, MAX_REPLAY_BYTES
 from voltgw.values.reply import Delay, Reply
-from voltgw.wire.http1 import ChunkScanner
+from voltgw.wire.chunks import ChunkScanner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

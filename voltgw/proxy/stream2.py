@@ -25,8 +25,8 @@ from voltgw.proxy.stream2_end import EndingStream
 from voltgw.values.exchange import Exchange
 from voltgw.values.head import CHUNKED
 from voltgw.values.reply import Reply
+from voltgw.wire.chunks import chunk
 from voltgw.wire.h2heads import response_fields
-from voltgw.wire.http1 import chunk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from voltgw.proxy.fields import own_left
 from voltgw.proxy.phases import BODY, BUFFERING, CLOSED, LINGER, SENT
 from voltgw.proxy.reading import LONG_BODY_BYTES, carry, read_in_bulk
 from voltgw.values.head import CHUNKED, RequestHead
-from voltgw.wire.http1 import ChunkScanner
+from voltgw.wire.chunks import ChunkScanner
 
 if TYPE_CHECKING:
     from voltgw.proxy.terms import HttpTerms

@@ -23,7 +23,8 @@ from voltgw.proxy.reading import LONG_BODY_BYTES, carry, read_in_bulk
 from voltgw.values.defaults import MAX_INTERIM_RESPONSES, MAX_RESPONSE_HEAD_BYTES
 from voltgw.values.head import CHUNKED, UNTIL_CLOSE
 from voltgw.values.preserve_case import preserve_case
-from voltgw.wire.http1 import LAST_CHUNK, ChunkScanner, ResponseParser, bare_line_end, chunk, http_date
+from voltgw.wire.chunks import LAST_CHUNK, ChunkScanner, chunk
+from voltgw.wire.http1 import ResponseParser, bare_line_end, http_date
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure

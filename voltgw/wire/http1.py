@@ -1,4 +1,4 @@
-"""HTTP/1.1 and 1.0 messages (RFC 9112): strict heads in, heads out, chunked bodies scanned as they pass.
+"""Heads of HTTP/1.1 and 1.0 messages (RFC 9112), read strictly; `voltgw.wire.chunks` has their bodies.
 
 Nothing here does I/O. Every function takes bytes and returns values or raises `BadRequest` / `BadResponse`; where RFC 9112
 offers a choice between repairing and refusing, this codec refuses, because a repair is what smuggling needs.
@@ -14,19 +14,15 @@ import re
 from email.utils import formatdate
 from typing import Any, Final
 
-from voltgw.errors import BadRequest, BadResponse, ProxyError
+from voltgw.errors import BadRequest, BadResponse
 from voltgw.values.compiling import mypyc_attr
 from voltgw.values.defaults import (
-    MAX_CHUNK_EXTENSION_BYTES,
     MAX_REQUEST_FIELDS,
     MAX_RESPONSE_FIELDS,
-    MAX_TRAILER_BYTES,
 )
 from voltgw.values.head import CHUNKED, FORWARDING, UNTIL_CLOSE, Field, RequestHead, ResponseHead, Shared
 from voltgw.wire.authority import known_authorities, read_authority
 from voltgw.wire.path import IN_PLAIN, NORMAL_TARGET, BadTarget, normal_target, normalise
-
-LAST_CHUNK: Final = b"0\r\n\r\n"
 
 #: How many field lines each table remembers before it starts again, and how long a remembered line may be.
 MEMO_LINES: Final = 4096
@@ -42,9 +38,9 @@ MEMO_BLOCK_BYTES: Final = 4096
 #: Longest method that is let pass; registered ones have at most 17 letters.
 MAX_METHOD_BYTES: Final = 32
 
-_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: For `translate`: octets that may stand in a value become letters, controls blanks. That is cheaper than a pattern.
-_IN_VALUE: Final = bytes(ord("a") if octet >= 32 and octet != 127 or octet == 9 else ord(" ") for octet in range(256))
+IN_VALUE: Final = bytes(ord("a") if octet >= 32 and octet != 127 or octet == 9 else ord(" ") for octet in range(256))
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"COPY"))
 _COOKIE: Final = b"\r\nCookie: "
@@ -56,7 +52,6 @@ _usual_line: Final = re.compile(
     rb"(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE|COPY) (" + NORMAL_TARGET + rb") HTTP/1\.1").fullmatch
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
-_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 
 # What a field line means to the codec; 0 is "an end-to-end field like any other".
 _HOST: Final = 1
@@ -74,16 +69,16 @@ _KEEP_ALIVE: Final = 12             # Connection: keep-alive and nothing else: n
 _CLOSE: Final = 13                  # Connection: close and nothing else
 
 _USUAL_CONNECTIONS: Final = {b"keep-alive": _KEEP_ALIVE, b"close": _CLOSE}
-_HOP_NAMES: Final = dict.fromkeys((
+HOP_NAMES: Final = dict.fromkeys((
     b"keep-alive", b"proxy-connection", b"te", b"trailer", b"http2-settings", b"proxy-authorization", b"proxy-authenticate",
 ), _HOP)
 _REQUEST_CODES: Final[dict[bytes, int]] = {
     b"host": _HOST, b"content-length": _LENGTH, b"transfer-encoding": _ENCODING, b"connection": _CONNECTION,
-    b"expect": _EXPECT, b"upgrade": _UPGRADE, **_HOP_NAMES, **dict.fromkeys(FORWARDING, _FORWARDING),
+    b"expect": _EXPECT, b"upgrade": _UPGRADE, **HOP_NAMES, **dict.fromkeys(FORWARDING, _FORWARDING),
 }
 _RESPONSE_CODES: Final[dict[bytes, int]] = {
     b"content-length": _LENGTH, b"transfer-encoding": _ENCODING, b"connection": _CONNECTION, b"upgrade": _UPGRADE,
-    b"server": _SERVER, b"date": _DATE, **_HOP_NAMES,
+    b"server": _SERVER, b"date": _DATE, **HOP_NAMES,
 }
 #: Never remembered: what differs every time, and fields that sound as if they held a secret.
 _NOT_REMEMBERED: Final = frozenset((b"etag", b"if-none-match", b"if-modified-since", b"x-request-id", b"traceparent"))
@@ -295,7 +290,7 @@ def bad_start(data: bytes, seen: int = 0) -> BadRequest | None:
         return BadRequest("a NUL in the head")
     if seen <= MAX_METHOD_BYTES:
         method = data[:MAX_METHOD_BYTES + 1].partition(b"\r")[0].partition(b" ")[0]
-        if _TOKEN.fullmatch(method) is None or len(method) > MAX_METHOD_BYTES:
+        if TOKEN.fullmatch(method) is None or len(method) > MAX_METHOD_BYTES:
             return BadRequest("not an HTTP request")
     return None
 
@@ -315,7 +310,7 @@ def _check_method(method: bytes, target: bytes, tunnels: bool) -> None:
             raise BadRequest("CONNECT is not served here", 405)
         if read_authority(target)[1] is None:
             raise BadRequest("the target of CONNECT is not a host with a port (RFC 9110 9.3.6)")
-    if _TOKEN.fullmatch(method) is None or len(method) > MAX_METHOD_BYTES:
+    if TOKEN.fullmatch(method) is None or len(method) > MAX_METHOD_BYTES:
         raise BadRequest("the method is not a short token")
 
 
@@ -346,7 +341,7 @@ def _learn_request(line: bytes) -> _Line:
 def _name_of(line: bytes, error: type[BadRequest] | type[BadResponse]) -> bytes:
     """The name (lower case) of a field line; RFC 9112 5: a token, behind which a colon stands."""
     raw, colon, _ = line.partition(b":")
-    if not colon or _TOKEN.fullmatch(raw) is None:
+    if not colon or TOKEN.fullmatch(raw) is None:
         if line[:1] in (b" ", b"\t"):
             raise error("a folded or indented field line (RFC 9112 5.2)")
         raise error("a field line without a proper name and colon (RFC 9112 5.1)")
@@ -355,7 +350,7 @@ def _name_of(line: bytes, error: type[BadRequest] | type[BadResponse]) -> bytes:
 
 def _value_of(value: bytes, error: type[BadRequest] | type[BadResponse]) -> bytes:
     """What stands behind the colon of a field line, without the blanks around it; it has no controls."""
-    if value and not value.translate(_IN_VALUE).isalpha():
+    if value and not value.translate(IN_VALUE).isalpha():
         raise error("a control character in a field value (RFC 9110 5.5)")
     return value.strip(b" \t")
 
@@ -478,7 +473,7 @@ def _apply_request(head: RequestHead, special: list[_Line]) -> None:
                 raise BadRequest("Transfer-Encoding stands twice")
             coding = value.lower()
             if coding != b"chunked":
-                known = all(_TOKEN.fullmatch(name.strip(b" \t")) for name in coding.split(b","))
+                known = all(TOKEN.fullmatch(name.strip(b" \t")) for name in coding.split(b","))
                 raise BadRequest("Transfer-Encoding is not just chunked (RFC 9112 6.1)",
                                  501 if known and coding.endswith((b",chunked", b", chunked")) else 400)
             chunked = True
@@ -692,155 +687,6 @@ def _apply_connection(head: ResponseHead) -> None:
     options -= _USUAL_OPTIONS
     if options:
         _set_aside(head, options)
-
-
-# -- bodies ------------------------------------------------------------------------------------------------------------
-
-def chunk(data: bytes) -> bytes:
-    """`data` as one chunk; `data` must not be empty (that would be the last chunk)."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-#: What may not come behind a body, because it would change what stood before it (RFC 9110 6.5.1), or is for one hop.
-NOT_IN_TRAILERS: Final = frozenset((
-    b"host", b"content-length", b"content-encoding", b"content-type", b"content-range", b"te", b"trailer", b"expect",
-    b"authorization", b"cookie", b"set-cookie", b"cache-control", b"max-forwards", b"priority", b"connection", b"keep-alive",
-    b"proxy-connection", b"transfer-encoding", b"upgrade", *_HOP_NAMES, *FORWARDING,
-))
-
-_SIZE: Final = 0
-_DATA: Final = 1
-_DATA_END: Final = 2
-_TRAILER: Final = 3
-_END: Final = 4
-
-
-class ChunkScanner:
-    """Watches a chunked body go by (RFC 9112 7.1) and says where it ends.
-
-    What comes out is a valid chunked body again: chunks as they came, but without extensions and trailers; or, with
-    `dechunk`, the data alone (for a peer of HTTP/1.0 or HTTP/2). `trailers` has those that may go on, None = none. `error` is
-    raised for anything that is not a chunked body.
-    """
-
-    __slots__ = ("_dechunk", "_error", "_extension_bytes", "_held", "_left", "_state", "_trailer_bytes", "done", "trailers")
-
-    def __init__(self, error: type[BadRequest] | type[BadResponse], dechunk: bool = False) -> None:
-        self.done = False
-        self.trailers: list[Field] | None = None
-        self._error: type[ProxyError] = error
-        self._dechunk = dechunk
-        self._state = _SIZE
-        self._left = 0                      # data bytes of the present chunk still to come
-        self._held = b""                    # the beginning of a line that is not complete
-        self._extension_bytes = 0
-        self._trailer_bytes = 0
-
-    def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Take what came; return what may pass, and (once `done`) what came behind the body."""
-        size = len(data)
-        if self._state == _DATA and size < self._left:
-            self._left -= size              # the common case of a long chunk
-            return data, b""
-        if self._held:
-            data = self._held + data
-            self._held = b""
-            size = len(data)
-        out: list[bytes] = []
-        mark = pos = 0                      # data[mark:pos] may pass but is not in `out` yet
-        dechunk = self._dechunk
-        while pos < size:
-            state = self._state
-            if state == _DATA:
-                if size - pos < self._left:
-                    self._left -= size - pos
-                    pos = size
-                    break
-                pos += self._left
-                if dechunk:
-                    out.append(data[mark:pos])
-                self._state = _DATA_END
-            elif state == _DATA_END:
-                end = data[pos:pos + 2]
-                if end != b"\r\n":
-                    if end != b"\r":
-                        raise self._error("a chunk is longer than its size (RFC 9112 7.1)")
-                    return self._pause(out, data, mark, pos)
-                pos += 2
-                self._state = _SIZE
-            elif state == _SIZE:
-                end_of_line = data.find(b"\n", pos)
-                if end_of_line < 0:
-                    if size - pos > MAX_CHUNK_EXTENSION_BYTES:
-                        raise self._error("a chunk-size line without an end")
-                    return self._pause(out, data, mark, pos)
-                match = _SIZE_LINE.fullmatch(data, pos, end_of_line + 1)
-                if match is None:
-                    raise self._error("a chunk-size line that is none (RFC 9112 7.1)")
-                self._left = int(match[1], 16)
-                if self._left >> 62:
-                    raise self._error("a chunk too large to be true")
-                if match[2] is not None:
-                    self._extension_bytes += len(match[2])
-                    if self._extension_bytes > MAX_CHUNK_EXTENSION_BYTES:
-                        raise self._error("more chunk extensions than allowed")
-                if not self._left:
-                    if not dechunk:
-                        out.append(data[mark:pos])
-                    self._state = _TRAILER
-                elif match[2] is not None and not dechunk:
-                    out.append(data[mark:pos])
-                    out.append(match[1] + b"\r\n")
-                    mark = end_of_line + 1
-                pos = end_of_line + 1
-                if dechunk or not self._left:
-                    mark = pos
-                if self._left:
-                    self._state = _DATA
-            else:
-                end_of_line = data.find(b"\n", pos)
-                if end_of_line < 0:
-                    if size - pos > MAX_TRAILER_BYTES:
-                        raise self._error("more trailers than allowed")
-                    return self._pause(out, data, pos, pos)
-                line = data[pos:end_of_line + 1]
-                pos = mark = end_of_line + 1
-                if line == b"\r\n":
-                    if not dechunk:
-                        out.append(LAST_CHUNK)
-                    self._state = _END
-                    self.done = True
-                    return b"".join(out), data[pos:]
-                self._trailer(line)
-        if dechunk:
-            if self._state == _DATA:
-                out.append(data[mark:pos])
-        else:
-            out.append(data[mark:pos])
-        return (out[0] if len(out) == 1 else b"".join(out)), b""
-
-    def _pause(self, out: list[bytes], data: bytes, mark: int, pos: int) -> tuple[bytes, bytes]:
-        """Keep the piece of a line from `pos` on until the rest of it comes."""
-        self._held = data[pos:]
-        if not self._dechunk:
-            out.append(data[mark:pos])
-        return b"".join(out), b""
-
-    def _trailer(self, line: bytes) -> None:
-        """Check one trailer line; it is never merged into the head, which is how a body smuggles fields (RFC 9110 6.5.1)."""
-        self._trailer_bytes += len(line)
-        if self._trailer_bytes > MAX_TRAILER_BYTES:
-            raise self._error("more trailers than allowed")
-        if not line.endswith(b"\r\n"):
-            raise self._error("a trailer line that ends with a bare LF")
-        name, colon, value = line[:-2].partition(b":")
-        if not colon or _TOKEN.fullmatch(name) is None or (value and not value.translate(_IN_VALUE).isalpha()):
-            raise self._error("a trailer line that is no field")
-        name = name.lower()
-        if name not in NOT_IN_TRAILERS and (b"_" not in name or self._error is BadResponse):    # as in a head
-            if self.trailers is None:
-                self.trailers = []
-            self.trailers.append((name, value.strip(b" \t")))
 
 
 # -- dates -------------------------------------------------------------------------------------------------------------
