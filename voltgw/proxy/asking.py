@@ -7,7 +7,7 @@ not accept counts against it. What is bounded besides: its time, connection incl
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 
@@ -45,13 +45,12 @@ def _asked(
 class Asking(Unheard):
     """One question. It takes the client's place for the answer, and keeps it instead of passing it on."""
 
-    plain: ClassVar[bool] = False           # heads and bodies come to us apart, without framing
-
     __slots__ = ("_again", "_body", "_done", "_fields", "_size", "_status", "_timer")
 
     def __init__(self, plane: Plane, cluster: Any, exchange: Exchange, head: RequestHead, body: bytes) -> None:
         asked = Exchange(exchange.client, head, exchange.request_id, plane.monotonic(), 0)
         super().__init__(plane, cluster, asked, MAX_ANSWER_BYTES)
+        self.plain = False                  # heads and bodies come to us apart, without framing
         self.transport = _Collecting(self)  # type: ignore[assignment]  # the endpoint's side only writes to it
         method = head.method if head.method != _CONNECT else b"GET"
         lines = [b"%b %b HTTP/1.1\r\nhost: %b" % (method, head.target, head.authority), *map(line, head.fields),

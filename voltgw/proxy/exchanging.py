@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from voltgw.net.deadlines import NO_SLOT
 from voltgw.proxy.answering import begin_answer
@@ -41,18 +41,17 @@ class Exchanging:
     `transport` the body. `answered` is the end of it, with `trailers` if there were any.
     """
 
-    plain: ClassVar[bool] = True
-
     __slots__ = (
-        "_ask", "_cluster", "_endpoint", "_forwarded", "_kept", "_limit_at", "_plane", "_producing", "_replayable", "_try_at",
-        "_upstream", "_whole", "_wire", "answering", "aside", "behind", "body_timeout_s", "choked", "deadline", "deadline_slot",
-        "exchange", "host", "monotonic", "must_close", "phase", "route", "shadow", "trailers", "transport", "tried", "upgrade",
-        "wall",
+        "_ask", "_cluster", "_endpoint", "_forwarded", "_kept", "_limit_at", "_plane", "_producing", "_replayable",
+        "_try_at", "_upstream", "_whole", "_wire", "answering", "aside", "behind", "body_timeout_s", "choked", "deadline",
+        "deadline_slot", "exchange", "host", "monotonic", "must_close", "phase", "plain", "route", "shadow", "trailers",
+        "transport", "tried", "upgrade", "wall",
     )
 
     transport: StreamTransport
 
     def __init__(self, plane: Plane) -> None:
+        self.plain = True
         self.exchange: Exchange | None = None
         self.route: Route | None = None
         self.host: VirtualHost | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from voltgw.errors import BadResponse, ClientGone, ClientTimeout, UpstreamTimeout
 from voltgw.proxy.fields import VIA
@@ -35,12 +35,11 @@ _ACCEPT: Final = b"sec-websocket-accept"
 class EndingStream(Served):
     """What `voltgw.proxy.stream2.Stream2` is, its request and its answer aside: the exchange on `stream` of `connection`."""
 
-    plain: ClassVar[bool] = False
-
     __slots__ = ("_connection", "_key", "_stream", "pipe")
 
     def __init__(self, connection: Client2, stream: Stream) -> None:
         super().__init__(connection.plane)
+        self.plain = False
         self._connection = connection
         self._stream = stream
         self._key = b""                     # what an endpoint of HTTP/1.1 must prove to have understood (RFC 6455 4.1)
