@@ -29,7 +29,7 @@ HOT = {
     "cluster": "attempts chooser cluster endpoint ewma schedulers/random schedulers/round_robin slowstart spread",
     "proxy": "*",
     "dns": "cookies desk rates responder",
-    "observe": "json_lines lines sampling timings",
+    "observe": "access json_lines lines outputs sampling timings",
     "app": "journal",
 }
 #: Why not: a class that something refers to weakly; types that a compiled module evaluates before they are there; functions in

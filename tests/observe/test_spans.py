@@ -50,6 +50,16 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual((server.name, server.kind, client.name, client.kind), ("GET shop/0", SERVER, "GET", CLIENT))
         self.assertEqual((server.span_id, client.span_id), ((5).to_bytes(8, "big"), (6).to_bytes(8, "big")))
 
+    def test_what_it_was_not(self) -> None:
+        """A request that is no call of gRPC, and goes to no rollout, is told as neither."""
+        names = ("rpc.system", "rpc.grpc.status_code", "voltgw.rollout")
+        server, client = traced(an_exchange())
+        self.assertEqual([name for name in names if name in said(server) or name in said(client)], [])
+        exchange = an_exchange()
+        exchange.grpc_status, exchange.rollout = b"14", "default/shop candidate"
+        server, _ = traced(exchange)
+        self.assertEqual([said(server)[name] for name in names], ["grpc", 14, "default/shop candidate"])
+
     def test_methods_that_nobody_knows(self) -> None:
         """They do not make names of spans up (semantic conventions, http.request.method)."""
         server, client = traced(an_exchange(method=b"BREW"))

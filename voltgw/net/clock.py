@@ -84,6 +84,7 @@ class MonotonicClock:
         self.lateness = Histogram()         # how much later than they were due calls were made, the first of each time
         self._count = 0                     # numbers the entries; breaks ties in the order of the calls
         self._cancelled = 0
+        self._runs = False                  # calls are being made; the timer is armed once, behind them
 
     def seconds(self) -> float:
         """Monotonic seconds."""
@@ -106,6 +107,7 @@ class MonotonicClock:
         """
         heap = self._heap
         now = self._monotonic()
+        self._runs = True
         due = []
         if heap and heap[0][0] <= now:
             late = now - heap[0][0]         # `Histogram.observe`, in line
@@ -128,6 +130,7 @@ class MonotonicClock:
                 self._log.failure("a timed call failed: {call}", call=call.func)
         while heap and not (heap[0][1] == heap[0][2].entry and heap[0][2].active()):
             heapq.heappop(heap)
+        self._runs = False
         if heap:
             self._arm(heap[0][0] - self._monotonic())
 
@@ -138,7 +141,7 @@ class MonotonicClock:
         call.entry = self._count
         when = call.getTime()
         heapq.heappush(self._heap, (when, call.entry, call))
-        if self._heap[0][2] is call:
+        if self._heap[0][2] is call and not self._runs:
             self._arm(when - self._monotonic())
 
     def _count_cancelled(self, call: DelayedCall) -> None:

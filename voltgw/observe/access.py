@@ -12,7 +12,7 @@ the sink cannot take is dropped there; each is counted by its reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Sized
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twisted.logger import Logger
 
@@ -55,7 +55,7 @@ class AccessLog:
     `clock` must be the monotonic clock whose seconds the records hold; `wall` gives seconds since the epoch.
     """
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
     def __init__(
         self, outputs: Sequence[Output], clock: IReactorTime, wall: Callable[[], float], *, queue_limit: int = QUEUE_LIMIT,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from twisted.logger import Logger
 
 from voltgw.observe.sink import Sink
+from voltgw.values.compiling import mypyc_attr
 from voltgw.values.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Taker(Protocol):
         """Write what waits, as far as that goes within a moment, and stop."""
 
 
+@mypyc_attr(native_class=False)        # a `Sink` is none
 class FileSink(Sink):
     """A `Sink` that takes lines as text."""
 
@@ -58,7 +60,7 @@ class FileSink(Sink):
 class Output:
     """One log, called `name`; `chosen` None = it takes every record. With `weighed`, JSON lines say of what share they are."""
 
-    _log = Logger()
+    _log: ClassVar[Logger] = Logger()
 
     __slots__ = ("_chosen", "_keeps", "_lines", "_records", "_texts", "_weighed", "dropped_format", "left_out", "name", "sink")
 

@@ -35,14 +35,14 @@ SERVER_ERRORS: Final = frozenset((2, 4, 12, 13, 14, 15))
 
 def grpc_code(exchange: Exchange) -> int:
     """With which code a call of gRPC ended; 0 = well, or it was none, or said nothing that is a code."""
-    said: bytes = getattr(exchange, "grpc_status", b"")
+    said = exchange.grpc_status
     return int(said) if said.isdigit() and len(said) < 4 else 0
 
 
 def _grpc(exchange: Exchange, values: dict[str, Value]) -> int:
     """The code, which goes into `values` where it was a call."""
     code = grpc_code(exchange)
-    if hasattr(exchange, "grpc_status"):
+    if exchange.grpc_status:
         values["rpc.system"], values["rpc.grpc.status_code"] = "grpc", code
     return code
 
@@ -125,7 +125,7 @@ class _Spans:
             values["voltgw.attempts"] = exchange.attempts
         if exchange.policy:
             values["voltgw.policy"] = exchange.policy
-        if hasattr(exchange, "rollout"):
+        if exchange.rollout:
             values["voltgw.rollout"] = exchange.rollout
         if exchange.limit:
             values["voltgw.rate_limit"] = exchange.limit

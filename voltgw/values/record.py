@@ -12,15 +12,12 @@ class ConnectionRecord:
     """What one relayed connection was; written to the access log once, when both sides have ended.
 
     All `t_*` are monotonic seconds, 0.0 = has not happened. `bytes_in` is client to endpoint, `bytes_out` the other way.
-    `rollout` is only there where a rollout shares the connections out (see `Exchange`), and `slowed_s` where a rate has kept
-    the connection waiting: for so long, both ways together.
+    `rollout` says which rollout shares the connections out (see `Exchange`; "" = none), `slowed_s` for how long a rate has kept
+    the connection waiting, both ways together.
     """
 
     __slots__ = ("attempts", "bytes_in", "bytes_out", "client", "detail", "endpoint", "flag", "policy", "rollout", "route",
                  "slowed_s", "t_end", "t_start", "t_upstream_connected")
-
-    rollout: str
-    slowed_s: float
 
     def __init__(self, client: ClientSide, route: RouteLabels | None, t_start: float) -> None:
         self.client = client
@@ -31,6 +28,8 @@ class ConnectionRecord:
         self.bytes_out = 0
         self.flag = ""
         self.detail = ""
+        self.rollout = ""
+        self.slowed_s = 0.0
         self.policy = ""                    # the rule of a service policy, or the limit, that decided; "" = none was asked
         self.t_start = t_start
         self.t_upstream_connected = 0.0
