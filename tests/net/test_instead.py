@@ -10,7 +10,9 @@ from functools import partial
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import LoopCase, Recorder, Recorders
@@ -28,6 +30,7 @@ class Hollow:
         self._poller = select.epoll()
         self.due_s: list[float | None] = []     # what `timeout` says, one after the other; then there is something to do
         self.called: list[Callable[[], None]] = []
+        self.threadCallQueue: list[object] = [self.callFromThread]      # the call under way stands in it
 
     def timeout(self) -> float | None:
         """As `ReactorBase.timeout`."""
@@ -85,6 +88,14 @@ class WaitTests(SynchronousTestCase):
         self.assertTrue(self.reactor._justStopped)
         self.loop.forget(self.fd)
 
+    def test_not_while_calls_from_threads_stand_beside_ours(self) -> None:
+        """Those behind it would wait for as long: it does one turn, and comes again behind them."""
+        self.reactor.due_s = [None] * 10
+        self.reactor.threadCallQueue.append(print)
+        turns = self.loop.turns
+        self.give_time()
+        self.assertEqual((self.loop.turns - turns, len(self.reactor.called)), (1, 1))
+
     def test_until_it_is_stopped_itself(self) -> None:
         """From inside an event: it asks for no more time, and what was asked for already does nothing."""
         self.loop.watch(self.fd, select.EPOLLIN, lambda events: self.loop.stop())
@@ -119,6 +130,8 @@ class WaitTests(SynchronousTestCase):
 
 
 class TwistedTests(LoopCase):
+    reactor: Any = reactor
+
     def test_the_release_at_hand(self) -> None:
         """Twisted's epoll reactor has what is needed; a release without it would cost us the time of two epoll sets."""
         own = EPollReactor()
@@ -153,6 +166,33 @@ class TwistedTests(LoopCase):
 
     def _note(self, done: list[float]) -> None:
         done.append(time.monotonic())
+
+    async def test_calls_from_threads(self) -> None:
+        """What is asked for at once, by some threads, is all done at once: none waits for the next thing that happens."""
+        for _ in range(20):
+            done: list[int] = []
+            for number in range(5):
+                self.reactor.callInThread(partial(self.reactor.callFromThread, done.append, number))
+            for number in range(5):
+                self.reactor.callFromThread(done.append, number)
+            asked = time.monotonic()
+            while len(done) < 10:
+                await deferLater(reactor, 0.001)
+                self.assertLess(time.monotonic() - asked, 2)
+
+    async def test_the_word_of_a_thread_that_was_heard_already(self) -> None:
+        """A call that stands behind the loop's own in the reactor's queue is made before the loop waits."""
+        if self.loop._stead is None:
+            self.skipTest("these tests run under another reactor")
+        made: Deferred[float] = Deferred()
+        queue = self.reactor.threadCallQueue
+
+        def behind() -> None:
+            began = time.monotonic()
+            queue.append((lambda: made.callback(time.monotonic() - began), (), {}))     # as a thread does, whose word was heard
+
+        self.reactor.callLater(0, behind)
+        self.assertLess(await made, 0.1)
 
     async def test_traffic_takes_no_turn_of_the_reactor(self) -> None:
         """A ping-pong between two streams of ours goes on within one call of the reactor's."""

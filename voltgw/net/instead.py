@@ -4,8 +4,8 @@ The loop's epoll set can stand in the reactor's as one more descriptor; but then
 the reactor's housekeeping. The other way round the reactor calls the loop, and the loop waits in its own set, in which the
 reactor's epoll descriptor is one of many; it returns when that one is ready or a timed call is due.
 
-This takes two attributes of `EPollReactor` that it does not promise to keep (which release has them: the tests know). A reactor
-without them is no worse off: there the loop is a reader among others.
+This takes three attributes of `EPollReactor` that it does not promise to keep (which release has them: the tests know). A
+reactor without them is no worse off: there the loop is a reader among others.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class Stead:
         reactor = self._reactor
         if not reactor.running or reactor._justStopped:
             return 0.0                      # it is about to end, by no word to any descriptor
+        if len(reactor.threadCallQueue) > 1:
+            return 0.0                      # calls from threads stand beside ours, and the word of them was heard already
         left: float | None = reactor.timeout()
         return FOREVER if left is None else left
 
@@ -46,6 +48,6 @@ class Stead:
 def stead_of(reactor: Any) -> Stead | None:
     """How to wait for `reactor`, None where that cannot be done, or another one does: a second loop is a reader of it."""
     epoll = isinstance(getattr(reactor, "_poller", None), select.epoll)
-    if not epoll or not hasattr(reactor, "_justStopped") or reactor in _waited_for:
+    if not epoll or not hasattr(reactor, "_justStopped") or not hasattr(reactor, "threadCallQueue") or reactor in _waited_for:
         return None
     return Stead(reactor)
