@@ -9,6 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.app.making import config, host, policy, route
+from tests.app.planes import idle_plane
 from tests.app.test_tls import secure
 from tests.certificates import server, shown
 from tests.support import interpreted_only
@@ -66,9 +67,7 @@ class FetchedCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.store = Store()
         self.makings = Makings(lambda key: Pool(), Random(0), Registry(), lambda kind, network: "192.0.2.10", fetched=self.store)
-        plane: Any = SimpleNamespace(
-            access=None, wall=lambda: 1000.0, factories=set(), refusing=None, closing=False)
-        self.table = TlsTable(plane, "127.0.0.1:8443", "127.0.0.1", ListenerCounters(), serve_http)
+        self.table = TlsTable(idle_plane(), "127.0.0.1:8443", "127.0.0.1", ListenerCounters(), serve_http)
         self.made: Runtime | None = None
 
     def build(self, *hosts: str, gateway: str = ACME) -> Runtime:
@@ -246,8 +245,7 @@ class ChallengesTests(FetchedCase):
         made = self.build(host("plain", "[q]"))
         (plan,) = made.listeners.values()
         assert plan.table is not None
-        plane: Any = SimpleNamespace(factories=set(), refusing=None, closing=False)
-        factory = HttpFactory(plane, "x", "127.0.0.1", 8080, plan.table, ListenerCounters())
+        factory = HttpFactory(idle_plane(), "x", "127.0.0.1", 8080, plan.table, ListenerCounters())
         bound: Any = SimpleNamespace(factory=factory, plan=plan)
         challenges = Challenges(server_context, lambda: [bound])
         challenges.answer_http("a.example", "t1", b"t1.x")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ssl
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.app.making import host, policy, route, runtime
+from tests.app.planes import idle_plane
 from tests.app.test_tls import CA, OBJECTS, secure
 from tests.certificates import NOW, authority, client, inline, server, shown
 from tests.support import interpreted_only
@@ -66,10 +66,7 @@ class _Relayed(Relay):
 class TableCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.records: list[Any] = []
-        plane: Any = SimpleNamespace(
-            access=SimpleNamespace(connection=self.records.append), wall=lambda: 1000.0, factories=set(), refusing=None,
-            closing=False)
-        self.table: TlsTable = TlsTable(plane, "127.0.0.1:8443", "127.0.0.1", ListenerCounters(), serve_http)
+        self.table: TlsTable = TlsTable(idle_plane(self.records.append), "127.0.0.1:8443", "127.0.0.1", ListenerCounters(), serve_http)
         self.made: Runtime | None = None
 
     def serve(self, *hosts: str) -> ListenerPlan:

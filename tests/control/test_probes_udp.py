@@ -11,7 +11,7 @@ from typing import Any
 
 from zope.interface.verify import verifyObject
 
-from tests.support import SteppedLoopCase
+from tests.support import SteppedLoopCase, interpreted_only
 from voltgw.config.objects.healthcheck_extension import DnsCode, DnsHealthCheck, DnsType, Silence, UdpHealthCheck
 from voltgw.control.probes import dns, udp
 from voltgw.control.probes.dns import MAX_STRAYS, DnsOptions, DnsProbe
@@ -131,6 +131,7 @@ class UdpProbeTests(DatagramCase):
         target = self.target(UdpProbe(UdpOptions(b"x")), address="255.255.255.255")
         self.assertEqual(self.verdict(target)[1].partition(": ")[2], "Permission denied")
 
+    @interpreted_only
     def test_our_own_want_of_descriptors(self) -> None:
         """That no socket could be made says nothing of the endpoint."""
         def none_left(*_: object) -> socket.socket:
