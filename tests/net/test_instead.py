@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import LoopCase, Recorder, Recorders
+from voltgw.net import loop as loop_module
 from voltgw.net.instead import FOREVER, stead_of
 from voltgw.net.loop import Loop
 
@@ -30,6 +31,8 @@ class Hollow:
         self._poller = select.epoll()
         self.due_s: list[float | None] = []     # what `timeout` says, one after the other; then there is something to do
         self.called: list[Callable[[], None]] = []
+        self.later: list[Callable[[], None]] = []
+        self.triggers: dict[tuple[str, str], Callable[[], None]] = {}
         self.threadCallQueue: list[object] = [self.callFromThread]      # the call under way stands in it
 
     def timeout(self) -> float | None:
@@ -39,6 +42,19 @@ class Hollow:
     def callFromThread(self, call: Callable[[], None]) -> None:
         """Have it called in the next turn."""
         self.called.append(call)
+
+    def callLater(self, delay: float, call: Callable[[], None]) -> None:
+        """The same, by another way."""
+        self.later.append(call)
+
+    def addSystemEventTrigger(self, phase: str, event: str, call: Callable[[], None]) -> object:
+        """Have it called when the reactor ends."""
+        self.triggers[phase, event] = call
+        return phase, event
+
+    def removeSystemEventTrigger(self, trigger: Any) -> None:
+        """No longer."""
+        del self.triggers[trigger]
 
 
 class WaitTests(SynchronousTestCase):
@@ -95,6 +111,53 @@ class WaitTests(SynchronousTestCase):
         turns = self.loop.turns
         self.give_time()
         self.assertEqual((self.loop.turns - turns, len(self.reactor.called)), (1, 1))
+
+    def test_until_a_batch_was_full(self) -> None:
+        """The reactor has its turn behind each: more are ready than one turn takes, and its descriptor may not be among those."""
+        self.patch(loop_module, "BATCH", 2)
+        for _ in range(5):
+            fd = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.addCleanup(os.close, fd)
+            self.loop.watch(fd, select.EPOLLIN, self.heard.append)
+            self.addCleanup(self.loop.forget, fd)
+        self.reactor.due_s = [None] * 10
+        turns = self.loop.turns
+        self.give_time()
+        self.assertEqual((self.loop.turns - turns, self.loop.crowded, len(self.reactor.called)), (1, True, 1))
+
+    def test_run_from_inside_an_event(self) -> None:
+        """No batch begins within another; and since the queue may lose our call then, the next one comes by another way."""
+        def inside(events: int) -> None:
+            os.eventfd_read(self.fd)
+            turns = self.loop.turns
+            self.loop._wait_instead()
+            self.heard.append(self.loop.turns - turns)
+
+        self.loop.watch(self.fd, select.EPOLLIN, inside)
+        os.eventfd_write(self.fd, 1)
+        self.give_time()
+        self.assertEqual((self.heard, len(self.reactor.called), len(self.reactor.later)), ([0], 0, 1))
+        self.reactor.called.append(self.reactor.later.pop())
+        self.give_time()
+        self.assertEqual((len(self.reactor.called), len(self.reactor.later)), (1, 0))
+        self.loop.forget(self.fd)
+
+    def test_the_reactor_ends_without_a_stop(self) -> None:
+        """Its end is the end of our connections."""
+        self.reactor.triggers["after", "shutdown"]()
+        self.assertTrue(self.loop.stopped)
+
+    def test_an_exception_of_a_signal(self) -> None:
+        """What a handler of signals raises while the loop waits is the reactor's; we come again."""
+        class Interrupted(Exception):
+            """By a signal."""
+
+        def interrupted(*_: object) -> list[tuple[int, int]]:
+            raise Interrupted
+
+        self.patch(self.loop, "_poll", interrupted)
+        self.assertRaises(Interrupted, self.give_time)
+        self.assertEqual(len(self.reactor.called), 1)
 
     def test_until_it_is_stopped_itself(self) -> None:
         """From inside an event: it asks for no more time, and what was asked for already does nothing."""

@@ -144,8 +144,8 @@ class Dial:
 
     def _ready(self, events: int) -> None:
         sock = self._sock
-        if sock is None:
-            return
+        if sock is None or not events & (EPOLLOUT | _BAD):
+            return                          # it was meant for another one that had our number (`Loop.leave`)
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if events & _BAD else 0
         if error:
             self._fail(_refused(self._address, self._port, error))

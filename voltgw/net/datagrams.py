@@ -121,7 +121,8 @@ class DatagramPort:
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
         self._most = DATAGRAMS_PER_TURN     # so many are read at once: about as many as came last time…
-        self._full = -1                     # …and the turn in which that was too little, perhaps
+        self._full = False                  # …which was too little, perhaps,
+        self._turn = -1                     # in this turn
         self.stopped = False
 
     def __repr__(self) -> str:
@@ -191,9 +192,10 @@ class DatagramPort:
         if self._batch is not None:
             self._batch()
         received, buffer, sock, wildcard = self._received, self._view, self._sock, self._wildcard
-        most = self._most
-        if self._full == self._loop.turns - 1 and most < DATAGRAMS_PER_TURN:
-            most <<= 1
+        most, loop = self._most, self._loop
+        if self._full and most < DATAGRAMS_PER_TURN and (self._turn == loop.turns - 1 or loop.crowded):
+            most <<= 1                      # more waited; or so many others are ready that our turn comes seldom
+        self._turn = loop.turns
         for number in range(most):
             local = b""
             try:
@@ -204,6 +206,7 @@ class DatagramPort:
                     size, client = sock.recvfrom_into(buffer)
             except BlockingIOError:         # a call and an exception: a good part of what a datagram costs
                 self._most = number or 1
+                self._full = False
                 return
             except OSError:                 # of something sent earlier; reading it has cleared it
                 continue
@@ -211,7 +214,7 @@ class DatagramPort:
             if self.stopped:
                 return
         self._most = most
-        self._full = self._loop.turns
+        self._full = True
 
 
 def _sent_to(extra: list[tuple[int, int, bytes]]) -> Local:

@@ -89,7 +89,8 @@ class Listener:
         self._stopped = False
         self._starved = False               # no descriptor was left, and none was accepted since
         self._most = ACCEPTS_PER_TURN       # so many are accepted at once: about as many as came last time…
-        self._full = -1                     # …and the turn in which that was too little, perhaps
+        self._full = False                  # …which was too little, perhaps,
+        self._turn = -1                     # in this turn
         self._retry: Any = None             # the timer of a pause, for want of descriptors or for its pace
 
     def __repr__(self) -> str:
@@ -164,8 +165,9 @@ class Listener:
         counters = self.counters
         loop = self._loop
         most = self._most
-        if self._full == loop.turns - 1 and most < ACCEPTS_PER_TURN:
-            most <<= 1
+        if self._full and most < ACCEPTS_PER_TURN and (self._turn == loop.turns - 1 or loop.crowded):
+            most <<= 1                      # more waited; or so many others are ready that our turn comes seldom
+        self._turn = loop.turns
         for number in range(most):
             if self.sniffer is not None and len(loop.handshakes) > MAX_HANDSHAKES_IN_LINE:
                 self._wait_in_line()
@@ -190,6 +192,7 @@ class Listener:
                 fd, sockaddr = self._accept()
             except BlockingIOError:         # this exception and its call are a good part of what accepting one costs
                 self._most = number or 1
+                self._full = False
                 return
             except OSError as error:
                 if error.errno in _ITS_OWN_FAULT:
@@ -205,7 +208,7 @@ class Listener:
             if self._stopped:
                 return
         self._most = most
-        self._full = loop.turns
+        self._full = True
 
     def _open(self, sock: socket.SocketType, sockaddr: Any) -> None:
         counters = self.counters

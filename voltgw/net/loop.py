@@ -102,6 +102,9 @@ class Loop:
         self._reactor = reactor
         self._stead: Stead | None = None            # we wait for the reactor, by this…
         self._its_turn = False                      # a descriptor of the reactor's is ready
+        self._nested = False                        # the reactor was run from inside an event
+        self._trigger: Any = None                   # by which the reactor tells us of its end
+        self.crowded = False                        # the last batch was full: there may be more than one turn can take
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._handlers: dict[int, Handler] = {}
@@ -131,6 +134,7 @@ class Loop:
             self._reactor.addReader(self)
         else:
             self.watch(stead.fd, select.EPOLLIN, self._reactor_ready)
+            self._trigger = self._reactor.addSystemEventTrigger("after", "shutdown", self._reactor_ends)
             self._reactor.callFromThread(self._wait_instead)
 
     def stop(self) -> None:
@@ -144,6 +148,9 @@ class Loop:
                 self._reactor.removeReader(self)
             else:
                 self._stead.leave()
+                if self._trigger is not None:
+                    self._reactor.removeSystemEventTrigger(self._trigger)
+                    self._trigger = None
         for _ in range(STOP_ROUNDS):
             owners = self._owners()
             if not owners and not self._soon:
@@ -192,18 +199,29 @@ class Loop:
 
         As if from a thread: a timed call would come an hour late when the wall clock is set back by one.
         """
-        self._called = None
+        if self._in_turn:
+            self._nested = True             # a protocol runs the reactor from inside an event: our batch stands
+            return
         stead = self._stead
         assert stead is not None
-        self._its_turn = False
-        patience_s = stead.patience_s()
-        while self.running:
-            self.turn(0.0 if self._soon else patience_s)
+        self._its_turn = self._nested = False
+        try:
             patience_s = stead.patience_s()
-            if self._its_turn or patience_s == 0.0:
-                break
-        if self.running:
-            self._reactor.callFromThread(self._wait_instead)
+            while self.running:
+                self.turn(0.0 if self._soon else patience_s)
+                patience_s = stead.patience_s()
+                if self._its_turn or self.crowded or patience_s == 0.0:
+                    break
+        finally:                            # whatever a handler of signals may raise while we wait
+            if self.running:
+                if self._nested:            # whose end takes away what stands in the queue of threads' calls for us
+                    self._reactor.callLater(0, self._wait_instead)
+                else:
+                    self._reactor.callFromThread(self._wait_instead)
+
+    def _reactor_ends(self) -> None:
+        self._trigger = None
+        self.stop()
 
     def _reactor_ready(self, events: int) -> None:
         self._its_turn = True
@@ -211,6 +229,7 @@ class Loop:
     def turn(self, patience_s: float) -> None:
         """Dispatch the next batch of events, after waiting for it at most so long (below 0: without end). Never raises."""
         ready = self._poll(patience_s, BATCH)
+        self.crowded = len(ready) == BATCH
         began = self.monotonic()
         self._in_turn = True
         handlers = self._handlers
@@ -265,7 +284,11 @@ class Loop:
                 self._log.failure("descriptor {fd} was closed by somebody else", fd=fd)
 
     def leave(self, fd: int) -> None:
-        """`forget` for a descriptor that is closed in this turn: the kernel then takes it out of the set, unasked."""
+        """`forget` for a descriptor that is closed in this turn: the kernel then takes it out of the set, unasked.
+
+        That is so where nobody else has a copy of it. A process that is forked has one until it becomes another program: an
+        event may then come with a number that is another connection's by now, and whoever handles events must bear one too many.
+        """
         self._handlers.pop(fd, None)
 
     def bury(self, sock: socket.SocketType) -> None:
