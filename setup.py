@@ -89,7 +89,7 @@ def binding(folder: str = "build") -> Any:
     return ffi.distutils_extension(folder, verbose=False)
 
 
-# pip asks first what a build needs (egg_info), and has not installed it then; and it asks for what it will be called (dist_info).
+# pip asks first what a build needs (egg_info), and has not installed it then; and it asks what it will be called (dist_info).
 # mypyc must run once: of what it finds in the cache of a run before it forgets which of its own C files that needs.
 wanted = os.environ.get("VOLTGW_COMPILE") == "1" and not {"egg_info", "dist_info"} & set(sys.argv)
 setup(ext_modules=extensions() if wanted else [], options={"build_ext": {"parallel": os.cpu_count()}})

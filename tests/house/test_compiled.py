@@ -78,6 +78,16 @@ class ListTests(SynchronousTestCase):
         self.assertEqual({name for name, _ in made_of}, called)
         self.assertEqual({name for name, clearing in made_of if clearing}, set(libssl.CLEARING))
 
+    def test_mypyc_runs_once_for_a_wheel(self) -> None:
+        """A second run, by what it finds in its cache, leaves C files of its own out: a library that cannot be loaded."""
+        for command, compiles in (("egg_info", False), ("dist_info", False), ("bdist_wheel", True), ("build_ext", True)):
+            made: list[Any] = []
+            with (mock.patch("setuptools.setup", lambda made=made, **said: made.append(said["ext_modules"])),
+                  mock.patch("mypyc.build.mypycify", return_value=["compiled"]), mock.patch.dict("os.environ", VOLTGW_COMPILE="1"),
+                  mock.patch("sys.argv", ["setup.py", command])):
+                runpy.run_path(str(ROOT / "setup.py"))
+            self.assertEqual("compiled" in made[0], compiles, command)
+
     def test_sources_can_be_built(self) -> None:
         """A source distribution has the backend that pyproject.toml names: setuptools does not put it there by itself."""
         system = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]

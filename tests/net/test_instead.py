@@ -15,7 +15,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import LoopCase, Recorder, Recorders
+from tests.support import LoopCase, Recorder, Recorders, interpreted_only
 from voltgw.net import loop as loop_module
 from voltgw.net.instead import FOREVER, stead_of
 from voltgw.net.loop import Loop
@@ -112,6 +112,7 @@ class WaitTests(SynchronousTestCase):
         self.give_time()
         self.assertEqual((self.loop.turns - turns, len(self.reactor.called)), (1, 1))
 
+    @interpreted_only
     def test_until_a_batch_was_full(self) -> None:
         """The reactor has its turn behind each: more are ready than one turn takes, and its descriptor may not be among those."""
         self.patch(loop_module, "BATCH", 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import select
 import socket
 import subprocess
 import sys
@@ -21,6 +22,10 @@ from voltgw.net.loop import Loop
 from voltgw.net.pacing import Pace, Rate
 from voltgw.net.sockets import adopt, listening_socket
 from voltgw.values.counters import ListenerCounters
+
+
+def _busy(events: int) -> None:
+    """Never done."""
 
 
 class ListenerTests(SteppedLoopCase):
@@ -144,6 +149,30 @@ class ListenerTests(SteppedLoopCase):
             sock.close()
         self.spin(lambda: self.loop.open == 0)
         self.assertEqual(listener.counters.open, 0)
+
+    def test_many_amid_a_crowd(self) -> None:
+        """Where more are ready than one turn takes, a listener's turn comes seldom: it accepts ever more at once all the same."""
+        factory = Recorders()
+        listener = self.listen(factory)
+        for number in range(3):             # one at a time, with quiet turns between them
+            self.socket(listener)
+            while len(factory.built) <= number:
+                self.turn()
+            self.turn()
+            self.turn()
+        for _ in range(600):
+            fd = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.addCleanup(os.close, fd)
+            self.loop.watch(fd, select.EPOLLIN, _busy)
+            self.addCleanup(self.loop.forget, fd)
+        for _ in range(100):
+            self.socket(listener)
+        turns = self.loop.turns
+        self.spin(lambda: len(factory.built) == 103)
+        self.assertLess(self.loop.turns - turns, 60)    # one for each of its turns would be 300
+        for protocol in factory.built:
+            protocol.transport.loseConnection()
+        self.spin(lambda: not self.loop.open)
 
     def test_at_its_limit(self) -> None:
         """Accepting pauses, clients wait in the backlog, nothing spins; an end lets the next one in, exactly one."""

@@ -287,7 +287,7 @@ class Loop:
         """`forget` for a descriptor that is closed in this turn: the kernel then takes it out of the set, unasked.
 
         That is so where nobody else has a copy of it. A process that is forked has one until it becomes another program: an
-        event may then come with a number that is another connection's by now, and whoever handles events must bear one too many.
+        event may then come with a number that is another connection's by now, and who handles events must bear one too many.
         """
         self._handlers.pop(fd, None)
 
