@@ -33,8 +33,8 @@ MEMO_NAME_BYTES: Final = 64
 #: The same for all field lines of a connection's first head together.
 MEMO_BLOCKS: Final = 256
 MEMO_SHARED_BYTES: Final = 2048
-#: How many bytes of field lines one connection remembers, with up to twice as much for what they mean and how they go on: 10,000
-#: idle ones must not hold a large head each.
+#: How many bytes of field lines one connection remembers, and up to twice as much of what they mean and how they go on:
+#: 10,000 idle ones must not hold a large head each.
 MEMO_BLOCK_BYTES: Final = 4096
 #: Longest method that is let pass; registered ones have at most 17 letters.
 MAX_METHOD_BYTES: Final = 32
