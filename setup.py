@@ -23,7 +23,7 @@ HOT = {
     "values": "counters exchange head record reply",
     "wire": "*",
     "net": "announced closing connected connector correspondence datagrams deadlines instead listener loop outgoing "
-           "pacing sniff sockets sources splice stream tls/connection tls/handshakes tls/stream",
+           "pacing portions sniff sockets sources splice stream tls/connection tls/handshakes tls/stream",
     "routing": "actions conditions cookies filters/cors filters/fields filters/headers filters/variables hashing hosts index "
                "route split tracing zone",
     "cluster": "attempts chooser cluster endpoint ewma schedulers/random schedulers/round_robin slowstart spread",

@@ -398,3 +398,9 @@ class Cluster(Chooser):
             share = RETRY_BUDGET_SHARES * under_way // max(len(self.endpoints), RETRY_BUDGET_SHARES)
             limit = max(self.retry_floor, int(under_way * self.retry_share), share if self.retry_share else 0)
         return self.retries < limit
+
+
+def whole_of(cluster: Any) -> Cluster:
+    """The cluster whose counts and limits hold for `cluster`: itself, or the one of which it is a `Subset`."""
+    whole: Cluster = cluster if isinstance(cluster, Cluster) else cluster.cluster
+    return whole

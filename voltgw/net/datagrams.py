@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred, succeed
 
 from voltgw.net.namespaces import NO_ROOM, inside, make_socket
+from voltgw.net.portions import Portion
 from voltgw.net.sockets import CannotListen, datagram_hint, plain_address, sockaddr_of, where
 from voltgw.values.compiling import mypyc_attr
 from voltgw.values.network import HOST, Network
@@ -120,9 +121,7 @@ class DatagramPort:
         self._watched = False
         self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self._view = memoryview(self._buffer)
-        self._most = DATAGRAMS_PER_TURN     # so many are read at once: about as many as came last time…
-        self._full = False                  # …which was too little, perhaps,
-        self._turn = -1                     # in this turn
+        self._portion = Portion(loop, DATAGRAMS_PER_TURN)
         self.stopped = False
 
     def __repr__(self) -> str:
@@ -192,11 +191,7 @@ class DatagramPort:
         if self._batch is not None:
             self._batch()
         received, buffer, sock, wildcard = self._received, self._view, self._sock, self._wildcard
-        most, loop = self._most, self._loop
-        if self._full and most < DATAGRAMS_PER_TURN and (self._turn == loop.turns - 1 or loop.crowded):
-            most <<= 1                      # more waited; or so many others are ready that our turn comes seldom
-        self._turn = loop.turns
-        for number in range(most):
+        for number in range(self._portion.take()):
             local = b""
             try:
                 if wildcard:
@@ -204,17 +199,14 @@ class DatagramPort:
                     local = _sent_to(extra)
                 else:
                     size, client = sock.recvfrom_into(buffer)
-            except BlockingIOError:         # a call and an exception: a good part of what a datagram costs
-                self._most = number or 1
-                self._full = False
+            except BlockingIOError:
+                self._portion.ended(number)
                 return
             except OSError:                 # of something sent earlier; reading it has cleared it
                 continue
             received(buffer[:size], client, local)
             if self.stopped:
                 return
-        self._most = most
-        self._full = True
 
 
 def _sent_to(extra: list[tuple[int, int, bytes]]) -> Local:

@@ -17,7 +17,6 @@ from weakref import WeakSet
 #: No timed call waits: only a descriptor can end the wait.
 FOREVER: Final = -1.0
 
-
 #: Reactors for which somebody waits.
 _waited_for: Final[WeakSet[Any]] = WeakSet()
 

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from zope.interface import classImplements, implementer
 
 from voltgw.net.announced import Announced, Trusted, trusts
+from voltgw.net.portions import Portion
 from voltgw.net.sniff import Greeting
 from voltgw.net.sockets import LOCAL_CLIENT, NO_ROOM, CannotListen, address_of, listening_socket, plain_address, where
 from voltgw.net.stream import Stream
@@ -88,9 +89,7 @@ class Listener:
         self._watched = False
         self._stopped = False
         self._starved = False               # no descriptor was left, and none was accepted since
-        self._most = ACCEPTS_PER_TURN       # so many are accepted at once: about as many as came last time…
-        self._full = False                  # …which was too little, perhaps,
-        self._turn = -1                     # in this turn
+        self._portion = Portion(loop, ACCEPTS_PER_TURN)
         self._retry: Any = None             # the timer of a pause, for want of descriptors or for its pace
 
     def __repr__(self) -> str:
@@ -164,11 +163,7 @@ class Listener:
     def _ready(self, events: int) -> None:
         counters = self.counters
         loop = self._loop
-        most = self._most
-        if self._full and most < ACCEPTS_PER_TURN and (self._turn == loop.turns - 1 or loop.crowded):
-            most <<= 1                      # more waited; or so many others are ready that our turn comes seldom
-        self._turn = loop.turns
-        for number in range(most):
+        for number in range(self._portion.take()):
             if self.sniffer is not None and len(loop.handshakes) > MAX_HANDSHAKES_IN_LINE:
                 self._wait_in_line()
                 return
@@ -190,9 +185,8 @@ class Listener:
                     return
             try:
                 fd, sockaddr = self._accept()
-            except BlockingIOError:         # this exception and its call are a good part of what accepting one costs
-                self._most = number or 1
-                self._full = False
+            except BlockingIOError:
+                self._portion.ended(number)
                 return
             except OSError as error:
                 if error.errno in _ITS_OWN_FAULT:
@@ -207,8 +201,6 @@ class Listener:
             self._open(sock, sockaddr)
             if self._stopped:
                 return
-        self._most = most
-        self._full = True
 
     def _open(self, sock: socket.SocketType, sockaddr: Any) -> None:
         counters = self.counters

@@ -86,6 +86,7 @@ class Loop:
         self.open_limit = self.most = open_limit
         self.paused = False
         self.turns = 0
+        self.crowded = False                        # the last batch was full: there may be more than one turn can take
         self.slow_turns = 0
         self.longest_turn_s = 0.0
         self.turn_times = Histogram()
@@ -104,7 +105,6 @@ class Loop:
         self._its_turn = False                      # a descriptor of the reactor's is ready
         self._nested = False                        # the reactor was run from inside an event
         self._trigger: Any = None                   # by which the reactor tells us of its end
-        self.crowded = False                        # the last batch was full: there may be more than one turn can take
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._handlers: dict[int, Handler] = {}

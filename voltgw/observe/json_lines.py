@@ -205,20 +205,14 @@ class JsonLines:
         start = record.t_start
         end = record.t_end or start
         connected = record.t_upstream_connected
-        policy = flag = detail = '""'
-        if record.policy:
-            policy = quoted(record.policy if self._shown is None else last_word(record.policy))
-        if record.flag:
-            flag = quoted(record.flag)
-        if record.detail:
-            detail = quoted(record.detail)
+        policy = record.policy if self._shown is None else last_word(record.policy)
         rollout = f',"rollout":{quoted(record.rollout)}' if record.rollout else ""
         slowed = f',"slowed_s":{seconds(record.slowed_s)}' if record.slowed_s else ""
         return (
             f'{{"time":"{self._stamps.at(int((start + offset) * 1000))}",{connection},'
             f'"terminated_time":"{self._stamps.exactly(end + offset)}","connection_state":"CLOSED",{source},{route},'
-            f'"req_size":"{record.bytes_in}","rsp_code_details":{detail},'
-            f'"response_flags":{flag},"policy":{policy},"rsp_size":"{record.bytes_out}",{endpoint}{rollout},'
+            f'"req_size":"{record.bytes_in}","rsp_code_details":{quoted(record.detail)},'
+            f'"response_flags":{quoted(record.flag)},"policy":{quoted(policy)},"rsp_size":"{record.bytes_out}",{endpoint}{rollout},'
             f'"attempts":{record.attempts},"time_to_upstream_connected":{seconds(connected - start if connected else 0.0)},'
             f'"duration_s":{seconds(end - start)}{slowed}}}\n'
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from voltgw.cluster.cluster import Cluster
+from voltgw.cluster.cluster import Cluster, whole_of
 from voltgw.errors import BadRequest, NoCluster, NoEndpoint, Overflow, ProxyError
 from voltgw.net.deadlines import TICK_S
 from voltgw.proxy.announcing import announcement
@@ -43,12 +43,6 @@ if TYPE_CHECKING:
     from voltgw.values.head import RequestHead
 
 _TICKS: Final = 1 / TICK_S
-
-
-def whole_of(cluster: Any) -> Cluster:
-    """The cluster whose counts and limits hold for `cluster`: itself, or the one of which it is a subset."""
-    whole: Cluster = cluster if isinstance(cluster, Cluster) else cluster.cluster
-    return whole
 
 
 class Sender(Exchanging):

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from zope.interface import implementer
 
 from voltgw.cluster.attempts import Attempts
-from voltgw.cluster.cluster import Cluster
+from voltgw.cluster.cluster import whole_of
 from voltgw.errors import ClientGone, ConnectFailed, NoCluster, NoEndpoint, Overflow, ProxyError, Source
 from voltgw.proxy.announcing import announcement
 from voltgw.proxy.arrival import came_to
@@ -16,7 +16,6 @@ from voltgw.proxy.hashed import connection_key
 from voltgw.proxy.judged import arrival, refusal, verdict_of
 from voltgw.proxy.named import server_name
 from voltgw.proxy.relay import Relay, Side
-from voltgw.proxy.sending import whole_of
 from voltgw.proxy.waiting import Queue, Waiter
 from voltgw.values.compiling import mypyc_attr
 from voltgw.values.defaults import MAX_PIPELINED_BYTES, TUNNEL_IDLE_TIMEOUT_S
@@ -25,6 +24,7 @@ from voltgw.values.record import ConnectionRecord
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
 
+    from voltgw.cluster.cluster import Cluster
     from voltgw.cluster.endpoint import Endpoint
     from voltgw.net.pacing import Rate
     from voltgw.proxy.endpoint import EndpointConnection
@@ -56,7 +56,7 @@ class TcpRelay(Relay):
     """One client connection, the endpoint it was given, and their record. It is its own `ClientSide`."""
 
     __slots__ = (
-        "_attempts", "_chosen", "_cluster", "_dial", "_dialled", "_endpoint", "_factory", "_held", "_record", "_waiter",
+        "_attempts", "_cluster", "_dial", "_dialled", "_endpoint", "_factory", "_held", "_record", "_waiter", "_whole",
         "certified", "connected_wall",
         "handshake", "listener", "local_address", "local_port", "peer_address", "peer_port", "scheme", "sni", "tls_cipher",
         "tls_version",
@@ -79,8 +79,8 @@ class TcpRelay(Relay):
         self._factory = factory
         self._client = _Client(self)
         self._dial: Dialling | None = None
-        self._chosen: Any = None            # a `Cluster` or a `Subset`…
-        self._cluster: Cluster | None = None    # …and the cluster whose counts and limits hold: that one, or the subset's
+        self._cluster: Any = None           # a `Cluster` or a `Subset`
+        self._whole: Cluster | None = None  # the same, or the cluster of which it is a subset, whose counts and limits hold
         self._endpoint: Endpoint | None = None
         self._attempts: Attempts | None = None
         self._dialled = 0.0                 # when, where the scheduler picks by what connecting takes
@@ -143,8 +143,8 @@ class TcpRelay(Relay):
         if cluster is None:
             self._fail(NoCluster("the route's cluster does not exist"))
             return
-        self._chosen = cluster
-        self._cluster = whole = cluster if isinstance(cluster, Cluster) else whole_of(cluster)
+        self._cluster = cluster
+        self._whole = whole = whole_of(cluster)
         whole.counters.requests += 1
         endpoint: Endpoint | None = cluster.pick(self._hash_key())
         if endpoint is None:
@@ -171,7 +171,7 @@ class TcpRelay(Relay):
         return connection_key(self._factory.route, (self.peer_address, self.peer_port), (self.local_address, self.local_port))
 
     def _connect(self, endpoint: Endpoint) -> None:
-        cluster, record = self._cluster, self._record
+        cluster, record = self._whole, self._record
         assert cluster is not None
         self._endpoint = record.endpoint = endpoint
         record.attempts += 1
@@ -185,7 +185,7 @@ class TcpRelay(Relay):
             self._begin()
 
     def _begin(self) -> None:
-        cluster, endpoint = self._cluster, self._endpoint
+        cluster, endpoint = self._whole, self._endpoint
         assert cluster is not None and endpoint is not None
         cluster.pending += 1
         if endpoint.latency is not None:
@@ -211,14 +211,14 @@ class TcpRelay(Relay):
 
     def _announcement(self) -> bytes:
         """The PROXY header with which the connection begins, if the cluster has one."""
-        out = self._chosen.proxy_protocol
+        out = self._cluster.proxy_protocol
         return announcement(self, out) if out is not None else b""
 
     # -- waiting for a connection ------------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
         """The cluster has its most connections: wait for as long as an endpoint may take to accept, then give up."""
-        cluster, plane = self._chosen, self._plane
+        cluster, plane = self._cluster, self._plane
         queue = plane.queues.get(cluster.counters)
         if queue is None:
             queue = Queue(plane, cluster)
@@ -251,9 +251,9 @@ class TcpRelay(Relay):
         before = self._endpoint
         assert before is not None
         if not before.ready:
-            endpoint: Endpoint | None = self._chosen.pick(self._hash_key())
+            endpoint: Endpoint | None = self._cluster.pick(self._hash_key())
             if endpoint is None:
-                self._chosen.counters.no_endpoint += 1
+                self._cluster.counters.no_endpoint += 1
                 self._fail(NoEndpoint("no endpoint is left that may be used"))
                 return
             before.active -= 1
@@ -273,7 +273,7 @@ class TcpRelay(Relay):
         self.end("IE", "internal_error", reset=True)
 
     def _overflow(self, why: str) -> None:
-        self._chosen.counters.overflow += 1
+        self._cluster.counters.overflow += 1
         self._fail(Overflow(why))
 
     # -- the endpoint answers, or does not ---------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ class TcpRelay(Relay):
     def _connect_failed(self, error: ConnectFailed) -> None:
         self._dial = None
         self._server = None
-        cluster = self._chosen
+        cluster = self._cluster
         endpoint = self._endpoint
         assert endpoint is not None
         cluster.pending -= 1
@@ -302,7 +302,7 @@ class TcpRelay(Relay):
     def connected(self, server: Side) -> None:
         """The endpoint accepted: join the two sides."""
         self._dial = None
-        client, endpoint, cluster = self._client, self._endpoint, self._cluster
+        client, endpoint, cluster = self._client, self._endpoint, self._whole
         assert cluster is not None and endpoint is not None
         cluster.pending -= 1
         cluster.connections += 1
@@ -334,7 +334,7 @@ class TcpRelay(Relay):
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def _server_lost(self) -> None:
-        endpoint, cluster = self._endpoint, self._cluster
+        endpoint, cluster = self._endpoint, self._whole
         if endpoint is not None and cluster is not None:
             endpoint.connections -= 1
             cluster.connections -= 1
@@ -357,9 +357,9 @@ class TcpRelay(Relay):
         if dialing is not None:
             dialing.cancel()
             self._server = None
-            self._chosen.pending -= 1
+            self._cluster.pending -= 1
             if self._plane.queues:
-                self._plane.room(self._chosen)
+                self._plane.room(self._cluster)
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             waiter.queue.leave(waiter)
@@ -367,8 +367,8 @@ class TcpRelay(Relay):
             self._attempts.close()
         if self._endpoint is not None:
             self._endpoint.active -= 1
-        if self._cluster is not None and record.endpoint is not None:
-            self._cluster.active -= 1
+        if self._whole is not None and record.endpoint is not None:
+            self._whole.active -= 1
         now = self._plane.monotonic()
         record.bytes_in = self._client.moved
         record.bytes_out = self._server.moved if self._server is not None else 0
@@ -383,8 +383,8 @@ class TcpRelay(Relay):
         if flag:
             counters.local_replies[flag] = counters.local_replies.get(flag, 0) + 1
         tally = self._factory.route.tally
-        if tally is not None and self._chosen is not None:
-            tally(record, self._chosen, now)
+        if tally is not None and self._cluster is not None:
+            tally(record, self._cluster, now)
         self._plane.access.connection(record)
         del self._record                    # it names us: the two would be a cycle
 

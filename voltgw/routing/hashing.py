@@ -101,11 +101,7 @@ class _Header:
 
     def value(self, exchange: Exchange) -> bytes | None:
         """Its first value, None where it is not there."""
-        wanted = self._name
-        for name, value in exchange.request.fields:
-            if name == wanted:
-                return value
-        return None
+        return exchange.request.get(self._name)
 
 
 class _Cookie:
